@@ -1,0 +1,1 @@
+"""toolcache: the asyncio-native cache for agents."""

@@ -1,0 +1,1 @@
+"""The identity of an agent task and the record of its result."""

@@ -1,0 +1,117 @@
+"""Entry, Durability and MISSING: what a cache answers with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+
+class _Missing(Enum):
+    MISSING = "MISSING"
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+MISSING: Final = _Missing.MISSING
+"""Says that there is no value, where ``None`` may be one: ``await cache.get(key, MISSING)``."""
+
+Missing: TypeAlias = Literal[_Missing.MISSING]
+
+
+class Durability(IntEnum):
+    """The most widely shared layer that acknowledged a write.
+
+    MEMORY: this process only. FILE: survives a crash of the process on this host. REDIS: shared by every host.
+    """
+
+    MEMORY = 1
+    FILE = 2
+    REDIS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value with its instants and tags, as ``get_entry`` found it.
+
+    Instants are seconds since the epoch, spans are seconds. ``expires_at`` is ``inf`` for an entry without end.
+    ``layer`` names where the value was found ("memory", "redis" or "file"). ``hits`` counts how often this process's
+    memory answered with it since it came in. ``size`` is in bytes, as stored in memory.
+    """
+
+    value: Any
+    created_at: float
+    expires_at: float
+    age: float
+    ttl: float
+    tags: tuple[str, ...]
+    layer: str
+    hits: int
+    size: int
+    stale: bool = False
+
+
+class Counts(Protocol):
+    """Where a hit is counted: the tally of the entry's domain."""
+
+    hits: int
+    seconds_saved: float
+
+
+class Held:
+    """An entry as memory holds it: mutable, private to the process.
+
+    ``value`` is the live object when nobody can spoil it (``thaw`` is None), else its encoded form, and ``thaw`` makes
+    a caller's own copy. ``settled_until`` is monotonic seconds: up to then a hit needs no thought.
+    """
+
+    __slots__ = (
+        "bucket",
+        "created_ms",
+        "era",
+        "gone_ms",
+        "hits",
+        "layer",
+        "seconds",
+        "settled_until",
+        "size",
+        "tags",
+        "tally",
+        "thaw",
+        "value",
+        "version",
+    )
+
+    def __init__(
+        self,
+        value: Any,
+        thaw: Callable[[Any], Any] | None,
+        *,
+        settled_until: float,
+        size: int,
+        version: bytes,
+        created_ms: int,
+        gone_ms: int,
+        tally: Counts,
+        era: int = 0,
+        seconds: float = 0.0,
+        tags: tuple[str, ...] = (),
+        layer: str = "memory",
+    ) -> None:
+        self.value = value
+        self.thaw = thaw
+        self.settled_until = settled_until
+        self.size = size
+        self.version = version
+        self.created_ms = created_ms
+        self.gone_ms = gone_ms
+        self.tally = tally
+        self.era = era
+        self.seconds = seconds
+        self.tags = tags
+        self.layer = layer
+        self.hits = 0
+        self.bucket = 0

@@ -1,0 +1,134 @@
+"""What is worth telling: one frozen dataclass per kind of event, and the announcer that tells it.
+
+Events carry no key text and no values. ``key`` is the first 8 hex digits of a digest, enough to find an entry again.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolcache.protocols import Clock, Listener
+
+logger = logging.getLogger("toolcache")
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerChanged:
+    """A breaker went from one state to another; ``manual`` if somebody forced it."""
+
+    name: str
+    before: str
+    after: str
+    reason: str = ""
+    manual: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFault:
+    """An operation of a store failed; the cache went on without it."""
+
+    layer: str
+    operation: str
+    kind: str
+    """The class of the fault: conn, auth, write_refused, semantic or local."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRejected:
+    """Stored bytes could not be used: foreign, damaged, of another key, unauthenticated. The read was a miss."""
+
+    layer: str
+    reason: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValueNotStored:
+    """A computed value went to its callers and is stored nowhere."""
+
+    domain: str
+    reason: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataAtRisk:
+    """A write was acknowledged by this process's memory alone, although more was configured."""
+
+    operation: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilesUnavailable:
+    """The file store cannot be used for now; ``reason`` says what to mend."""
+
+    directory: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockAnomaly:
+    """A version from more than a minute ahead of this process's clock was met; it was not believed."""
+
+    layer: str
+    lead_seconds: float
+
+
+Event = BreakerChanged | StoreFault | BlobRejected | ValueNotStored | DataAtRisk | FilesUnavailable | ClockAnomaly
+
+_WARN = (BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk)
+_LOG_EVERY = 30.0
+
+
+class Announcer:
+    """Tells listeners, and the log: each kind of trouble at most once in 30 s, with a count of what was left out.
+
+    Args:
+        clock: for the throttle.
+    """
+
+    def __init__(self, clock: "Clock") -> None:
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._quiet_until: dict[tuple[str, ...], float] = {}
+        self._held_back: dict[tuple[str, ...], int] = {}
+        self.listener_errors = 0
+
+    def subscribe(self, listener: "Listener") -> Callable[[], None]:
+        """Tell ``listener`` from now on; returns what ends it."""
+        self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return unsubscribe
+
+    def __call__(self, event: Event) -> None:
+        """Announce an event."""
+        self._log(event)
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001 - a listener's fault must not reach a cache call
+                self.listener_errors += 1
+
+    def _log(self, event: Event) -> None:
+        level = logging.WARNING if isinstance(event, _WARN) else logging.INFO
+        kind = (
+            type(event).__name__,
+            *(str(getattr(event, field, "")) for field in ("name", "after", "layer", "operation", "kind", "reason")),
+        )
+        now = self._clock.monotonic()
+        if now < self._quiet_until.get(kind, 0.0):
+            self._held_back[kind] = self._held_back.get(kind, 0) + 1
+            return
+        self._quiet_until[kind] = now + _LOG_EVERY
+        if more := self._held_back.pop(kind, 0):
+            logger.log(level, "%s (and %d more like it)", event, more)
+        else:
+            logger.log(level, "%s", event)

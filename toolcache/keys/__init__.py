@@ -1,0 +1,1 @@
+"""Values to canonical bytes, calls to keys, keys to safe text."""

@@ -1,0 +1,1 @@
+"""The memory store and the policies that say what leaves it first."""

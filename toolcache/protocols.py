@@ -1,0 +1,197 @@
+"""What a third party may implement, with the guarantees that the rest relies on."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from toolcache.entry import Held
+
+
+class Clock(Protocol):
+    """The one seam for time; see ``toolcache.clock``."""
+
+    def time(self) -> float:
+        """Seconds since the epoch, not moved by steps of the wall clock."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start, never backward."""
+        ...
+
+    def boottime(self) -> float:
+        """Seconds since the machine was started."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+    def align(self, now: float) -> None:
+        """Take ``now``, in seconds since the epoch, as the present."""
+        ...
+
+
+class MemoryPolicy(Protocol):
+    """Which entry leaves memory first. Pure and synchronous; O(1), on a hit above all.
+
+    The store calls ``admit`` once for a new key, ``replace`` when a key already admitted got a new entry, ``evict`` for
+    a victim, and ``forget`` when a key left for another reason; it never calls ``forget`` for what ``evict`` named.
+    ``Held.hits`` is raised by the store at each hit, so a policy that only needs counts sets ``touch`` to None and the
+    hit path calls nothing.
+    """
+
+    touch: Callable[[str, Held], None] | None
+    """Called at each hit, or None."""
+
+    def admit(self, key: str, entry: Held, /) -> None:
+        """Take in a new key."""
+        ...
+
+    def replace(self, key: str, entry: Held, /) -> None:
+        """The key's entry was overwritten; its place need not change."""
+        ...
+
+    def evict(self) -> str:
+        """Name, and forget, the key that leaves next. Never called when nothing is held."""
+        ...
+
+    def forget(self, key: str, entry: Held, /) -> None:
+        """The key has left."""
+        ...
+
+    def clear(self) -> None:
+        """All keys have left."""
+        ...
+
+
+class Encoded(NamedTuple):
+    """A value on its way to a store: ``body``, the codec that made it and, for vectors, the element type."""
+
+    body: bytes
+    codec: str
+    dtype: str = ""
+
+
+class Codec(Protocol):
+    """Values to bytes and back. No write-only values: what ``encode`` takes, ``decode`` returns equal, type for type.
+
+    Decoding runs no code from the bytes, and is bounded in depth, length and memory.
+    """
+
+    name: str
+    """One short word, stored with each value; never changes its meaning."""
+
+    def accepts(self, value: object, /) -> bool:
+        """Whether this codec is the one for the value."""
+        ...
+
+    def encode(self, value: object, /) -> Encoded:
+        """Raises SerializationError, naming where in the value the trouble is."""
+        ...
+
+    def decode(self, body: bytes, dtype: str, /) -> Any:
+        """A fresh value, shared with nobody. Raises CorruptBlobError for bytes that are not this codec's."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One blob to be stored.
+
+    Attributes:
+        key: the whole store key.
+        blob: header and all; its header carries the version and the instants.
+        once: store it only where no live value is; a tombstone or a value past its end does not count.
+        pending: (files) Redis has not taken this write and is owed it.
+        durable: (files) synced before it is acknowledged, where the fsync policy is "promised".
+    """
+
+    key: str
+    blob: bytes
+    once: bool = False
+    pending: bool = False
+    durable: bool = False
+
+
+class PutStatus(Enum):
+    """What a store did with a write."""
+
+    STORED = "stored"
+    ALREADY = "already there"
+    """The very same version: an earlier attempt arrived after all."""
+    NEWER = "newer present"
+    """A newer version, or (``once``) a live value, is there: nothing was changed."""
+    FOREIGN = "foreign"
+    """Something that is not ours holds the key: nothing was changed."""
+
+
+class PutResult(NamedTuple):
+    """The outcome of one write: ``version`` is what the store holds now; ``was_live`` whether a live value was there."""
+
+    status: PutStatus
+    version: bytes
+    was_live: bool = False
+
+
+class Store(Protocol):
+    """Blobs by key, each with a version and an end of life. Knows no values, codecs, tags or staleness.
+
+    Raises its own errors; ``resilience.faults.classify`` says what they mean. Constructing one does no I/O. A write is
+    applied only if its version is above the one present, atomically, so repeating or delaying it is harmless. A blob
+    past its ``gone_ms`` may be returned or not; the reader checks. Bytes that are not a blob count as absent.
+    """
+
+    name: str
+    """"redis" or "file": what events, statistics and ``Entry.layer`` say."""
+
+    async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
+        """The blobs, tombstones included, in the order of the keys; None where there is none."""
+        ...
+
+    async def put_many(self, writes: Sequence[Write], /) -> list[PutResult]:
+        """Apply writes in order; the results in the same order."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what was begun and release everything; more than one call is harmless."""
+        ...
+
+
+@runtime_checkable
+class SupportsOverlay(Protocol):
+    """A local store that remembers what a shared one is owed."""
+
+    def pending(self, key: str, /) -> bool:
+        """Whether the newest record of the key is one that Redis has not taken. Synchronous, no I/O on an idle host."""
+        ...
+
+    async def settle(self, key: str, version: bytes, /) -> None:
+        """Redis holds something newer than, or equal to, the pending record of that or a lower version: mark it clean."""
+        ...
+
+
+@runtime_checkable
+class SupportsCount(Protocol):
+    """A store that can say how much it holds."""
+
+    async def count(self) -> int:
+        """Entries held, roughly."""
+        ...
+
+
+@runtime_checkable
+class SupportsScan(Protocol):
+    """A store that can list its keys."""
+
+    def scan(self, prefix: str, /) -> AsyncIterator[str]:
+        """The store keys that start with ``prefix``, each at least once."""
+        ...
+
+
+class Listener(Protocol):
+    """Told of each event. Its faults are counted, not feared; it must not block."""
+
+    def __call__(self, event: Any, /) -> None:
+        """Take note."""
+        ...

@@ -1,0 +1,32 @@
+"""What tests of caches need: a clock to move, stores that fail on command, and the contract suites.
+
+The suites are classes to inherit from; each tells in its docstring which fixtures it asks for. They need pytest.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolcache.testing.chaos import ChaosStore
+    from toolcache.testing.clock import FakeClock
+    from toolcache.testing.codecs import CodecContract
+    from toolcache.testing.policies import MemoryPolicyContract
+    from toolcache.testing.recorder import Recorder
+    from toolcache.testing.stores import StoreContract
+
+__all__ = ["ChaosStore", "CodecContract", "FakeClock", "MemoryPolicyContract", "Recorder", "StoreContract"]
+
+_HOMES = {
+    "ChaosStore": "chaos",
+    "CodecContract": "codecs",
+    "FakeClock": "clock",
+    "MemoryPolicyContract": "policies",
+    "Recorder": "recorder",
+    "StoreContract": "stores",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
