@@ -1,0 +1,73 @@
+# What a person types here. Each target sets up what it needs in .venv, and does nothing when nothing changed.
+#   make PYTHON=/path/to/python3.12 …   uses that interpreter for a new .venv
+#   make test ARGS="-k breaker"         passes arguments on (test, demo, bench)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+
+# The newest interpreter that starts and is recent enough; shims that only say "not installed" are passed over.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+
+# A server is wanted unless USE_REDIS is unset or says no; the embedded one comes with the test requirements.
+ifneq ($(filter-out 0 false False FALSE no No NO off Off OFF,$(USE_REDIS)),)
+DEMO_NEEDS := $(VENV)/.test
+else
+DEMO_NEEDS := $(VENV)/.core
+endif
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check bench docs clean
+
+help: ## Show this list
+	@echo "toolcache: make <target>"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(DEMO_NEEDS) ## Run the deep dive without a server; USE_REDIS=true make demo: with one
+	@$(BIN)/python examples/02_deep_dive.py $(ARGS)
+
+test: $(VENV)/.test ## Run all tests
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(VENV)/.lint $(VENV)/.test ## Lint, formatting, types and the fast tests: before every commit
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not slow"
+
+bench: $(VENV)/.test $(VENV)/.bench ## Measure against other caches; QUICK=1 make bench: a smoke run
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+docs: $(VENV)/.docs ## Build the documentation into site/
+	@$(BIN)/zensical build --clean --strict
+
+clean: ## Remove all that the other targets made, .venv included
+	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache .coverage
+	find toolcache tests examples benchmarks -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Each stamp is newer than the list of requirements it was installed from.
+# Where Debian's venv cannot bring its own pip, the interpreter's pip fills the environment.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "toolcache needs Python 3.11 or newer: none found (name one: make PYTHON=...)" >&2; exit 1; }
+	@echo "creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+		$(PYTHON) -m venv --clear --without-pip $(VENV) && \
+		$(PYTHON) -m pip --disable-pip-version-check -qq --python $(BIN)/python install pip; }
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	@echo "installing toolcache into $(VENV)"
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.core
+	@echo "installing what the tests need"
+	@$(PIP) install --editable '.[test]'
+	@touch $@
+
+$(VENV)/.lint $(VENV)/.docs $(VENV)/.bench: $(VENV)/.%: $(VENV)/.core
+	@echo "installing what $* needs"
+	@$(PIP) install --group $*
+	@touch $@
