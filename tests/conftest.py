@@ -1,0 +1,68 @@
+"""What every test of the project runs under, and the servers they share."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from servers import RedisServer
+
+from toolcache.testing import FakeClock
+
+# Where the package may block its loop: file, functions, and why that is right.
+_MAY_BLOCK: Final[tuple[tuple[str, tuple[str, ...]], ...]] = ()
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Fail the test in which the package makes a blocking call on the event loop."""
+    with blockbuster_ctx("toolcache") as guard:
+        for file, functions in _MAY_BLOCK:
+            for guarded in guard.functions.values():
+                guarded.can_block_in(file, functions)
+        yield guard
+
+
+@pytest.fixture(autouse=True)
+def no_task_outlives_its_test(request: pytest.FixtureRequest) -> None:
+    """Fail the asynchronous test that leaves a task behind, once all its fixtures are torn down."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("_no_task_is_left")
+
+
+@pytest.fixture
+async def _no_task_is_left() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(5):  # tasks that are ending may end
+        await asyncio.sleep(0)
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left, f"tasks left behind: {sorted(task.get_name() for task in left if task)}"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that moves when the test says so."""
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def _shared_redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_shared_redis: RedisServer) -> RedisServer:
+    """The session's server, empty. For tests that neither kill nor reconfigure it."""
+    _shared_redis.command("FLUSHALL")
+    return _shared_redis
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A server of the test's own, to be killed, frozen and reconfigured."""
+    with RedisServer() as server:
+        yield server
