@@ -1,0 +1,252 @@
+"""Settings: what a cache can be told, from arguments, the environment, a ``.env`` file or a URL.
+
+Each field is a keyword of ``ToolCache(...)``, a ``TOOLCACHE_…`` variable, an option in the query of a URL and a line of
+``.env.example``. A name that is none of them is an error: an option that is silently ignored is worse than none.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal, NoReturn, Self, TypedDict, Unpack
+from urllib.parse import parse_qsl
+
+from toolcache import sources, spelling
+from toolcache.durations import Duration, Size
+from toolcache.errors import SettingsError
+from toolcache.sources import Given
+from toolcache.spelling import Reader
+
+STRATEGIES: Final = {"lru": "toolcache.memory.lru:LRU", "s3fifo": "toolcache.memory.s3fifo:S3FIFO"}
+"""The eviction policies of memory, by name."""
+
+Fsync = Literal["promised", "always", "never"]
+Precision = Literal["exact", "float32", "float16"]
+Strategy = Literal["lru", "s3fifo"]
+Compressor = Literal["zlib", "zstd"]
+
+# What redis-py reads from a URL and the store leaves to it.
+_REDIS_OPTIONS: Final = frozenset({
+    "client_name", "db", "password", "protocol", "ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile",
+    "ssl_check_hostname", "ssl_ciphers", "ssl_keyfile", "ssl_min_version", "ssl_password", "username",
+})  # fmt: skip
+_SECRETS: Final = frozenset({"redis_password", "secret"})
+
+
+class Options(TypedDict, total=False):
+    """The keywords of ``ToolCache(...)``, ``Settings(...)`` and their constructors, as people may write them."""
+
+    enabled: bool
+    namespace: str
+    tenant: str | None
+    redis_url: str | None
+    redis_username: str | None
+    redis_password: str | None
+    directory: str | os.PathLike[str] | None
+    files: bool
+    fallback: bool
+    mirror: Iterable[str]
+    default_ttl: Duration | None
+    ttls: Mapping[str, Duration]
+    costs: Mapping[str, float]
+    strategy: Strategy
+    max_memory: Size
+    max_entries: int | None
+    max_disk: Size
+    max_entry: Size
+    compress_above: Size | None
+    compressor: Compressor
+    vector_precision: Precision
+    secret: str | bytes | None
+    op_timeout: Duration
+    connect_timeout: Duration
+    file_timeout: Duration
+    failure_threshold: int
+    recovery_time: Duration | tuple[Duration, Duration]
+    journal_max_age: Duration
+    fsync: Fsync
+    strict: bool
+    debug: bool
+
+
+def _redis_url(value: Any, _name: str) -> str:
+    parts = sources.split_url(value)
+    for option, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if option not in _REDIS_OPTIONS:
+            _unknown(f"URL option {option}", option, _REDIS_OPTIONS | {one.name for one in fields(Settings)})
+    return str(value)
+
+
+def _setting(reader: Reader, default: Any = MISSING, **how: Any) -> Any:
+    return field(metadata={"read": reader}, default=default, **how)
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class Settings:
+    """What a cache is told. Frozen: parse once, pass around.
+
+    Durations are seconds, ``timedelta`` or text (``"7d"``, ``"2h30m"``); sizes are bytes or text (``"100MB"`` is 10⁸,
+    ``"64MiB"`` 2²⁶). Where None means no limit, the text ``none`` or ``never`` stands for it.
+
+    Args:
+        enabled: False computes always and stores nothing.
+        namespace: keeps apart what shares a Redis or a directory: 1 to 64 of ``A-Za-z0-9._-``.
+        tenant: becomes part of the digest of each domain key and task, so that tenants never share an entry.
+        redis_url: ``redis://``, ``rediss://`` (TLS, certificates verified) or ``unix://``; None for no Redis.
+        redis_username: ACL user; wins over the URL's.
+        redis_password: wins over the URL's.
+        directory: where the files lie; the user's cache directory unless given.
+        files: False keeps nothing on disk.
+        fallback: False keeps files out of it where Redis is configured.
+        mirror: domains that are always written to files too.
+        default_ttl: how long values without a lifetime of their own are good; None for ever.
+        ttls: the same for single domains: ``{"search": "30m"}``, as text ``search=30m,catalog=2d``.
+        costs: what computing one value of a domain costs in US dollars: ``{"embedding": 0.0001}``; for the savings in
+            ``stats()``.
+        strategy: which entry leaves memory first: ``"s3fifo"`` or ``"lru"``.
+        max_memory: bytes that memory may hold.
+        max_entries: entries that memory may hold; None for no such limit.
+        max_disk: bytes that the files may take.
+        max_entry: bytes of the largest encoded value.
+        compress_above: encoded values above this size are compressed; None for never.
+        compressor: ``"zlib"`` or ``"zstd"`` (needs the ``zstd`` extra before Python 3.14).
+        vector_precision: ``"exact"``, or ``"float32"`` or ``"float16"`` to halve vectors for those who accept the loss.
+        secret: authenticates stored bytes; at least 16 bytes, the same for all who share a store.
+        op_timeout: what one call may spend on Redis.
+        connect_timeout: what opening a connection to Redis may take, in the background.
+        file_timeout: what one call may spend on files.
+        failure_threshold: failures in a row that open a breaker.
+        recovery_time: how long an open breaker rests, first and longest: ``("1s", "60s")``; one duration is fixed.
+        journal_max_age: how long a write that Redis missed is still owed to it.
+        fsync: ``"promised"`` syncs what was promised to survive a power cut, ``"always"`` everything, ``"never"``.
+        strict: a write that no configured store took raises ``CacheWriteError``.
+        debug: looks for shared objects that somebody changed; slow.
+
+    Raises:
+        SettingsError: a name that is no setting, or a value that cannot be; the text says which, where and what can.
+    """
+
+    enabled: bool = _setting(spelling.switch, True)
+    namespace: str = _setting(spelling.namespace, "default")
+    tenant: str | None = _setting(spelling.optional(spelling.text), None)
+    redis_url: str | None = _setting(spelling.optional(_redis_url), None)
+    redis_username: str | None = _setting(spelling.optional(spelling.text), None)
+    redis_password: str | None = _setting(spelling.optional(spelling.text), None)
+    directory: Path | None = _setting(spelling.optional(spelling.path), None)  # noqa: RUF009 - it makes a field
+    files: bool = _setting(spelling.switch, True)
+    fallback: bool = _setting(spelling.switch, True)
+    mirror: tuple[str, ...] = _setting(spelling.domains, ())
+    default_ttl: float | None = _setting(spelling.unlimited(spelling.span), 3600.0)
+    ttls: Mapping[str, float] = _setting(spelling.per_domain(spelling.span), default_factory=dict, hash=False)
+    costs: Mapping[str, float] = _setting(spelling.per_domain(spelling.dollars), default_factory=dict, hash=False)
+    strategy: str = _setting(spelling.choice(*STRATEGIES), "s3fifo")
+    max_memory: int = _setting(spelling.byte_size, 64 << 20)
+    max_entries: int | None = _setting(spelling.unlimited(spelling.count), None)
+    max_disk: int = _setting(spelling.byte_size, 1 << 30)
+    max_entry: int = _setting(spelling.byte_size, 8 << 20)
+    compress_above: int | None = _setting(spelling.unlimited(spelling.byte_size), 16 << 10)
+    compressor: str = _setting(spelling.choice("zlib", "zstd"), "zlib")
+    vector_precision: str = _setting(spelling.choice("exact", "float32", "float16"), "exact")
+    secret: bytes | None = _setting(spelling.optional(spelling.secret), None)
+    op_timeout: float = _setting(spelling.span, 0.5)
+    connect_timeout: float = _setting(spelling.span, 5.0)
+    file_timeout: float = _setting(spelling.span, 2.0)
+    failure_threshold: int = _setting(spelling.count, 5)
+    recovery_time: tuple[float, float] = _setting(spelling.recovery, (1.0, 60.0))
+    journal_max_age: float = _setting(spelling.span, 86_400.0)
+    fsync: str = _setting(spelling.choice("promised", "always", "never"), "promised")
+    strict: bool = _setting(spelling.switch, False)
+    debug: bool = _setting(spelling.switch, False)
+
+    def __init__(self, **options: Unpack[Options]) -> None:
+        _fill(self, sources.arguments(options))
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        dotenv: str | os.PathLike[str] | None = ".env",
+        **options: Unpack[Options],
+    ) -> Self:
+        """Settings from ``TOOLCACHE_…`` variables and the usual names, then from ``options``, which win.
+
+        ``USE_REDIS`` unset: Redis if there is a URL; true without one: ``redis://localhost:6379``; false: no Redis,
+        whatever else says so. ``REDIS_URL``, ``REDIS_PASSWORD``, ``AI_CACHE_ENABLED`` and ``AI_CACHE_TTL_HOURS`` are
+        read where the ``TOOLCACHE_…`` name is not set. Empty variables count as unset.
+
+        Args:
+            environ: the variables; those of the process unless given.
+            dotenv: a file of further variables, read if it is there; the environment wins over it.
+            options: as for ``Settings(...)``.
+        """
+        given = sources.environment(environ, dotenv)
+        merged = given | sources.arguments(options)
+        if "redis_url" in given and given["redis_url"].value is None:
+            merged["redis_url"] = given["redis_url"]
+        return cls._of(merged)
+
+    @classmethod
+    def from_url(cls, url: str, **options: Unpack[Options]) -> Self:
+        """Settings from a Redis URL whose query may hold settings; ``options`` win.
+
+        redis-py's own options (``ssl_ca_certs``, ``db``, …) stay in the URL.
+
+        Example:
+            >>> Settings.from_url("rediss://user:pw@host:6380/0?namespace=shop&max_memory=100MB").namespace
+            'shop'
+        """
+        if "redis_url" in options:
+            raise SettingsError("argument redis_url: the URL is given already, as the first argument")
+        try:
+            given = sources.query(url, settings=[one.name for one in fields(cls)])
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"from_url: {error}") from None
+        return cls._of(given | sources.arguments(options))
+
+    @classmethod
+    def _of(cls, given: Mapping[str, Given]) -> Self:
+        settings = cls.__new__(cls)
+        _fill(settings, given)
+        return settings
+
+    def __repr__(self) -> str:
+        shown = []
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value != _default(one):
+                shown.append(f"{one.name}={_public(one.name, value)!r}")
+        return f"Settings({', '.join(shown)})"
+
+
+def _fill(settings: Settings, given: Mapping[str, Given]) -> None:
+    known = {one.name: one for one in fields(settings)}
+    for name in given.keys() - known.keys():
+        _unknown(given[name].origin, name, known)
+    for name, one in known.items():
+        value = _parse(name, one.metadata["read"], given[name]) if name in given else _default(one)
+        object.__setattr__(settings, name, value)
+    if settings.mirror and not (settings.files and (settings.fallback or settings.redis_url is None)):
+        raise SettingsError("mirror writes domains to files, and files=False or fallback=False keeps them out")
+
+
+def _default(one: Field[Any]) -> Any:
+    return one.default if one.default_factory is MISSING else one.default_factory()
+
+
+def _parse(name: str, reader: Reader, given: Given) -> Any:
+    try:
+        return reader(given.value, name)
+    except SettingsError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{given.origin}: {error}") from None
+
+
+def _public(name: str, value: Any) -> Any:
+    if name in _SECRETS:
+        return "***"
+    return sources.hide_password(value) if name == "redis_url" else value
+
+
+def _unknown(origin: str, name: str, known: Iterable[str]) -> NoReturn:
+    raise SettingsError(f"{origin}: there is no setting {name!r}{spelling.nearest(name, known)}")

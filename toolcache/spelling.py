@@ -1,0 +1,167 @@
+"""How a setting may be spelt: each function takes a value as people write it to the one form that the code uses.
+
+It is given the setting's name too, and raises ValueError or TypeError with a text that names it and says what is
+accepted. Those for secrets never repeat the value.
+"""
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from toolcache.domains import DOMAINS
+from toolcache.durations import seconds, size
+
+Reader: TypeAlias = Callable[[Any, str], Any]
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SHORTEST_SECRET: Final = 16
+
+
+def switch(value: object, name: str) -> bool:
+    """A bool, or the text that stands for one."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in _TRUE or word in _FALSE:
+        return word in _TRUE
+    raise ValueError(f"{name} is a switch: write true or false, not {value!r}")
+
+
+def optional(read: Reader) -> Reader:
+    """None, or what ``read`` takes."""
+    return lambda value, name: None if value is None else read(value, name)
+
+
+def unlimited(read: Reader) -> Reader:
+    """None, the words that stand for it, or what ``read`` takes."""
+
+    def either(value: Any, name: str) -> Any:
+        nothing = value is None or (isinstance(value, str) and value.strip().lower() in {"none", "never"})
+        return None if nothing else read(value, name)
+
+    return either
+
+
+def span(value: Any, name: str) -> float:
+    """Seconds of a span of time."""
+    return seconds(value, name=name)
+
+
+def byte_size(value: Any, name: str) -> int:
+    """Bytes of a size."""
+    return size(value, name=name)
+
+
+def count(value: Any, name: str) -> int:
+    """A whole number from 1 up."""
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ValueError(f"{name} is a whole number of at least 1, not {value!r}")
+    return number
+
+
+def text(value: Any, name: str) -> str:
+    """Text that is not empty. It may be a password, so the error does not repeat it."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is text of at least one character")
+    return value
+
+
+def namespace(value: Any, name: str) -> str:
+    """A name that separates caches in one store."""
+    if not isinstance(value, str) or not _NAMESPACE.fullmatch(value):
+        raise ValueError(f"{name}={value!r} cannot be used: write 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'")
+    return value
+
+
+def choice(*choices: str) -> Reader:
+    """One of some words."""
+
+    def one(value: Any, name: str) -> str:
+        if value not in choices:
+            raise ValueError(f"{name} is one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
+        return str(value)
+
+    return one
+
+
+def path(value: Any, name: str) -> Path:
+    """A directory; ``~`` is the home of the user."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} is the path of a directory, not {type(value).__name__}")
+    return Path(value).expanduser()
+
+
+def secret(value: Any, name: str) -> bytes:
+    """Bytes that nobody can guess."""
+    raw = value.encode() if isinstance(value, str) else value
+    if not isinstance(raw, bytes) or len(raw) < _SHORTEST_SECRET:
+        raise ValueError(
+            f"{name} is at least {_SHORTEST_SECRET} bytes, or text of that many, for example 32 random ones"
+        )
+    return raw
+
+
+def domain(value: Any, name: str) -> str:
+    """A domain's name."""
+    if value not in DOMAINS:
+        raise ValueError(
+            f"{name}: {value!r} is no domain: there are {', '.join(DOMAINS)}{nearest(str(value), DOMAINS)}"
+        )
+    return str(value)
+
+
+def domains(value: Any, name: str) -> tuple[str, ...]:
+    """Names of domains, in text separated by commas; each once."""
+    names = _parts(value) if isinstance(value, str) else value
+    return tuple(dict.fromkeys(domain(one, name) for one in names))
+
+
+def per_domain(read: Reader) -> Reader:
+    """A value for each of some domains, in text ``search=30m,catalog=2d``."""
+
+    def table(value: Any, name: str) -> dict[str, Any]:
+        if isinstance(value, str):
+            pairs = [part.partition("=") for part in _parts(value)]
+            if not all(equals for _, equals, _ in pairs):
+                raise ValueError(f"{name}={value!r} cannot be read: write domain=value, separated by commas")
+            value = {row.strip(): one.strip() for row, _, one in pairs}
+        return {domain(row, name): read(one, f"{name}[{row!r}]") for row, one in dict(value).items()}
+
+    return table
+
+
+def dollars(value: Any, name: str) -> float:
+    """An amount of US dollars, which may be zero."""
+    try:
+        amount = float(value)
+    except (TypeError, ValueError):
+        amount = math.nan
+    if not amount >= 0 or math.isinf(amount):
+        raise ValueError(f"{name} is what one computation costs, zero or more US dollars, not {value!r}")
+    return amount
+
+
+def recovery(value: Any, name: str) -> tuple[float, float]:
+    """One wait, or the first and the longest."""
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, tuple | list) else [value]
+    spans = [seconds(part, name=name) for part in parts]
+    if len(spans) not in {1, 2} or spans[0] > spans[-1]:
+        raise ValueError(f"{name} is one wait, or the first and the longest, such as ('1s', '60s'), not {value!r}")
+    return spans[0], spans[-1]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error's text: the known name that was probably meant."""
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
