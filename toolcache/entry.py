@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from math import inf
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 
@@ -66,16 +67,25 @@ class Held:
 
     ``value`` is the live object when nobody can spoil it (``thaw`` is None), else its encoded form, and ``thaw`` makes
     a caller's own copy. ``settled_until`` is monotonic seconds: up to then a hit needs no thought.
+
+    The memory store sets ``key`` and ``gone_until``, the monotonic end of life. The policy has ``older``, ``newer`` and
+    ``seen`` to itself, the index of ends ``before`` and ``after``: links in the entry cost less than tables beside it.
     """
 
     __slots__ = (
-        "bucket",
+        "after",
+        "before",
         "created_ms",
         "era",
         "gone_ms",
+        "gone_until",
         "hits",
+        "key",
         "layer",
+        "newer",
+        "older",
         "seconds",
+        "seen",
         "settled_until",
         "size",
         "tags",
@@ -84,6 +94,11 @@ class Held:
         "value",
         "version",
     )
+
+    older: "Held"
+    newer: "Held"
+    before: "Held"
+    after: "Held"
 
     def __init__(
         self,
@@ -114,4 +129,26 @@ class Held:
         self.tags = tags
         self.layer = layer
         self.hits = 0
-        self.bucket = 0
+        self.key = ""
+        self.gone_until = inf
+        self.seen = 0
+
+    def unlink(self) -> None:
+        """Let go of the neighbours, without a word to them: for a whole ring that is given up."""
+        for link in ("older", "newer", "before", "after"):
+            if hasattr(self, link):
+                delattr(self, link)
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidation:
+    """What became of an invalidation, layer by layer.
+
+    "done": the layer knows. "queued": it will be told, and until then nothing old is served by this host. "failed": it
+    could not be told. None: not configured.
+    """
+
+    scope: str
+    memory: str
+    redis: str | None
+    files: str | None

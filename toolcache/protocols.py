@@ -33,23 +33,24 @@ class Clock(Protocol):
 
 
 class MemoryPolicy(Protocol):
-    """Which entry leaves memory first. Pure and synchronous; O(1), on a hit above all.
+    """Which entry leaves memory first. Pure and synchronous; O(1), whatever is held.
 
     The store calls ``admit`` once for a new key, ``replace`` when a key already admitted got a new entry, ``evict`` for
     a victim, and ``forget`` when a key left for another reason; it never calls ``forget`` for what ``evict`` named.
-    ``Held.hits`` is raised by the store at each hit, so a policy that only needs counts sets ``touch`` to None and the
-    hit path calls nothing.
+    Every call is made under the store's lock, so a policy needs none, and with an entry whose ``key`` is the key.
+    ``Held.hits`` is raised at each hit, so a policy that only needs counts sets ``touch`` to None and a hit calls
+    nothing; one that needs the order of hits pays for the lock too.
     """
 
     touch: Callable[[str, Held], None] | None
-    """Called at each hit, or None."""
+    """Called at each hit of a key that is held, or None."""
 
     def admit(self, key: str, entry: Held, /) -> None:
         """Take in a new key."""
         ...
 
-    def replace(self, key: str, entry: Held, /) -> None:
-        """The key's entry was overwritten; its place need not change."""
+    def replace(self, key: str, entry: Held, old: Held, /) -> None:
+        """The key's entry is no longer ``old``; its place need not change. ``hits`` went on with the new entry."""
         ...
 
     def evict(self) -> str:
@@ -57,11 +58,11 @@ class MemoryPolicy(Protocol):
         ...
 
     def forget(self, key: str, entry: Held, /) -> None:
-        """The key has left."""
+        """The key has left; ``entry`` is the one last admitted or replaced."""
         ...
 
     def clear(self) -> None:
-        """All keys have left."""
+        """All keys have left, without a word to their entries."""
         ...
 
 

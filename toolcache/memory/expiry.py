@@ -1,0 +1,99 @@
+"""What has come to its end, found without looking at anything else.
+
+Entries lie in buckets by the instant at which they end, rounded down to a unit that grows with the time left: a 64th to
+a 32nd of it. When a bucket comes due, what has ended is handed out, and the rest is filed again, with a finer unit; the
+finest is a tick. So an entry is handled a few times in its whole life (an hour: three), at most 64 buckets of each
+unit exist, and only a new bucket, never an entry, costs a heap operation.
+
+The idea is that of hierarchical timing wheels (Varghese and Lauck, SOSP 1987), with a dictionary of buckets in place of
+the wheels' arrays. The members of a bucket are linked through ``Held.before`` and ``Held.after``, so that an entry
+leaves its bucket without a search.
+"""
+
+import heapq
+from math import inf
+from typing import Final
+
+from toolcache.entry import Held
+
+_TICKS: Final = 16
+"""A second: entries are found at most this part of one late."""
+
+_FINENESS: Final = 6
+"""Bits of the time left that a bucket's instant keeps."""
+
+
+class Expiry:
+    """The ends of entries, in monotonic seconds (``Held.gone_until``); ``inf`` is not filed."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, Held] = {}
+        self._dues: list[int] = []
+
+    def __len__(self) -> int:
+        """The number of buckets."""
+        return len(self._buckets)
+
+    @property
+    def due(self) -> float:
+        """The instant before which there is nothing to do; ``inf`` if nothing ends."""
+        return self._dues[0] / _TICKS if self._dues else inf
+
+    def add(self, entry: Held, now: float) -> None:
+        """File an entry that ends after ``now``."""
+        if entry.gone_until == inf:
+            return
+        end = int(entry.gone_until * _TICKS) + 1
+        unit = max(0, (end - int(now * _TICKS)).bit_length() - _FINENESS)
+        due = end >> unit << unit
+        knot = self._buckets.get(due)
+        if knot is None:
+            knot = self._open(due)
+        last = knot.before
+        entry.before = last
+        entry.after = knot
+        last.after = knot.before = entry
+
+    def discard(self, entry: Held) -> None:
+        """Take an entry out that was added."""
+        if entry.gone_until == inf:
+            return
+        before, after = entry.before, entry.after
+        before.after = after
+        after.before = before
+        del entry.before, entry.after
+
+    def take(self, now: float, limit: int, patience: int) -> list[Held]:
+        """Up to ``limit`` entries that have ended, taken out; gives up after filing ``patience`` others again."""
+        ended: list[Held] = []
+        tick = int(now * _TICKS)
+        while self._dues and self._dues[0] <= tick and len(ended) < limit and patience:
+            knot = self._buckets[self._dues[0]]
+            entry = knot.after
+            if entry is knot:
+                self._close(heapq.heappop(self._dues))
+                continue
+            self.discard(entry)
+            if entry.gone_until <= now:
+                ended.append(entry)
+            else:
+                self.add(entry, now)
+                patience -= 1
+        return ended
+
+    def clear(self) -> None:
+        """Nothing is left."""
+        self._buckets = {}
+        self._dues = []
+
+    def _open(self, due: int) -> Held:
+        knot = Held.__new__(Held)
+        knot.before = knot.after = knot
+        self._buckets[due] = knot
+        heapq.heappush(self._dues, due)
+        return knot
+
+    def _close(self, due: int) -> None:
+        knot = self._buckets.pop(due)
+        # A knot that points at itself would wait for the garbage collector.
+        del knot.before, knot.after

@@ -1,0 +1,56 @@
+"""A queue that its own members are the links of.
+
+An entry can leave from the middle, or move to the end, in constant time, and nothing is allocated: no table has to grow
+when a million entries are held, as an OrderedDict does, all at once. An entry is in at most one ring.
+"""
+
+from toolcache.entry import Held
+
+
+class Ring:
+    """Entries from the oldest to the newest, by their ``older`` and ``newer``.
+
+    ``count`` is how many there are, ``size`` the sum of their sizes.
+    """
+
+    __slots__ = ("_knot", "count", "size")
+
+    def __init__(self) -> None:
+        # A Held that is no entry closes the ring, so that no link is ever None and no end is a special case.
+        self._knot = Held.__new__(Held)
+        self._knot.older = self._knot.newer = self._knot
+        self.count = 0
+        self.size = 0
+
+    @property
+    def oldest(self) -> Held:
+        """The entry that came first; there must be one."""
+        return self._knot.newer
+
+    def push(self, entry: Held) -> None:
+        """Add an entry as the newest."""
+        knot = self._knot
+        newest = knot.older
+        entry.older = newest
+        entry.newer = knot
+        newest.newer = knot.older = entry
+        self.count += 1
+        self.size += entry.size
+
+    def pull(self, entry: Held) -> None:
+        """Take an entry out, wherever it is."""
+        older, newer = entry.older, entry.newer
+        older.newer = newer
+        newer.older = older
+        # An entry that keeps links to others would keep them, and their values, alive.
+        del entry.older, entry.newer
+        self.count -= 1
+        self.size -= entry.size
+
+    def swap(self, entry: Held, old: Held) -> None:
+        """Put an entry in the place of another."""
+        older, newer = old.older, old.newer
+        entry.older, entry.newer = older, newer
+        older.newer = newer.older = entry
+        del old.older, old.newer
+        self.size += entry.size - old.size

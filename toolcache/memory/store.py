@@ -1,0 +1,246 @@
+"""The store of this process: synchronous, bounded by bytes and by entries."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from math import inf
+from typing import Final
+
+from toolcache.blob import NEVER
+from toolcache.entry import Held
+from toolcache.memory.expiry import Expiry
+from toolcache.protocols import Clock, MemoryPolicy
+
+OVERHEAD: Final = 512
+"""Bytes that an entry takes besides its value and the letters of its key."""
+
+_SHARDS: Final = 1024
+"""Tables the keys are spread over: one table of a million, when it grows, stops every thread for 30 ms."""
+
+_PATIENCE: Final = 8
+"""How many ends may be filed anew for each entry that a call is to free."""
+
+_BURIED: Final = 4
+"""Entries left by ``clear`` that each write frees: a cleared store is empty long before it is full again."""
+
+_ROUNDING: Final = 0.001
+
+
+class MemoryStore:
+    """Entries by key, bounded; of two writes the newer stays; what has ended, then what the policy names, makes room.
+
+    A read is ``shards[hash(key) & mask].get(key)`` and takes no lock; whether the entry may still answer is for the
+    reader to judge, by ``settled_until`` and ``era``. Whatever changes the store holds one short lock, so any number
+    of threads may share it.
+
+    Args:
+        clock: ``monotonic`` says when an entry ends; ``time`` is read once, when it comes in.
+        policy: which entry leaves first; it belongs to this store alone.
+        max_bytes: the most that all entries may take: values, keys and ``overhead`` for each.
+        max_entries: the most entries; None for no bound but bytes.
+        overhead: bytes an entry takes besides its value and the letters of its key.
+
+    Attributes:
+        shards: the tables, ``mask`` + 1 of them.
+        mask: which bits of a key's hash choose its table.
+        touch: to be called with key and entry at each hit, unless it is None.
+        bytes: what all entries take now.
+        evictions: entries that made room before their end.
+        expirations: entries freed after their end.
+        era: raised by the cache whenever an epoch changes; an entry of an older era is to be looked at again.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        policy: MemoryPolicy,
+        max_bytes: int,
+        max_entries: int | None = None,
+        overhead: int = OVERHEAD,
+    ) -> None:
+        self._clock = clock
+        self._policy = policy
+        self._expiry = Expiry()
+        self._lock = threading.Lock()
+        self._count = 0
+        self._most = sys.maxsize if max_entries is None else max_entries
+        self._buried: list[dict[str, Held]] = []
+        self.max_bytes = max_bytes
+        self.max_entries = max_entries
+        self.overhead = overhead
+        self.shards: list[dict[str, Held]] = [{} for _ in range(_SHARDS)]
+        self.mask = _SHARDS - 1
+        self.touch: Callable[[str, Held], None] | None = self._touch if policy.touch else None
+        self.bytes = 0
+        self.evictions = 0
+        self.expirations = 0
+        self.era = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore: {self._count} entries, {self.bytes} of {self.max_bytes} bytes>"
+
+    @property
+    def next_expiry(self) -> float:
+        """The monotonic instant from which ``sweep`` has work; ``inf`` if nothing ends."""
+        return self._clock.monotonic() if self._buried else self._expiry.due
+
+    def find(self, key: str) -> Held | None:
+        """The entry of a key, ended or not; leaves no trace."""
+        return self.shards[hash(key) & self.mask].get(key)
+
+    def keys(self) -> Iterator[str]:
+        """All keys, in no order, while the store may change: what is there throughout comes once."""
+        for at in range(_SHARDS):
+            yield from list(self.shards[at])
+
+    def put(self, key: str, held: Held, *, force: bool = False) -> bool:
+        """Take an entry in, in the place of an older one, or of the same write read again.
+
+        An entry whose life is over, or that is larger than the whole store, still removes what is older than it.
+
+        Args:
+            key: the key.
+            held: the entry; it belongs to the store from now on.
+            force: whatever the version of the entry that is there.
+
+        Returns:
+            Whether the entry is in.
+        """
+        now = self._clock.monotonic()
+        held.gone_until = gone_until = self._end(held, now)
+        cost = self._cost(key, held)
+        freed: list[Held] = []  # until the lock is released: what a value does when it dies is anybody's guess
+        with self._lock:
+            if self._buried:
+                self._bury(_BURIED, freed)
+            shard = self.shards[hash(key) & self.mask]
+            old = shard.get(key)
+            if old is not None and held.version < old.version and not force:
+                return False
+            if gone_until <= now or cost > self.max_bytes or not self._most:
+                if old is not None:
+                    freed.append(self._drop(old))
+                return False
+            old = self._make_room(key, cost, now, freed)
+            if old is None:
+                held.key = key
+                self._policy.admit(key, held)
+                self._count += 1
+            else:
+                freed.append(old)
+                held.key = old.key
+                held.hits += old.hits
+                self.bytes -= self._cost(key, old)
+                self._expiry.discard(old)
+                self._policy.replace(key, held, old)
+            shard[key] = held
+            self.bytes += cost
+            self._expiry.add(held, now)
+            return True
+
+    def remove(self, key: str) -> Held | None:
+        """Take an entry out; None if there is none."""
+        with self._lock:
+            held = self.find(key)
+            return None if held is None else self._drop(held)
+
+    def clear(self) -> None:
+        """Take everything out, at once; ``sweep`` and later writes free it bit by bit."""
+        with self._lock:
+            self._buried += filter(None, self.shards)
+            self.shards[:] = [{} for _ in range(_SHARDS)]
+            self._policy.clear()
+            self._expiry.clear()
+            self._count = self.bytes = 0
+
+    def renew(self) -> None:
+        """Start empty, with a new lock: for a forked child, whose parent may have held the old one."""
+        self._lock = threading.Lock()
+        self.clear()
+
+    def sweep(self, limit: int = 500) -> int:
+        """Free up to ``limit`` entries whose end has come, or that ``clear`` left; nothing else is looked at.
+
+        Returns:
+            How many were freed. While ``next_expiry`` has passed there is more to do.
+        """
+        freed: list[Held] = []
+        with self._lock:
+            if self._buried:
+                self._bury(limit, freed)
+            freed += self._expire(self._clock.monotonic(), limit - len(freed), limit * _PATIENCE)
+        return len(freed)
+
+    def _cost(self, key: str, held: Held) -> int:
+        return held.size + len(key) + self.overhead
+
+    def _end(self, held: Held, now: float) -> float:
+        """The monotonic instant of an entry's end: a clock set back never lengthens a life beyond its whole."""
+        if held.gone_ms >= NEVER:
+            return inf
+        left = min(held.gone_ms - int(self._clock.time() * 1000), held.gone_ms - held.created_ms)
+        end = now + left / 1000
+        # Often the same instant but for rounding: sharing the number saves its bytes.
+        return held.settled_until if abs(end - held.settled_until) < _ROUNDING else end
+
+    def _make_room(self, key: str, cost: int, now: float, freed: list[Held]) -> Held | None:
+        """Free others until ``cost`` bytes fit at ``key``; the entry there, unless it had to go too."""
+        shard = self.shards[hash(key) & self.mask]
+        while True:
+            old = shard.get(key)
+            if old is None:
+                if self.bytes + cost <= self.max_bytes and self._count < self._most:
+                    return None
+            elif self.bytes + cost - self._cost(key, old) <= self.max_bytes:
+                return old
+            freed += self._expire(now, 1, _PATIENCE) or [self._evict()]
+
+    def _expire(self, now: float, limit: int, patience: int) -> list[Held]:
+        if self._expiry.due > now:
+            return []
+        ended = self._expiry.take(now, limit, patience)
+        for held in ended:
+            self._policy.forget(held.key, held)
+            self._leave(held)
+        self.expirations += len(ended)
+        return ended
+
+    def _evict(self) -> Held:
+        key = self._policy.evict()
+        held = self.shards[hash(key) & self.mask][key]
+        self._expiry.discard(held)
+        self._leave(held)
+        self.evictions += 1
+        return held
+
+    def _drop(self, held: Held) -> Held:
+        self._policy.forget(held.key, held)
+        self._expiry.discard(held)
+        self._leave(held)
+        return held
+
+    def _leave(self, held: Held) -> None:
+        key = held.key
+        del self.shards[hash(key) & self.mask][key]
+        self._count -= 1
+        self.bytes -= self._cost(key, held)
+
+    def _bury(self, limit: int, freed: list[Held]) -> None:
+        """Free entries that ``clear`` left; linked as they are, only the garbage collector would."""
+        while self._buried and len(freed) < limit:
+            if not self._buried[-1]:
+                self._buried.pop()
+                continue
+            held = self._buried[-1].popitem()[1]
+            held.unlink()
+            freed.append(held)
+
+    def _touch(self, key: str, held: Held) -> None:
+        with self._lock:
+            # Between the reader's look and this, another thread may have taken it out.
+            if self.find(key) is held and self._policy.touch is not None:
+                self._policy.touch(key, held)
