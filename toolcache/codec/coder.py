@@ -1,0 +1,77 @@
+"""The codecs as one: which takes a value, which reads a body, and which values need no codec to be handed out."""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from toolcache.blob import CorruptBlobError
+from toolcache.codec.msgpack import MsgpackCodec
+from toolcache.codec.vectors import Precision, VectorCodec
+from toolcache.errors import SettingsError
+from toolcache.protocols import Codec, Encoded
+
+_IMMUTABLE: Final = frozenset({
+    type(None), bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID,
+})  # fmt: skip
+
+
+class Coder:
+    """Values to bytes and back.
+
+    Args:
+        precision: how much of each element of a vector is kept; see VectorCodec.
+        codecs: further codecs, asked before those built in. The name of each is stored with its values: give it a new
+            one (``"order/2"``) when the form of its values changes, and older ones become misses.
+    """
+
+    def __init__(self, precision: Precision = "exact", codecs: Sequence[Codec] = ()) -> None:
+        self._vectors = VectorCodec(precision)
+        self._choices: tuple[Codec, ...] = (*codecs, self._vectors, MsgpackCodec())
+        self._by_name = {codec.name: codec for codec in self._choices}
+        if "" in self._by_name or len(self._by_name) < len(self._choices):
+            raise SettingsError(
+                f"codecs need names of their own, other than {self._vectors.name!r}, {MsgpackCodec.name!r}"
+            )
+
+    def encode(self, value: object, *, vector: bool = False) -> Encoded:
+        """The value by the first codec that accepts it; ``vector`` demands a vector.
+
+        Raises:
+            SerializationError: it cannot be stored so that it comes back equal; ``path`` says where the trouble is.
+        """
+        codec = self._vectors if vector else next(codec for codec in self._choices if codec.accepts(value))
+        return codec.encode(value)
+
+    def decode(self, encoded: Encoded) -> Any:
+        """A fresh value; raises CorruptBlobError for a body that its codec cannot read, or an unknown codec."""
+        return self.thaw(encoded)(encoded.body)
+
+    def thaw(self, encoded: Encoded) -> Callable[[bytes], Any]:
+        """What makes a fresh value of this body, as often as it is called; for what stays in memory encoded.
+
+        Raises:
+            CorruptBlobError: an unknown codec or element type. The callable raises it for a body it cannot read.
+        """
+        codec = self._by_name.get(encoded.codec)
+        if codec is None:
+            raise CorruptBlobError("codec")
+        if isinstance(codec, (MsgpackCodec, VectorCodec)):
+            return codec.thaw(encoded.body, encoded.dtype)
+        return partial(_thaw, codec, encoded.dtype)
+
+    @staticmethod
+    def is_immutable(value: object) -> bool:
+        """Whether nobody can change this very object, so that all may share it."""
+        return type(value) in _IMMUTABLE
+
+
+def _thaw(codec: Codec, dtype: str, body: bytes) -> Any:
+    try:
+        return codec.decode(body, dtype)
+    except CorruptBlobError:
+        raise
+    except Exception:  # noqa: BLE001 - a codec of others must not turn a bad blob into an error of the caller
+        raise CorruptBlobError("codec") from None

@@ -1,0 +1,248 @@
+"""The blob around an encoded value: packs what every store holds, believes nothing of what a store returns.
+
+    header (see ``toolcache.blob``) | meta | body | MAC, if sealed | CRC-32 of meta, body and MAC
+
+Meta is a msgpack array: codec, element type, compressor ("" for none), size of the body before compression (0 where
+there was none), tags. A blob without a value, a tombstone or an epoch, has an empty codec and no body.
+"""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from msgpack import Packer, unpackb
+
+from toolcache.blob import (
+    EPOCH,
+    FORMAT,
+    HEADER_SIZE,
+    KNOWN_FLAGS,
+    MAGIC,
+    MAX_COST_MS,
+    SEALED,
+    TOMBSTONE,
+    CorruptBlobError,
+    Header,
+    pack_header,
+    read_header,
+)
+from toolcache.codec.compress import Compressor, Method, decompress
+from toolcache.codec.seal import MAC_SIZE, Seal
+from toolcache.codec.vectors import VectorCodec
+from toolcache.errors import SettingsError, ValueTooLargeError
+from toolcache.protocols import Encoded
+
+MAX_TAGS: Final = 16
+MAX_LEVELS: Final = 8
+MAX_TAG_LENGTH: Final = 128
+_MAX_STORED_TAGS: Final = 64
+_MAX_BODY: Final = (1 << 32) - 1
+_CRC_SIZE: Final = 4
+
+
+class Blob(NamedTuple):
+    """What a blob says; ``encoded`` is None for a tombstone or an epoch."""
+
+    header: Header
+    tags: tuple[str, ...]
+    encoded: Encoded | None
+
+
+class Envelope:
+    """Packs and unpacks blobs.
+
+    Args:
+        secret: seals what is written, and makes everything unsealed or sealed otherwise a miss. None writes without
+            seals and makes sealed blobs a miss.
+        compress_above: bodies larger than this many bytes are compressed, if that makes them smaller; vectors never
+            are, for it does not. None for no compression.
+        compressor: "zlib" or "zstd"; both are read by whoever has them.
+        max_entry: largest body, in bytes before compression, that is written or believed.
+    """
+
+    def __init__(
+        self,
+        *,
+        secret: bytes | str | None = None,
+        compress_above: int | None = 16_384,
+        compressor: Method = "zlib",
+        max_entry: int = 8 << 20,
+    ) -> None:
+        if not 0 < max_entry <= _MAX_BODY:
+            raise SettingsError(f"max_entry={max_entry} is out of range: use 1 to {_MAX_BODY:,} bytes")
+        if compress_above is not None and compress_above < 0:
+            raise SettingsError(f"compress_above={compress_above} is out of range: use 0 or more bytes, or None")
+        self._seal = None if secret is None else Seal(secret)
+        self._compress_above = compress_above
+        self._compressor = Compressor(compressor)
+        self._max_entry = max_entry
+
+    def check(self, encoded: Encoded | None, tags: Sequence[str]) -> None:
+        """Raises what ``pack`` would raise for this value and these tags, without packing them."""
+        check_tags(tags)
+        if encoded is not None and len(encoded.body) > self._max_entry:
+            raise ValueTooLargeError(len(encoded.body), self._max_entry)
+
+    def pack(
+        self,
+        encoded: Encoded | None,
+        *,
+        digest: bytes,
+        version: bytes,
+        created_ms: int,
+        fresh_until_ms: int,
+        gone_ms: int,
+        cost_ms: int = 0,
+        tags: Sequence[str] = (),
+        flags: int = 0,
+    ) -> bytes:
+        """The blob of an encoded value, or of none (a tombstone or an epoch, as ``flags`` say).
+
+        Args:
+            encoded: the value, or None.
+            digest: 16 bytes, of the key the blob is for.
+            version: 16 bytes, see ``toolcache.versions``.
+            created_ms: milliseconds since the epoch, as are ``fresh_until_ms`` and ``gone_ms``.
+            fresh_until_ms: from then on the value is stale.
+            gone_ms: from then on there is no value; NEVER for no end.
+            cost_ms: what computing the value took; cut to what the field holds, 49 days.
+            tags: at most 16 and those reserved, which begin with ``@``; of at most 128 characters and 8 levels each.
+            flags: of ``toolcache.blob``; whether it is sealed is not for the caller to say.
+
+        Raises:
+            ValueTooLargeError: the body is larger than ``max_entry``.
+            ValueError: too many tags, a tag too long or too deep, or a digest or version of another length.
+        """
+        if len(digest) != 16 or len(version) != 16:  # noqa: PLR2004 - as the layout says
+            raise ValueError("digest and version are 16 bytes each")
+        if flags & ~KNOWN_FLAGS or (encoded is None) is not bool(flags & (TOMBSTONE | EPOCH)):
+            raise ValueError("flags are unknown, or tell of a value where there is none, or of none where there is one")
+        self.check(encoded, tags)
+        body, meta = self._pack_body(encoded, tags)
+        flags = flags & ~SEALED if self._seal is None else flags | SEALED
+        cost_ms = min(max(cost_ms, 0), MAX_COST_MS)
+        head = pack_header(
+            Header(flags, version, created_ms, fresh_until_ms, gone_ms, cost_ms, digest, len(meta), len(body))
+        )
+        rest = meta + body
+        if self._seal is not None:
+            rest += self._seal.make(head + rest)
+        return head + rest + zlib.crc32(rest).to_bytes(_CRC_SIZE, "big")
+
+    def unpack(self, blob: bytes, digest: bytes) -> Blob:
+        """What a blob says, if it is whole, of the key with this digest and sealed as configured.
+
+        Instants are not judged: whether a value is fresh, stale or gone is for the reader.
+
+        Raises:
+            CorruptBlobError: anything else, whatever the bytes; its ``reason`` is one of "short", "foreign", "format",
+                "flags", "header", "key", "length", "size", "crc", "unsealed", "sealed", "mac", "meta", "codec",
+                "compression", "bomb" and "memory".
+        """
+        try:
+            return self._unpack(blob, digest)
+        except CorruptBlobError:
+            raise
+        except Exception:  # noqa: BLE001 - no memory or stack left for it: a miss like any other
+            raise CorruptBlobError("memory") from None
+
+    def _unpack(self, blob: bytes, digest: bytes) -> Blob:
+        header = read_header(blob)
+        if header is None:
+            raise CorruptBlobError(_what_is_wrong(blob))
+        if header.digest != digest:
+            raise CorruptBlobError("key")
+        sealed = bool(header.flags & SEALED)
+        body_at = HEADER_SIZE + header.meta_len
+        end = body_at + header.body_len
+        crc_at = end + MAC_SIZE if sealed else end
+        if len(blob) != crc_at + _CRC_SIZE:
+            raise CorruptBlobError("length")
+        if header.body_len > self._max_entry:
+            raise CorruptBlobError("size")
+        view = memoryview(blob)
+        if zlib.crc32(view[HEADER_SIZE:crc_at]) != int.from_bytes(view[crc_at:], "big"):
+            raise CorruptBlobError("crc")
+        self._check_seal(sealed, view[:end], blob[end:crc_at])
+        codec, dtype, compressor, size, tags = _read_meta(blob[HEADER_SIZE:body_at])
+        body = blob[body_at:end]
+        if not codec:
+            if body:
+                raise CorruptBlobError("meta")
+            return Blob(header, tags, None)
+        if compressor:
+            if size > self._max_entry:
+                raise CorruptBlobError("bomb")
+            body = decompress(body, compressor, size)
+        return Blob(header, tags, Encoded(body, codec, dtype))
+
+    def _check_seal(self, sealed: bool, data: memoryview, mac: bytes) -> None:
+        if self._seal is None:
+            if sealed:
+                raise CorruptBlobError("sealed")
+        elif not sealed:
+            raise CorruptBlobError("unsealed")
+        elif not self._seal.matches(data, mac):
+            raise CorruptBlobError("mac")
+
+    def _pack_body(self, encoded: Encoded | None, tags: Sequence[str]) -> tuple[bytes, bytes]:
+        if encoded is None:
+            return b"", _pack_meta("", "", "", 0, tags)
+        body, codec, dtype = encoded
+        size = len(body)
+        if self._compress_above is not None and size > self._compress_above and codec != VectorCodec.name:
+            packed = self._compressor.compress(body)
+            if len(packed) < size:
+                return packed, _pack_meta(codec, dtype, self._compressor.name, size, tags)
+        return body, _pack_meta(codec, dtype, "", 0, tags)
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Raises ValueError for more tags, longer or deeper ones than an entry may have, telling which."""
+    if isinstance(tags, str):
+        raise ValueError("tags is one text: give a list of tags")  # noqa: TRY004 - one error for all that is wrong here
+    own = 0
+    for index, tag in enumerate(tags):
+        if not isinstance(tag, str) or not tag:
+            raise ValueError(f"tag {index} is not a text or empty")
+        own += tag[0] != "@"
+        if len(tag) > MAX_TAG_LENGTH:
+            raise ValueError(f"tag {index} has {len(tag)} characters: at most {MAX_TAG_LENGTH} are possible")
+        if tag.count(":") >= MAX_LEVELS:
+            raise ValueError(f"tag {index} has {tag.count(':') + 1} levels: at most {MAX_LEVELS} are possible")
+    if own > MAX_TAGS or len(tags) > _MAX_STORED_TAGS:
+        raise ValueError(f"an entry with {own} tags: at most {MAX_TAGS} are possible")
+
+
+def _pack_meta(codec: str, dtype: str, compressor: str, size: int, tags: Sequence[str]) -> bytes:
+    meta: bytes = Packer(unicode_errors="surrogatepass").pack([codec, dtype, compressor, size, list(tags)])
+    return meta
+
+
+def _read_meta(raw: bytes) -> tuple[str, str, str, int, tuple[str, ...]]:
+    try:
+        codec, dtype, compressor, size, tags = unpackb(raw, unicode_errors="surrogatepass", ext_hook=_refuse)
+    except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
+        raise CorruptBlobError("meta") from None
+    texts: list[Any] = [codec, dtype, compressor]
+    if type(tags) is not list or len(tags) > _MAX_STORED_TAGS or type(size) is not int or size < 0:
+        raise CorruptBlobError("meta")
+    for text in texts + tags:
+        if type(text) is not str:
+            raise CorruptBlobError("meta")
+    return codec, dtype, compressor, size, tuple(tags)
+
+
+def _refuse(code: int, _data: bytes) -> None:
+    raise ValueError(code)
+
+
+def _what_is_wrong(blob: bytes) -> str:
+    """Why ``read_header`` refused, for the counter."""
+    if blob[:2] != MAGIC[: len(blob)]:
+        return "foreign"
+    if len(blob) < HEADER_SIZE:
+        return "short"
+    if blob[2] != FORMAT:
+        return "format"
+    return "flags" if blob[3] & ~KNOWN_FLAGS else "header"

@@ -1,0 +1,262 @@
+"""Values as msgpack, extended so that whatever is written comes back equal and of the same type.
+
+What msgpack itself keeps exactly (None, bool, 64-bit int, float, str, bytes, list, dict with text or bytes keys) is
+plain msgpack, read by its C code in one pass. Types it lacks are extensions (see ``extensions``). Containers it lacks
+are arrays whose first element is a *mark*, an empty extension: ``[TUPLE, 1, 2]``, ``[MAP, k1, v1, k2, v2]``. So nothing
+is nested in payloads, and each byte is read once however deep the value. A body without the bytes that every mark
+begins with needs no look at its arrays, and does not get one.
+
+Everything else is refused at write time, subclasses included: an enum that came back as an int would be a lie.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgpack import ExtType, Packer, Unpacker, unpackb
+
+from toolcache.blob import CorruptBlobError
+from toolcache.codec import extensions
+from toolcache.codec.extensions import Refused
+from toolcache.errors import SerializationError
+from toolcache.protocols import Encoded
+
+MAX_DEPTH: Final = 128
+"""Containers within containers, at most, in what is written; msgpack's own reader stops at 1,024."""
+MAX_ITEMS: Final = 1_000_000
+"""Elements of a value, at most, all its containers together."""
+
+_TUPLE: Final = 1
+_SET: Final = 2
+_FROZENSET: Final = 3
+_MAP: Final = 4
+
+_MARK_PREFIX: Final = b"\xc7\x00"
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
+_PLAIN_KEYS: Final = frozenset({str, bytes})
+_MARKED: Final[Mapping[type, ExtType]] = MappingProxyType(
+    {
+        tuple: ExtType(_TUPLE, b""),
+        set: ExtType(_SET, b""),
+        frozenset: ExtType(_FROZENSET, b""),
+    }
+)
+_MARKED_MAP: Final = ExtType(_MAP, b"")
+
+# Below this size the lengths that headers may claim are too small to hurt.
+_TRUSTED_SIZE: Final = 4096
+_MAX_LABEL: Final = 40
+
+
+class MsgpackCodec:
+    """Plain data, type for type.
+
+    Takes None, bool, int of any size, float (NaN, infinities and -0.0 included), str (lone surrogates included), bytes,
+    list, tuple, set, frozenset, dict with any of these as keys, datetime, date, time, timedelta, Decimal and UUID; of
+    exactly these types. Time zones: ``datetime.timezone`` and ``zoneinfo.ZoneInfo``.
+    """
+
+    name = "m"
+
+    def accepts(self, value: object, /) -> bool:  # noqa: ARG002 - the codec of last resort
+        """True: what it cannot keep it refuses with a reason."""
+        return True
+
+    def encode(self, value: object, /) -> Encoded:
+        """The value as msgpack.
+
+        Raises:
+            SerializationError: a type that cannot be kept, a cycle, more than MAX_DEPTH levels or MAX_ITEMS elements.
+        """
+        try:
+            tree = _Writer().write(value, 0)
+            try:
+                body = Packer(strict_types=True, default=_pack_rest).pack(tree)
+            except UnicodeEncodeError:
+                body = Packer(strict_types=True, default=_pack_rest, unicode_errors="surrogatepass").pack(tree)
+        except Refused as fault:
+            path = "$" + "".join(reversed(fault.steps))
+            raise SerializationError(f"cannot store {path}: {fault.reason}", path=path) from None
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the value is not stored
+            # Changed by another thread meanwhile, or no memory or stack left for it.
+            raise SerializationError(f"cannot store the value: {type(error).__name__} while encoding it") from None
+        return Encoded(body, self.name)
+
+    def decode(self, body: bytes, dtype: str = "", /) -> Any:
+        """A fresh value; raises CorruptBlobError for anything but what ``encode`` could have written."""
+        return self.thaw(body, dtype)(body)
+
+    def thaw(self, body: bytes, dtype: str = "", /) -> Callable[[bytes], Any]:
+        """What makes a fresh value of this body, as often as it is called; raises CorruptBlobError."""
+        if dtype:
+            raise CorruptBlobError("codec")
+        _check_lengths(body)
+        return _read_marked if _MARK_PREFIX in body else _read_plain
+
+
+class _Writer:
+    """Turns a value into what the packer takes, or refuses it; ``left`` bounds the work, whatever is shared or cyclic."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_ITEMS
+
+    def write(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        if kind is dict:
+            self._enter(value, depth)
+            return self._map(value, depth + 1)
+        if kind is list:
+            self._enter(value, depth)
+            return value if _PLAIN.issuperset(map(type, value)) else self._items([], value, depth + 1)
+        if kind in _MARKED:
+            self._enter(value, depth)
+            return self._items([_MARKED[kind]], value, depth + 1)
+        pack = extensions.PACK.get(kind)
+        if pack is None:
+            raise Refused(_advice(kind))
+        return pack(value)
+
+    def _enter(self, container: Any, depth: int) -> None:
+        if depth >= MAX_DEPTH:
+            raise Refused(f"more than {MAX_DEPTH} containers within one another, or one within itself")
+        self.left -= len(container)
+        if self.left < 0:
+            raise Refused(f"more than {MAX_ITEMS:,} elements")
+
+    def _items(self, out: list[Any], container: Any, depth: int) -> list[Any]:
+        first = len(out)
+        write = self.write
+        try:
+            for item in container:
+                out.append(write(item, depth))  # noqa: PERF401 - the length tells where it failed
+        except Refused as fault:
+            fault.steps.append(f"[{len(out) - first}]")
+            raise
+        return out
+
+    def _map(self, value: dict[Any, Any], depth: int) -> Any:
+        write = self.write
+        key = None
+        try:
+            if _PLAIN_KEYS.issuperset(map(type, value)):
+                if _PLAIN.issuperset(map(type, value.values())):
+                    return value
+                mapping = {}
+                for key, item in value.items():
+                    mapping[key] = write(item, depth)
+                return mapping
+            pairs = [_MARKED_MAP]
+            for key, item in value.items():
+                pairs += (write(key, depth), write(item, depth))
+        except Refused as fault:
+            fault.steps.append(_label(key))
+            raise
+        return pairs
+
+
+def _pack_rest(value: Any) -> ExtType:
+    """What the packer has no form for: after the writer's checks, integers beyond 64 bits."""
+    if type(value) is int:
+        return extensions.pack_integer(value)
+    raise TypeError(type(value).__name__)
+
+
+def _advice(kind: type) -> str:
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    bases = [
+        base.__name__ for base in kind.__mro__[1:] if base in _PLAIN or base is dict or base is list or base in _MARKED
+    ]
+    if bases:
+        return f"{name} would come back as a plain {bases[0]}: convert it, with {bases[0]}(...) for example"
+    return f"{name} is none of the types that can be kept: turn it into plain data"
+
+
+def _label(key: Any) -> str:
+    # Keys are part of the value: only what looks like a field's name is shown.
+    return f".{key}" if type(key) is str and key.isidentifier() and len(key) <= _MAX_LABEL else "[...]"
+
+
+def _check_lengths(body: bytes) -> None:
+    """Walk the headers without building anything, so that no claimed length costs memory before it is proven."""
+    if len(body) <= _TRUSTED_SIZE:
+        return
+    try:
+        walker = Unpacker(
+            None, max_buffer_size=len(body), max_array_len=2 * MAX_ITEMS + 1, max_map_len=MAX_ITEMS, timestamp=3
+        )
+        walker.feed(body)
+        walker.skip()
+        whole = walker.tell() == len(body)
+    except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
+        whole = False
+    if not whole:
+        raise CorruptBlobError("codec")
+
+
+def _read_plain(body: bytes) -> Any:
+    try:
+        return unpackb(body, ext_hook=extensions.read, unicode_errors="surrogatepass", timestamp=3)
+    except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
+        raise CorruptBlobError("codec") from None
+
+
+def _read_marked(body: bytes) -> Any:
+    reader = _Reader()
+    try:
+        value = unpackb(
+            body, ext_hook=reader.extension, list_hook=reader.array, unicode_errors="surrogatepass", timestamp=3
+        )
+    except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
+        raise CorruptBlobError("codec") from None
+    if reader.marks:
+        raise CorruptBlobError("codec")
+    return value
+
+
+class _Mark:
+    """Stands first in an array that is no list; ``build`` makes what it is."""
+
+    __slots__ = ("build",)
+
+    def __init__(self, build: Callable[[list[Any]], Any]) -> None:
+        self.build = build
+
+
+class _Reader:
+    """The hooks of one reading; ``marks`` counts those that do not stand first in an array, which is nowhere."""
+
+    __slots__ = ("marks",)
+
+    def __init__(self) -> None:
+        self.marks = 0
+
+    def extension(self, code: int, data: bytes) -> Any:
+        if data or code not in _MARKS:
+            return extensions.read(code, data)
+        self.marks += 1
+        return _MARKS[code]
+
+    def array(self, items: list[Any]) -> Any:
+        if not items or type(items[0]) is not _Mark:
+            return items
+        self.marks -= 1
+        return items[0].build(items[1:])
+
+
+def _build_map(items: list[Any]) -> dict[Any, Any]:
+    pairs = iter(items)
+    return dict(zip(pairs, pairs, strict=True))
+
+
+_MARKS: Final[Mapping[int, _Mark]] = MappingProxyType(
+    {
+        _TUPLE: _Mark(tuple),
+        _SET: _Mark(set),
+        _FROZENSET: _Mark(frozenset),
+        _MAP: _Mark(_build_map),
+    }
+)
