@@ -24,20 +24,19 @@ _FINENESS: Final = 6
 
 
 class Expiry:
-    """The ends of entries, in monotonic seconds (``Held.gone_until``); ``inf`` is not filed."""
+    """The ends of entries, in monotonic seconds (``Held.gone_until``); ``inf`` is not filed.
+
+    ``due`` is the instant before which there is nothing to do, ``inf`` if nothing ends.
+    """
 
     def __init__(self) -> None:
         self._buckets: dict[int, Held] = {}
         self._dues: list[int] = []
+        self.due = inf
 
     def __len__(self) -> int:
         """The number of buckets."""
         return len(self._buckets)
-
-    @property
-    def due(self) -> float:
-        """The instant before which there is nothing to do; ``inf`` if nothing ends."""
-        return self._dues[0] / _TICKS if self._dues else inf
 
     def add(self, entry: Held, now: float) -> None:
         """File an entry that ends after ``now``."""
@@ -71,7 +70,7 @@ class Expiry:
             knot = self._buckets[self._dues[0]]
             entry = knot.after
             if entry is knot:
-                self._close(heapq.heappop(self._dues))
+                self._close()
                 continue
             self.discard(entry)
             if entry.gone_until <= now:
@@ -85,15 +84,18 @@ class Expiry:
         """Nothing is left."""
         self._buckets = {}
         self._dues = []
+        self.due = inf
 
     def _open(self, due: int) -> Held:
         knot = Held.__new__(Held)
         knot.before = knot.after = knot
         self._buckets[due] = knot
         heapq.heappush(self._dues, due)
+        self.due = self._dues[0] / _TICKS
         return knot
 
-    def _close(self, due: int) -> None:
-        knot = self._buckets.pop(due)
+    def _close(self) -> None:
+        knot = self._buckets.pop(heapq.heappop(self._dues))
         # A knot that points at itself would wait for the garbage collector.
         del knot.before, knot.after
+        self.due = self._dues[0] / _TICKS if self._dues else inf

@@ -125,7 +125,11 @@ class MemoryStore:
                 if old is not None:
                     freed.append(self._drop(old))
                 return False
-            old = self._make_room(key, cost, now, freed)
+            spare, most = (0, self._most - 1) if old is None else (self._cost(key, old), self._most)
+            while self.bytes + cost - spare > self.max_bytes or self._count > most:
+                freed.append(self._free(now))
+                if freed[-1] is old:
+                    old, spare, most = None, 0, self._most - 1
             if old is None:
                 held.key = key
                 self._policy.admit(key, held)
@@ -134,11 +138,10 @@ class MemoryStore:
                 freed.append(old)
                 held.key = old.key
                 held.hits += old.hits
-                self.bytes -= self._cost(key, old)
                 self._expiry.discard(old)
                 self._policy.replace(key, held, old)
             shard[key] = held
-            self.bytes += cost
+            self.bytes += cost - spare
             self._expiry.add(held, now)
             return True
 
@@ -187,35 +190,26 @@ class MemoryStore:
         # Often the same instant but for rounding: sharing the number saves its bytes.
         return held.settled_until if abs(end - held.settled_until) < _ROUNDING else end
 
-    def _make_room(self, key: str, cost: int, now: float, freed: list[Held]) -> Held | None:
-        """Free others until ``cost`` bytes fit at ``key``; the entry there, unless it had to go too."""
+    def _free(self, now: float) -> Held:
+        """Take out what has ended, or else what the policy names."""
+        if self._expiry.due <= now and (ended := self._expire(now, 1, _PATIENCE)):
+            return ended[0]
+        key = self._policy.evict()
         shard = self.shards[hash(key) & self.mask]
-        while True:
-            old = shard.get(key)
-            if old is None:
-                if self.bytes + cost <= self.max_bytes and self._count < self._most:
-                    return None
-            elif self.bytes + cost - self._cost(key, old) <= self.max_bytes:
-                return old
-            freed += self._expire(now, 1, _PATIENCE) or [self._evict()]
+        held = shard.pop(key)
+        self._expiry.discard(held)
+        self._count -= 1
+        self.bytes -= held.size + len(key) + self.overhead
+        self.evictions += 1
+        return held
 
     def _expire(self, now: float, limit: int, patience: int) -> list[Held]:
-        if self._expiry.due > now:
-            return []
         ended = self._expiry.take(now, limit, patience)
         for held in ended:
             self._policy.forget(held.key, held)
             self._leave(held)
         self.expirations += len(ended)
         return ended
-
-    def _evict(self) -> Held:
-        key = self._policy.evict()
-        held = self.shards[hash(key) & self.mask][key]
-        self._expiry.discard(held)
-        self._leave(held)
-        self.evictions += 1
-        return held
 
     def _drop(self, held: Held) -> Held:
         self._policy.forget(held.key, held)
