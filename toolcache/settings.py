@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, Self, TypedDict, Unpack
-from urllib.parse import parse_qsl
 
 from toolcache import sources, spelling
 from toolcache.durations import Duration, Size
 from toolcache.errors import SettingsError
 from toolcache.sources import Given
 from toolcache.spelling import Reader
+from toolcache.stores.redis.url import Address
 
 STRATEGIES: Final = {"lru": "toolcache.memory.lru:LRU", "s3fifo": "toolcache.memory.s3fifo:S3FIFO"}
 """The eviction policies of memory, by name."""
@@ -25,11 +25,6 @@ Precision = Literal["exact", "float32", "float16"]
 Strategy = Literal["lru", "s3fifo"]
 Compressor = Literal["zlib", "zstd"]
 
-# What redis-py reads from a URL and the store leaves to it.
-_REDIS_OPTIONS: Final = frozenset({
-    "client_name", "db", "password", "protocol", "ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile",
-    "ssl_check_hostname", "ssl_ciphers", "ssl_keyfile", "ssl_min_version", "ssl_password", "username",
-})  # fmt: skip
 _SECRETS: Final = frozenset({"redis_password", "secret"})
 
 
@@ -70,10 +65,7 @@ class Options(TypedDict, total=False):
 
 
 def _redis_url(value: Any, _name: str) -> str:
-    parts = sources.split_url(value)
-    for option, _ in parse_qsl(parts.query, keep_blank_values=True):
-        if option not in _REDIS_OPTIONS:
-            _unknown(f"URL option {option}", option, _REDIS_OPTIONS | {one.name for one in fields(Settings)})
+    Address.parse(value)
     return str(value)
 
 
@@ -128,10 +120,10 @@ class Settings:
 
     enabled: bool = _setting(spelling.switch, True)
     namespace: str = _setting(spelling.namespace, "default")
-    tenant: str | None = _setting(spelling.optional(spelling.text), None)
+    tenant: str | None = _setting(spelling.optional(spelling.words), None)
     redis_url: str | None = _setting(spelling.optional(_redis_url), None)
-    redis_username: str | None = _setting(spelling.optional(spelling.text), None)
-    redis_password: str | None = _setting(spelling.optional(spelling.text), None)
+    redis_username: str | None = _setting(spelling.optional(spelling.words), None)
+    redis_password: str | None = _setting(spelling.optional(spelling.words), None)
     directory: Path | None = _setting(spelling.optional(spelling.path), None)  # noqa: RUF009 - it makes a field
     files: bool = _setting(spelling.switch, True)
     fallback: bool = _setting(spelling.switch, True)
@@ -197,10 +189,15 @@ class Settings:
         """
         if "redis_url" in options:
             raise SettingsError("argument redis_url: the URL is given already, as the first argument")
+        if not isinstance(url, str):
+            raise SettingsError(f"from_url takes text such as {sources.DEFAULT_REDIS!r}, not {type(url).__name__}")
+        names = {one.name for one in fields(cls)}
+        given = sources.query(url, settings=names)
         try:
-            given = sources.query(url, settings=[one.name for one in fields(cls)])
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"from_url: {error}") from None
+            Address.parse(given["redis_url"].value)
+        except SettingsError as error:
+            meant = (spelling.nearest(option, names) for option in sources.options(url) if option not in names)
+            raise SettingsError(f"the URL: {error}{next(filter(None, meant), '')}") from None
         return cls._of(given | sources.arguments(options))
 
     @classmethod
@@ -236,8 +233,6 @@ def _default(one: Field[Any]) -> Any:
 def _parse(name: str, reader: Reader, given: Given) -> Any:
     try:
         return reader(given.value, name)
-    except SettingsError:
-        raise
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{given.origin}: {error}") from None
 
@@ -245,7 +240,7 @@ def _parse(name: str, reader: Reader, given: Given) -> Any:
 def _public(name: str, value: Any) -> Any:
     if name in _SECRETS:
         return "***"
-    return sources.hide_password(value) if name == "redis_url" else value
+    return Address.parse(value).redacted if name == "redis_url" else value
 
 
 def _unknown(origin: str, name: str, known: Iterable[str]) -> NoReturn:

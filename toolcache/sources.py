@@ -5,11 +5,11 @@ Each value keeps its origin, so that an error can say where to mend it. Nothing 
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from toolcache.errors import SettingsError
 from toolcache.spelling import switch
@@ -64,42 +64,18 @@ def environment(environ: Mapping[str, str] | None, dotenv: str | os.PathLike[str
     return settings
 
 
-def query(url: str, *, settings: Iterable[str]) -> dict[str, Given]:
+def query(url: str, *, settings: Collection[str]) -> dict[str, Given]:
     """The settings in a URL's query, and the URL without them as ``redis_url``."""
-    parts = split_url(url)
-    known = frozenset(settings)
-    options = parse_qsl(parts.query, keep_blank_values=True)
-    found = {name: Given(value, f"URL option {name}") for name, value in options if name in known}
-    rest = urlencode([(name, value) for name, value in options if name not in known])
-    address = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    address, _, tail = url.partition("?")
+    pairs = parse_qsl(tail, keep_blank_values=True)
+    found = {name: Given(value, f"URL option {name}") for name, value in pairs if name in settings}
+    rest = urlencode([(name, value) for name, value in pairs if name not in settings])
     return found | {"redis_url": Given(f"{address}?{rest}" if rest else address, "the URL")}
 
 
-def split_url(url: object) -> SplitResult:
-    """The parts of a URL; the error repeats nothing of it, because it may hold a password."""
-    if not isinstance(url, str):
-        raise TypeError(f"a URL is text such as {DEFAULT_REDIS!r}, not {type(url).__name__}")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError("the URL cannot be read: its host or port is malformed") from None
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("the URL must begin with redis://, rediss:// (TLS) or unix://")
-    if parts.scheme != "unix" and (not parts.hostname or port == 0):
-        raise ValueError(
-            f"the URL names no host: write it like {DEFAULT_REDIS!r}, with '/', '?', '#' and '@' of a password "
-            "percent-encoded"
-        )
-    return parts
-
-
-def hide_password(url: str) -> str:
-    """A URL that may be shown: without password and query."""
-    parts = urlsplit(url)
-    user, at, place = parts.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    return f"{parts.scheme}://{name}{colon and ':***'}{at}{place}{parts.path}"
+def options(url: str) -> list[str]:
+    """The names in a URL's query."""
+    return [name for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)]
 
 
 def _apply_use_redis(settings: dict[str, Given], use: Given) -> None:

@@ -7,19 +7,18 @@ accepted. Those for secrets never repeat the value.
 import difflib
 import math
 import os
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from toolcache.domains import DOMAINS
 from toolcache.durations import seconds, size
+from toolcache.keys import text
 
 Reader: TypeAlias = Callable[[Any, str], Any]
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
-_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SHORTEST_SECRET: Final = 16
 
 
@@ -66,18 +65,16 @@ def count(value: Any, name: str) -> int:
     return number
 
 
-def text(value: Any, name: str) -> str:
+def words(value: Any, name: str) -> str:
     """Text that is not empty. It may be a password, so the error does not repeat it."""
     if not isinstance(value, str) or not value:
         raise ValueError(f"{name} is text of at least one character")
     return value
 
 
-def namespace(value: Any, name: str) -> str:
+def namespace(value: Any, _name: str) -> str:
     """A name that separates caches in one store."""
-    if not isinstance(value, str) or not _NAMESPACE.fullmatch(value):
-        raise ValueError(f"{name}={value!r} cannot be used: write 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'")
-    return value
+    return text.namespace(value)
 
 
 def choice(*choices: str) -> Reader:
@@ -163,5 +160,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _parts(listed: str) -> list[str]:
+    return [part.strip() for part in listed.split(",") if part.strip()]
