@@ -1,0 +1,200 @@
+"""Cache: any value, under keys of the caller's own."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from toolcache.blob import NEVER
+from toolcache.compute import Compute
+from toolcache.domains import GENERAL
+from toolcache.durations import Duration
+from toolcache.entries import remaining
+from toolcache.entry import MISSING, Durability, Entry, Invalidation, Missing
+from toolcache.machine import Machine
+from toolcache.parts import Parts
+from toolcache.protocols import Listener
+from toolcache.report import health, stats
+from toolcache.stats import Health, Stats
+
+
+class Cache:
+    """Any value, over memory → Redis → files.
+
+    Every method may be called from any asyncio event loop of the process. ``ToolCache`` is a cache that knows the
+    domains, and says how to open one.
+
+    Args:
+        parts: what the cache is made of.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._machine = Machine(parts)
+        self._hit = self._machine.hit
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, or ``default``.
+
+        A stored None is returned as None; pass ``MISSING`` as the default to tell it from a miss.
+
+        Raises:
+            UnsupportedKeyError: the key is not text.
+            CacheClosedError: the cache was closed.
+
+        Example:
+            >>> await cache.get("greeting", MISSING) is MISSING
+            True
+        """
+        value = self._hit(key)
+        return await self._machine.get(key, GENERAL, default) if value is MISSING else value
+
+    async def get_entry(self, key: str) -> Entry | None:
+        """The value with its instants, tags and where it was found; None if there is none."""
+        found = (await self._machine.find((key,), GENERAL))[key]
+        held, now = found.held, self._parts.clock.time()
+        if held is None:
+            return None
+        return Entry(
+            value=found.value,
+            created_at=held.created_ms / 1000,
+            expires_at=float("inf") if held.gone_ms == NEVER else held.gone_ms / 1000,
+            age=max(0.0, now - held.created_ms / 1000),
+            ttl=remaining(held.created_ms, held.gone_ms, now),
+            tags=held.tags,
+            layer=held.layer,
+            hits=held.hits,
+            size=held.size,
+        )
+
+    async def exists(self, key: str) -> bool:
+        """Whether a value is there; counts neither as a hit nor as a miss."""
+        return (await self._machine.find((key,), GENERAL, counted=False))[key].held is not None
+
+    async def ttl(self, key: str) -> float | None:
+        """Seconds until the value is gone: ``inf`` if it stays, None if there is none."""
+        held = (await self._machine.find((key,), GENERAL, counted=False))[key].held
+        return None if held is None else remaining(held.created_ms, held.gone_ms, self._parts.clock.time())
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The hits among the keys, in their order; what memory lacks is one round trip."""
+        return await self._machine.get_many(keys, GENERAL)
+
+    async def get_or_set(
+        self, key: str, compute: Compute, *, ttl: Duration | Missing | None = MISSING, tags: Iterable[str] = ()
+    ) -> Any:
+        """The value of a key, computed and stored if it is missing: one computation per key, whoever asks.
+
+        Args:
+            key: any text.
+            compute: sync or async, without an argument or with a ``Context``.
+            ttl: how long it stays good; the default TTL unless given, None for ever.
+            tags: labels kept with the entry.
+
+        Raises:
+            Exception: whatever ``compute`` raised, the same for all who waited; nothing is stored then.
+            ReentrantFlightError: ``compute`` asks for its own key.
+
+        Example:
+            >>> await cache.get_or_set("answer", lambda: 6 * 7, ttl="1h")
+            42
+        """
+        return await self._machine.compute(key, compute, GENERAL, ttl=ttl, tags=tags)
+
+    async def set(
+        self, key: str, value: Any, ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()
+    ) -> Durability:
+        """Store a value; returns where it is safe.
+
+        Args:
+            key: any text.
+            value: anything that comes back equal: see the codec's page for the types.
+            ttl: seconds, a timedelta or text such as ``"2h30m"``; the default TTL unless given, None for ever.
+            tags: labels kept with the entry, at most 16.
+
+        Raises:
+            SerializationError: the value could not come back equal; nothing was changed.
+            ValueError: the ttl is no span of time; nothing was changed.
+            CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
+        """
+        return (await self._machine.set_many({key: value}, GENERAL, ttl=ttl, tags=tags))[key]
+
+    async def set_many(
+        self, mapping: Mapping[str, Any], ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()
+    ) -> dict[str, Durability]:
+        """Store several values in one round trip; returns where each is safe. If one cannot be stored, none is."""
+        return await self._machine.set_many(mapping, GENERAL, ttl=ttl, tags=tags)
+
+    async def add(
+        self, key: str, value: Any, ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()
+    ) -> bool:
+        """Store a value only if none is there; whether it was stored."""
+        return await self._machine.add(key, value, GENERAL, ttl=ttl, tags=tags)
+
+    async def delete(self, key: str) -> bool:
+        """Remove a key everywhere; whether a value was there.
+
+        Raises:
+            CacheWriteError: a configured layer may still hold the value and nothing durable says otherwise.
+        """
+        return (await self._machine.delete_many((key,), GENERAL))[key]
+
+    async def delete_many(self, keys: Iterable[str]) -> dict[str, bool]:
+        """Remove several keys in one round trip; for each, whether a value was there."""
+        return await self._machine.delete_many(keys, GENERAL)
+
+    async def clear(self) -> Invalidation:
+        """Forget this namespace, and nothing else, in every layer; takes as long for a million entries as for one.
+
+        Raises:
+            CacheWriteError: a configured layer may still serve old entries and nothing durable says otherwise.
+        """
+        return await self._machine.clear()
+
+    def stats(self) -> Stats:
+        """Hits, misses, sizes, latencies and savings since the cache was made. Local, no I/O."""
+        return stats(self._parts, self._machine.tallies, self._machine.memory_tally)
+
+    async def health(self, *, probe: bool = True) -> Health:
+        """Whether each layer works: one bounded real read per remote layer, unless its breaker is open.
+
+        Args:
+            probe: False asks nobody and tells what is known.
+        """
+        self._machine.enter(())
+        return await health(self._parts, probe=probe)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener(event)`` for each event from now on; call what is returned to end it."""
+        return self._parts.announce.subscribe(listener)
+
+    async def __aenter__(self) -> Self:
+        self._machine.enter(())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self, drain: float = 5.0) -> None:
+        """Finish what was begun, release everything. More than one call is harmless; later calls of others are refused.
+
+        Args:
+            drain: seconds to wait for writes and computations under way; what still runs then is cancelled.
+        """
+        if await self._machine.homes.close(drain):
+            for layer in (self._parts.redis, self._parts.files):
+                if layer is not None:
+                    await layer.aclose()
+            self._parts.memory.clear()
+
+    def __del__(self) -> None:
+        if self._machine.used and not self._machine.homes.closed:
+            warnings.warn(
+                f"unclosed {self!r}: use 'async with' or await aclose()", ResourceWarning, stacklevel=2, source=self
+            )
+
+    def __repr__(self) -> str:
+        layers = ["memory", *(layer.name for layer in (self._parts.redis, self._parts.files) if layer)]
+        return f"<{type(self).__name__} {self._parts.namespace!r} over {' → '.join(layers)}, {len(self._parts.memory):,} entries>"

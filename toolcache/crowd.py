@@ -1,0 +1,79 @@
+"""Many keys, one computation: what a batch is missing, each key once, shared with whoever else asks for it.
+
+Every missing key gets a flight of its own, so that later callers can join it and a set or delete can detach it. The
+flights that one call starts travel together: one look into the layers, one computation for what was not found there.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from toolcache.entry import Held
+from toolcache.flight import Flight
+from toolcache.reader import Found
+
+ComputeMany: TypeAlias = Callable[[list[str]], Mapping[str, Any]] | Callable[[list[str]], Awaitable[Mapping[str, Any]]]
+"""Values for the keys given; every key must be answered."""
+
+
+class _Keep(Protocol):
+    def __call__(self, key: str, value: Any, *, version: bytes, took: float, flight: Flight[Held]) -> Held: ...
+
+
+class Crowd:
+    """The flights of one batch.
+
+    Args:
+        compute: values for the keys that no layer has.
+        find: what the layers have.
+        keep: makes an entry of a computed value and stores it.
+        version: mints one.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        compute: ComputeMany,
+        find: Callable[[Sequence[str]], Awaitable[dict[str, Found]]],
+        keep: _Keep,
+        version: Callable[[], bytes],
+        now: Callable[[], float],
+    ) -> None:
+        self._compute = compute
+        self._find = find
+        self._keep = keep
+        self._version = version
+        self._now = now
+        self._flights: dict[str, Flight[Held]] = {}
+        self._task: asyncio.Task[dict[str, Held]] | None = None
+        self._aboard = 0
+
+    async def board(self, key: str, flight: Flight[Held]) -> Held:
+        """Travel with the others that were started in this tick."""
+        self._flights[key] = flight
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._travel())
+        self._aboard += 1
+        try:
+            return (await asyncio.shield(self._task))[key]
+        finally:
+            self._aboard -= 1
+            if not self._aboard and not self._task.done():
+                self._task.cancel()
+
+    async def _travel(self) -> dict[str, Held]:
+        keys = list(self._flights)
+        found = await self._find(keys)
+        landed = {key: item.held for key, item in found.items() if item.held is not None}
+        missing = [key for key in keys if key not in landed]
+        if missing:
+            version = self._version()
+            begun = self._now()
+            values = self._compute(missing)
+            if inspect.isawaitable(values):
+                values = await values
+            took = (self._now() - begun) / len(missing)
+            for key in missing:
+                landed[key] = self._keep(key, values[key], version=version, took=took, flight=self._flights[key])
+        return landed

@@ -1,0 +1,138 @@
+"""How an entry is made: its key text, its version, its life, its bytes."""
+
+from typing import Any
+
+from toolcache.blob import NEVER, CorruptBlobError
+from toolcache.domains import Domain
+from toolcache.durations import Duration, seconds
+from toolcache.entry import MISSING, Held, Missing
+from toolcache.epochs import NAMESPACE, Epochs
+from toolcache.events import BlobRejected, ClockAnomaly
+from toolcache.keys.text import key_digest, key_text, store_key
+from toolcache.layer import Layer
+from toolcache.parts import Parts
+from toolcache.protocols import Encoded
+from toolcache.stats import Tally
+from toolcache.versions import ZERO, split
+from toolcache.writer import Draft
+
+
+class Entries:
+    """Makes the entries of one cache."""
+
+    def __init__(self, parts: Parts, epochs: Epochs) -> None:
+        self._parts = parts
+        self._epochs = epochs
+        self.epoch_name = store_key("e", parts.namespace, NAMESPACE)
+
+    def name(self, key: str) -> str:
+        """The store key of a key."""
+        return store_key("v", self._parts.namespace, key_text(key))
+
+    def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
+        """Seconds; infinite for None."""
+        if ttl is MISSING:
+            ttl = self._parts.default_ttl if domain.ttl is None else domain.ttl
+        return float("inf") if ttl is None else seconds(ttl)
+
+    def version(self, key: str = "", *, above: bytes = ZERO) -> bytes:
+        """One above what is known of the key and of every epoch that applies."""
+        held = self._parts.memory.find(key)
+        return self._parts.hybrid.next(max(above, self._epochs.of(NAMESPACE), ZERO if held is None else held.version))
+
+    def encode(self, value: Any, domain: Domain, tags: tuple[str, ...]) -> Encoded:
+        """The value's bytes. Raises SerializationError and ValueError before anything was changed."""
+        encoded = self._parts.coder.encode(value, vector=domain.vector)
+        self._parts.envelope.check(encoded, tags)
+        return encoded
+
+    def draft(
+        self,
+        name: str,
+        version: bytes,
+        lifetime: float,
+        encoded: Encoded | None,
+        tags: tuple[str, ...],
+        *,
+        flags: int = 0,
+        took: float = 0.0,
+        live: bool = True,
+        once: bool = False,
+    ) -> Draft:
+        """A write under a store key, created now."""
+        now_ms = int(self._parts.clock.time() * 1000)
+        return Draft(
+            name=name,
+            version=version,
+            created_ms=now_ms,
+            gone_ms=NEVER if lifetime == float("inf") else now_ms + max(1, int(lifetime * 1000)),
+            encoded=encoded,
+            cost_ms=int(took * 1000),
+            tags=tags,
+            flags=flags,
+            live=live,
+            once=once,
+        )
+
+    def read(self, name: str, blob: bytes, layer: Layer) -> Draft | None:
+        """What a layer's blob says: without ``encoded`` where no value lives. None for a blob that cannot be used."""
+        digest = key_digest(name)
+        parts = self._parts
+        try:
+            header, tags, encoded = parts.envelope.unpack(blob, digest)
+        except CorruptBlobError as fault:
+            layer.tally.rejected += 1
+            parts.announce(BlobRejected(layer.name, fault.reason, digest[:4].hex()))
+            return None
+        now = parts.clock.time()
+        if not parts.hybrid.observe(header.version):
+            parts.announce(ClockAnomaly(layer.name, round(split(header.version)[0] / 1000 - now)))
+        lives = header.alive(int(now * 1000)) and not self._epochs.covers(header.version)
+        return Draft(
+            name=name,
+            version=header.version,
+            created_ms=header.created_ms,
+            gone_ms=header.gone_ms,
+            encoded=encoded if lives else None,
+            cost_ms=header.cost_ms,
+            tags=tags,
+            flags=header.flags,
+            once=True,
+        )
+
+    def learn_epoch(self, blob: bytes | None, layer: Layer) -> None:
+        """Take note of what a layer says of the namespace's epoch."""
+        if blob is None:
+            return
+        draft = self.read(self.epoch_name, blob, layer)
+        if draft is not None and self._epochs.advance(NAMESPACE, draft.version):
+            self._parts.memory.era += 1
+
+    def hold(
+        self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, took: float = 0.0, layer: str = "memory"
+    ) -> Held:
+        """An entry for memory: the live value where nobody can spoil it, else its encoded form."""
+        parts, encoded = self._parts, draft.encoded or Encoded(b"", "")
+        live = domain.shared or parts.coder.is_immutable(value)
+        ends_in = remaining(draft.created_ms, draft.gone_ms, parts.clock.time())
+        return Held(
+            value if live else encoded.body,
+            None if live else parts.coder.thaw(encoded),
+            settled_until=parts.clock.monotonic() + (ends_in if parts.trust is None else min(parts.trust, ends_in)),
+            size=len(encoded.body),
+            version=draft.version,
+            created_ms=draft.created_ms,
+            gone_ms=draft.gone_ms,
+            tally=tally,
+            era=parts.memory.era,
+            seconds=took or draft.cost_ms / 1000,
+            tags=draft.tags,
+            layer=layer,
+        )
+
+
+def remaining(created_ms: int, gone_ms: int, now: float) -> float:
+    """Seconds an entry has left; a clock set back never lengthens a life, counted from the read."""
+    if gone_ms == NEVER:
+        return float("inf")
+    return min(gone_ms - int(now * 1000), gone_ms - created_ms) / 1000

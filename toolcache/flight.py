@@ -1,0 +1,130 @@
+"""One computation per key, whoever asks.
+
+The work runs in a task of the cache's own; callers wait. A caller who is cancelled leaves alone; when the last one has
+left, the task is cancelled and the key is free at once. A set, delete or clear *detaches* a flight: its waiters still
+get its value, later callers start anew, and nothing of it is stored.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar, copy_context
+from typing import Any, Generic, TypeVar
+
+from toolcache.errors import FlightAbortedError, ReentrantFlightError
+
+T = TypeVar("T")
+
+_boarding: ContextVar["Flight[Any] | None"] = ContextVar("toolcache_flight", default=None)
+
+
+class Flight(Generic[T]):
+    """One computation in the air. ``detached`` says that its result may no longer be stored."""
+
+    __slots__ = ("detached", "task", "waiters", "waits_for")
+
+    def __init__(self) -> None:
+        self.detached = False
+        self.waiters = 0
+        self.waits_for: set[Flight[Any]] = set()
+        self.task: asyncio.Task[T]
+
+    def reaches(self, other: "Flight[Any]") -> bool:
+        """Whether this flight waits, directly or through others, for ``other``."""
+        seen: set[Flight[Any]] = set()
+        ahead: list[Flight[Any]] = [self]
+        while ahead:
+            flight = ahead.pop()
+            if flight is other:
+                return True
+            if flight not in seen:
+                seen.add(flight)
+                ahead.extend(flight.waits_for)
+        return False
+
+
+class Flights(Generic[T]):
+    """The flights of one event loop, by key."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Flight[T]] = {}
+        self._tasks: set[asyncio.Task[T]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def join(self, key: str, start: Callable[[Flight[T]], Coroutine[Any, Any, T]]) -> T:
+        """Wait for the key's flight, starting it with ``start`` if there is none.
+
+        Raises:
+            ReentrantFlightError: the caller is itself part of that flight.
+            FlightAbortedError: the computation cancelled itself, or the cache was closed.
+            Exception: whatever the computation raised, the same for all who waited.
+        """
+        within = _boarding.get()
+        flight = self._by_key.get(key)
+        if flight is None:
+            flight = self._launch(key, start)
+        elif within is not None and flight.reaches(within):
+            raise ReentrantFlightError
+        flight.waiters += 1
+        if within is not None:
+            within.waits_for.add(flight)
+        try:
+            return await asyncio.shield(flight.task)
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if flight.task.cancelled() and me is not None and not me.cancelling():
+                raise FlightAbortedError from None
+            raise
+        finally:
+            if within is not None:
+                within.waits_for.discard(flight)
+            flight.waiters -= 1
+            if not flight.waiters and not flight.task.done():
+                self._forget(key, flight)
+                flight.task.cancel()
+
+    def detach(self, key: str) -> None:
+        """Let the key's flight end for its waiters alone."""
+        flight = self._by_key.pop(key, None)
+        if flight is not None:
+            flight.detached = True
+
+    def detach_all(self) -> None:
+        """Detach every flight."""
+        for key in tuple(self._by_key):
+            self.detach(key)
+
+    def tasks(self) -> set[asyncio.Task[T]]:
+        """The tasks still in the air, detached ones included."""
+        return set(self._tasks)
+
+    def _launch(self, key: str, start: Callable[[Flight[T]], Coroutine[Any, Any, T]]) -> Flight[T]:
+        flight: Flight[T] = Flight()
+        context = copy_context()
+        context.run(_boarding.set, flight)
+        flight.task = asyncio.get_running_loop().create_task(self._fly(start, flight), context=context)
+        self._by_key[key] = flight
+        self._tasks.add(flight.task)
+        flight.task.add_done_callback(lambda task: self._land(key, flight, task))
+        return flight
+
+    @staticmethod
+    async def _fly(start: Callable[[Flight[T]], Coroutine[Any, Any, T]], flight: Flight[T]) -> T:
+        try:
+            return await start(flight)
+        except asyncio.CancelledError:
+            # Nobody cancelled this task: the computation raised it, and a bare one would look like the callers' own.
+            if not flight.task.cancelling():
+                raise FlightAbortedError from None
+            raise
+
+    def _land(self, key: str, flight: Flight[T], task: asyncio.Task[T]) -> None:
+        self._forget(key, flight)
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved, so that a failure nobody waited for is not reported as lost
+
+    def _forget(self, key: str, flight: Flight[T]) -> None:
+        if self._by_key.get(key) is flight:
+            del self._by_key[key]

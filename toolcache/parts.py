@@ -1,0 +1,40 @@
+"""What a cache is made of. Chosen by the composition root; the machine knows only these."""
+
+from dataclasses import dataclass
+
+from toolcache.codec.coder import Coder
+from toolcache.codec.envelope import Envelope
+from toolcache.events import Announcer
+from toolcache.layer import Layer
+from toolcache.memory.store import MemoryStore
+from toolcache.protocols import Clock
+from toolcache.versions import HybridClock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of one cache.
+
+    ``redis`` and ``files`` are None where they are not configured, which is never the same as being down. ``mirror``
+    names the domains whose values are always also written to files. ``trust`` is how long, in seconds, memory may
+    answer without asking Redis again; None where no other process writes. Spans are seconds, sizes bytes.
+    """
+
+    namespace: str
+    clock: Clock
+    hybrid: HybridClock
+    memory: MemoryStore
+    coder: Coder
+    envelope: Envelope
+    announce: Announcer
+    redis: Layer | None = None
+    files: Layer | None = None
+    mirror: frozenset[str] = frozenset()
+    default_ttl: float | None = 3600.0
+    tombstone_ttl: float = 87_000.0
+    trust: float | None = None
+    enabled: bool = True
+    strict: bool = False
+    debug: bool = False
+    where_redis: str = ""
+    where_files: str = ""

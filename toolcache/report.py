@@ -1,0 +1,81 @@
+"""What a cache says of itself: ``stats()`` from counters, ``health()`` by trying."""
+
+from collections.abc import Mapping
+
+from toolcache.keys.text import store_key
+from toolcache.layer import Layer
+from toolcache.parts import Parts
+from toolcache.protocols import SupportsCount
+from toolcache.stats import DomainStats, Health, LayerHealth, LayerTally, Stats, Tally
+
+
+def stats(parts: Parts, tallies: Mapping[str, Tally], memory_tally: LayerTally) -> Stats:
+    """A snapshot of every counter."""
+    domains = {name: tally.snapshot() for name, tally in tuple(tallies.items())}
+    memory_tally.hits = sum(tally.hits for tally in tuple(tallies.values()))
+    layers = {
+        "memory": memory_tally.snapshot(
+            entries=len(parts.memory), size=parts.memory.bytes, evictions=parts.memory.evictions
+        )
+    }
+    for layer in (parts.redis, parts.files):
+        if layer is not None:
+            layers[layer.name] = layer.tally.snapshot()
+    hits, misses = (sum(getattr(row, name) for row in domains.values()) for name in ("hits", "misses"))
+    return Stats(
+        hits=hits,
+        misses=misses,
+        hit_rate=hits / (hits + misses) if hits + misses else 0.0,
+        entries=len(parts.memory),
+        bytes=parts.memory.bytes,
+        evictions=parts.memory.evictions,
+        expirations=parts.memory.expirations,
+        computed=sum(row.computed for row in domains.values()),
+        seconds_saved=sum(row.seconds_saved for row in domains.values()),
+        dollars_saved=_dollars(domains),
+        layers=layers,
+        domains=domains,
+    )
+
+
+async def health(parts: Parts, *, probe: bool) -> Health:
+    """Whether each configured layer answers."""
+    redis = await _layer_health(parts, parts.redis, parts.where_redis, probe=probe) if parts.redis else None
+    files = await _layer_health(parts, parts.files, parts.where_files, probe=probe) if parts.files else None
+    well = all(layer.usable is not False and layer.breaker == "closed" for layer in (redis, files) if layer)
+    return Health(
+        status="ok" if well else "degraded",
+        namespace=parts.namespace,
+        enabled=parts.enabled,
+        fallback=parts.redis is not None and parts.files is not None,
+        memory_entries=len(parts.memory),
+        memory_bytes=parts.memory.bytes,
+        redis=redis,
+        files=files,
+    )
+
+
+async def _layer_health(parts: Parts, layer: Layer, where: str, *, probe: bool) -> LayerHealth:
+    usable: bool | None = None
+    latency: float | None = None
+    entries: int | None = None
+    if probe:
+        begun = parts.clock.monotonic()
+        usable = await layer.read([store_key("v", parts.namespace, "health")]) is not None
+        latency = parts.clock.monotonic() - begun if usable else None
+        if usable and isinstance(layer.store, SupportsCount):
+            entries = await layer.ask(layer.store.count)
+    guard = layer.guard
+    return LayerHealth(
+        usable=usable,
+        where=where,
+        breaker=guard.breaker.state.value,
+        write_breaker=guard.write_breaker.state.value if guard.write_breaker else None,
+        last_fault=guard.last_fault,
+        entries=entries,
+        latency=latency,
+    )
+
+
+def _dollars(domains: Mapping[str, DomainStats]) -> float:
+    return sum(row.dollars_saved for row in domains.values())

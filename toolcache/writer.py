@@ -1,0 +1,166 @@
+"""How a write is kept: Redis, and files for what Redis did not take; with one version throughout.
+
+A live write that meets a newer version takes one above it and tries again; a computed one is dropped. Because the same
+version goes to every layer, an attempt that timed out and is applied late changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from toolcache.blob import EPOCH, RECORD, TOMBSTONE
+from toolcache.entry import Durability, Invalidation
+from toolcache.keys.text import key_digest
+from toolcache.layer import Layer
+from toolcache.parts import Parts
+from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsOverlay, Write
+
+_BUMPS: Final = 3
+_TAKEN: Final = (PutStatus.STORED, PutStatus.ALREADY)
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """A write on its way; its version may still be raised.
+
+    ``live`` writes overtake newer versions, computed ones yield to them. ``once`` writes yield to any live value.
+    """
+
+    name: str
+    version: bytes
+    created_ms: int
+    gone_ms: int
+    encoded: Encoded | None = None
+    cost_ms: int = 0
+    tags: tuple[str, ...] = ()
+    flags: int = 0
+    live: bool = True
+    once: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a draft: where it is safe, whether anything stands against it, and what was there before."""
+
+    durability: Durability = Durability.MEMORY
+    on_file: bool = False
+    superseded: bool = False
+    was_live: bool = False
+
+
+class Writer:
+    """Writes for one cache."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        overlay = parts.files.store if parts.files and parts.redis else None
+        self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
+
+    async def write(self, drafts: Sequence[Draft], *, mirror: bool = False) -> list[Outcome]:
+        """Keep the drafts as safely as the layers allow; never raises for a store."""
+        outcomes = [Outcome() for _ in drafts]
+        redis, files = self._parts.redis, self._parts.files
+        to_files = list(range(len(drafts)))
+        if redis is not None:
+            taken = await self._offer(redis, drafts)
+            _note(outcomes, taken, Durability.REDIS)
+            to_files = [i for i in to_files if _goes_to_files(drafts[i], taken[i], mirror=mirror)]
+            await self._settle(drafts, taken, to_files)
+        if files is not None and to_files:
+            owed = redis is not None
+            chosen = [drafts[i] for i in to_files]
+            kept = await self._offer(
+                files, chosen, pending=[owed and outcomes[i].durability < Durability.REDIS for i in to_files]
+            )
+            _note([outcomes[i] for i in to_files], kept, Durability.FILE)
+        return outcomes
+
+    async def keep_on_file(self, draft: Draft) -> None:
+        """Copy what Redis holds to this host's file."""
+        if self._parts.files is not None:
+            await self._offer(self._parts.files, [draft])
+
+    def safe(self, outcome: Outcome) -> bool:
+        """Whether a layer that others read, if there is one, knows of the write."""
+        if self._parts.redis is None and self._parts.files is None:
+            return True
+        return outcome.durability > Durability.MEMORY
+
+    def receipt(self, scope: str, outcome: Outcome) -> Invalidation:
+        """What became of an invalidation, layer by layer."""
+        redis = files = None
+        if self._parts.files is not None:
+            files = "done" if outcome.on_file else "failed"
+        if self._parts.redis is not None:
+            redis = "done" if outcome.durability is Durability.REDIS else "queued" if outcome.on_file else "failed"
+        return Invalidation(scope, "done", redis, files)
+
+    async def _offer(
+        self, layer: Layer, drafts: Sequence[Draft], *, pending: Sequence[bool] | None = None
+    ) -> list[PutResult | None]:
+        results: list[PutResult | None] = [None] * len(drafts)
+        left = list(range(len(drafts)))
+        for _ in range(1 + _BUMPS):
+            answer = await layer.write(
+                [self._blob(drafts[i], pending=pending is not None and pending[i]) for i in left]
+            )
+            if answer is None:
+                break
+            again = []
+            for i, result in zip(left, answer, strict=True):
+                results[i] = result
+                if result.status is PutStatus.NEWER and drafts[i].live and not drafts[i].once:
+                    if result.version[8:] == self._parts.hybrid.node:  # overtaken by a later write of this process
+                        results[i] = result._replace(status=PutStatus.ALREADY)
+                    else:
+                        results[i] = None
+                        drafts[i].version = self._parts.hybrid.next(above=result.version)
+                        again.append(i)
+            left = again
+            if not left:
+                break
+        return results
+
+    async def _settle(
+        self, drafts: Sequence[Draft], taken: Sequence[PutResult | None], to_files: Sequence[int]
+    ) -> None:
+        """Redis holds something newer than what this host owed it for these keys."""
+        if self._overlay is None:
+            return
+        for i, result in enumerate(taken):
+            if result is not None and i not in to_files and self._overlay.pending(drafts[i].name):
+                await self._overlay.settle(drafts[i].name, drafts[i].version)
+
+    def _blob(self, draft: Draft, *, pending: bool) -> Write:
+        blob = self._parts.envelope.pack(
+            draft.encoded,
+            digest=key_digest(draft.name),
+            version=draft.version,
+            created_ms=draft.created_ms,
+            fresh_until_ms=draft.gone_ms,
+            gone_ms=draft.gone_ms,
+            cost_ms=draft.cost_ms,
+            tags=draft.tags,
+            flags=draft.flags,
+        )
+        durable = pending or bool(draft.flags & RECORD)
+        return Write(draft.name, blob, once=draft.once, pending=pending, durable=durable)
+
+
+def _goes_to_files(draft: Draft, taken: PutResult | None, *, mirror: bool) -> bool:
+    if taken is None:
+        return True
+    # Tombstones, epochs and results stand on disk too: this host must not forget them when Redis does.
+    return taken.status in _TAKEN and (mirror or bool(draft.flags & (TOMBSTONE | EPOCH | RECORD)))
+
+
+def _note(outcomes: Sequence[Outcome], results: Sequence[PutResult | None], durability: Durability) -> None:
+    for outcome, result in zip(outcomes, results, strict=True):
+        if result is None:
+            continue
+        outcome.was_live = outcome.was_live or result.was_live
+        if result.status in _TAKEN:
+            outcome.durability = max(outcome.durability, durability)
+            outcome.on_file = outcome.on_file or durability is Durability.FILE
+        elif result.status is PutStatus.NEWER:
+            outcome.superseded = True
