@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pages import PAGES, ROOT, Block, blocks
+from servers import RedisServer, server_binary
 
 LOCAL_REDIS = "redis://localhost:6379"
 # A measured time or factor: the page shows what one run measured, another run measures something else.
@@ -25,11 +26,9 @@ def runnable(page: Path) -> bool:
 
 
 @pytest.fixture(scope="session")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis() -> Iterator[str]:
     """The address of a server for the pages that use one."""
-    from servers import RedisServer
-
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+    with RedisServer() as server:
         yield server.url
 
 
@@ -68,8 +67,6 @@ def clean_environment(folder: Path) -> dict[str, str]:
 
 def with_a_server(folder: Path) -> str:
     """A PATH on which a program named redis-server is, as it would be for a reader of the page."""
-    from servers import server_binary
-
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
     (programs / "redis-server").symlink_to(server_binary())
