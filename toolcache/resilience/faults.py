@@ -57,6 +57,7 @@ _CONN_NAMES: Final = {
 _CONN_CODES: Final = {"BUSY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"}
 _REFUSED_NAMES: Final = {"OutOfMemoryError", "ReadOnlyError"}
 _REFUSED_CODES: Final = {"OOM", "READONLY", "MISCONF", "NOREPLICAS"}
+_KNOWN_CODES: Final = _AUTH_CODES | _CONN_CODES | _REFUSED_CODES | {"NOPERM", "WRONGTYPE"}
 _NO_PERMISSION_TEXTS: Final = ("the user executing the script can't", "acl failure in script")
 _PROVIDER_METHODS: Final = {"get_credentials", "get_credentials_async"}
 
@@ -107,11 +108,16 @@ def connection_lost(exc: BaseException) -> bool:
 
 
 def describe(exc: BaseException) -> str:
-    """The exception's type and, where it has one, the name of its errno: what may be told without telling secrets."""
-    origin = _origin(exc, _redis_names(exc))
+    """The exception's type, with the errno or the reply's code where there is one: what may be told of it.
+
+    Messages are left out: they carry addresses, keys, and now and then a password.
+    """
+    names = _redis_names(exc)
+    origin = _origin(exc, names)
     number = origin.errno if isinstance(origin, OSError) else None
-    name = errno.errorcode.get(number) if number is not None else None
-    return f"{type(exc).__name__} {name}" if name else type(exc).__name__
+    detail = _reply_code(exc, names) if number is None else errno.errorcode.get(number, "")
+    told = number is not None or detail in _KNOWN_CODES
+    return f"{type(exc).__name__} {detail}".rstrip() if told else type(exc).__name__
 
 
 def _is_local(exc: Exception, names: set[str], origin: BaseException) -> bool:
@@ -153,7 +159,7 @@ def _origin(exc: BaseException, names: set[str]) -> BaseException:
     return exc
 
 
-def _reply_code(exc: Exception, names: set[str]) -> str:
+def _reply_code(exc: BaseException, names: set[str]) -> str:
     """The word that begins an error reply, such as MISCONF; empty for what is no reply."""
     if "ResponseError" not in names:
         return ""
