@@ -18,7 +18,7 @@ _MAY_BLOCK: Final[tuple[tuple[str, tuple[str, ...]], ...]] = ()
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
     """Fail the test in which the package makes a blocking call on the event loop."""
-    with blockbuster_ctx("toolcache") as guard:
+    with blockbuster_ctx("toolcache", excluded_modules=["toolcache.testing"]) as guard:
         for file, functions in _MAY_BLOCK:
             for guarded in guard.functions.values():
                 guarded.can_block_in(file, functions)

@@ -1,0 +1,268 @@
+"""Blobs in Redis: read with plain commands, written by a script that keeps the newer version."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Final
+
+from toolcache.blob import FORMAT, MAGIC, TOMBSTONE
+from toolcache.clock import SYSTEM
+from toolcache.errors import SettingsError
+from toolcache.events import BlobRejected, Event, StoreFault
+from toolcache.protocols import Clock, PutResult, PutStatus, Write
+from toolcache.stores.redis.dialer import Dialer
+from toolcache.stores.redis.lanes import Lane, Lanes, LoopLanes
+from toolcache.stores.redis.url import Address
+from toolcache.stores.redis.wire import Script, pack
+from toolcache.versions import ZERO
+
+# A read cannot know how large the value is, and a large one would hold up everybody else's. So it asks for the first
+# piece, and for the whole of the few longer ones over the other connection. (GETRANGE of a missing key is empty, which
+# no blob is.)
+_FIRST: Final = 65_536
+_GET_FIRST: Final = b"*4\r\n$8\r\nGETRANGE\r\n$%d\r\n%b\r\n$1\r\n0\r\n$5\r\n65535\r\n"
+_READS_AT_ONCE: Final = 4_096
+_WRITES_AT_ONCE: Final = 128
+_WRITE_BYTES: Final = 262_144
+_SCAN_COUNT: Final = b"500"
+
+_PUT: Final = Script("put")
+_STATUS: Final = {b"S": PutStatus.STORED, b"A": PutStatus.ALREADY, b"N": PutStatus.NEWER, b"F": PutStatus.FOREIGN}
+
+# Where things stand in a blob's header.
+_FLAGS: Final = 3
+_VERSION: Final = slice(4, 20)
+_GONE: Final = slice(36, 44)
+_DIGEST: Final = slice(48, 52)
+_BLOB: Final = MAGIC + bytes([FORMAT])
+_LONGEST_MS: Final = 10**14  # three millennia; Redis refuses lifetimes that overflow its clock
+
+
+class RedisStore:
+    """Blobs in one Redis (or Valkey) server, 6.2 or newer, over two multiplexed connections for each event loop.
+
+    Args:
+        url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
+        op_timeout: seconds after which a silent server is given up. Callers bring their own deadlines.
+        connect_timeout: seconds that connecting may take; it goes on when the caller that wanted it has left.
+        credential_provider: anything with ``get_credentials_async``, asked at each connect, instead of a password.
+        client: a ``redis.asyncio`` client or pool whose settings (not connections) are borrowed, instead of a URL.
+            It is never closed.
+        clock: set to the server's time at each connect.
+        announce: told of what is wrong with single keys.
+        **options: what ``Address.parse`` takes: host, port, username, password, ssl_ca_certs, ... They win over the URL.
+
+    Raises:
+        SettingsError: for a URL or an option that is not understood.
+
+    Example:
+        >>> store = RedisStore("rediss://app:s3cret@cache.internal", ssl_ca_certs="/etc/ssl/internal.pem")
+        >>> store.redacted_url
+        'rediss://app:***@cache.internal:6379/0'
+    """
+
+    name = "redis"
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        op_timeout: float = 0.5,
+        connect_timeout: float = 5.0,
+        credential_provider: Any = None,
+        client: Any = None,
+        clock: Clock = SYSTEM,
+        announce: Callable[[Event], None] | None = None,
+        **options: Any,
+    ) -> None:
+        self._dialer = Dialer(
+            Address.parse(url, **options),
+            client=client,
+            provider=credential_provider,
+            clock=clock,
+            timeout=connect_timeout,
+            patience=op_timeout,
+        )
+        if client is not None and (url is not None or options):
+            raise SettingsError("a client brings its own address: give either a client, or a URL and options")
+        self._clock = clock
+        self._announce = announce or (lambda _event: None)
+        self._lanes = LoopLanes(lambda: Lanes(self._dialer.dial_and_align, self._dialer.dial))
+
+    def __repr__(self) -> str:
+        return f"<RedisStore {self.redacted_url}>"
+
+    @property
+    def redacted_url(self) -> str:
+        """Where the server is, without the password."""
+        return self._dialer.redacted_url
+
+    @property
+    def run_id(self) -> str | None:
+        """The server process last connected to; None before that, and where it does not say."""
+        return self._dialer.run_id
+
+    async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
+        """The blobs, in order; None where there is none, or a value of another type.
+
+        Raises:
+            RedisError: (redis-py's) the server cannot be reached or refuses.
+        """
+        if len(keys) <= _READS_AT_ONCE:
+            return await self._get(keys)
+        slices = (keys[start : start + _READS_AT_ONCE] for start in range(0, len(keys), _READS_AT_ONCE))
+        return [blob for some in slices for blob in await self._get(some)]
+
+    async def put_many(self, writes: Sequence[Write], /) -> list[PutResult]:
+        """Apply writes; those of one key in order. A blob may be stored although this raises or is cancelled.
+
+        Raises:
+            RedisError: (redis-py's) the server cannot be reached or refuses.
+        """
+        now_ms = int(self._clock.time() * 1000)
+        results: dict[int, PutResult] = {}
+
+        async def put(places: list[int], *, bulk: bool) -> None:
+            some = [writes[at] for at in places]
+            results.update(zip(places, await self._put(some, now_ms, bulk=bulk), strict=True))
+
+        batches = [put(places, bulk=bulk) for bulk, places in _batches(writes)]
+        if len(batches) == 1:
+            await batches[0]
+        else:
+            for failed in await asyncio.gather(*batches, return_exceptions=True):
+                if failed is not None:
+                    raise failed
+        return [results[at] for at in range(len(writes))]
+
+    async def run(
+        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], *, bulk: bool = False
+    ) -> Any:
+        """The reply of a script, loaded where the server does not know it (any more)."""
+        lane = self._lane(bulk=bulk)
+        for whole in (False, True):
+            connection = await lane.connection()
+            (reply,) = await connection.call(script.call(keys, arguments, whole=whole))
+            if type(reply).__name__ != "NoScriptError":
+                break
+        return _answer(reply)
+
+    async def count(self) -> int:
+        """Keys in the database, those of others included."""
+        return int(await self._ask(b"DBSIZE"))
+
+    async def scan(self, prefix: str, /) -> AsyncIterator[str]:
+        """The keys that start with ``prefix``, each at least once."""
+        pattern = re.sub(r"([\\*?\[\]])", r"\\\1", prefix).encode() + b"*"
+        cursor = b"0"
+        while True:
+            cursor, keys = await self._ask(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_COUNT)
+            for key in keys:
+                yield key.decode(errors="replace")
+            if cursor == b"0":
+                return
+
+    async def aclose(self) -> None:
+        """Close the connections, once what is under way has ended or ``op_timeout`` has passed."""
+        await self._lanes.aclose()
+
+    async def _get(self, keys: Sequence[str]) -> list[bytes | None]:
+        if not keys:
+            return []
+        lanes = self._lanes.here()
+        connection = await lanes.small.connection()
+        raw = [key.encode() for key in keys]
+        replies = await connection.call(b"".join([_GET_FIRST % (len(key), key) for key in raw]), len(raw))
+        long = []
+        for at, reply in enumerate(replies):
+            if type(reply) is not bytes:
+                self._excuse(reply)
+                replies[at] = None
+            elif not reply:
+                replies[at] = None
+            elif len(reply) == _FIRST:
+                long.append(at)
+        if long:
+            connection = await lanes.bulk.connection()
+            wholes = await connection.call(b"".join([pack(b"GET", raw[at]) for at in long]), len(long))
+            for at, whole in zip(long, wholes, strict=True):
+                if whole is not None and type(whole) is not bytes:
+                    self._excuse(whole)
+                replies[at] = whole if type(whole) is bytes else None
+        return replies
+
+    async def _put(self, writes: Sequence[Write], now_ms: int, *, bulk: bool) -> list[PutResult]:
+        arguments: list[bytes] = []
+        for write in writes:
+            arguments += (write.blob, _lifetime(write.blob, now_ms), b"1" if write.once else b"")
+        said = await self.run(_PUT, [write.key.encode() for write in writes], arguments, bulk=bulk)
+        if not isinstance(said, list) or len(said) != len(writes):
+            raise _confused()
+        return [self._outcome(write, one, now_ms) for write, one in zip(writes, said, strict=True)]
+
+    def _outcome(self, write: Write, said: Any, now_ms: int) -> PutResult:
+        if not isinstance(said, bytes) or (status := _STATUS.get(said[:1])) is None:
+            raise _confused()
+        if status is PutStatus.FOREIGN:
+            self._announce(StoreFault(self.name, "put", "semantic", "a key holds a value of another type"))
+            return PutResult(status, ZERO)
+        before = said[1:]
+        if before and not (len(before) >= _VERSION.stop and before.startswith(_BLOB)):
+            self._announce(BlobRejected(self.name, "foreign", write.blob[_DIGEST].hex()))
+            before = b""
+        version = (write.blob if status is PutStatus.STORED else before)[_VERSION]
+        value = len(before) == _GONE.stop and not before[_FLAGS] & TOMBSTONE
+        return PutResult(status, version, value and now_ms < int.from_bytes(before[_GONE], "big"))
+
+    def _excuse(self, reply: Any) -> None:
+        """Tell of a value of another type, which counts as absent; raise any other error."""
+        if not isinstance(reply, Exception):
+            raise _confused()
+        if not str(reply).startswith("WRONGTYPE"):
+            raise reply
+        self._announce(StoreFault(self.name, "get", "semantic", "a key holds a value of another type"))
+
+    async def _ask(self, *words: bytes) -> Any:
+        connection = await self._lanes.here().small.connection()
+        (reply,) = await connection.call(pack(*words))
+        return _answer(reply)
+
+    def _lane(self, *, bulk: bool) -> Lane:
+        lanes = self._lanes.here()
+        return lanes.bulk if bulk else lanes.small
+
+
+def _batches(writes: Sequence[Write]) -> Iterator[tuple[bool, list[int]]]:
+    """Which writes leave together: whether over the bulk connection, and their places."""
+    large = {write.key for write in writes if len(write.blob) > _FIRST}
+    for bulk in (False, True):
+        places: list[int] = []
+        size = 0
+        for at, write in enumerate(writes):
+            if (write.key in large) is not bulk:
+                continue
+            if places and (len(places) == _WRITES_AT_ONCE or size + len(write.blob) > _WRITE_BYTES):
+                yield bulk, places
+                places, size = [], 0
+            places.append(at)
+            size += len(write.blob)
+        if places:
+            yield bulk, places
+
+
+def _lifetime(blob: bytes, now_ms: int) -> bytes:
+    """Milliseconds that Redis keeps a blob, as its script takes them; what is over already is kept for one."""
+    left = int.from_bytes(blob[_GONE], "big") - now_ms
+    return b"0" if left > _LONGEST_MS else b"%d" % max(1, left)
+
+
+def _answer(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _confused() -> Exception:
+    from redis.exceptions import InvalidResponse
+
+    return InvalidResponse("the server's reply is none that this command has")

@@ -1,0 +1,33 @@
+"""Commands as they go over the wire, and the server-side scripts they run."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final
+
+
+def pack(*words: bytes) -> bytes:
+    """One command."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        parts += (b"$%d\r\n" % len(word), word, b"\r\n")
+    return b"".join(parts)
+
+
+class Script:
+    """A Lua script of this package.
+
+    Args:
+        name: of the file in ``scripts/``, without its ending.
+    """
+
+    __slots__ = ("_sha", "_source")
+
+    def __init__(self, name: str) -> None:
+        self._source: Final = (files(__package__) / "scripts" / f"{name}.lua").read_bytes()
+        self._sha: Final = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
+
+    def call(self, keys: Sequence[bytes], arguments: Sequence[bytes], *, whole: bool = False) -> bytes:
+        """The command that runs it: by its digest, or ``whole`` for a server that does not know it yet."""
+        name, body = (b"EVAL", self._source) if whole else (b"EVALSHA", self._sha)
+        return pack(name, body, b"%d" % len(keys), *keys, *arguments)
