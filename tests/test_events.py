@@ -1,0 +1,174 @@
+"""Events, and the announcer that tells listeners and the log."""
+
+import dataclasses
+import logging
+from typing import Any, get_args
+
+import pytest
+
+from toolcache import events
+from toolcache.events import (
+    Announcer,
+    BlobRejected,
+    BreakerChanged,
+    ClockAnomaly,
+    DataAtRisk,
+    FilesUnavailable,
+    StoreFault,
+    ValueNotStored,
+)
+from toolcache.testing import FakeClock, Recorder
+
+SAMPLES: dict[type, Any] = {
+    BreakerChanged: BreakerChanged("redis", "closed", "open", "5 failures in a row"),
+    StoreFault: StoreFault("redis", "get", "conn", "ConnectionError ECONNREFUSED"),
+    BlobRejected: BlobRejected("file", "crc", "0a1b2c3d"),
+    ValueNotStored: ValueNotStored("search", "too large", "0a1b2c3d"),
+    DataAtRisk: DataAtRisk("delete", "0a1b2c3d"),
+    FilesUnavailable: FilesUnavailable("/var/cache", "read-only file system"),
+    ClockAnomaly: ClockAnomaly("redis", 61.0),
+}
+WARNINGS = {BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk}
+
+
+@pytest.fixture
+def announce(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> Announcer:
+    caplog.set_level(logging.DEBUG, logger="toolcache")
+    return Announcer(clock)
+
+
+class TestEvents:
+    @pytest.mark.parametrize("kind", get_args(events.Event), ids=lambda kind: kind.__name__)
+    def test_an_event_is_a_frozen_record(self, kind: type) -> None:
+        """Each kind of event is frozen, equal by its fields, and documented."""
+        event = SAMPLES[kind]
+        assert dataclasses.replace(event) == event
+        assert kind.__doc__
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(event, dataclasses.fields(event)[0].name, "other")
+
+    @pytest.mark.parametrize("kind", get_args(events.Event), ids=lambda kind: kind.__name__)
+    def test_an_event_has_no_place_for_secrets(self, kind: type) -> None:
+        """No event has a field for a value, an exception or an address; a key is eight digits of its digest."""
+        fields = {field.name: field.type for field in dataclasses.fields(kind)}
+        assert not fields.keys() & {"value", "exception", "error", "url", "password", "args"}
+        assert set(fields.values()) <= {str, bool, float, int, "str", "bool", "float", "int"}
+
+
+class TestListeners:
+    def test_they_are_told_in_order(self, announce: Announcer) -> None:
+        """Listeners are told of each event, in the order of their subscription."""
+        told: list[tuple[str, Any]] = []
+        announce.subscribe(lambda event: told.append(("first", event)))
+        announce.subscribe(lambda event: told.append(("second", event)))
+        event = SAMPLES[StoreFault]
+        announce(event)
+        assert told == [("first", event), ("second", event)]
+
+    def test_the_throttle_is_the_logs(self, announce: Announcer) -> None:
+        """A listener is told of every event, however many are alike."""
+        recorder = Recorder()
+        announce.subscribe(recorder)
+        for _ in range(100):
+            announce(SAMPLES[StoreFault])
+        assert len(recorder.events) == 100
+
+    def test_a_fault_of_one_is_not_the_others(self, announce: Announcer) -> None:
+        """What a listener raises reaches neither the caller nor the next listener, and is counted."""
+        recorder = Recorder()
+
+        def broken(event: Any) -> None:
+            raise RuntimeError(str(event))
+
+        announce.subscribe(broken)
+        announce.subscribe(recorder)
+        announce(SAMPLES[DataAtRisk])
+        announce(SAMPLES[DataAtRisk])
+        assert announce.listener_errors == 2
+        assert len(recorder.of(DataAtRisk)) == 2
+
+    def test_they_can_leave(self, announce: Announcer) -> None:
+        """What ``subscribe`` returns ends the subscription; calling it again is harmless, and takes no other's."""
+        recorder = Recorder()
+        leave = announce.subscribe(recorder)
+        leave()
+        leave()
+        announce(SAMPLES[DataAtRisk])
+        assert recorder.events == []
+
+    def test_they_can_leave_while_being_told(self, announce: Announcer) -> None:
+        """A listener that leaves on being told does not make another one miss the event."""
+        recorder = Recorder()
+
+        def once(_event: Any) -> None:
+            leave()
+
+        leave = announce.subscribe(once)
+        announce.subscribe(recorder)
+        announce(SAMPLES[DataAtRisk])
+        announce(SAMPLES[DataAtRisk])
+        assert len(recorder.events) == 2
+        assert announce.listener_errors == 0
+
+
+class TestLog:
+    @pytest.mark.parametrize("kind", get_args(events.Event), ids=lambda kind: kind.__name__)
+    def test_levels(self, announce: Announcer, caplog: pytest.LogCaptureFixture, kind: type) -> None:
+        """What an operator should act on is a warning, the rest information; none carries a traceback."""
+        announce(SAMPLES[kind])
+        (record,) = caplog.records
+        assert record.levelno == (logging.WARNING if kind in WARNINGS else logging.INFO)
+        assert record.exc_info is None
+        assert kind.__name__ in record.getMessage()
+
+    def test_one_line_in_thirty_seconds(
+        self, announce: Announcer, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """BUG-56: trouble of one kind is one line in 30 s, and the next line says how many were left out."""
+        for _ in range(1_000):
+            announce(SAMPLES[StoreFault])
+        assert len(caplog.records) == 1
+        clock.advance(29.9)
+        announce(SAMPLES[StoreFault])
+        assert len(caplog.records) == 1
+        clock.advance(0.1)
+        announce(SAMPLES[StoreFault])
+        assert caplog.messages[1].endswith("(and 1000 more like it)")
+        clock.advance(30)
+        announce(SAMPLES[StoreFault])
+        assert "more like it" not in caplog.messages[2]
+
+    def test_another_kind_has_its_own_line(self, announce: Announcer, caplog: pytest.LogCaptureFixture) -> None:
+        """BUG-56: what differs in layer, operation, kind, reason or state is not held back by the other."""
+        fault = SAMPLES[StoreFault]
+        changed = SAMPLES[BreakerChanged]
+        unlike = [
+            fault,
+            dataclasses.replace(fault, layer="file"),
+            dataclasses.replace(fault, operation="put"),
+            dataclasses.replace(fault, kind="auth"),
+            changed,
+            dataclasses.replace(changed, name="redis writes"),
+            dataclasses.replace(changed, after="half_open"),
+        ]
+        for event in unlike * 2:
+            announce(event)
+        assert len(caplog.records) == len(unlike)
+
+    def test_the_key_does_not_make_a_kind(self, announce: Announcer, caplog: pytest.LogCaptureFixture) -> None:
+        """BUG-56: the same trouble with a thousand keys is one line, and is remembered once."""
+        for number in range(1_000):
+            announce(BlobRejected("redis", "crc", f"{number:08x}"))
+        assert len(caplog.records) == 1
+        assert len(announce._quiet_until) == 1
+
+    def test_the_wall_clock_does_not_matter(
+        self, announce: Announcer, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """BUG-55: a step of the wall clock neither silences the log nor floods it."""
+        announce(SAMPLES[StoreFault])
+        clock.step_wall(3_600)
+        announce(SAMPLES[StoreFault])
+        clock.step_wall(-7_200)
+        announce(SAMPLES[StoreFault])
+        assert len(caplog.records) == 1
