@@ -115,18 +115,22 @@ def _pack_zone(zone: tzinfo | None) -> bytes:
         name = zone.tzname(None)
         own = b"" if name == timezone(offset).tzname(None) else name.encode("utf-8", "surrogatepass")
         return b"o" + _OFFSET.pack(offset // _MICROSECOND) + own
-    # A zone that the cache of zoneinfo does not hold would come back as another object, and two such
-    # disagree on times that a clock change repeats.
-    zone_class: Any = getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
+    zone_class = getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
     if type(zone) is zone_class:
-        name = getattr(zone, "key", None) or ""
-        if _ZONE_NAME.fullmatch(name) and zone_class(name) is zone:
-            return b"z" + name.encode()
-        raise Refused("a time whose ZoneInfo is not the one that its name gives: make it with ZoneInfo(name)")
+        return b"z" + _zone_name(zone, zone_class).encode()
     kind = type(zone)
     raise Refused(
         f"a time with tzinfo {kind.__module__}.{kind.__qualname__}: use datetime.timezone or zoneinfo.ZoneInfo"
     )
+
+
+def _zone_name(zone: Any, zone_class: Any) -> str:
+    # A zone that the cache of zoneinfo does not hold would come back as another object, and two such
+    # disagree on times that a clock change repeats.
+    name: str = zone.key or ""
+    if not _ZONE_NAME.fullmatch(name) or zone_class(name) is not zone:
+        raise Refused("a time whose ZoneInfo is not the one that its name gives: make it with ZoneInfo(name)")
+    return name
 
 
 def _read_zone(data: bytes) -> tzinfo | None:

@@ -45,6 +45,8 @@ _MARKED_MAP: Final = ExtType(_MAP, b"")
 
 # Below this size the lengths that headers may claim are too small to hurt.
 _TRUSTED_SIZE: Final = 4096
+# The longest array the writer makes: a marked map, key and value by turns.
+_MAX_LENGTH: Final = 2 * MAX_ITEMS + 1
 _MAX_LABEL: Final = 40
 
 
@@ -185,9 +187,7 @@ def _check_lengths(body: bytes) -> None:
     if len(body) <= _TRUSTED_SIZE:
         return
     try:
-        walker = Unpacker(
-            None, max_buffer_size=len(body), max_array_len=2 * MAX_ITEMS + 1, max_map_len=MAX_ITEMS, timestamp=3
-        )
+        walker = Unpacker(None, max_buffer_size=len(body))
         walker.feed(body)
         walker.skip()
         whole = walker.tell() == len(body)
@@ -198,23 +198,31 @@ def _check_lengths(body: bytes) -> None:
 
 
 def _read_plain(body: bytes) -> Any:
-    try:
-        return unpackb(body, ext_hook=extensions.read, unicode_errors="surrogatepass", timestamp=3)
-    except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
-        raise CorruptBlobError("codec") from None
+    return _unpack(body, extensions.read, None)
 
 
 def _read_marked(body: bytes) -> Any:
     reader = _Reader()
-    try:
-        value = unpackb(
-            body, ext_hook=reader.extension, list_hook=reader.array, unicode_errors="surrogatepass", timestamp=3
-        )
-    except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
-        raise CorruptBlobError("codec") from None
+    value = _unpack(body, reader.extension, reader.array)
     if reader.marks:
         raise CorruptBlobError("codec")
     return value
+
+
+def _unpack(body: bytes, ext_hook: Callable[[int, bytes], Any], list_hook: Callable[[list[Any]], Any] | None) -> Any:
+    limit = _MAX_LENGTH if len(body) > _TRUSTED_SIZE else -1  # -1: what so few bytes can hold
+    try:
+        return unpackb(
+            body,
+            ext_hook=ext_hook,
+            list_hook=list_hook,
+            unicode_errors="surrogatepass",
+            timestamp=3,
+            max_array_len=limit,
+            max_map_len=limit,
+        )
+    except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
+        raise CorruptBlobError("codec") from None
 
 
 class _Mark:
