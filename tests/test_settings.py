@@ -143,6 +143,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(make: Any, origin: str, sug
         ({"default_ttl": 0}, "default_ttl"),
         ({"default_ttl": "soon"}, "default_ttl='soon'"),
         ({"ttls": {"serch": 1}}, "did you mean 'search'"),
+        ({"ttls": {"general": 1}}, "'general' is none of"),
         ({"ttls": {"search": 0}}, r"ttls\['search'\]"),
         ({"ttls": "search"}, "domain=value"),
         ({"costs": {"search": -1}}, r"costs\['search'\]"),

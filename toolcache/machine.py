@@ -25,7 +25,7 @@ from toolcache.errors import CacheClosedError, CacheWriteError, SerializationErr
 from toolcache.events import DataAtRisk, ValueNotStored
 from toolcache.flight import Flight
 from toolcache.home import Homes
-from toolcache.keys.text import key_digest
+from toolcache.keys.text import KeyText, key_digest
 from toolcache.parts import Parts
 from toolcache.reader import NOTHING, Found, Reader
 from toolcache.records import Records
@@ -372,7 +372,7 @@ class Machine:
         self.homes.here()
         self.used = self._far  # what must be closed
         for key in keys:
-            if type(key) is not str:
+            if type(key) is not str and type(key) is not KeyText:
                 raise UnsupportedKeyError(
                     f"a key is text, not {type(key).__name__}: make_key(...) makes one of any values"
                 )

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, Self, TypedDict, Unpack
 
 from toolcache import sources, spelling
+from toolcache.codec.compress import Method
+from toolcache.codec.vectors import Precision
 from toolcache.durations import Duration, Size
 from toolcache.errors import SettingsError
 from toolcache.sources import Given
@@ -21,9 +23,7 @@ STRATEGIES: Final = {"lru": "toolcache.memory.lru:LRU", "s3fifo": "toolcache.mem
 """The eviction policies of memory, by name."""
 
 Fsync = Literal["promised", "always", "never"]
-Precision = Literal["exact", "float32", "float16"]
 Strategy = Literal["lru", "s3fifo"]
-Compressor = Literal["zlib", "zstd"]
 
 _SECRETS: Final = frozenset({"redis_password", "secret"})
 
@@ -50,7 +50,7 @@ class Options(TypedDict, total=False):
     max_disk: Size
     max_entry: Size
     compress_above: Size | None
-    compressor: Compressor
+    compressor: Method
     vector_precision: Precision
     secret: str | bytes | None
     op_timeout: Duration
@@ -62,15 +62,6 @@ class Options(TypedDict, total=False):
     fsync: Fsync
     strict: bool
     debug: bool
-
-
-def _redis_url(value: Any, _name: str) -> str:
-    Address.parse(value)
-    return str(value)
-
-
-def _setting(reader: Reader, default: Any = MISSING, **how: Any) -> Any:
-    return field(metadata={"read": reader}, default=default, **how)
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -118,37 +109,37 @@ class Settings:
         SettingsError: a name that is no setting, or a value that cannot be; the text says which, where and what can.
     """
 
-    enabled: bool = _setting(spelling.switch, True)
-    namespace: str = _setting(spelling.namespace, "default")
-    tenant: str | None = _setting(spelling.optional(spelling.words), None)
-    redis_url: str | None = _setting(spelling.optional(_redis_url), None)
-    redis_username: str | None = _setting(spelling.optional(spelling.words), None)
-    redis_password: str | None = _setting(spelling.optional(spelling.words), None)
-    directory: Path | None = _setting(spelling.optional(spelling.path), None)  # noqa: RUF009 - it makes a field
-    files: bool = _setting(spelling.switch, True)
-    fallback: bool = _setting(spelling.switch, True)
-    mirror: tuple[str, ...] = _setting(spelling.domains, ())
-    default_ttl: float | None = _setting(spelling.unlimited(spelling.span), 3600.0)
-    ttls: Mapping[str, float] = _setting(spelling.per_domain(spelling.span), default_factory=dict, hash=False)
-    costs: Mapping[str, float] = _setting(spelling.per_domain(spelling.dollars), default_factory=dict, hash=False)
-    strategy: str = _setting(spelling.choice(*STRATEGIES), "s3fifo")
-    max_memory: int = _setting(spelling.byte_size, 64 << 20)
-    max_entries: int | None = _setting(spelling.unlimited(spelling.count), None)
-    max_disk: int = _setting(spelling.byte_size, 1 << 30)
-    max_entry: int = _setting(spelling.byte_size, 8 << 20)
-    compress_above: int | None = _setting(spelling.unlimited(spelling.byte_size), 16 << 10)
-    compressor: str = _setting(spelling.choice("zlib", "zstd"), "zlib")
-    vector_precision: str = _setting(spelling.choice("exact", "float32", "float16"), "exact")
-    secret: bytes | None = _setting(spelling.optional(spelling.secret), None)
-    op_timeout: float = _setting(spelling.span, 0.5)
-    connect_timeout: float = _setting(spelling.span, 5.0)
-    file_timeout: float = _setting(spelling.span, 2.0)
-    failure_threshold: int = _setting(spelling.count, 5)
-    recovery_time: tuple[float, float] = _setting(spelling.recovery, (1.0, 60.0))
-    journal_max_age: float = _setting(spelling.span, 86_400.0)
-    fsync: str = _setting(spelling.choice("promised", "always", "never"), "promised")
-    strict: bool = _setting(spelling.switch, False)
-    debug: bool = _setting(spelling.switch, False)
+    enabled: bool = True
+    namespace: str = "default"
+    tenant: str | None = None
+    redis_url: str | None = None
+    redis_username: str | None = None
+    redis_password: str | None = None
+    directory: Path | None = None
+    files: bool = True
+    fallback: bool = True
+    mirror: tuple[str, ...] = ()
+    default_ttl: float | None = 3600.0
+    ttls: Mapping[str, float] = field(default_factory=dict, hash=False)
+    costs: Mapping[str, float] = field(default_factory=dict, hash=False)
+    strategy: Strategy = "s3fifo"
+    max_memory: int = 64 << 20
+    max_entries: int | None = None
+    max_disk: int = 1 << 30
+    max_entry: int = 8 << 20
+    compress_above: int | None = 16 << 10
+    compressor: Method = "zlib"
+    vector_precision: Precision = "exact"
+    secret: bytes | None = None
+    op_timeout: float = 0.5
+    connect_timeout: float = 5.0
+    file_timeout: float = 2.0
+    failure_threshold: int = 5
+    recovery_time: tuple[float, float] = (1.0, 60.0)
+    journal_max_age: float = 86_400.0
+    fsync: Fsync = "promised"
+    strict: bool = False
+    debug: bool = False
 
     def __init__(self, **options: Unpack[Options]) -> None:
         _fill(self, sources.arguments(options))
@@ -200,6 +191,11 @@ class Settings:
             raise SettingsError(f"the URL: {error}{next(filter(None, meant), '')}") from None
         return cls._of(given | sources.arguments(options))
 
+    def replace(self, **options: Unpack[Options]) -> Self:
+        """A copy in which ``options`` win."""
+        mine = {one.name: getattr(self, one.name) for one in fields(self)}
+        return self._of(sources.arguments(mine | options))
+
     @classmethod
     def _of(cls, given: Mapping[str, Given]) -> Self:
         settings = cls.__new__(cls)
@@ -215,12 +211,52 @@ class Settings:
         return f"Settings({', '.join(shown)})"
 
 
+def _redis_url(value: Any, _name: str) -> str:
+    Address.parse(value)
+    return str(value)
+
+
+_READERS: Final[Mapping[str, Reader]] = {
+    "enabled": spelling.switch,
+    "namespace": spelling.namespace,
+    "tenant": spelling.optional(spelling.words),
+    "redis_url": spelling.optional(_redis_url),
+    "redis_username": spelling.optional(spelling.words),
+    "redis_password": spelling.optional(spelling.words),
+    "directory": spelling.optional(spelling.path),
+    "files": spelling.switch,
+    "fallback": spelling.switch,
+    "mirror": spelling.domains,
+    "default_ttl": spelling.unlimited(spelling.span),
+    "ttls": spelling.per_domain(spelling.span),
+    "costs": spelling.per_domain(spelling.dollars),
+    "strategy": spelling.choice(*STRATEGIES),
+    "max_memory": spelling.byte_size,
+    "max_entries": spelling.unlimited(spelling.count),
+    "max_disk": spelling.byte_size,
+    "max_entry": spelling.byte_size,
+    "compress_above": spelling.unlimited(spelling.byte_size),
+    "compressor": spelling.choice("zlib", "zstd"),
+    "vector_precision": spelling.choice("exact", "float32", "float16"),
+    "secret": spelling.optional(spelling.secret),
+    "op_timeout": spelling.span,
+    "connect_timeout": spelling.span,
+    "file_timeout": spelling.span,
+    "failure_threshold": spelling.count,
+    "recovery_time": spelling.recovery,
+    "journal_max_age": spelling.span,
+    "fsync": spelling.choice("promised", "always", "never"),
+    "strict": spelling.switch,
+    "debug": spelling.switch,
+}
+
+
 def _fill(settings: Settings, given: Mapping[str, Given]) -> None:
     known = {one.name: one for one in fields(settings)}
     for name in given.keys() - known.keys():
         _unknown(given[name].origin, name, known)
     for name, one in known.items():
-        value = _parse(name, one.metadata["read"], given[name]) if name in given else _default(one)
+        value = _parse(name, given[name]) if name in given else _default(one)
         object.__setattr__(settings, name, value)
     if settings.mirror and not (settings.files and (settings.fallback or settings.redis_url is None)):
         raise SettingsError("mirror writes domains to files, and files=False or fallback=False keeps them out")
@@ -230,9 +266,9 @@ def _default(one: Field[Any]) -> Any:
     return one.default if one.default_factory is MISSING else one.default_factory()
 
 
-def _parse(name: str, reader: Reader, given: Given) -> Any:
+def _parse(name: str, given: Given) -> Any:
     try:
-        return reader(given.value, name)
+        return _READERS[name](given.value, name)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{given.origin}: {error}") from None
 

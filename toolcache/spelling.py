@@ -7,16 +7,17 @@ accepted. Those for secrets never repeat the value.
 import difflib
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from toolcache.domains import DOMAINS
+from toolcache.domains import DOMAINS, GENERAL
 from toolcache.durations import seconds, size
 from toolcache.keys import text
 
 Reader: TypeAlias = Callable[[Any, str], Any]
 
+_ROWS: Final = [name for name in DOMAINS if name != GENERAL.name]
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _SHORTEST_SECRET: Final = 16
@@ -105,12 +106,10 @@ def secret(value: Any, name: str) -> bytes:
     return raw
 
 
-def domain(value: Any, name: str) -> str:
+def domain(value: Any, name: str, known: Collection[str] = DOMAINS) -> str:
     """A domain's name."""
-    if value not in DOMAINS:
-        raise ValueError(
-            f"{name}: {value!r} is no domain: there are {', '.join(DOMAINS)}{nearest(str(value), DOMAINS)}"
-        )
+    if value not in known:
+        raise ValueError(f"{name}: {value!r} is none of {', '.join(known)}{nearest(str(value), known)}")
     return str(value)
 
 
@@ -121,7 +120,7 @@ def domains(value: Any, name: str) -> tuple[str, ...]:
 
 
 def per_domain(read: Reader) -> Reader:
-    """A value for each of some domains, in text ``search=30m,catalog=2d``."""
+    """A value for each of some domains, in text ``search=30m,catalog=2d``. Keys of the caller's own are none of them."""
 
     def table(value: Any, name: str) -> dict[str, Any]:
         if isinstance(value, str):
@@ -129,7 +128,7 @@ def per_domain(read: Reader) -> Reader:
             if not all(equals for _, equals, _ in pairs):
                 raise ValueError(f"{name}={value!r} cannot be read: write domain=value, separated by commas")
             value = {row.strip(): one.strip() for row, _, one in pairs}
-        return {domain(row, name): read(one, f"{name}[{row!r}]") for row, one in dict(value).items()}
+        return {domain(row, name, _ROWS): read(one, f"{name}[{row!r}]") for row, one in dict(value).items()}
 
     return table
 

@@ -1,0 +1,143 @@
+"""Settings to parts: the one place where stores, policies and codecs are chosen. Opens nothing."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from toolcache.clock import SYSTEM
+from toolcache.codec.coder import Coder
+from toolcache.codec.envelope import Envelope
+from toolcache.events import Announcer, FilesUnavailable
+from toolcache.layer import Layer
+from toolcache.memory.store import MemoryStore
+from toolcache.parts import Parts
+from toolcache.protocols import Clock, MemoryPolicy, Store
+from toolcache.resilience.breaker import CircuitBreaker
+from toolcache.resilience.guard import Guard
+from toolcache.settings import STRATEGIES, Settings
+from toolcache.versions import HybridClock, process_clock
+
+_TRUST: Final = 5.0
+"""Seconds that memory answers without asking, where other processes may write to the same store."""
+
+_TOMBSTONE_MARGIN: Final = 600.0
+"""Seconds that the mark of a delete outlives the oldest write that may still be replayed."""
+
+
+def assemble(settings: Settings, *, clock: Clock = SYSTEM) -> Parts:
+    """The parts of a cache. Does no I/O: a store that is down is found at its first use.
+
+    Args:
+        settings: what was asked for.
+        clock: another than the machine's, for tests.
+    """
+    announce = Announcer(clock)
+    hybrid = process_clock() if clock is SYSTEM else HybridClock(clock)
+    redis = None if settings.redis_url is None else _redis(settings, clock, announce)
+    files = _files(settings, clock, hybrid, announce) if _wants_files(settings, announce) else None
+    return Parts(
+        namespace=settings.namespace,
+        clock=clock,
+        hybrid=hybrid,
+        memory=MemoryStore(
+            clock=clock,
+            policy=_policy(settings.strategy),
+            max_bytes=settings.max_memory,
+            max_entries=settings.max_entries,
+        ),
+        coder=Coder(precision=settings.vector_precision),
+        envelope=Envelope(
+            secret=settings.secret,
+            compress_above=settings.compress_above,
+            compressor=settings.compressor,
+            max_entry=settings.max_entry,
+        ),
+        announce=announce,
+        redis=redis[0] if redis else None,
+        files=files,
+        mirror=frozenset(settings.mirror),
+        default_ttl=settings.default_ttl,
+        tombstone_ttl=settings.journal_max_age + _TOMBSTONE_MARGIN,
+        trust=None if redis is None and files is None else _TRUST,
+        enabled=settings.enabled,
+        strict=settings.strict,
+        debug=settings.debug,
+        where_redis=redis[1] if redis else "",
+        where_files="" if files is None else str(directory(settings)),
+    )
+
+
+def directory(settings: Settings) -> Path:
+    """Where the files lie: as set, or ``toolcache`` in the user's cache directory."""
+    if settings.directory is not None:
+        return settings.directory
+    from platformdirs import user_cache_path
+
+    return user_cache_path("toolcache", appauthor=False)
+
+
+def _policy(strategy: str) -> MemoryPolicy:
+    module, _, name = STRATEGIES[strategy].partition(":")
+    policy: MemoryPolicy = getattr(import_module(module), name)()
+    return policy
+
+
+def _redis(settings: Settings, clock: Clock, announce: Announcer) -> tuple[Layer, str]:
+    from toolcache.stores.redis.store import RedisStore
+
+    store = RedisStore(
+        settings.redis_url,
+        username=settings.redis_username,
+        password=settings.redis_password,
+        op_timeout=settings.op_timeout,
+        connect_timeout=settings.connect_timeout,
+        clock=clock,
+        announce=announce,
+    )
+    return _layer(store, settings, settings.op_timeout, clock, announce), store.redacted_url
+
+
+def _wants_files(settings: Settings, announce: Announcer) -> bool:
+    if not settings.files or (settings.redis_url is not None and not settings.fallback):
+        return False
+    if sys.platform == "win32":
+        announce(FilesUnavailable("", "files need the locks of Linux or macOS: memory and Redis go on without them"))
+        return False
+    return True
+
+
+def _files(settings: Settings, clock: Clock, hybrid: HybridClock, announce: Announcer) -> Layer:
+    from toolcache.stores.log.store import LogStore
+
+    store = LogStore(
+        directory(settings),
+        clock=clock,
+        hybrid=hybrid,
+        max_disk=settings.max_disk,
+        fsync=settings.fsync,
+        announce=announce,
+    )
+    return _layer(store, settings, settings.file_timeout, clock, announce)
+
+
+def _layer(store: Store, settings: Settings, timeout: float, clock: Clock, announce: Announcer) -> Layer:
+    def breaker(name: str) -> CircuitBreaker:
+        return CircuitBreaker(
+            name=name,
+            failure_threshold=settings.failure_threshold,
+            recovery_time=settings.recovery_time,
+            probe_timeout=timeout,
+            clock=clock,
+            on_change=announce,
+        )
+
+    guard = Guard(
+        breaker=breaker(store.name),
+        write_breaker=breaker(f"{store.name} writes"),
+        timeout=timeout,
+        clock=clock,
+        announce=announce,
+        layer=store.name,
+    )
+    return Layer(store, guard, clock=clock)
