@@ -134,10 +134,13 @@ class Held:
         self.seen = 0
 
     def unlink(self) -> None:
-        """Let go of the neighbours, without a word to them: for a whole ring that is given up."""
-        for link in ("older", "newer", "before", "after"):
-            if hasattr(self, link):
-                delattr(self, link)
+        """Leave the neighbours, where there are any, without a word to policy or index: they have been cleared."""
+        if hasattr(self, "newer"):
+            self.newer.older, self.older.newer = self.older, self.newer
+            del self.newer, self.older
+        if hasattr(self, "after"):
+            self.after.before, self.before.after = self.before, self.after
+            del self.after, self.before
 
 
 @dataclass(frozen=True, slots=True)

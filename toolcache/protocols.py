@@ -42,8 +42,10 @@ class MemoryPolicy(Protocol):
     nothing; one that needs the order of hits pays for the lock too.
     """
 
-    touch: Callable[[str, Held], None] | None
-    """Called at each hit of a key that is held, or None."""
+    @property
+    def touch(self) -> Callable[[str, Held], None] | None:
+        """To be called at each hit of a key that is held, or None; a method, or a class attribute that is None."""
+        ...
 
     def admit(self, key: str, entry: Held, /) -> None:
         """Take in a new key."""

@@ -5,6 +5,9 @@ goes on to the *main* queue only if it was asked for again while there; else it 
 key stays in the *ghost*. A key that comes back while the ghost remembers it goes straight to main. Main is a FIFO with
 second chances: what was hit since it was last looked at goes round once more.
 
+Until the first eviction everything fits, and what comes in is shared out at once, a tenth to small and the rest to main:
+a loop over more than fits then keeps most of itself. So do the authors in their simulator.
+
 Source: Yang, Zhang, Qiu, Yue and Rashmi, *FIFO Queues are All You Need for Cache Eviction*, SOSP 2023.
 """
 
@@ -42,10 +45,11 @@ class S3FIFO:
         self._small = Ring()
         self._main = Ring()
         self._ghost = Ghost()
+        self._full = False
 
     def admit(self, key: str, entry: Held, /) -> None:
         """Take in a new key: into main if it was evicted from the small queue not long ago."""
-        if self._ghost.recall(key):
+        if self._ghost.recall(key) if self._full else self._small_is_large():
             entry.seen = entry.hits
             self._main.push(entry)
         else:
@@ -59,9 +63,10 @@ class S3FIFO:
 
     def evict(self) -> str:
         """Name, and forget, the key that leaves next."""
+        self._full = True
         small, main = self._small, self._main
         for chance in range(_CHANCES, -1, -1):
-            if small.count and (small.size * _SHARE >= small.size + main.size or not main.count):
+            if not main.count or (small.count and self._small_is_large()):
                 entry = small.oldest
                 small.pull(entry)
                 if entry.hits < _ENTRY or not chance:
@@ -85,3 +90,7 @@ class S3FIFO:
     def clear(self) -> None:
         """All keys have left; the ghost too forgets them."""
         self._small, self._main, self._ghost = Ring(), Ring(), Ghost()
+        self._full = False
+
+    def _small_is_large(self) -> bool:
+        return self._small.size * _SHARE >= self._small.size + self._main.size

@@ -1,0 +1,45 @@
+"""The ghost remembers what left lately, forgets the rest, and grows with what it is to remember only."""
+
+from toolcache.memory.ghost import Ghost
+
+
+def test_remembers_most_that_left_lately() -> None:
+    """Of the last 1,000 departures most are remembered, of those before them none."""
+    ghost = Ghost()
+    for number in range(10_000):
+        ghost.remember(str(number), 1_000)
+    assert sum(ghost.recall(str(number)) for number in range(9_000)) <= 1
+    assert sum(ghost.recall(str(number)) for number in range(9_001, 10_000)) > 800
+
+
+def test_a_key_is_recalled_once() -> None:
+    """Asking for a key forgets it: it is held again."""
+    ghost = Ghost()
+    ghost.remember("a", 10)
+    assert ghost.recall("a")
+    assert not ghost.recall("a")
+
+
+def test_recalls_no_stranger() -> None:
+    """Keys that never left are hardly ever taken for one that did."""
+    ghost = Ghost()
+    for number in range(1_000):
+        ghost.remember(f"left {number}", 1_000)
+    assert sum(ghost.recall(f"stranger {number}") for number in range(10_000)) <= 2
+
+
+def test_its_table_follows_the_span() -> None:
+    """The table has two to four slots for each key to remember, however many leave."""
+    ghost = Ghost()
+    for number in range(5_000):
+        ghost.remember(str(number), 100)
+    assert 200 <= len(ghost) <= 400
+
+
+def test_departures_wrap_around() -> None:
+    """After four milliards of departures the numbers begin again, and nothing is lost by it."""
+    ghost = Ghost()
+    ghost._departures = (1 << 32) - 50
+    for number in range(100):
+        ghost.remember(str(number), 100)
+    assert sum(ghost.recall(str(number)) for number in range(100)) > 70

@@ -1,0 +1,45 @@
+"""Recorded accesses of others, where they are at hand: ``TOOLCACHE_DATA`` or ``../shared/data`` beside the repository."""
+
+import array
+import json
+import lzma
+import os
+from pathlib import Path
+from typing import Any
+
+from toolcache.protocols import MemoryPolicy
+from toolcache.testing.policies import PolicyDriver
+
+_DATA = Path(os.environ.get("TOOLCACHE_DATA") or Path(__file__).parents[3] / "shared" / "data") / "traces"
+
+
+def traces(*names: str) -> list[str]:
+    """Those of the traces that are at hand."""
+    return [name for name in names if (_DATA / f"{name}.u32.xz").exists()]
+
+
+def read_trace(name: str) -> list[str]:
+    """The keys in order of access."""
+    numbers = array.array("I")
+    numbers.frombytes(lzma.decompress((_DATA / f"{name}.u32.xz").read_bytes()))
+    return list(map(str, numbers))
+
+
+def reference(name: str) -> dict[int, dict[str, Any]]:
+    """Hit counts and ratios by cache size, in entries, and policy."""
+    sizes = json.loads((_DATA / "reference.json").read_text())["traces"][name]["sizes"]
+    return {int(size): counts for size, counts in sizes.items()}
+
+
+def hits_on(trace: list[str], policy: MemoryPolicy, size: int) -> int:
+    """Hits of a cache of ``size`` entries in which every miss comes in."""
+    driver = PolicyDriver(policy)
+    hits = 0
+    for key in trace:
+        if driver.hit(key):
+            hits += 1
+        else:
+            if len(driver.held) >= size:
+                driver.evict()
+            driver.write(key)
+    return hits
