@@ -76,6 +76,7 @@ class KeyPlan:
         self._self_chosen = self._self in self._chosen
         # With names alone to match, binding takes a tenth of what inspect takes.
         self._plain = not any(parameter.kind in _VARIADIC for parameter in parameters.values())
+        self._names = frozenset(parameters)
         self._positional = [
             name for name, parameter in parameters.items() if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
         ]
@@ -114,9 +115,7 @@ class KeyPlan:
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._plain and len(args) <= len(self._positional):
             values = {**self._defaults, **dict(zip(self._positional, args, strict=False)), **kwargs}
-            if len(values) == len(self._signature.parameters) and kwargs.keys().isdisjoint(
-                self._positional[: len(args)]
-            ):
+            if values.keys() == self._names and kwargs.keys().isdisjoint(self._positional[: len(args)]):
                 return values
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
