@@ -1,0 +1,262 @@
+"""Getting space back: sealed segments are rewritten without what is dead, then removed.
+
+One process at a time does it. Live records go, with their versions, into a fresh segment numbered above all others, so
+that of two copies the new one counts; it is on the disk before the old one goes, and so is whatever has beaten a
+record that goes. What expired, or is given up for the budget, leaves a bare header while something older of its key may
+still stand elsewhere: otherwise that would come back.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from toolcache.blob import HEADER_SIZE
+from toolcache.stores.log.frame import BARE, BLOB, CLEAN, FIRST, HEAD_SIZE, LASTING, MARK, PENDING, pack
+from toolcache.stores.log.index import Entry, digest
+from toolcache.stores.log.log import Log
+from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
+
+_SEGMENT_BYTES: Final = 16 * 2**20
+_FLUSH: Final = 256 * 1024
+_STEP: Final = 500
+_PAUSE: Final = 0.0005
+_SMALL_ONES: Final = 8
+_EVERY: Final = 600.0
+_BARE_SIZE: Final = HEAD_SIZE + 64 + HEADER_SIZE
+
+
+class Compactor:
+    """Rewrites the segments of a log.
+
+    Args:
+        log: the shared state.
+        max_disk: bytes that the segments may take.
+    """
+
+    def __init__(self, log: Log, max_disk: int) -> None:
+        self.max_disk = max_disk
+        self.syncs = False
+        self.closing = False
+        self.pool = ThreadPoolExecutor(1, "toolcache-compact")
+        self._log = log
+        self._turn = threading.Lock()
+        self._scheduled = False
+        self._disk_then = 0
+        self._next = 0.0
+
+    @property
+    def segment_bytes(self) -> int:
+        """Bytes at which a segment is sealed: a small budget needs small steps."""
+        return max(1, min(_SEGMENT_BYTES, self.max_disk // 8))
+
+    def consider(self) -> None:
+        """Run in the background if enough has been written since the last run, or long ago."""
+        disk = self._log.disk()
+        full = disk * 8 > self.max_disk * 7
+        step = self.max_disk // 32 if full else max(self.segment_bytes, self._disk_then // 4)
+        now = self._log.clock.monotonic()
+        if self._scheduled or self.closing or (disk - self._disk_then < step and now < self._next):
+            return
+        self._scheduled = True
+        self._next = now + _EVERY
+        self.pool.submit(self._run)
+
+    def _run(self) -> None:
+        try:
+            self.free()
+        except OSError:
+            # what was removed is gone, the rest stands; the next run tries again
+            pass
+        finally:
+            self._scheduled = False
+
+    def free(self, size: int | None = None) -> int:
+        """Remove what is dead; for ``size`` bytes to come, or over the budget, also the oldest clean copies.
+
+        Returns the bytes won. Blocks; for a thread.
+        """
+        with self._turn:
+            try:
+                held = self._log.directory.lock("compact")
+            except BlockingIOError:
+                return 0
+            try:
+                self._log.follow()
+                before = self._log.disk()
+                below = self.max_disk if size is None else min(self.max_disk * 3 // 4, before * 7 // 8) - size
+                if size is None and before * 8 > self.max_disk * 7:
+                    below = self.max_disk * 3 // 4
+                Pass(self._log, self, int(self._log.clock.time() * 1000)).run(below)
+                self._disk_then = self._log.disk()
+                return before - self._disk_then
+            finally:
+                held.close()
+
+
+class Pass:
+    """One run over the segments."""
+
+    def __init__(self, log: Log, owner: Compactor, now_ms: int) -> None:
+        self._log = log
+        self._owner = owner
+        self._now_ms = now_ms
+        self._live: Counter[int] = Counter()
+        self._firm: Counter[int] = Counter()
+        self._target: Segment | None = None
+        self._rewritten: list[Segment] = []
+        self._parts: list[bytes] = []
+        self._moved: list[tuple[bytes, Entry]] = []
+        self._size = 0
+
+    def run(self, below: int) -> None:
+        """Rewrite what is worth it; give up clean copies until the segments take less than ``below`` bytes."""
+        self._survey()
+        sealed = [s for s in self._in_order() if not s.broken and s.sealed(self._log.ops)]
+        chosen = self._choose(sealed)
+        expected = self._log.disk() - sum(s.size - self._live[s.handle] for s in chosen)
+        try:
+            for segment in chosen:
+                self._rewrite(segment, evict=False)
+            self._settle()
+            for segment in sealed:
+                if expected <= below or self._owner.closing:
+                    break
+                won = self._live[segment.handle] - self._firm[segment.handle]
+                if won > 0 and segment not in chosen:
+                    self._rewrite(segment, evict=True)
+                    self._settle()
+                    expected -= segment.size - self._firm[segment.handle]
+        finally:
+            if self._target is not None:
+                self._log.seal(self._target)
+
+    def _in_order(self) -> list[Segment]:
+        with self._log.lock:
+            return sorted(self._log.segments.values(), key=lambda segment: segment.order)
+
+    def _survey(self) -> None:
+        """How many bytes of each segment are live, and how many may not be given up; what is dead leaves the index."""
+        seen = 0
+        for shard in self._log.index.shards():
+            dead = []
+            for name, entry in shard:
+                if entry.segment not in self._log.segments or not entry.wanted(self._now_ms):
+                    dead.append((name, entry))
+                    continue
+                size = entry.length if entry.whole(self._now_ms) else min(entry.length, _BARE_SIZE)
+                self._live[entry.segment] += size
+                self._firm[entry.segment] += self._kept(entry, size)
+            self._discard(dead)
+            seen += len(shard)
+            if seen >= _STEP:
+                seen = 0
+                time.sleep(_PAUSE)
+
+    @staticmethod
+    def _kept(entry: Entry, size: int) -> int:
+        if entry.flags & (PENDING | LASTING):
+            return size
+        return 0 if entry.flags & FIRST else min(size, _BARE_SIZE)
+
+    def _choose(self, sealed: list[Segment]) -> list[Segment]:
+        """Those that are half dead, and the small ones when there are many; the wholly dead first, they need no room."""
+        small = [s for s in sealed if s.size * 8 < self._owner.segment_bytes]
+        chosen = [s for s in sealed if self._live[s.handle] * 2 <= s.size or (len(small) >= _SMALL_ONES and s in small)]
+        return sorted(chosen, key=lambda segment: self._live[segment.handle] > 0)
+
+    def _rewrite(self, source: Segment, *, evict: bool) -> None:
+        if self._owner.closing:
+            return
+        try:
+            read = self._log.ops.pread
+            for record in walk(lambda count, at: read(source.file.fd, count, at), 0, source.size):
+                self._keep(source, record, evict=evict)
+                if self._size >= _FLUSH:
+                    self._flush()
+        except BrokenSegmentError:
+            source.broken = True
+            return
+        self._flush()
+        self._rewritten.append(source)
+        if self._target is not None and self._target.end >= self._owner.segment_bytes:
+            self._settle()
+
+    def _keep(self, source: Segment, record: Record, *, evict: bool) -> None:
+        frame, key = record.frame, record.key
+        if key is None:
+            return
+        name = digest(key)
+        entry = self._log.index.get(name)
+        if frame.kind == MARK:
+            if entry is not None and entry.flags & CLEAN and entry.version == record.blob:
+                self._add(pack(MARK, 0, key, bytes(record.blob), entry.keep))
+        elif frame.kind != BLOB:
+            if frame.keep_until > self._now_ms:
+                self._add(pack(frame.kind, frame.flags, key, bytes(record.blob), frame.keep_until))
+        elif entry is not None and (entry.segment, entry.offset) == (source.handle, record.offset):
+            self._keep_newest(name, entry, key, record.blob, evict=evict)
+
+    def _keep_newest(self, name: bytes, entry: Entry, key: bytes, blob: memoryview, *, evict: bool) -> None:
+        given_up = evict and not entry.flags & (PENDING | LASTING)
+        if entry.whole(self._now_ms) and not given_up:
+            body, flags = bytes(blob), entry.flags
+        elif entry.keep > self._now_ms and not (given_up and entry.flags & FIRST):
+            body, flags = bytes(blob[:HEADER_SIZE]), entry.flags | BARE
+        else:
+            self._discard([(name, entry)])
+            return
+        record = pack(BLOB, flags, key, body, entry.keep)
+        self._moved.append((name, entry._replace(offset=self._size, length=len(record), flags=flags)))
+        self._add(record)
+
+    def _add(self, record: bytes) -> None:
+        self._parts.append(record)
+        self._size += len(record)
+
+    def _discard(self, dead: Iterable[tuple[bytes, Entry]]) -> None:
+        with self._log.lock:
+            for name, entry in dead:
+                self._log.index.discard(name, entry)
+
+    def _flush(self) -> None:
+        """Append what was kept to the target, and let the index point there."""
+        if not self._parts:
+            return
+        if self._target is None:
+            self._target = self._log.create_segment()
+        target, data, moved = self._target, b"".join(self._parts), self._moved
+        self._parts, self._moved, self._size = [], [], 0
+        self._log.publish(target, target.append(self._log.ops, data), moved)
+        time.sleep(_PAUSE)
+
+    def _settle(self) -> None:
+        """Remove what was rewritten, once its copies and whatever else has beaten it are on the disk."""
+        target, self._target = self._target, None
+        if target is not None:
+            self._log.seal(target)
+        rewritten, self._rewritten = self._rewritten, []
+        if not rewritten:
+            return
+        if self._owner.syncs:
+            self._sync_all_but(rewritten)
+        with self._log.lock:
+            for segment in rewritten:
+                self._log.directory.remove(segment.name)
+                self._log.drop(segment)
+            self._log.ring()
+
+    def _sync_all_but(self, rewritten: list[Segment]) -> None:
+        for segment in self._in_order():
+            if segment.synced or segment in rewritten:
+                continue
+            # by a descriptor of its own: a fault is reported once per descriptor, and the writer must hear of it
+            file = self._log.directory.open(segment.name)
+            try:
+                self._log.ops.fdatasync(file.fd)
+            finally:
+                file.close()
+            segment.synced = not segment.open
+        self._log.directory.anchor()

@@ -1,0 +1,96 @@
+"""One record of the log: a frame, the key's text, the blob.
+
+    offset  bytes  field
+         0      2  magic ``TL``
+         2      1  kind: BLOB or MARK
+         3      1  reserved, 0
+         4      2  flags
+         6      2  length of the key
+         8      4  length of the blob
+        12      8  keep until, ms since the epoch
+        20      4  CRC-32 of key and blob
+        24      4  CRC-32 of bytes 0..23
+        28         key (UTF-8), blob
+
+All numbers are big-endian. The layout is frozen with its golden bytes in the tests. The second CRC lets a walk trust
+the lengths, and go on behind a record whose first CRC fails; kinds that a reader does not know are passed over.
+
+``keep until`` is the latest end of life among this record and all that it superseded: until then something older may
+still stand in some segment, so this record, bare if need be, must outlive it.
+"""
+
+import struct
+import zlib
+from typing import Final, NamedTuple
+
+MAGIC: Final = b"TL"
+
+BLOB: Final = 1
+MARK: Final = 2
+"""Redis took the record of this key whose version is this record's 16-byte blob."""
+
+PENDING: Final = 0x01
+"""Redis has not taken it and is owed it."""
+CLEAN: Final = 0x02
+"""It was pending; Redis took it."""
+TOMBSTONE: Final = 0x04
+EPOCH: Final = 0x08
+CLAIM: Final = 0x10
+RESULT: Final = 0x20
+BARE: Final = 0x40
+"""The blob is a header alone: its body was given up, its version still counts."""
+FIRST: Final = 0x80
+"""Nothing older of this key was in any segment when it was written."""
+
+LASTING: Final = TOMBSTONE | EPOCH | CLAIM | RESULT
+"""What neither a budget nor, while pending, its own end of life removes."""
+
+_FIELDS: Final = struct.Struct(">2sBBHHIQI")
+_CRC: Final = struct.Struct(">I")
+HEAD_SIZE: Final = _FIELDS.size + _CRC.size
+MAX_KEY: Final = (1 << 16) - 1
+MAX_BLOB: Final = 1 << 28
+"""Bytes; a length above it is not believed."""
+
+
+class Frame(NamedTuple):
+    """What stands before a record; ``check`` is the CRC-32 of key and blob, ``keep_until`` in ms."""
+
+    kind: int
+    flags: int
+    key_len: int
+    blob_len: int
+    keep_until: int
+    check: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole record."""
+        return HEAD_SIZE + self.key_len + self.blob_len
+
+
+def pack(kind: int, flags: int, key: bytes, blob: bytes, keep_until: int) -> bytes:
+    """A whole record."""
+    check = zlib.crc32(blob, zlib.crc32(key))
+    head = _FIELDS.pack(MAGIC, kind, 0, flags, len(key), len(blob), keep_until, check)
+    return b"".join((head, _CRC.pack(zlib.crc32(head)), key, blob))
+
+
+def read_frame(data: memoryview, at: int = 0) -> Frame | None:
+    """The frame at an offset, or None where the bytes are none that can be trusted; needs HEAD_SIZE bytes."""
+    fields = data[at : at + _FIELDS.size]
+    magic, kind, _, flags, key_len, blob_len, keep_until, check = _FIELDS.unpack(fields)
+    if magic != MAGIC or blob_len > MAX_BLOB or zlib.crc32(fields) != _CRC.unpack_from(data, at + _FIELDS.size)[0]:
+        return None
+    return Frame(kind, flags, key_len, blob_len, keep_until, check)
+
+
+def blob_in(record: memoryview, key: bytes) -> bytes | None:
+    """The blob of the record of this very key, or None where a byte of it is not as written."""
+    frame = read_frame(record) if len(record) >= HEAD_SIZE else None
+    if frame is None or frame.size != len(record) or frame.kind != BLOB:
+        return None
+    start = HEAD_SIZE + frame.key_len
+    if record[HEAD_SIZE:start] != key or zlib.crc32(record[HEAD_SIZE:]) != frame.check:
+        return None
+    return bytes(record[start:])

@@ -1,0 +1,116 @@
+"""Where the newest record of each key stands: key digest → place, in memory.
+
+An entry is packed into 47 bytes, and the entries into 1,024 dicts: one dict of a million stalls every thread for tens
+of milliseconds when it grows. Reads take no lock; writers hold the log's.
+"""
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from toolcache.stores.log.frame import BARE, CLEAN, FIRST, LASTING, PENDING, TOMBSTONE
+
+_PACKED: Final = struct.Struct(">16sQQIIIH")
+_SHARDS: Final = 1024
+
+
+class Entry(NamedTuple):
+    """The newest record of a key: ``gone`` and ``keep`` are ms since the epoch, ``segment`` a handle, flags the frame's."""
+
+    version: bytes
+    gone: int
+    keep: int
+    segment: int
+    offset: int
+    length: int
+    flags: int
+
+    def live(self, now_ms: int) -> bool:
+        """Whether a value is there and its life has not ended."""
+        return now_ms < self.gone and not self.flags & (TOMBSTONE | BARE)
+
+    def whole(self, now_ms: int) -> bool:
+        """Whether its body is still wanted: unexpired, or owed to Redis for ever."""
+        if self.flags & BARE:
+            return False
+        return now_ms < self.gone or bool(self.flags & PENDING and self.flags & LASTING)
+
+    def wanted(self, now_ms: int) -> bool:
+        """Whether the record must stay, if only bare."""
+        return now_ms < self.keep or self.whole(now_ms)
+
+
+def digest(key: bytes) -> bytes:
+    """The 16 bytes under which a key is found."""
+    return hashlib.blake2b(key, digest_size=16).digest()
+
+
+class Index:
+    """Entries by key digest.
+
+    Args:
+        order: the place of a segment, by handle, in the order of all; of two copies of one version the later counts.
+    """
+
+    def __init__(self, order: Callable[[int], tuple[int, str]]) -> None:
+        self._order = order
+        self._shards: list[dict[bytes, bytes]] = [{} for _ in range(_SHARDS)]
+        self._marks: dict[bytes, bytes] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._shards))
+
+    def get(self, key: bytes) -> Entry | None:
+        """The entry of a key digest."""
+        packed = self._shards[key[0] | (key[1] & 3) << 8].get(key)
+        return None if packed is None else Entry._make(_PACKED.unpack(packed))
+
+    def admit(self, key: bytes, new: Entry) -> None:
+        """Take in a record: the highest version counts, whichever was met first; the other only lengthens its stay."""
+        old = self.get(key)
+        if old is not None:
+            new = self._newer(old, new)
+        if self._marks and (mark := self._marks.get(key)) is not None and mark <= new.version:
+            del self._marks[key]
+            if mark == new.version:
+                new = _settled(new)
+        self._put(key, new)
+
+    def mark(self, key: bytes, version: bytes) -> None:
+        """The record of that version is clean. The mark may be met before the record."""
+        entry = self.get(key)
+        if entry is not None and entry.version == version:
+            self._put(key, _settled(entry))
+        elif entry is None or entry.version < version:
+            self._marks[key] = version
+
+    def discard(self, key: bytes, entry: Entry) -> None:
+        """Forget a key, unless its entry has changed."""
+        if self.get(key) == entry:
+            del self._shard(key)[key]
+
+    def shards(self) -> Iterator[list[tuple[bytes, Entry]]]:
+        """All entries, a thousandth at a time; each portion is a copy."""
+        for shard in self._shards:
+            # list() of a dict's items is one step for other threads
+            yield [(key, Entry._make(_PACKED.unpack(packed))) for key, packed in list(shard.items())]
+
+    def _newer(self, old: Entry, new: Entry) -> Entry:
+        keep = max(old.keep, new.keep)
+        if new.version == old.version:
+            later = new if self._order(new.segment) >= self._order(old.segment) else old
+            later = later._replace(keep=keep, flags=later.flags & (old.flags & new.flags | ~FIRST))
+            return _settled(later) if (old.flags | new.flags) & CLEAN else later
+        winner = new if new.version > old.version else old
+        return winner._replace(keep=keep, flags=winner.flags & ~FIRST)
+
+    def _put(self, key: bytes, entry: Entry) -> None:
+        self._shard(key)[key] = _PACKED.pack(*entry)
+
+    def _shard(self, key: bytes) -> dict[bytes, bytes]:
+        return self._shards[key[0] | (key[1] & 3) << 8]
+
+
+def _settled(entry: Entry) -> Entry:
+    return entry._replace(flags=entry.flags & ~PENDING | CLEAN)

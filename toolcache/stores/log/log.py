@@ -1,0 +1,364 @@
+"""The log of one root as one process knows it: segments, index, bell. Shared by all stores, loops and threads of it."""
+
+import errno
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from toolcache.blob import read_header
+from toolcache.events import BlobRejected, ClockAnomaly, Event, FilesUnavailable
+from toolcache.protocols import Clock
+from toolcache.stores.log.bell import Bell
+from toolcache.stores.log.directory import Directory
+from toolcache.stores.log.frame import BLOB, HEAD_SIZE, MARK, PENDING, blob_in, read_frame
+from toolcache.stores.log.index import Entry, Index, digest
+from toolcache.stores.log.ops import File, FileOps
+from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
+from toolcache.versions import ZERO, HybridClock, split
+
+LATER: Final = object()
+"""``peek`` cannot answer without the disk; ``read`` can."""
+
+_LARGE: Final = 64 * 1024
+_REST: Final = 30.0
+_STEP: Final = 500
+_PAUSE: Final = 0.0002
+_RELIST: Final = 8
+_SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_VERSION_SIZE: Final = 16
+_KEY_GUESS: Final = 512
+
+
+class Rest:
+    """After a refusal by the file system: leave it alone for 30 s, and say so once.
+
+    Args:
+        clock: for the 30 s.
+        tell: takes the event.
+    """
+
+    def __init__(self, clock: Clock, tell: Callable[[Event], None], root: str) -> None:
+        self._clock = clock
+        self._tell = tell
+        self._root = root
+        self._until = 0.0
+        self._fault: tuple[int | None, str] = (None, "")
+
+    def check(self) -> None:
+        """Raise what was met last, while it rests."""
+        if self._until and self._clock.monotonic() < self._until:
+            raise OSError(*self._fault, self._root)
+
+    def begin(self, fault: OSError) -> None:
+        """Rest from now on."""
+        if fault.errno in _SHORTAGE:
+            return
+        self._until = self._clock.monotonic() + _REST
+        self._fault = (fault.errno or errno.EIO, fault.strerror or type(fault).__name__)
+        self._tell(FilesUnavailable(self._root, self._fault[1]))
+
+
+class Log:
+    """The shared state, and reading it. ``Writer`` appends to it, ``Compactor`` rewrites it.
+
+    ``lock`` guards the segments and every change of the index; the index is read without it.
+
+    Args:
+        root: the real path of the directory.
+        clock: for lifetimes and rests.
+        hybrid: shown the newest version met, so that live writes come after it.
+        ops: the system calls.
+    """
+
+    def __init__(self, root: str, clock: Clock, hybrid: HybridClock, ops: FileOps) -> None:
+        self.ops = ops
+        self.clock = clock
+        self.hybrid = hybrid
+        self.directory = Directory(ops, root)
+        self.listeners: list[deque[Event]] = []
+        self.rejected = 0
+        self.ready = False
+        self.nowait = True
+        self.lock = threading.RLock()
+        self._rest = Rest(clock, self.tell, root)
+        self._clear()
+
+    def _clear(self) -> None:
+        self.segments: dict[int, Segment] = {}
+        self.bell: Bell | None = None
+        self._slot: File | None = None
+        self._orders: list[tuple[int, str]] = []
+        self._names: dict[str, Segment] = {}
+        self.index = Index(self._orders.__getitem__)
+
+    # opening and closing
+
+    def ensure_open(self) -> None:
+        """Open the directory and build the index, unless that was done. Blocks; for a thread.
+
+        Raises:
+            OSError: the directory cannot be used, or could not less than 30 s ago.
+        """
+        if self.ready:
+            return
+        with self.lock:
+            if self.ready:
+                return
+            self._rest.check()
+            try:
+                self.directory.prepare()
+                self.bell = Bell(self.ops, self.directory.tails)
+                self.nowait = self.bell.nowait
+                self._follow()
+            except OSError as fault:
+                self.close()
+                self._rest.begin(fault)
+                raise
+            self.ready = True
+
+    def check(self) -> None:
+        """Raise at once where opening failed lately."""
+        if not self.ready:
+            self._rest.check()
+
+    def close(self) -> None:
+        """Let go of every descriptor and lock; the log can be opened anew."""
+        self.ready = False
+        for segment in self.segments.values():
+            segment.file.close()
+        for held in (self.bell, self._slot):
+            if held is not None:
+                held.close()
+        self._clear()
+
+    def disk(self) -> int:
+        """Bytes in the segments."""
+        return sum(segment.size for segment in list(self.segments.values()))
+
+    # following the others
+
+    def rang(self) -> bool:
+        """Whether another process has written since this one last followed."""
+        return self.bell is not None and self.bell.rang()
+
+    def follow(self, timeout: float = -1) -> None:
+        """Take in what other processes wrote; ``timeout`` bounds the wait for a thread that is at it."""
+        if self.lock.acquire(timeout=timeout):
+            try:
+                if self.rang():
+                    self._follow()
+            finally:
+                self.lock.release()
+
+    def _follow(self) -> None:
+        assert self.bell is not None  # noqa: S101 - opened
+        newest = ZERO
+        for _ in range(_RELIST):
+            self.bell.listen()
+            try:
+                names = self.directory.list()
+                for name in names:
+                    newest = max(newest, self._absorb(self._names.get(name) or self._meet(name)))
+            except FileNotFoundError:
+                # removed between the listing and the opening: what was in it stands in a newer one
+                continue
+            break
+        else:
+            raise OSError(errno.EBUSY, "segments come and go too fast", self.directory.root)
+        for name in self._names.keys() - set(names):
+            self.drop(self._names[name])
+        if not self.hybrid.observe(newest):
+            self.tell(ClockAnomaly("file", split(newest)[0] / 1000 - self.clock.time()))
+
+    def _meet(self, name: str) -> Segment:
+        segment = self.add(name, self.directory.open(name))
+        if self.ready:
+            return segment
+        segment.warm = self.ops.fstat(segment.file.fd).st_size
+        return segment
+
+    def add(self, name: str, file: File, *, own: bool = False) -> Segment:
+        """Take a segment into the table."""
+        segment = Segment(len(self._orders), name, file, own=own)
+        self._orders.append(segment.order)
+        self._names[name] = self.segments[segment.handle] = segment
+        return segment
+
+    def drop(self, segment: Segment) -> None:
+        """A segment was removed; who still reads it keeps its descriptor."""
+        self._names.pop(segment.name, None)
+        self.segments.pop(segment.handle, None)
+
+    def _absorb(self, segment: Segment) -> bytes:
+        """Read on in a segment; the highest version met."""
+        newest = ZERO
+        if segment.own:
+            return newest
+        size = self.ops.fstat(segment.file.fd).st_size
+        if size == segment.size or segment.broken:
+            return newest
+        segment.size = size
+        segment.synced = False
+        try:
+            records = walk(lambda count, at: self.ops.pread(segment.file.fd, count, at), segment.end, size)
+            for number, record in enumerate(records, 1):
+                newest = max(newest, self._admit(segment, record))
+                segment.end = record.offset + record.frame.size
+                if number % _STEP == 0:
+                    time.sleep(_PAUSE)  # let the loop have the interpreter
+        except BrokenSegmentError:
+            segment.broken = True
+            self.reject("frame", b"")
+        return newest
+
+    def _admit(self, segment: Segment, record: Record) -> bytes:
+        frame = record.frame
+        if record.key is None:
+            self.reject("checksum", b"")
+        elif frame.kind == MARK and frame.blob_len == _VERSION_SIZE:
+            self.index.mark(digest(record.key), bytes(record.blob))
+        elif frame.kind == BLOB:
+            header = read_header(record.blob)
+            if header is None:
+                self.reject("header", digest(record.key))
+            else:
+                keep = max(frame.keep_until, header.gone_ms)
+                place = (segment.handle, record.offset, frame.size, frame.flags)
+                self.index.admit(digest(record.key), Entry(header.version, header.gone_ms, keep, *place))
+                return header.version
+        return ZERO
+
+    # reading
+
+    def peek(self, key: str, now_ms: int) -> bytes | object | None:
+        """The blob of a key, None, or LATER. Never waits for the disk; for the loop."""
+        raw = encode(key)
+        entry = self.index.get(digest(raw))
+        if entry is None or not entry.whole(now_ms):
+            return None
+        segment = self.segments.get(entry.segment)
+        if segment is None or entry.length > _LARGE:
+            return LATER
+        try:
+            if self.nowait:
+                record = bytearray(entry.length)
+                if self.ops.peek(segment.file.fd, record, entry.offset) != entry.length:
+                    return LATER
+            elif entry.offset >= segment.warm:
+                record = bytearray(self.ops.pread(segment.file.fd, entry.length, entry.offset))
+            else:
+                return LATER
+        except OSError:
+            return LATER
+        blob = blob_in(memoryview(record), raw)
+        return LATER if blob is None else blob
+
+    def read_many(self, keys: Sequence[str], now_ms: int) -> list[bytes | None]:
+        """The blobs of keys. Blocks; for a thread."""
+        return [self.read(encode(key), now_ms) for key in keys]
+
+    def read(self, key: bytes, now_ms: int) -> bytes | None:
+        """The blob of a key; what cannot be read is counted, and forgotten. Blocks; for a thread."""
+        name = digest(key)
+        for _ in range(_RELIST):
+            entry = self.index.get(name)
+            if entry is None or not entry.whole(now_ms):
+                return None
+            segment = self.segments.get(entry.segment)
+            if segment is not None:
+                record = self.ops.pread(segment.file.fd, entry.length, entry.offset)
+                blob = blob_in(memoryview(record), key)
+                if blob is not None:
+                    return blob
+            with self.lock:
+                if self.index.get(name) != entry:
+                    continue
+                if segment is not None:
+                    self.reject("damaged", name)
+                self.index.discard(name, entry)
+        return None
+
+    def pending(self, key: str) -> bool:
+        """Whether Redis is owed the newest record of a key."""
+        if self.rang():
+            self.follow(timeout=0.02)
+        entry = self.index.get(digest(encode(key)))
+        return entry is not None and bool(entry.flags & PENDING)
+
+    def keys(self, prefix: bytes, portion: Iterable[tuple[bytes, Entry]], now_ms: int) -> list[str]:
+        """The keys of those live entries of a portion of the index that start with a prefix. Blocks; for a thread."""
+        found = []
+        for name, entry in portion:
+            segment = self.segments.get(entry.segment)
+            if segment is None or not entry.live(now_ms):
+                continue
+            size = min(entry.length, _KEY_GUESS)
+            start = memoryview(self.ops.pread(segment.file.fd, size, entry.offset))
+            frame = read_frame(start) if len(start) >= HEAD_SIZE else None
+            if frame is None:
+                continue
+            key = bytes(start[HEAD_SIZE : HEAD_SIZE + frame.key_len])
+            if len(key) < frame.key_len:
+                key = self.ops.pread(segment.file.fd, frame.key_len, entry.offset + HEAD_SIZE)
+            if key.startswith(prefix) and digest(key) == name:
+                found.append(key.decode("utf-8", "surrogatepass"))
+        return found
+
+    def reject(self, reason: str, name: bytes) -> None:
+        """Count a record that cannot be used."""
+        self.rejected += 1
+        self.tell(BlobRejected("file", reason, name.hex()[:8]))
+
+    def tell(self, event: Event) -> None:
+        """Leave an event for each store, which announces it on its caller's loop."""
+        for events in self.listeners:
+            events.append(event)
+
+    # writing
+
+    def create_segment(self) -> Segment:
+        """A segment for this process to append to."""
+        with self.lock:
+            name, file = self.directory.create(self.hybrid.node)
+            segment = self.add(name, file, own=True)
+            self.ring()
+            return segment
+
+    def ring(self) -> None:
+        """Tell the others that something has changed, as the writer in the slot that this process holds."""
+        with self.lock:
+            assert self.bell is not None  # noqa: S101 - opened
+            if self._slot is None:
+                slot, self._slot = self.directory.take_slot(self.hybrid.node)
+                self.bell.take(slot)
+            self.bell.ring()
+
+    def publish(self, segment: Segment, start: int, records: Iterable[tuple[bytes, Entry | bytes]]) -> None:
+        """Let the index know what was appended, entries with offsets from ``start`` and marks, and tell the others."""
+        with self.lock:
+            for name, what in records:
+                if isinstance(what, Entry):
+                    self.index.admit(name, what._replace(segment=segment.handle, offset=start + what.offset))
+                else:
+                    self.index.mark(name, what)
+            self.ring()
+
+    def seal(self, segment: Segment) -> None:
+        """Nothing more is written to it; others may rewrite it."""
+        segment.open = False
+        self.ops.unlock(segment.file.fd)
+
+    def sync(self, segment: Segment) -> None:
+        """Wait until a segment of this process, and its name, are on the disk."""
+        self.ops.fdatasync(segment.file.fd)
+        if not segment.anchored:
+            self.directory.anchor()
+            segment.anchored = True
+        segment.synced = True
+
+
+def encode(key: str) -> bytes:
+    """A key's text as it stands in a record."""
+    return key.encode("utf-8", "surrogatepass")

@@ -1,0 +1,148 @@
+"""One file of the log: records one after another, written by one process, never changed."""
+
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from toolcache.stores.log.frame import HEAD_SIZE, Frame, read_frame
+from toolcache.stores.log.ops import File, FileOps
+
+_CHUNK: Final = 1 << 20
+_NAME: Final = re.compile(r"(\d{10})-([0-9a-f]{16})\.log")
+
+
+def name_of(number: int, node: bytes) -> str:
+    """The file name of a writer's segment."""
+    return f"{number:010d}-{node.hex()}.log"
+
+
+def order_of(name: str) -> tuple[int, str] | None:
+    """The place of a segment among all, by its name; None if it is not the name of one."""
+    match = _NAME.fullmatch(name)
+    return (int(match[1]), match[2]) if match else None
+
+
+class Record(NamedTuple):
+    """A record met on a walk: ``key`` and ``blob`` are None where its bytes are not as written."""
+
+    offset: int
+    frame: Frame
+    key: bytes | None
+    blob: memoryview
+
+
+class BrokenSegmentError(Exception):
+    """A frame cannot be trusted, so what follows it in its segment cannot be found."""
+
+
+class Segment:
+    """A segment as this process knows it.
+
+    Attributes:
+        handle: its number in this process's index.
+        order: its place among all segments.
+        file: open for reading; also for writing while it is this process's own.
+        end: where the next record begins, as far as it was written here or followed.
+        size: bytes in the file when last looked at.
+        warm: from here on, its bytes were written or followed lately and so are in the page cache.
+        own: this process writes, or wrote, it.
+        open: it may still grow.
+        broken: a frame in it cannot be trusted; what stands before it can.
+        synced: all of it is on the disk; ``anchored``: its name is, too.
+    """
+
+    __slots__ = (
+        "anchored",
+        "broken",
+        "end",
+        "file",
+        "handle",
+        "name",
+        "open",
+        "order",
+        "own",
+        "size",
+        "synced",
+        "warm",
+    )
+
+    def __init__(self, handle: int, name: str, file: File, *, own: bool = False) -> None:
+        order = order_of(name)
+        assert order is not None  # noqa: S101 - names come from name_of, or were matched
+        self.handle = handle
+        self.name = name
+        self.order = order
+        self.file = file
+        self.own = own
+        self.open = True
+        self.end = self.size = self.warm = 0
+        self.broken = self.synced = self.anchored = False
+
+    def append(self, ops: FileOps, data: bytes) -> int:
+        """Write all of ``data``; the offset at which it begins. After an OSError the segment must not be written again."""
+        start, rest = self.end, memoryview(data)
+        self.synced = False
+        while rest:
+            taken = ops.write(self.file.fd, rest)
+            self.size += taken
+            rest = rest[taken:]
+        self.end = self.size
+        return start
+
+    def sealed(self, ops: FileOps) -> bool:
+        """Whether it will never grow: its writer has let go of it, or is dead."""
+        if self.open and not self.own:
+            try:
+                ops.flock(self.file.fd, shared=True)
+            except BlockingIOError:
+                return False
+            ops.unlock(self.file.fd)
+            self.open = False
+        return not self.open
+
+
+def walk(read: Callable[[int, int], bytes], start: int, size: int) -> Iterator[Record]:
+    """The whole records between two offsets.
+
+    A record that is not complete ends the walk: it is being written, or its writer was stopped. So do zeros, which a
+    power cut leaves behind.
+
+    Args:
+        read: (bytes wanted, offset) → bytes.
+        start: where a record begins.
+        size: where the file ends.
+
+    Raises:
+        BrokenSegmentError: a frame cannot be trusted; the records before it have been yielded.
+    """
+    want = _CHUNK
+    while start + HEAD_SIZE <= size:
+        asked = min(want, size - start)
+        chunk = memoryview(read(asked, start))
+        at, want = 0, _CHUNK
+        while at + HEAD_SIZE <= len(chunk):
+            frame = read_frame(chunk, at)
+            if frame is None:
+                if _zeros(read, start + at, size):
+                    return
+                raise BrokenSegmentError
+            if at + frame.size > len(chunk):
+                want = max(_CHUNK, frame.size)
+                break
+            body = chunk[at + HEAD_SIZE : at + frame.size]
+            key = bytes(body[: frame.key_len]) if zlib.crc32(body) == frame.check else None
+            yield Record(start + at, frame, key, body[frame.key_len :])
+            at += frame.size
+        start += at
+        if at == 0 and (want <= asked or start + want > size):
+            return
+
+
+def _zeros(read: Callable[[int, int], bytes], start: int, size: int) -> bool:
+    while start < size:
+        chunk = read(min(_CHUNK, size - start), start)
+        if chunk.count(0) != len(chunk):
+            return False
+        start += len(chunk) or size
+    return True

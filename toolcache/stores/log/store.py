@@ -1,0 +1,207 @@
+"""The file store: blobs in one append-only log per directory, shared by the processes of a host."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import aiofiles.os
+
+from toolcache.errors import CacheClosedError
+from toolcache.events import Event
+from toolcache.protocols import Clock, PutResult, Write
+from toolcache.stores.log.log import LATER, encode
+from toolcache.stores.log.ops import FileOps
+from toolcache.stores.log.shared import Shared, attach, detach
+from toolcache.stores.log.writer import Batch, Item
+from toolcache.versions import HybridClock
+
+T = TypeVar("T")
+
+_OPS: Final = FileOps()
+_SYNC: Final = ("promised", "always", "never")
+_SHARDS_A_JOB: Final = 32
+
+
+class LogStore:
+    """Blobs in an append-only log on disk. Safe with several stores, loops, threads and processes on one directory.
+
+    A write is answered when it was handed to the kernel (it survives a kill of the process) and, where it was promised,
+    when it is on the disk (it survives a power cut).
+
+    Args:
+        root: the directory; made at first use, for the owner alone. Not on a network file system.
+        clock: for lifetimes.
+        hybrid: shown the newest version found, so that later writes come after it.
+        max_disk: bytes. Above it what expired goes, then the oldest values that Redis is not owed.
+        fsync: wait for the disk with writes that are ``durable`` ("promised"), with each ("always"), or with none.
+        announce: told of events, on the loop of a caller.
+        ops: the system calls, for tests.
+
+    Raises:
+        OSError: from each operation: the directory cannot be used. After a refusal it is left alone for 30 s.
+
+    Example:
+        >>> store = LogStore("cache", clock=SYSTEM, hybrid=process_clock())
+        >>> await store.put_many([Write("tc1:v:main:a", blob)])
+    """
+
+    name = "file"
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        clock: Clock,
+        hybrid: HybridClock,
+        max_disk: int = 2**30,
+        fsync: Literal["promised", "always", "never"] = "promised",
+        announce: Callable[[Event], None] | None = None,
+        ops: FileOps = _OPS,
+    ) -> None:
+        if fsync not in _SYNC:
+            raise ValueError(f"fsync is one of {', '.join(map(repr, _SYNC))}, not {fsync!r}")
+        self._root = str(root)
+        self._clock = clock
+        self._hybrid = hybrid
+        self._max_disk = max_disk
+        self._fsync = fsync
+        self._announce = announce
+        self._ops = ops
+        self._events: deque[Event] = deque(maxlen=100)
+        self._shared: Shared | None = None
+        self._opening: Future[Shared] | None = None
+        self._closed: Future[None] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._shared and self._shared.log.ready else "not opened"
+        return f"<LogStore {self._root} {state}>"
+
+    async def open(self) -> None:
+        """Open the directory and build the index; reads and writes do it, ``pending`` needs it to have been done."""
+        shared = await self._attached()
+        if not shared.log.ready:
+            shared.log.check()
+            await self._job(shared, shared.log.ensure_open)
+
+    async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
+        """The blobs, tombstones included, in the order of the keys; None for what is absent, expired or damaged."""
+        shared, now_ms = await self._followed()
+        log = shared.log
+        blobs = [log.peek(key, now_ms) for key in keys]
+        later = [at for at, blob in enumerate(blobs) if blob is LATER]
+        if later:
+            found = await self._job(shared, log.read_many, [keys[at] for at in later], now_ms)
+            for at, blob in zip(later, found, strict=True):
+                blobs[at] = blob
+        return blobs  # type: ignore[return-value]  # no LATER is left
+
+    async def put_many(self, writes: Sequence[Write], /) -> list[PutResult]:
+        """Apply writes in order; all that arrive together are appended together.
+
+        Raises:
+            ValueError: a blob has no valid header.
+            OSError: the disk took nothing, or may not have.
+        """
+        always, promised = self._fsync == "always", self._fsync == "promised"
+        items = [Item(write) for write in writes]
+        return await self._written(
+            Batch(items, sync=bool(items) and (always or (promised and any(write.durable for write in writes))))
+        )
+
+    def pending(self, key: str, /) -> bool:
+        """Whether the newest record of the key is one that Redis has not taken; False before ``open``."""
+        shared = self._shared
+        return shared is not None and shared.log.ready and shared.log.pending(key)
+
+    async def settle(self, key: str, version: bytes, /) -> None:
+        """Mark the pending record of the key clean, if its version is not above ``version``. Not waited for on disk."""
+        await self.open()
+        if self.pending(key):
+            await self._written(Batch((), sync=False, marks=[(key, version)]))
+
+    async def count(self) -> int:
+        """Keys that have a record; tombstones, and values that expired lately, included."""
+        shared, _ = await self._followed()
+        return len(shared.log.index)
+
+    async def scan(self, prefix: str, /) -> AsyncIterator[str]:
+        """The keys of live values that start with ``prefix``."""
+        shared, now_ms = await self._followed()
+        shards = shared.log.index.shards()
+        while portion := list(islice(shards, _SHARDS_A_JOB)):
+            entries = [pair for shard in portion for pair in shard]
+            for key in await self._job(shared, shared.log.keys, encode(prefix), entries, now_ms) if entries else ():
+                yield key
+
+    async def compact(self) -> int:
+        """Remove what is dead now, rather than in a while; the bytes won."""
+        shared, _ = await self._followed()
+        return await self._job(shared, shared.compactor.free, pool=shared.compactor.pool)
+
+    async def aclose(self) -> None:
+        """Wait for what was begun; the last store of the directory in this process ends the threads and closes the files."""
+        if self._closed is None:
+            if self._shared is None:
+                self._closed = Future()
+                self._closed.set_result(None)
+            else:
+                self._closed = detach(self._shared, self._events)
+        # shielded: a caller that leaves must not cancel the closing for the others
+        await asyncio.shield(asyncio.wrap_future(self._closed))
+        self._tell()
+
+    async def _attached(self) -> Shared:
+        if self._closed is not None:
+            raise CacheClosedError("this file store is closed: open a new one")
+        if self._shared is None:
+            # finding the real path reads the disk, and the threads for that come with it: one of its own, this once
+            pool = ThreadPoolExecutor(1, "toolcache-open")
+            try:
+                self._opening = self._opening or pool.submit(self._attach)
+                return await asyncio.shield(asyncio.wrap_future(self._opening))
+            finally:
+                pool.shutdown(wait=False)
+        return self._shared
+
+    def _attach(self) -> Shared:
+        args = (self._clock, self._hybrid, self._ops, self._max_disk, self._events)
+        self._shared = attach(self._root, *args, syncs=self._fsync != "never")
+        return self._shared
+
+    async def _followed(self) -> tuple[Shared, int]:
+        """The shared part, opened and in step with the other processes, and the time in ms."""
+        shared = self._shared
+        if shared is None or self._closed is not None or not shared.log.ready:
+            await self.open()
+            shared = await self._attached()
+        if shared.log.rang():
+            await self._job(shared, shared.log.follow)
+        return shared, int(self._clock.time() * 1000)
+
+    async def _written(self, batch: Batch) -> list[PutResult]:
+        shared = await self._attached()
+        shared.log.check()
+        shared.writer.submit(batch)
+        try:
+            return await batch.future
+        finally:
+            self._tell()
+
+    async def _job(
+        self, shared: Shared, call: Callable[..., T], *args: Any, pool: ThreadPoolExecutor | None = None
+    ) -> T:
+        try:
+            result: T = await aiofiles.os.wrap(call)(*args, executor=pool or shared.readers)
+        finally:
+            self._tell()
+        return result
+
+    def _tell(self) -> None:
+        while self._events:
+            event = self._events.popleft()
+            if self._announce is not None:
+                self._announce(event)
