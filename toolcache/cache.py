@@ -183,11 +183,13 @@ class Cache:
         Args:
             drain: seconds to wait for writes and computations under way; what still runs then is cancelled.
         """
-        if await self._machine.homes.close(drain):
-            for layer in (self._parts.redis, self._parts.files):
-                if layer is not None:
-                    await layer.aclose()
-            self._parts.memory.clear()
+        await self._machine.homes.close(drain, self._release)
+
+    async def _release(self) -> None:
+        for layer in (self._parts.redis, self._parts.files):
+            if layer is not None:
+                await layer.aclose()
+        self._parts.memory.clear()
 
     def __del__(self) -> None:
         if self._machine.used and not self._machine.homes.closed:

@@ -7,7 +7,7 @@ that has ended is dropped without awaiting.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -62,7 +62,7 @@ class Homes:
     def __init__(self) -> None:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = WeakKeyDictionary()
         self._lock = threading.Lock()
-        self._closing: asyncio.Future[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self.closed = False
 
     def here(self) -> Home:
@@ -91,17 +91,19 @@ class Homes:
         for home in self._all():
             home.flights.detach_all()
 
-    async def close(self, drain: float) -> bool:
-        """Refuse newcomers and drain this loop's home; True for the one caller that is to release the rest."""
-        self.here()
-        if self.closed:
-            if self._closing is not None and self._closing.get_loop() is asyncio.get_running_loop():
-                await asyncio.shield(self._closing)
-            return False
-        self.closed = True
-        self._closing = asyncio.get_running_loop().create_future()
-        await self.here().drain(drain)
-        return True
+    async def close(self, drain: float, release: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Refuse newcomers, drain this loop's home for at most ``drain`` seconds, release the rest; once, for all."""
+        home = self.here()
+        if self._closing is None:
+            self.closed = True
+            self._closing = asyncio.get_running_loop().create_task(self._close(home, drain, release))
+        if self._closing.get_loop() is asyncio.get_running_loop():
+            await asyncio.shield(self._closing)
+
+    @staticmethod
+    async def _close(home: Home, drain: float, release: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await home.drain(drain)
+        await release()
 
     def _all(self) -> list[Home]:
         if len(self._by_loop) <= 1:
