@@ -32,6 +32,8 @@ class OrderCodec:
         return Encoded(str(value.number).encode(), self.name)
 
     def decode(self, body: bytes, dtype: str, /) -> Order:
+        if not body:
+            raise CorruptBlobError("vanished")
         return Order(int(body))
 
 
@@ -141,8 +143,9 @@ def test_values_of_an_older_codec_are_misses() -> None:
 
 def test_a_codec_that_fails_makes_a_miss() -> None:
     """SZ-15: a third party's codec may raise what it likes over bytes it cannot read."""
-    with pytest.raises(CorruptBlobError):
-        Coder(codecs=[OrderCodec()]).decode(Encoded(b"seven", "order/2"))
+    for body, told in ((b"seven", "codec"), (b"", "vanished")):
+        with pytest.raises(CorruptBlobError, match=told):
+            Coder(codecs=[OrderCodec()]).decode(Encoded(body, "order/2"))
 
 
 def test_two_codecs_of_one_name_are_refused() -> None:

@@ -297,6 +297,13 @@ def test_a_stack_that_is_nearly_full_is_a_refusal() -> None:
     assert "RecursionError" in str(fill())
 
 
+def test_what_another_thread_slips_in_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SZ-03: a stranger that appears after the value was checked meets a packer that knows no more than we do."""
+    monkeypatch.setattr(module._Writer, "write", lambda _self, value, _depth: value)
+    for stranger in (object(), Colour.RED, {1, 2}, Decimal(1)):
+        assert "TypeError" in str(refusal([stranger]))
+
+
 def test_crafted_markers_stay_data() -> None:
     """SZ-07: maps that ask other libraries to build objects are maps."""
     codec = MsgpackCodec()

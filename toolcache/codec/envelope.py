@@ -8,7 +8,7 @@ there was none), tags. A blob without a value, a tombstone or an epoch, has an e
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from msgpack import Packer, unpackb
 
@@ -224,12 +224,10 @@ def _read_meta(raw: bytes) -> tuple[str, str, str, int, tuple[str, ...]]:
         codec, dtype, compressor, size, tags = unpackb(raw, unicode_errors="surrogatepass", ext_hook=_refuse)
     except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
         raise CorruptBlobError("meta") from None
-    texts: list[Any] = [codec, dtype, compressor]
     if type(tags) is not list or len(tags) > _MAX_STORED_TAGS or type(size) is not int or size < 0:
         raise CorruptBlobError("meta")
-    for text in texts + tags:
-        if type(text) is not str:
-            raise CorruptBlobError("meta")
+    if set(map(type, (codec, dtype, compressor, *tags))) != {str}:
+        raise CorruptBlobError("meta")
     return codec, dtype, compressor, size, tuple(tags)
 
 

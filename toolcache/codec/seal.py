@@ -25,7 +25,7 @@ class Seal:
     __slots__ = ("_key",)
 
     def __init__(self, secret: bytes | str) -> None:
-        raw = secret.encode() if isinstance(secret, str) else bytes(secret)
+        raw = secret.encode() if isinstance(secret, str) else secret
         if not raw:
             raise SettingsError("secret is empty: give 32 random bytes, or None for no seal")
         self._key = hmac.digest(raw, _PURPOSE, hashlib.sha256)

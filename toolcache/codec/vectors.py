@@ -128,10 +128,10 @@ def _check_list(value: list[Any]) -> None:
 
 
 def _check_fit(single: "array[float]", name: str) -> None:
+    # What was finite in 64 bits and is not in 32 was too large; no sum of 32-bit floats overflows 64.
     if not math.isfinite(sum(single)):
-        index = next((i for i, x in enumerate(single) if not math.isfinite(x)), None)
-        if index is not None:
-            raise _refusal(index, f"is too large for {name}")
+        index = next(i for i, x in enumerate(single) if not math.isfinite(x))
+        raise _refusal(index, f"is too large for {name}")
 
 
 def _fits_half(value: float) -> bool:
