@@ -1,22 +1,20 @@
 """Values as msgpack, extended so that whatever is written comes back equal and of the same type.
 
 What msgpack itself keeps exactly (None, bool, 64-bit int, float, str, bytes, list, dict with text or bytes keys) is
-plain msgpack, read by its C code in one pass. Types it lacks are extensions (see ``extensions``). Containers it lacks
-are arrays whose first element is a *mark*, an empty extension: ``[TUPLE, 1, 2]``, ``[MAP, k1, v1, k2, v2]``. So nothing
-is nested in payloads, and each byte is read once however deep the value. A body without the bytes that every mark
-begins with needs no look at its arrays, and does not get one.
+plain msgpack, read by its C code in one pass. Scalars it lacks are extensions (see ``extensions``), containers it lacks
+are marked arrays (see ``marks``). A body without the bytes that every mark begins with needs no look at its arrays, and
+does not get one.
 
 Everything else is refused at write time, subclasses included: an enum that came back as an int would be a lie.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, Final
 
 from msgpack import ExtType, Packer, Unpacker, unpackb
 
 from toolcache.blob import CorruptBlobError
-from toolcache.codec import extensions
+from toolcache.codec import extensions, marks
 from toolcache.codec.extensions import Refused
 from toolcache.errors import SerializationError
 from toolcache.protocols import Encoded
@@ -26,22 +24,8 @@ MAX_DEPTH: Final = 128
 MAX_ITEMS: Final = 1_000_000
 """Elements of a value, at most, all its containers together."""
 
-_TUPLE: Final = 1
-_SET: Final = 2
-_FROZENSET: Final = 3
-_MAP: Final = 4
-
-_MARK_PREFIX: Final = b"\xc7\x00"
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 _PLAIN_KEYS: Final = frozenset({str, bytes})
-_MARKED: Final[Mapping[type, ExtType]] = MappingProxyType(
-    {
-        tuple: ExtType(_TUPLE, b""),
-        set: ExtType(_SET, b""),
-        frozenset: ExtType(_FROZENSET, b""),
-    }
-)
-_MARKED_MAP: Final = ExtType(_MAP, b"")
 
 # Below this size the lengths that headers may claim are too small to hurt.
 _TRUSTED_SIZE: Final = 4096
@@ -93,7 +77,7 @@ class MsgpackCodec:
         if dtype:
             raise CorruptBlobError("codec")
         _check_lengths(body)
-        return _read_marked if _MARK_PREFIX in body else _read_plain
+        return _read_marked if marks.PREFIX in body else _read_plain
 
 
 class _Writer:
@@ -114,9 +98,9 @@ class _Writer:
         if kind is list:
             self._enter(value, depth)
             return value if _PLAIN.issuperset(map(type, value)) else self._items([], value, depth + 1)
-        if kind in _MARKED:
+        if kind in marks.OF:
             self._enter(value, depth)
-            return self._items([_MARKED[kind]], value, depth + 1)
+            return self._items([marks.OF[kind]], value, depth + 1)
         pack = extensions.PACK.get(kind)
         if pack is None:
             raise Refused(_advice(kind))
@@ -151,7 +135,7 @@ class _Writer:
                 for key, item in value.items():
                     mapping[key] = write(item, depth)
                 return mapping
-            pairs = [_MARKED_MAP]
+            pairs = [marks.MAP]
             for key, item in value.items():
                 pairs += (write(key, depth), write(item, depth))
         except Refused as fault:
@@ -170,7 +154,7 @@ def _pack_rest(value: Any) -> ExtType:
 def _advice(kind: type) -> str:
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     bases = [
-        base.__name__ for base in kind.__mro__[1:] if base in _PLAIN or base is dict or base is list or base in _MARKED
+        base.__name__ for base in kind.__mro__[1:] if base in _PLAIN or base is dict or base is list or base in marks.OF
     ]
     if bases:
         return f"{name} would come back as a plain {bases[0]}: convert it, with {bases[0]}(...) for example"
@@ -202,9 +186,9 @@ def _read_plain(body: bytes) -> Any:
 
 
 def _read_marked(body: bytes) -> Any:
-    reader = _Reader()
+    reader = marks.Reader()
     value = _unpack(body, reader.extension, reader.array)
-    if reader.marks:
+    if reader.open:
         raise CorruptBlobError("codec")
     return value
 
@@ -223,48 +207,3 @@ def _unpack(body: bytes, ext_hook: Callable[[int, bytes], Any], list_hook: Calla
         )
     except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
         raise CorruptBlobError("codec") from None
-
-
-class _Mark:
-    """Stands first in an array that is no list; ``build`` makes what it is."""
-
-    __slots__ = ("build",)
-
-    def __init__(self, build: Callable[[list[Any]], Any]) -> None:
-        self.build = build
-
-
-class _Reader:
-    """The hooks of one reading; ``marks`` counts those that do not stand first in an array, which is nowhere."""
-
-    __slots__ = ("marks",)
-
-    def __init__(self) -> None:
-        self.marks = 0
-
-    def extension(self, code: int, data: bytes) -> Any:
-        if data or code not in _MARKS:
-            return extensions.read(code, data)
-        self.marks += 1
-        return _MARKS[code]
-
-    def array(self, items: list[Any]) -> Any:
-        if not items or type(items[0]) is not _Mark:
-            return items
-        self.marks -= 1
-        return items[0].build(items[1:])
-
-
-def _build_map(items: list[Any]) -> dict[Any, Any]:
-    pairs = iter(items)
-    return dict(zip(pairs, pairs, strict=True))
-
-
-_MARKS: Final[Mapping[int, _Mark]] = MappingProxyType(
-    {
-        _TUPLE: _Mark(tuple),
-        _SET: _Mark(set),
-        _FROZENSET: _Mark(frozenset),
-        _MAP: _Mark(_build_map),
-    }
-)
