@@ -1,1 +1,107 @@
-"""toolcache: the asyncio-native cache for agents."""
+"""toolcache: the asyncio-native cache for agents.
+
+    async with ToolCache() as cache:
+        tools = await cache.get_catalog("https://tools.example.org", compute=discover)
+
+Names load when they are first touched, so importing the package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolcache.cache import Cache
+    from toolcache.compute import Context
+    from toolcache.dispatch.tasks import AgentTask
+    from toolcache.domains import Domain
+    from toolcache.entry import MISSING, Durability, Entry, Invalidation
+    from toolcache.errors import (
+        CacheClosedError,
+        CacheWriteError,
+        CircuitOpenError,
+        FlightAbortedError,
+        ReentrantFlightError,
+        SerializationError,
+        SettingsError,
+        ToolCacheError,
+        UnsupportedEventLoopError,
+        UnsupportedKeyError,
+        ValueTooLargeError,
+    )
+    from toolcache.keys.canonical import Digest
+    from toolcache.keys.plan import make_key
+    from toolcache.resilience.breaker import CircuitBreaker
+    from toolcache.settings import Settings
+    from toolcache.stats import Health, Stats
+    from toolcache.tool_cache import ToolCache, get_cache
+
+    __version__: str
+
+__all__ = [
+    "MISSING",
+    "AgentTask",
+    "Cache",
+    "CacheClosedError",
+    "CacheWriteError",
+    "CircuitBreaker",
+    "CircuitOpenError",
+    "Context",
+    "Digest",
+    "Domain",
+    "Durability",
+    "Entry",
+    "FlightAbortedError",
+    "Health",
+    "Invalidation",
+    "ReentrantFlightError",
+    "SerializationError",
+    "Settings",
+    "SettingsError",
+    "Stats",
+    "ToolCache",
+    "ToolCacheError",
+    "UnsupportedEventLoopError",
+    "UnsupportedKeyError",
+    "ValueTooLargeError",
+    "get_cache",
+    "make_key",
+]
+
+_HOMES = {
+    "MISSING": "entry",
+    "AgentTask": "dispatch.tasks",
+    "Cache": "cache",
+    "CircuitBreaker": "resilience.breaker",
+    "Context": "compute",
+    "Digest": "keys.canonical",
+    "Domain": "domains",
+    "Durability": "entry",
+    "Entry": "entry",
+    "Health": "stats",
+    "Invalidation": "entry",
+    "Settings": "settings",
+    "Stats": "stats",
+    "ToolCache": "tool_cache",
+    "get_cache": "tool_cache",
+    "make_key": "keys.plan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("agent-toolcache")
+        except PackageNotFoundError:  # a source tree that was not installed
+            return "0+source"
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # The public names that are not listed by home are the errors.
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

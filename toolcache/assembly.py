@@ -19,7 +19,7 @@ from toolcache.settings import STRATEGIES, Settings
 from toolcache.versions import HybridClock, process_clock
 
 _TRUST: Final = 5.0
-"""Seconds that memory answers without asking, where other processes may write to the same store."""
+"""Seconds that memory answers without asking Redis, through which other processes may write."""
 
 _TOMBSTONE_MARGIN: Final = 600.0
 """Seconds that the mark of a delete outlives the oldest write that may still be replayed."""
@@ -59,7 +59,7 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM) -> Parts:
         mirror=frozenset(settings.mirror),
         default_ttl=settings.default_ttl,
         tombstone_ttl=settings.journal_max_age + _TOMBSTONE_MARGIN,
-        trust=None if redis is None and files is None else _TRUST,
+        trust=None if redis is None else _TRUST,
         enabled=settings.enabled,
         strict=settings.strict,
         debug=settings.debug,
@@ -95,7 +95,7 @@ def _redis(settings: Settings, clock: Clock, announce: Announcer) -> tuple[Layer
         clock=clock,
         announce=announce,
     )
-    return _layer(store, settings, settings.op_timeout, clock, announce), store.redacted_url
+    return _layer(store, settings, settings.op_timeout, clock, announce, batched=True), store.redacted_url
 
 
 def _wants_files(settings: Settings, announce: Announcer) -> bool:
@@ -118,13 +118,16 @@ def _files(settings: Settings, clock: Clock, hybrid: HybridClock, announce: Anno
         fsync=settings.fsync,
         announce=announce,
     )
-    return _layer(store, settings, settings.file_timeout, clock, announce)
+    # Its writer joins what arrives meanwhile by itself.
+    return _layer(store, settings, settings.file_timeout, clock, announce, batched=False)
 
 
-def _layer(store: Store, settings: Settings, timeout: float, clock: Clock, announce: Announcer) -> Layer:
-    def breaker(name: str) -> CircuitBreaker:
+def _layer(
+    store: Store, settings: Settings, timeout: float, clock: Clock, announce: Announcer, *, batched: bool
+) -> Layer:
+    def breaker(kind: str) -> CircuitBreaker:
         return CircuitBreaker(
-            name=name,
+            name=f"{store.name}.{kind}",
             failure_threshold=settings.failure_threshold,
             recovery_time=settings.recovery_time,
             probe_timeout=timeout,
@@ -133,11 +136,11 @@ def _layer(store: Store, settings: Settings, timeout: float, clock: Clock, annou
         )
 
     guard = Guard(
-        breaker=breaker(store.name),
-        write_breaker=breaker(f"{store.name} writes"),
+        breaker=breaker("conn"),
+        write_breaker=breaker("write"),
         timeout=timeout,
         clock=clock,
         announce=announce,
         layer=store.name,
     )
-    return Layer(store, guard, clock=clock)
+    return Layer(store, guard, clock=clock, batched=batched)

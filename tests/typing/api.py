@@ -1,0 +1,156 @@
+"""Calls as users write them, checked by mypy --strict and never run."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, assert_type
+
+import numpy as np
+
+from toolcache import (
+    MISSING,
+    AgentTask,
+    Cache,
+    CircuitBreaker,
+    Context,
+    Digest,
+    Domain,
+    Durability,
+    Entry,
+    Health,
+    Invalidation,
+    Settings,
+    SettingsError,
+    Stats,
+    ToolCache,
+    ToolCacheError,
+    __version__,
+    get_cache,
+    make_key,
+)
+
+
+async def embed_all(texts: list[str]) -> list[list[float]]:
+    return [[float(len(text))] for text in texts]
+
+
+def embed_arrays(texts: Sequence[str]) -> np.ndarray[Any, Any]:
+    return np.zeros((len(texts), 3))
+
+
+async def embed_one() -> list[float]:
+    return [0.5]
+
+
+async def discover() -> dict[str, Any]:
+    return {"tools": []}
+
+
+def discover_now() -> dict[str, Any]:
+    return {"tools": []}
+
+
+async def with_context(context: Context) -> str:
+    context.ttl = "5m"
+    context.tags = ("a",)
+    context.skip()
+    return ""
+
+
+async def opening() -> None:
+    async with ToolCache() as cache:
+        assert_type(cache, ToolCache)
+    async with ToolCache.from_env() as cache:
+        assert_type(cache, ToolCache)
+    async with ToolCache.from_env({"USE_REDIS": "false"}, dotenv=None, namespace="shop") as cache:
+        assert_type(cache.settings, Settings)
+    async with ToolCache.from_url("redis://localhost", max_memory="100MB") as cache:
+        assert_type(cache.closed, bool)
+    ToolCache(
+        Settings(namespace="shop"),
+        redis_url="redis://localhost:6379",
+        directory="/tmp/cache",
+        max_memory="100MB",
+        default_ttl=timedelta(hours=1),
+        ttls={"search": "30m"},
+        costs={"embedding": 0.0001},
+        recovery_time=("1s", 60),
+        mirror=["catalog"],
+        secret=b"0123456789abcdef",
+    )
+    assert_type(get_cache(), ToolCache)
+    assert_type(Settings().replace(strict=True), Settings)
+    ToolCache(namespase="shop")  # type: ignore[call-arg]  # misspelt: known before it runs
+    ToolCache(max_memory=1.5)  # type: ignore[arg-type]  # neither bytes nor text
+    ToolCache(strategy="best")  # type: ignore[arg-type]  # none of the strategies
+
+
+async def any_value(cache: Cache) -> None:
+    assert_type(await cache.get("key"), Any)
+    assert_type(await cache.get("key", MISSING), Any)
+    assert_type(await cache.get_entry("key"), Entry | None)
+    assert_type(await cache.set("key", {"any": ["value"]}, ttl="1h", tags=("products:phones",)), Durability)
+    assert_type(await cache.set("key", 1, None), Durability)
+    assert_type(await cache.get_or_set("key", discover, ttl=60), Any)
+    assert_type(await cache.get_or_set("key", with_context), Any)
+    assert_type(await cache.get_or_set("key", lambda: 42), Any)
+    assert_type(await cache.get_many(["a", "b"]), dict[str, Any])
+    assert_type(await cache.set_many({"a": 1}, ttl=timedelta(days=1)), dict[str, Durability])
+    assert_type(await cache.delete_many(["a"]), dict[str, bool])
+    assert_type(await cache.add("key", 1), bool)
+    assert_type(await cache.delete("key"), bool)
+    assert_type(await cache.exists("key"), bool)
+    assert_type(await cache.ttl("key"), float | None)
+    assert_type(await cache.clear(), Invalidation)
+    assert_type(cache.stats(), Stats)
+    assert_type(await cache.health(), Health)
+    assert_type(await cache.health(probe=False), Health)
+    await cache.aclose(drain=1.0)
+
+
+async def domains(cache: ToolCache) -> None:
+    assert_type(await cache.get_catalog("https://tools.example.org"), Any | None)
+    assert_type(await cache.get_catalog({"servers": ["a", "b"]}, version="v3", compute=discover), Any)
+    assert_type(await cache.get_catalog(Digest("0" * 64), compute=discover_now), Any)
+    assert_type(await cache.set_catalog("source", [], version="v3", ttl="2d", tags=["tools"]), Durability)
+    assert_type(await cache.delete_catalog("source", version="v3"), bool)
+
+    assert_type(await cache.get_embedding("text", "model"), list[float] | None)
+    assert_type(await cache.get_embedding("text", "model", variant="256d", compute=embed_one), list[float])
+    assert_type(await cache.set_embedding("text", "model", [0.5]), Durability)
+    assert_type(await cache.set_embedding("text", "model", np.zeros(3), ttl=None), Durability)
+    assert_type(await cache.delete_embedding("text", "model"), bool)
+    assert_type(await cache.get_embeddings(["a", "b"], "model"), list[list[float] | None])
+    assert_type(await cache.get_embeddings(["a"], "model", compute=embed_all, batch_size=100), list[list[float]])
+    assert_type(await cache.get_embeddings(("a",), "model", compute=embed_arrays), list[list[float]])
+    assert_type(await cache.set_embeddings(["a"], "model", np.zeros((1, 3))), list[Durability])
+    assert_type(await cache.set_embeddings(["a"], "model", [[0.5]], tags=["docs"]), list[Durability])
+
+    assert_type(await cache.get_search_results("query", catalog_version="v3", top_k=5), Any | None)
+    assert_type(await cache.get_search_results("query", compute=discover), Any)
+    assert_type(await cache.set_search_results("query", [], top_k=5, ttl=60), Durability)
+    assert_type(await cache.delete_search_results("query", top_k=5), bool)
+
+    assert_type(await cache.get_metadata("tool"), Any | None)
+    assert_type(await cache.get_metadata("tool", version="2", compute=discover), Any)
+    assert_type(await cache.set_metadata("tool", {}, version="2"), Durability)
+    assert_type(await cache.delete_metadata("tool"), bool)
+
+    task = AgentTask("classifier", "classify {text}", {"text": "hello"}, model="small", timeout="30s")
+    assert_type(task.args, dict[str, Any])
+    assert_type(task.digest(namespace="shop"), Digest)
+    assert_type(await cache.get_result(task), Any)
+    assert_type(await cache.get_result(task, MISSING), Any)
+    assert_type(await cache.set_result(task, {"label": "greeting"}, ttl="2h"), Durability)
+    assert_type(await cache.delete_result(task), bool)
+
+
+def the_rest() -> None:
+    assert_type(__version__, str)
+    assert_type(make_key("search", "red shoes", top_k=10), str)
+    assert_type(Domain("weather", ttl="5m", key=("location",), cost_usd=0.002).ttl, float | None)
+    CircuitBreaker(name="search", failure_threshold=3, recovery_time=("1s", "30s"))
+    try:
+        Settings(namespace="a b")
+    except SettingsError as error:
+        root: ToolCacheError = error
+        assert_type(root.args, tuple[Any, ...])
