@@ -531,10 +531,11 @@ async def test_a_result_is_forgotten_by_command_or_in_time(cache: ToolCache, clo
     assert await cache.get_result(TASK) == "second"
     clock.advance(2)
     assert await cache.get_result(TASK) is None
-    await cache.set_result(TASK, "third", ttl="1m")
-    assert await cache.get_result(TASK) == "third"
+    short = AgentTask("classifier", "classify {text}", {"text": "short"})
+    await cache.set_result(short, "third", ttl="1m")
+    assert await cache.get_result(short) == "third"
     clock.advance(61)
-    assert await cache.get_result(TASK) is None
+    assert await cache.get_result(short) is None
 
 
 async def test_results_belong_to_namespace_and_tenant(open_cache: Open) -> None:

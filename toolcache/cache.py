@@ -192,7 +192,8 @@ class Cache:
         self._parts.memory.clear()
 
     def __del__(self) -> None:
-        if self._machine.used and not self._machine.homes.closed:
+        machine: Machine | None = getattr(self, "_machine", None)  # None where the settings were refused
+        if machine is not None and machine.used and not machine.homes.closed:
             warnings.warn(
                 f"unclosed {self!r}: use 'async with' or await aclose()", ResourceWarning, stacklevel=2, source=self
             )
