@@ -5,7 +5,6 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
-from toolcache.blob import FORMAT, MAGIC, TOMBSTONE
 from toolcache.clock import SYSTEM
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
@@ -28,18 +27,18 @@ _SCAN_COUNT: Final = b"500"
 
 _PUT: Final = Script("put")
 _STATUS: Final = {b"S": PutStatus.STORED, b"A": PutStatus.ALREADY, b"N": PutStatus.NEWER, b"F": PutStatus.FOREIGN}
+_OTHER_TYPE: Final = "a key holds a value of another type"
 
-# Where things stand in a blob's header.
-_FLAGS: Final = 3
+# Where they stand in a blob's header.
 _VERSION: Final = slice(4, 20)
-_GONE: Final = slice(36, 44)
 _DIGEST: Final = slice(48, 52)
-_BLOB: Final = MAGIC + bytes([FORMAT])
-_LONGEST_MS: Final = 10**14  # three millennia; Redis refuses lifetimes that overflow its clock
 
 
 class RedisStore:
     """Blobs in one Redis (or Valkey) server, 6.2 or newer, over two multiplexed connections for each event loop.
+
+    A user of its own needs the commands GETRANGE, GET, SET, EVAL, EVALSHA and TIME; SELECT for another database;
+    DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
@@ -85,7 +84,6 @@ class RedisStore:
         )
         if client is not None and (url is not None or options):
             raise SettingsError("a client brings its own address: give either a client, or a URL and options")
-        self._clock = clock
         self._announce = announce or (lambda _event: None)
         self._lanes = LoopLanes(lambda: Lanes(self._dialer.dial_and_align, self._dialer.dial))
 
@@ -119,12 +117,11 @@ class RedisStore:
         Raises:
             RedisError: (redis-py's) the server cannot be reached or refuses.
         """
-        now_ms = int(self._clock.time() * 1000)
         results: dict[int, PutResult] = {}
 
         async def put(places: list[int], *, bulk: bool) -> None:
             some = [writes[at] for at in places]
-            results.update(zip(places, await self._put(some, now_ms, bulk=bulk), strict=True))
+            results.update(zip(places, await self._put(some, bulk=bulk), strict=True))
 
         batches = [put(places, bulk=bulk) for bulk, places in _batches(writes)]
         if len(batches) == 1:
@@ -191,28 +188,25 @@ class RedisStore:
                 replies[at] = whole if type(whole) is bytes else None
         return replies
 
-    async def _put(self, writes: Sequence[Write], now_ms: int, *, bulk: bool) -> list[PutResult]:
-        arguments: list[bytes] = []
-        for write in writes:
-            arguments += (write.blob, _lifetime(write.blob, now_ms), b"1" if write.once else b"")
-        said = await self.run(_PUT, [write.key.encode() for write in writes], arguments, bulk=bulk)
+    async def _put(self, writes: Sequence[Write], *, bulk: bool) -> list[PutResult]:
+        keys = [write.key.encode() for write in writes]
+        arguments = [word for write in writes for word in (write.blob, b"1" if write.once else b"")]
+        said = await self.run(_PUT, keys, arguments, bulk=bulk)
         if not isinstance(said, list) or len(said) != len(writes):
             raise _confused()
-        return [self._outcome(write, one, now_ms) for write, one in zip(writes, said, strict=True)]
+        return [self._outcome(write, one) for write, one in zip(writes, said, strict=True)]
 
-    def _outcome(self, write: Write, said: Any, now_ms: int) -> PutResult:
+    def _outcome(self, write: Write, said: Any) -> PutResult:
+        """What ``put.lua`` says of one write."""
         if not isinstance(said, bytes) or (status := _STATUS.get(said[:1])) is None:
             raise _confused()
+        there, held = said[1:2], said[2:]
         if status is PutStatus.FOREIGN:
-            self._announce(StoreFault(self.name, "put", "semantic", "a key holds a value of another type"))
-            return PutResult(status, ZERO)
-        before = said[1:]
-        if before and not (len(before) >= _VERSION.stop and before.startswith(_BLOB)):
+            self._announce(StoreFault(self.name, "put", "semantic", _OTHER_TYPE))
+        elif there == b"X":
             self._announce(BlobRejected(self.name, "foreign", write.blob[_DIGEST].hex()))
-            before = b""
-        version = (write.blob if status is PutStatus.STORED else before)[_VERSION]
-        value = len(before) == _GONE.stop and not before[_FLAGS] & TOMBSTONE
-        return PutResult(status, version, value and now_ms < int.from_bytes(before[_GONE], "big"))
+        version = write.blob[_VERSION] if status is PutStatus.STORED else held or ZERO
+        return PutResult(status, version, there == b"L")
 
     def _excuse(self, reply: Any) -> None:
         """Tell of a value of another type, which counts as absent; raise any other error."""
@@ -220,7 +214,7 @@ class RedisStore:
             raise _confused()
         if not str(reply).startswith("WRONGTYPE"):
             raise reply
-        self._announce(StoreFault(self.name, "get", "semantic", "a key holds a value of another type"))
+        self._announce(StoreFault(self.name, "get", "semantic", _OTHER_TYPE))
 
     async def _ask(self, *words: bytes) -> Any:
         connection = await self._lanes.here().small.connection()
@@ -248,12 +242,6 @@ def _batches(writes: Sequence[Write]) -> Iterator[tuple[bool, list[int]]]:
             size += len(write.blob)
         if places:
             yield bulk, places
-
-
-def _lifetime(blob: bytes, now_ms: int) -> bytes:
-    """Milliseconds that Redis keeps a blob, as its script takes them; what is over already is kept for one."""
-    left = int.from_bytes(blob[_GONE], "big") - now_ms
-    return b"0" if left > _LONGEST_MS else b"%d" % max(1, left)
 
 
 def _answer(reply: Any) -> Any:
