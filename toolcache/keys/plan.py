@@ -71,6 +71,7 @@ class KeyPlan:
         parameters = self._signature.parameters
         self._normalize = normalize
         self._self = _self_parameter(function, parameters)
+        self.of_method = self._self is not None
         self._home = _home(function)
         self._chosen = _chosen(self.name, parameters, key_params, self._self)
         self._self_chosen = self._self in self._chosen
