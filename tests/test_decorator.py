@@ -7,6 +7,7 @@ import sys
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, assert_type, cast
 
 import pytest
@@ -15,6 +16,7 @@ from toolcache.decorator import CachedFunction, CacheInfo, cached
 from toolcache.durations import Duration
 from toolcache.entry import MISSING, Missing
 from toolcache.errors import SettingsError, UnsupportedKeyError
+from toolcache.tool_cache import ToolCache
 
 
 class Shelf:
@@ -428,3 +430,25 @@ async def test_checkers_see_the_function(client: Client, shelf: Shelf) -> None:
     with pytest.raises(TypeError):
         await client.fetch()  # type: ignore[call-arg]  # the path is missing
     assert await client.fetch(7) == "a/7"  # type: ignore[arg-type]  # paths are text
+
+
+@pytest.mark.parametrize("value", [None, 0, "", (1, (2.5,)), {"a": [1, {2}]}, b"x", [float("inf")]])
+async def test_a_hit_returns_what_the_miss_did(tmp_path: Path, value: Any) -> None:
+    """BUG-69: over a real cache, a hit is equal to the miss, type for type, and nobody's copy is another's."""
+    async with ToolCache(directory=tmp_path) as cache:
+        runs = []
+
+        @cached(ttl="1h", cache=cache)
+        async def find(query: str) -> Any:
+            runs.append(query)
+            return value
+
+        answers = [await find("q") for _ in range(3)]
+        assert answers == [value] * 3
+        assert len({repr(answer) for answer in answers}) == 1
+        assert len(runs) == 1
+        assert await cache.get(find.cache_key("q"), MISSING) == value
+        assert await find.invalidate("q")
+        await find("q")
+        assert len(runs) == 2
+        assert find.cache_info() == CacheInfo(hits=2, misses=2)
