@@ -28,9 +28,9 @@ LEVELS: Final[dict[str, str]] = {
     "words": "errors blob entry events clock versions durations domains",
     "promises": "protocols",
     "parts": "keys codec memory stores resilience flight journal bus epochs stats",
-    "machine": "layer parts entries records reader writer crowd home compute machine report cache decorator "
+    "machine": "layer parts entries records reader writer crowd home compute machine report cache "
     "spelling sources settings assembly",
-    "face": "tool_cache domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
+    "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",
     "edges": "exporters integrations cli web blocking testing __main__",
 }
