@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import re
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -73,6 +74,18 @@ def test_a_setting_means_the_same_from_every_source(
     if name != "redis_url":
         url = f"redis://localhost?{name}={text.replace(' ', '%20')}"
         assert getattr(Settings.from_url(url), name) == expected
+
+
+def test_the_example_offers_every_setting() -> None:
+    """E6: .env.example has a line for each setting, switched off, and each line can be switched on."""
+    text = (Path(__file__).parent.parent / ".env.example").read_text(encoding="utf-8")
+    lines = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    offered = {name.removeprefix("TOOLCACHE_").lower() for name in lines if name.startswith("TOOLCACHE_")}
+    assert offered == NAMES
+    assert {"USE_REDIS", "REDIS_URL", "REDIS_PASSWORD", "AI_CACHE_ENABLED", "AI_CACHE_TTL_HOURS"} <= lines.keys()
+    for name, value in lines.items():
+        assert isinstance(Settings.from_env({name: value}, dotenv=None), Settings)
+    assert re.findall(r"^[^#\n].*$", text, re.MULTILINE) == []
 
 
 def test_the_defaults_are_those_of_the_manual() -> None:
@@ -266,7 +279,7 @@ def test_arguments_alone_read_no_environment(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_other_programs_variables_are_left_alone() -> None:
     """Only names that begin with TOOLCACHE_ can be misspelt settings; where recorded data lies is none."""
-    environ = {"PATH": "/bin", "TOOLCACHED": "x", "TOOLCACHE_DATA": "/srv/data"}
+    environ = {"PATH": "/bin", "TOOLCACHED": "x", "TOOLCACHE_DATA": "/srv/data", "TOOLCACHE_TEST_SERVER": "x"}
     assert Settings.from_env(environ, dotenv=None) == Settings()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toolcache.cache import Cache
     from toolcache.compute import Context
+    from toolcache.decorator import cached
     from toolcache.dispatch.tasks import AgentTask
     from toolcache.domains import Domain
     from toolcache.entry import MISSING, Durability, Entry, Invalidation
@@ -63,6 +64,7 @@ __all__ = [
     "UnsupportedEventLoopError",
     "UnsupportedKeyError",
     "ValueTooLargeError",
+    "cached",
     "get_cache",
     "make_key",
 ]
@@ -82,6 +84,7 @@ _HOMES = {
     "Settings": "settings",
     "Stats": "stats",
     "ToolCache": "tool_cache",
+    "cached": "decorator",
     "get_cache": "tool_cache",
     "make_key": "keys.plan",
 }

@@ -16,8 +16,8 @@ from toolcache.spelling import switch
 
 PREFIX: Final = "TOOLCACHE_"
 DEFAULT_REDIS: Final = "redis://localhost:6379"
-# Where the project's own tests and benchmarks find recorded data: no setting, and no misspelt one.
-_NOT_OURS: Final = frozenset({"TOOLCACHE_DATA"})
+# Where the project's own tests and benchmarks find recorded data and a server: no settings, and no misspelt ones.
+_NOT_OURS: Final = frozenset({"TOOLCACHE_DATA", "TOOLCACHE_TEST_SERVER"})
 # The usual names that other programs of the same host share; ours win over them.
 _ALIASES: Final = {
     "REDIS_URL": "redis_url",

@@ -24,6 +24,7 @@ from toolcache import (
     ToolCache,
     ToolCacheError,
     __version__,
+    cached,
     get_cache,
     make_key,
 )
@@ -142,6 +143,19 @@ async def domains(cache: ToolCache) -> None:
     assert_type(await cache.get_result(task, MISSING), Any)
     assert_type(await cache.set_result(task, {"label": "greeting"}, ttl="2h"), Durability)
     assert_type(await cache.delete_result(task), bool)
+
+
+@cached(ttl="1h", key_params=["query"], tags=["kb"], normalize=str.casefold)
+async def search(query: str, trace_id: str = "") -> list[str]:
+    return [query, trace_id]
+
+
+async def functions() -> None:
+    assert_type(await search("red shoes", trace_id="7f"), list[str])
+    assert_type(await search.refresh("red shoes"), list[str])
+    assert_type(await search.invalidate("red shoes"), bool)
+    assert_type(search.cache_key("red shoes"), str)
+    await search(7)  # type: ignore[arg-type]  # the function's own types are kept
 
 
 def the_rest() -> None:
