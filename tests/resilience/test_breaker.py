@@ -433,11 +433,25 @@ class TestHalfOpen:
         assert not breaker.refuses()
         assert refusal(breaker).retry_after == pytest.approx(20)
         assert breaker.state is OPEN
+        assert breaker.stats().failures == 4
         recorder.clear()
         hung.ok()
         assert breaker.state is OPEN
         assert breaker.stats().late == 1
         assert recorder.events == []
+
+    def test_a_probe_is_forgotten_with_its_round(self, make: Callable[..., CircuitBreaker], clock: FakeClock) -> None:
+        """CB-13: a probe left over from an earlier round neither takes a place in the next nor fails it."""
+        breaker = make(probes=2)
+        left_over = half_open(breaker, clock)
+        breaker.acquire().fail()
+        clock.advance(20)
+        probe = breaker.acquire()
+        assert probe.probe
+        assert next_is_probe(breaker)
+        left_over.fail()
+        probe.ok()
+        assert breaker.state is CLOSED
 
     def test_an_old_permit_frees_no_place(self, breaker: CircuitBreaker, clock: FakeClock) -> None:
         """CB-17: a permit from before the opening, released beside the probe, admits no second one."""

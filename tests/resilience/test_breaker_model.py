@@ -222,6 +222,11 @@ class BreakerMachine(RuleBasedStateMachine):
     def advance(self, seconds: int) -> None:
         self.pair.advance(seconds)
 
+    @precondition(lambda self: self.pair.reference.state == "open")
+    @rule()
+    def wait(self) -> None:
+        self.pair.advance(max(0, self.pair.reference.open_until - self.pair.reference.now))
+
     @rule(state=st.sampled_from(("closed", "forced_open", "forced_closed")))
     def force(self, state: str) -> None:
         breaker = self.pair.breaker

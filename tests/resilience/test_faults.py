@@ -173,9 +173,10 @@ def test_a_failing_credential_provider(fault: Exception) -> None:
 
 def test_what_the_caller_was_handling_does_not_count() -> None:
     """An exception raised while the caller handles another one is judged by itself."""
-    own = ValueError("lost")
-    own.__context__ = redis_errors.AuthenticationError("somebody else's")
-    assert classify(own) is CONN
+    for context in (redis_errors.AuthenticationError("somebody else's"), ssl.SSLCertVerificationError("the same")):
+        own = ValueError("lost")
+        own.__context__ = context
+        assert classify(own) is CONN
 
     unrelated = redis_errors.ConnectionError("Connection closed by server.")
     unrelated.__context__ = redis_errors.AuthenticationError("somebody else's")

@@ -135,6 +135,18 @@ class TestOutcomes:
             await write(guard, Script())
         assert await read(guard, Script("blob")) == "blob"
 
+    async def test_only_a_write_that_was_taken_forgives(self, build: Callable[..., Guard]) -> None:
+        """BUG-54: a write that failed for another reason neither adds to the refused ones nor forgives them."""
+        guard = build(threshold=2)
+        for fault in (REFUSED, WRONGTYPE, redis_errors.DataError("a dict")):
+            await unusable(write(guard, Script(fault)))
+        await write(guard, Script("stored"))
+        await unusable(write(guard, Script(REFUSED)))
+        assert states(guard) == ("closed", "closed")
+        await unusable(write(guard, Script(WRONGTYPE)))
+        await unusable(write(guard, Script(REFUSED)))
+        assert states(guard) == ("closed", "open")
+
     async def test_a_refused_write_holds_no_place(self, build: Callable[..., Guard], clock: FakeClock) -> None:
         """CB-17: where the second breaker refuses, the first one's permit goes back, a probe's place with it."""
         guard = build()

@@ -192,7 +192,7 @@ class CircuitBreaker:
         """Word from outside that the other side may be back: while OPEN, the next caller is the probe."""
         with self._lock:
             if self._state is BreakerState.OPEN:
-                self._open_until = min(self._open_until, self._clock.monotonic())
+                self._open_until = self._clock.monotonic()
 
     def force_open(self) -> None:
         """Refuse every call until ``reset``, whatever the time."""
