@@ -46,7 +46,7 @@ def blob_of(
         fresh_until_ms=gone_ms,
         gone_ms=gone_ms,
         cost_ms=0,
-        digest=hashlib.sha256(key.encode()).digest()[:16],
+        digest=hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16],
         meta_len=len(_NO_META),
         body_len=len(body),
     )
