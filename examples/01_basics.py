@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import logging
 import math
 import os
 import random
@@ -109,7 +110,7 @@ async def the_same_work_twice(cache: ToolCache, tools: list[Tool], questions: li
         vector = await cache.get_embedding(question, "ngrams-256", compute=lambda: embedding(question))
         return search(vector, tools, vectors)
 
-    async def answer(question: str) -> list[str]:
+    async def answer(question: str) -> Any:
         return await cache.get_search_results(question, top_k=3, compute=lambda: find(question))
 
     began, hits, answers = time.perf_counter(), [0], []
@@ -328,6 +329,7 @@ def redis_for_the_demo(folder: str) -> Iterator[tuple[str | None, Server | None]
 def main() -> int:
     """Run the demo in a folder of its own, and leave nothing behind, whatever ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    logging.getLogger("toolcache").setLevel(logging.ERROR)  # what it would warn of, the demo shows
     try:
         with tempfile.TemporaryDirectory(prefix="toolcache-demo-") as folder, redis_for_the_demo(folder) as redis:
             asyncio.run(demo(folder, *redis))

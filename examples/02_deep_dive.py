@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import logging
 import math
 import os
 import random
@@ -66,7 +67,7 @@ async def initialisation(folder: str, url: str | None) -> ToolCache:
     heading("1  Opening a cache, and asking how it is")
     began = time.perf_counter()
     cache = ToolCache(redis_url=url, directory=folder, namespace=fresh_namespace(), costs={"search": USD_PER_EMBEDDING})
-    row("made, without touching disk or network", span(time.perf_counter() - began))
+    row("made, its modules loaded, no disk and no network touched", span(time.perf_counter() - began))
     began = time.perf_counter()
     health = await cache.health()
     row("asked every layer for its health", span(time.perf_counter() - began))
@@ -94,10 +95,10 @@ async def basic_operations(cache: ToolCache) -> None:
 
     await timed("set user:123", store, lambda: f"safe in {safe[-1].name}")
     await timed("get user:123", lambda: cache.get("user:123"), lambda: "a hit, in memory")
-    await timed("get user:999", lambda: cache.get("user:999"), lambda: "None: a miss, in every layer")
+    await timed("get user:999", lambda: cache.get("user:999"), lambda: "a miss, in every layer")
     many = {f"user:{number}": user for number in range(100)}
-    await timed("set_many of 100", lambda: cache.set_many(many), lambda: "one round trip", repeat=5)
-    await timed("get_many of 100", lambda: cache.get_many(many), lambda: "own copies", repeat=5)
+    await timed("set_many of 100", lambda: cache.set_many(many), lambda: "at one go", repeat=5)
+    await timed("get_many of 100", lambda: cache.get_many(many), lambda: "each a copy of one's own", repeat=5)
     row("add user:123 (only if absent)", "stored" if await cache.add("user:123", {}) else "refused: it is there")
     row("exists user:123", "yes" if await cache.exists("user:123") else "no")
     row("delete user:123", "it was there" if await cache.delete("user:123") else "nothing there")
@@ -117,7 +118,7 @@ async def timed(name: str, call: Callable[[], Awaitable[object]], note: Callable
         began = time.perf_counter()
         await call()
         times.append(time.perf_counter() - began)
-    row(f"{name}: {note()}", span(statistics.median(times)))
+    row(f"{name} ({note()})", span(statistics.median(times)))
 
 
 async def time_to_live(cache: ToolCache) -> None:
@@ -128,7 +129,7 @@ async def time_to_live(cache: ToolCache) -> None:
     row("ttl temp:data", span(await cache.ttl("temp:data") or 0.0))
     await asyncio.sleep(1.05)
     row("get temp:data, 1.05 s later", repr(await cache.get("temp:data")))
-    row("ttl kept:data", f"{await cache.ttl('kept:data')} seconds")
+    row("ttl kept:data", f"{await cache.ttl('kept:data')}: it stays")
 
 
 async def complex_data(cache: ToolCache, tools: list[Tool]) -> None:
@@ -218,7 +219,7 @@ async def speed_up(cache: ToolCache, tools: list[Tool]) -> None:
             await cache.get_search_results(
                 question, top_k=3, catalog_version="v3", compute=lambda q=question: answer(q)
             )
-        )  # type: ignore[misc]
+        )
         times.append(time.perf_counter() - began)
         if number <= 6:  # noqa: PLR2004 - enough to see the difference
             row(f"request {number}: {'a hit' if question in seen else 'a miss'}", span(times[-1]))
@@ -542,6 +543,7 @@ def redis_for_the_demo(folder: str) -> Iterator[tuple[str | None, Server | None]
 def main() -> int:
     """Run the demo in a folder of its own, and leave nothing behind, whatever ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    logging.getLogger("toolcache").setLevel(logging.ERROR)  # what it would warn of, the demo shows
     try:
         with tempfile.TemporaryDirectory(prefix="toolcache-demo-") as folder, redis_for_the_demo(folder) as redis:
             asyncio.run(demo(folder, *redis))

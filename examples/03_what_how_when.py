@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import logging
 import math
 import os
 import random
@@ -88,15 +89,15 @@ def first_line(tool: Tool) -> str:
     return str(tool["description"]).split("\n", 1)[0][:80]
 
 
-def shortened(value: object) -> str:
+def shortened(value: Any) -> str:
     """A value in a few words."""
     match value:
         case [dict(), *_]:
-            return f"{len(value)} tools, such as {value[0]['name']}"  # type: ignore[arg-type]  # it was just matched
+            return f"{len(value)} tools, such as {value[0]['name']}"
         case [float(), *_]:
-            return f"{len(value)} floats: {value[0]:.3f}, {value[1]:.3f} ..."  # type: ignore[arg-type]
+            return f"{len(value)} floats: {value[0]:.3f}, {value[1]:.3f} ..."
         case [str(), *_]:
-            return ", ".join(value)  # type: ignore[arg-type]
+            return ", ".join(value)
     text = str(value)
     return text if len(text) < WIDTH // 2 else f"{text[: WIDTH // 2]} ..."
 
@@ -260,7 +261,7 @@ async def repetition(cache: ToolCache, tools: list[Tool], vectors: list[Vector],
         await cache.get_search_results(
             question,
             top_k=3,
-            compute=lambda q=question: search(embed(q), tools, vectors),  # type: ignore[misc]
+            compute=lambda q=question: search(embed(q), tools, vectors),
         )
     taken = time.perf_counter() - began
     hits = cache.stats().domains["search"].hits - before.hits
@@ -469,6 +470,7 @@ def redis_for_the_demo(folder: str) -> Iterator[tuple[str | None, Server | None]
 def main() -> int:
     """Run the demo in a folder of its own, and leave nothing behind, whatever ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    logging.getLogger("toolcache").setLevel(logging.ERROR)  # what it would warn of, the demo shows
     try:
         with tempfile.TemporaryDirectory(prefix="toolcache-demo-") as folder, redis_for_the_demo(folder) as redis:
             asyncio.run(demo(folder, *redis))
