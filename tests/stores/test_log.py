@@ -278,7 +278,7 @@ async def test_a_version_from_far_ahead_is_told_and_not_believed(store: LogStore
 async def test_ten_thousand_operations_leave_no_descriptor(store: LogStore, clock: FakeClock) -> None:
     """FS-25: the number of open files does not grow with use, and closing gives all back, threads too."""
     threads = threading.active_count()
-    descriptors = descriptors()
+    before = descriptors()
     await put(store, write(clock, "k", 1))
     await body(store)
     opened = descriptors()
@@ -287,7 +287,7 @@ async def test_ten_thousand_operations_leave_no_descriptor(store: LogStore, cloc
         await store.get_many([f"{PREFIX}k{n}" for n in range(50)])
     assert descriptors() <= opened
     await store.aclose()
-    assert descriptors() == descriptors
+    assert descriptors() == before
     assert threading.active_count() == threads
 
 

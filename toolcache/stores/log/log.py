@@ -11,6 +11,7 @@ from toolcache.blob import read_header
 from toolcache.events import BlobRejected, ClockAnomaly, Event, FilesUnavailable
 from toolcache.protocols import Clock
 from toolcache.stores.log.bell import Bell
+from toolcache.stores.log.changes import Changes
 from toolcache.stores.log.directory import Directory
 from toolcache.stores.log.frame import BLOB, HEAD_SIZE, MARK, PENDING, blob_in, read_frame
 from toolcache.stores.log.index import Entry, Index, digest
@@ -78,6 +79,7 @@ class Log:
         self.hybrid = hybrid
         self.directory = Directory(ops, root)
         self.listeners: list[deque[Event]] = []
+        self.watchers: list[Changes] = []
         self.rejected = 0
         self.ready = False
         self.nowait = True
@@ -227,6 +229,8 @@ class Log:
                 keep = max(frame.keep_until, header.gone_ms)
                 place = (segment.handle, record.offset, frame.size, frame.flags)
                 self.index.admit(digest(record.key), Entry(header.version, header.gone_ms, keep, *place))
+                if self.ready:
+                    self.changed(record.key, header.version)
                 return header.version
         return ZERO
 
@@ -315,6 +319,11 @@ class Log:
         """Leave an event for each store, which announces it on its caller's loop."""
         for events in self.listeners:
             events.append(event)
+
+    def changed(self, key: bytes, version: bytes) -> None:
+        """Leave word for each store that a key was written."""
+        for changes in self.watchers:
+            changes.add(key, version)
 
     # writing
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from toolcache.events import Event
 from toolcache.protocols import Clock
+from toolcache.stores.log.changes import Changes
 from toolcache.stores.log.compaction import Compactor
 from toolcache.stores.log.log import Log
 from toolcache.stores.log.ops import FileOps
@@ -56,7 +57,7 @@ _hooked = False
 
 
 def attach(
-    root: str, clock: Clock, hybrid: HybridClock, ops: FileOps, max_disk: int, events: deque[Event], *, syncs: bool
+    root: str, clock: Clock, hybrid: HybridClock, ops: FileOps, max_disk: int, events: deque[Event], changes: Changes, *, syncs: bool
 ) -> Shared:
     """The shared part of a directory, made by the first that asks; the smallest budget holds for all. Blocks."""
     global _hooked  # noqa: PLW0603 - a fork hook cannot be taken back, so it is set once
@@ -72,10 +73,11 @@ def attach(
         shared.compactor.max_disk = min(shared.compactor.max_disk, max_disk)
         shared.compactor.syncs |= syncs
         shared.log.listeners.append(events)
+        shared.log.watchers.append(changes)
         return shared
 
 
-def detach(shared: Shared, events: deque[Event]) -> Future[None]:
+def detach(shared: Shared, events: deque[Event], changes: Changes) -> Future[None]:
     """Leave; done when what was begun has ended and, for the last to leave, everything is released."""
     done: Future[None] = Future()
     with _lock:
@@ -90,7 +92,9 @@ def detach(shared: Shared, events: deque[Event]) -> Future[None]:
                 shared.close()
             else:
                 shared.drain()
-            shared.log.listeners.remove(events)
+            # by identity: two empty queues are equal
+            shared.log.listeners[:] = [each for each in shared.log.listeners if each is not events]
+            shared.log.watchers[:] = [each for each in shared.log.watchers if each is not changes]
         finally:
             done.set_result(None)
 

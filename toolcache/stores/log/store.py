@@ -13,6 +13,7 @@ import aiofiles.os
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.protocols import Clock, PutResult, Write
+from toolcache.stores.log.changes import Changes
 from toolcache.stores.log.log import LATER, encode
 from toolcache.stores.log.ops import FileOps
 from toolcache.stores.log.shared import Shared, attach, detach
@@ -72,6 +73,7 @@ class LogStore:
         self._announce = announce
         self._ops = ops
         self._events: deque[Event] = deque(maxlen=100)
+        self._changes = Changes()
         self._shared: Shared | None = None
         self._opening: Future[Shared] | None = None
         self._closed: Future[None] | None = None
@@ -117,6 +119,21 @@ class LogStore:
         shared = self._shared
         return shared is not None and shared.log.ready and shared.log.pending(key)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the index is built."""
+        return self._shared is not None and self._shared.log.ready
+
+    def in_step(self) -> bool:
+        """Whether nobody, in this process or another, has written since ``changes`` were last taken."""
+        shared = self._shared
+        return shared is None or not shared.log.ready or not (self._changes or shared.log.rang())
+
+    async def changes(self) -> list[tuple[str, bytes]] | None:
+        """Follow the others; the keys written since the last call, with their versions. None: any may have been."""
+        await self._followed()
+        return self._changes.take()
+
     async def settle(self, key: str, version: bytes, /) -> None:
         """Mark the pending record of the key clean, if its version is not above ``version``. Not waited for on disk."""
         await self.open()
@@ -149,7 +166,7 @@ class LogStore:
                 self._closed = Future()
                 self._closed.set_result(None)
             else:
-                self._closed = detach(self._shared, self._events)
+                self._closed = detach(self._shared, self._events, self._changes)
         # shielded: a caller that leaves must not cancel the closing for the others
         await asyncio.shield(asyncio.wrap_future(self._closed))
         self._tell()
@@ -168,7 +185,7 @@ class LogStore:
         return self._shared
 
     def _attach(self) -> Shared:
-        args = (self._clock, self._hybrid, self._ops, self._max_disk, self._events)
+        args = (self._clock, self._hybrid, self._ops, self._max_disk, self._events, self._changes)
         self._shared = attach(self._root, *args, syncs=self._fsync != "never")
         return self._shared
 

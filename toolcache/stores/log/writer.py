@@ -198,6 +198,10 @@ class Writer:
                 self._mark(key, version, staged, draft)
         if draft.parts:
             self._append(draft, sync=any(batch.sync for batch in batches), claims=claims)
+        for batch in batches:
+            for item, result in zip(batch.items, batch.results, strict=True):
+                if result.status is PutStatus.STORED:
+                    self._log.changed(item.key, result.version)
 
     def _decide(self, item: Item, staged: dict[bytes, Entry], draft: "Draft") -> PutResult:
         now_ms = int(self._log.clock.time() * 1000)
