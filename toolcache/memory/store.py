@@ -11,14 +11,17 @@ from toolcache.entry import Held
 from toolcache.memory.expiry import Expiry
 from toolcache.protocols import Clock, MemoryPolicy
 
-OVERHEAD: Final = 512
-"""Bytes that an entry takes besides its value and the letters of its key."""
+OVERHEAD: Final = 600
+"""Bytes that an entry takes besides its value, its tags and the letters of its key: resident memory, measured."""
+
+_TAG: Final = 72
+"""Bytes that a tag takes besides its letters."""
 
 _SHARDS: Final = 1024
 """Tables the keys are spread over: one table of a million, when it grows, stops every thread for 30 ms."""
 
-_PATIENCE: Final = 8
-"""How many ends may be filed anew for each entry that a call is to free."""
+_PATIENCE: Final = 2
+"""Entries that may be filed anew, as ending later, for each that a call is to free."""
 
 _BURIED: Final = 4
 """Entries left by ``clear`` that each write frees: a cleared store is empty long before it is full again."""
@@ -36,9 +39,9 @@ class MemoryStore:
     Args:
         clock: ``monotonic`` says when an entry ends; ``time`` is read once, when it comes in.
         policy: which entry leaves first; it belongs to this store alone.
-        max_bytes: the most that all entries may take: values, keys and ``overhead`` for each.
+        max_bytes: the most that all entries may take: values, keys, tags and ``overhead`` for each.
         max_entries: the most entries; None for no bound but bytes.
-        overhead: bytes an entry takes besides its value and the letters of its key.
+        overhead: bytes an entry takes besides those.
 
     Attributes:
         shards: the tables, ``mask`` + 1 of them.
@@ -179,7 +182,10 @@ class MemoryStore:
         return len(freed)
 
     def _cost(self, key: str, held: Held) -> int:
-        return held.size + len(key) + self.overhead
+        # Letters outside ASCII take up to four bytes each.
+        letters = len(key) if key.isascii() else 4 * len(key)
+        tags = sum(map(len, held.tags)) + _TAG * len(held.tags) if held.tags else 0
+        return held.size + letters + tags + self.overhead
 
     def _end(self, held: Held, now: float) -> float:
         """The monotonic instant of an entry's end: a clock set back never lengthens a life beyond its whole."""
@@ -199,7 +205,7 @@ class MemoryStore:
         held = shard.pop(key)
         self._expiry.discard(held)
         self._count -= 1
-        self.bytes -= held.size + len(key) + self.overhead
+        self.bytes -= self._cost(key, held)
         self.evictions += 1
         return held
 
