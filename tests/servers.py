@@ -89,12 +89,11 @@ class RedisServer:
             self._await_port()
 
     def stop(self) -> None:
-        """SIGKILL; what was not saved is lost."""
+        """SIGKILL, which ends a frozen server too, before it executes what its sockets hold; unsaved data is lost."""
         process, self._process = self._process, None
         if process is None:
             return
         if process.poll() is None:
-            process.send_signal(signal.SIGCONT)
             process.kill()
         process.wait()
 
