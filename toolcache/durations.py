@@ -21,6 +21,7 @@ _BYTES: Final = {
     "gib": 2**30,
     "tib": 2**40,
 }
+_LONGEST: Final = 64
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 
@@ -48,9 +49,9 @@ def seconds(value: Duration, *, name: str = "ttl") -> float:
     elif isinstance(value, str):
         span = _parse_span(value, name)
     else:
-        span = float(value)
+        span = _float(value)
     if not span > 0 or math.isinf(span):
-        msg = f"{name} must be longer than nothing and finite, not {value!r}"
+        msg = f"{name} must be longer than nothing and finite, not {span:g} s"
         raise ValueError(msg)
     return span
 
@@ -70,19 +71,31 @@ def size(value: Size, *, name: str = "size") -> int:
         msg = f"{name} takes bytes or text such as '100MB', not {type(value).__name__}"
         raise TypeError(msg)
     if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip().lower())
-        if match is None or match[2] not in _BYTES:
-            msg = f"{name}={value!r} is no size: write bytes, or text such as '64MB', '1GiB'"
-            raise ValueError(msg)
-        value = int(float(match[1]) * _BYTES[match[2]])
+        value = _parse_size(value, name)
     if value < 1:
-        msg = f"{name} must be at least 1 byte, not {value!r}"
+        msg = f"{name} must be at least 1 byte"
         raise ValueError(msg)
     return value
 
 
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
+def _parse_size(text: str, name: str) -> int:
+    match = _SIZE.fullmatch(text.strip().lower()) if len(text) <= _LONGEST else None
+    if match is None or match[2] not in _BYTES:
+        msg = f"{name}={text[:_LONGEST]!r} is no size: write bytes, or text such as '64MB', '1GiB'"
+        raise ValueError(msg)
+    whole, unit = match[1].isdecimal(), _BYTES[match[2]]
+    return int(match[1]) * unit if whole else round(float(match[1]) * unit)
+
+
 def _parse_span(text: str, name: str) -> float:
-    lowered = text.strip().lower()
+    lowered = text.strip().lower() if len(text) <= _LONGEST else ""
     try:
         return float(lowered)
     except ValueError:
@@ -94,6 +107,6 @@ def _parse_span(text: str, name: str) -> float:
         total += float(match[1]) * _SECONDS[match[2]]
         end = match.end()
     if end == 0 or end != len(lowered):
-        msg = f"{name}={text!r} is no span of time: write seconds, or text such as '90s', '2h30m', '7d'"
+        msg = f"{name}={text[:_LONGEST]!r} is no span of time: write seconds, or text such as '90s', '2h30m', '7d'"
         raise ValueError(msg)
     return total

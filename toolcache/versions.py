@@ -16,7 +16,9 @@ ZERO: Final = bytes(16)
 
 _MAX_LEAD_MS: Final = 60_000
 _EPOCH_LEAD_MS: Final = 50
-_MAX_COUNT: Final = 0xFFFF
+_NODE_SIZE: Final = 8
+_COUNTS: Final = 1 << 16
+_LAST: Final = (1 << 64) - 1
 
 
 class _Time(Protocol):
@@ -32,45 +34,48 @@ class HybridClock:
     """
 
     def __init__(self, clock: _Time | None = None, *, node: bytes | None = None) -> None:
+        if node is not None and len(node) != _NODE_SIZE:
+            raise ValueError(f"a node is {_NODE_SIZE} bytes, not {len(node)}")
         self._clock = clock or SYSTEM
         self._lock = threading.Lock()
         self._ms = 0
         self._count = 0
-        self.node = node or os.urandom(8)
+        self._leaps = 0
+        self.node = node or os.urandom(_NODE_SIZE)
 
     def next(self, above: bytes = ZERO) -> bytes:
         """A version above all minted before and above ``above``.
 
-        A far-future ``above`` (another process with a broken clock) is exceeded for this one write and not adopted.
+        A far-future ``above`` (another process with a broken clock) is exceeded for this one write and not adopted:
+        the next write goes by the clock again. Nothing is above the last version there can be; such a write loses.
         """
         now = int(self._clock.time() * 1000)
         with self._lock:
             if now > self._ms:
                 self._ms, self._count = now, 0
             else:
-                self._count += 1
-                if self._count > _MAX_COUNT:
-                    self._ms, self._count = self._ms + 1, 0
+                self._ms, self._count = _after(self._ms, self._count)
             version = self._at(self._ms, self._count)
             if version > above:
                 return version
-            ms, count = split(above)
-            count += 1
-            if count > _MAX_COUNT:
-                ms, count = ms + 1, 0
+            ms, count = _after(*split(above))
             if ms - now <= _MAX_LEAD_MS:
                 self._ms, self._count = ms, count
+            else:
+                # Two writes above the same version must not get the same.
+                self._leaps += 1
+                ms, count = _after(*split(above), self._leaps)
             return self._at(ms, count)
 
     def observe(self, version: bytes) -> bool:
         """Move past a version seen in a store; False if it lies too far in the future to be believed."""
-        ms, count = split(version)
-        if (ms, count) <= (self._ms, self._count):
-            return True
-        if ms - int(self._clock.time() * 1000) > _MAX_LEAD_MS:
-            return False
+        seen = split(version)
         with self._lock:
-            self._ms, self._count = max((self._ms, self._count), (ms, count))
+            if seen <= (self._ms, self._count):
+                return True
+            if seen[0] - int(self._clock.time() * 1000) > _MAX_LEAD_MS:
+                return False
+            self._ms, self._count = seen
         return True
 
     def epoch(self) -> bytes:
@@ -83,7 +88,7 @@ class HybridClock:
     def renew(self) -> None:
         """Become another node: a forked child must never mint its parent's versions."""
         self._lock = threading.Lock()
-        self.node = os.urandom(8)
+        self.node = os.urandom(_NODE_SIZE)
 
     def _at(self, ms: int, count: int) -> bytes:
         return ms.to_bytes(6, "big") + count.to_bytes(2, "big") + self.node
@@ -94,13 +99,19 @@ def split(version: bytes) -> tuple[int, int]:
     return int.from_bytes(version[:6], "big"), int.from_bytes(version[6:8], "big")
 
 
+def _after(ms: int, count: int, steps: int = 1) -> tuple[int, int]:
+    return divmod(min(ms * _COUNTS + count + steps, _LAST), _COUNTS)
+
+
 _shared: HybridClock | None = None
+_sharing = threading.Lock()
 
 
 def process_clock() -> HybridClock:
     """The process's hybrid clock; made at first use, another node after a fork."""
     global _shared  # noqa: PLW0603 - one per process is the point
-    if _shared is None:
-        _shared = HybridClock()
-        os.register_at_fork(after_in_child=_shared.renew)
-    return _shared
+    with _sharing:
+        if _shared is None:
+            _shared = HybridClock()
+            os.register_at_fork(after_in_child=_shared.renew)
+        return _shared
