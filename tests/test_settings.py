@@ -48,7 +48,6 @@ SAMPLES: list[tuple[str, Any, str, Any]] = [
     ("journal_max_age", "1h", "1h", 3600.0),
     ("fsync", "always", "always", "always"),
     ("strict", True, "true", True),
-    ("debug", True, "1", True),
 ]
 
 

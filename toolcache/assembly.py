@@ -62,7 +62,6 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM) -> Parts:
         trust=None if redis is None else _TRUST,
         enabled=settings.enabled,
         strict=settings.strict,
-        debug=settings.debug,
         where_redis=redis[1] if redis else "",
         where_files="" if files is None else str(directory(settings)),
     )

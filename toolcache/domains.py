@@ -27,7 +27,7 @@ class Domain:
         key: the names of the fields that its key is made of, for whoever reads the table.
         cost_usd: what computing one value costs, in US dollars, so that hits can be counted as savings.
         shared: hits return the live object instead of a copy of one's own. Quicker, and only for values that nobody
-            changes; see ``debug`` in the settings.
+            changes.
         vector: values are vectors of finite floats.
         dimensions: the only length its vectors may have; None for any.
 

@@ -61,7 +61,6 @@ class Options(TypedDict, total=False):
     journal_max_age: Duration
     fsync: Fsync
     strict: bool
-    debug: bool
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -103,7 +102,6 @@ class Settings:
         journal_max_age: how long a write that Redis missed is still owed to it.
         fsync: ``"promised"`` syncs what was promised to survive a power cut, ``"always"`` everything, ``"never"``.
         strict: a write that no configured store took raises ``CacheWriteError``.
-        debug: looks for shared objects that somebody changed; slow.
 
     Raises:
         SettingsError: a name that is no setting, or a value that cannot be; the text says which, where and what can.
@@ -139,7 +137,6 @@ class Settings:
     journal_max_age: float = 86_400.0
     fsync: Fsync = "promised"
     strict: bool = False
-    debug: bool = False
 
     def __init__(self, **options: Unpack[Options]) -> None:
         _fill(self, sources.arguments(options))
@@ -247,7 +244,6 @@ _READERS: Final[Mapping[str, Reader]] = {
     "journal_max_age": spelling.span,
     "fsync": spelling.choice("promised", "always", "never"),
     "strict": spelling.switch,
-    "debug": spelling.switch,
 }
 
 

@@ -1,0 +1,450 @@
+"""One test for each public option: each fails if the option is ignored."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import RedisServer
+
+from toolcache import AgentTask, Durability, Settings, ToolCache
+from toolcache.errors import CacheWriteError, ValueTooLargeError
+from toolcache.settings import Options
+from toolcache.stores.log.ops import FileOps
+from toolcache.stores.redis.store import RedisStore
+from toolcache.testing import FakeClock
+
+TASK = AgentTask("a", "t")
+Open = Callable[..., ToolCache]
+_TESTED: set[str] = set()
+
+
+def proves(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Says which options a test is for."""
+    _TESTED.update(names)
+    return lambda test: test
+
+
+@pytest.fixture
+async def open_cache(tmp_path: Path) -> AsyncIterator[Open]:
+    """Opens caches without Redis, on the test's own directory, unless told otherwise."""
+    opened: list[ToolCache] = []
+
+    def open_one(**options: Any) -> ToolCache:
+        opened.append(ToolCache(**{"directory": tmp_path / "files", **options}))
+        return opened[-1]
+
+    yield open_one
+    for cache in opened:
+        await cache.aclose()
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """The URL of a Redis that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        return f"redis://127.0.0.1:{closed.getsockname()[1]}"
+
+
+def test_no_option_is_without_a_test() -> None:
+    """BUG-106: every option of the cache is named by one of the tests of this file."""
+    assert set(Options.__annotations__) == _TESTED
+
+
+# -- whose entries -------------------------------------------------------------------------------------------------
+
+
+@proves("enabled")
+async def test_enabled(open_cache: Open) -> None:
+    """``enabled=False`` computes always, and stores nothing anywhere."""
+    cache = open_cache(enabled=False)
+    runs = []
+
+    def compute() -> str:
+        runs.append("tool")
+        return "computed"
+
+    def embed(texts: list[str]) -> list[list[float]]:
+        runs.extend(texts)
+        return [[1.0] for _ in texts]
+
+    for _ in range(2):
+        assert await cache.get_metadata("t", compute=compute) == "computed"
+        assert await cache.get_embeddings(["a"], "m", compute=embed) == [[1.0]]
+    assert runs == ["tool", "a", "tool", "a"]
+    await cache.set_catalog("a", [1])
+    await cache.set_result(TASK, 1)
+    assert await cache.get_catalog("a") is None
+    assert await cache.get_result(TASK) is None
+    assert (await cache.health()).enabled is False
+    assert await open_cache().get_catalog("a") is None
+
+
+@proves("namespace")
+async def test_namespace(open_cache: Open) -> None:
+    """Caches of two namespaces on one directory do not meet."""
+    await open_cache(namespace="shop").set("k", "shop's")
+    assert await open_cache(namespace="bank").get("k") is None
+    assert await open_cache(namespace="shop").get("k") == "shop's"
+
+
+@proves("tenant")
+async def test_tenant(open_cache: Open) -> None:
+    """Caches of two tenants in one namespace do not meet."""
+    await open_cache(tenant="ours").set_metadata("tool", "ours")
+    await open_cache(tenant="ours").set_result(TASK, "ours")
+    assert await open_cache(tenant="theirs").get_metadata("tool") is None
+    assert await open_cache(tenant="theirs").get_result(TASK) is None
+    assert await open_cache(tenant="ours").get_metadata("tool") == "ours"
+    assert await open_cache(tenant="ours").get_result(TASK) == "ours"
+
+
+# -- Redis ---------------------------------------------------------------------------------------------------------
+
+
+@proves("redis_url")
+async def test_redis_url(open_cache: Open, redis_server: RedisServer) -> None:
+    """The server at that address is used."""
+    assert await open_cache(redis_url=redis_server.url).set("k", 1) is Durability.REDIS
+    assert redis_server.command("DBSIZE") == 1
+
+
+@proves("redis_username", "redis_password")
+async def test_redis_username_and_password(open_cache: Open, own_redis: RedisServer) -> None:
+    """BUG-104: the ACL user and the password of the options win over those of the URL; wrong ones are refused there."""
+    own_redis.command("ACL", "SETUSER", "app", "on", ">sesame-of-the-app", "~*", "+@all")
+    own_redis.command("ACL", "SETUSER", "default", "resetpass", ">sesame")
+    url = own_redis.url.replace("redis://", "redis://nobody:wrong@")
+    right = {"redis_username": "app", "redis_password": "sesame-of-the-app"}
+    assert await open_cache(redis_url=url, **right).set("k", 1) is Durability.REDIS
+    assert await open_cache(redis_url=url).set("k", 2) is Durability.FILE
+    assert await open_cache(redis_url=url, redis_password="sesame-of-the-app").set("k", 2) is Durability.FILE
+    assert await open_cache(redis_url=url, redis_username="app").set("k", 2) is Durability.FILE
+
+
+@proves("op_timeout", "connect_timeout", "file_timeout")
+def test_timeouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each deadline reaches what keeps it: the guards of both layers, and the connection."""
+    asked: dict[str, Any] = {}
+    made = RedisStore.__init__
+
+    def listen(store: RedisStore, *args: Any, **options: Any) -> None:
+        asked.update(options)
+        made(store, *args, **options)
+
+    monkeypatch.setattr(RedisStore, "__init__", listen)
+    options: dict[str, Any] = {"op_timeout": "50ms", "connect_timeout": "7s", "file_timeout": "3s"}
+    cache = ToolCache(redis_url="redis://h", directory=tmp_path, **options)
+    redis, files = cache._parts.redis, cache._parts.files
+    assert redis is not None
+    assert files is not None
+    assert (redis.guard._timeout, files.guard._timeout) == (0.05, 3.0)
+    assert (asked["op_timeout"], asked["connect_timeout"]) == (0.05, 7.0)
+
+
+@proves("failure_threshold")
+async def test_failure_threshold(open_cache: Open, nowhere: str) -> None:
+    """The breaker opens at that number of failures in a row, not before."""
+    cache = open_cache(redis_url=nowhere, files=False, failure_threshold=3, recovery_time="1h")
+    states = []
+    for _ in range(3):
+        await cache.get("k")
+        health = await cache.health(probe=False)
+        assert health.redis is not None
+        states.append(health.redis.breaker)
+    assert states == ["closed", "closed", "open"]
+
+
+@proves("recovery_time")
+async def test_recovery_time(open_cache: Open, nowhere: str) -> None:
+    """An open breaker rests as long as it was told: 100 s, give or take a fifth."""
+    clock = FakeClock()
+    cache = open_cache(redis_url=nowhere, files=False, failure_threshold=1, recovery_time=("100s", "1h"), clock=clock)
+    assert cache._parts.redis is not None
+    guard = cache._parts.redis.guard
+    await cache.get("k")
+    clock.advance(79)
+    assert guard.refuses() is True
+    clock.advance(42)
+    assert guard.refuses() is False
+
+
+@proves("journal_max_age")
+async def test_journal_max_age(open_cache: Open, redis_server: RedisServer) -> None:
+    """The mark of a delete stays in Redis as long as older writes may be owed to it, and ten minutes more."""
+    cache = open_cache(redis_url=redis_server.url, journal_max_age="1h")
+    await cache.delete("k")
+    (name,) = redis_server.command("KEYS", "*")
+    assert 4_100_000 < redis_server.command("PTTL", name) <= 4_200_000
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+@proves("directory")
+async def test_directory(open_cache: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files lie where the option says, else in the user's cache directory."""
+    await open_cache(directory=tmp_path / "chosen").set("k", 1)
+    assert (tmp_path / "chosen").is_dir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    cache = open_cache(directory=None)
+    await cache.set("k", 1)
+    health = await cache.health()
+    assert health.files is not None
+    assert health.files.where.startswith(str(tmp_path))
+    assert await asyncio.to_thread(Path(health.files.where).is_dir)
+
+
+@proves("files")
+async def test_files(open_cache: Open, tmp_path: Path) -> None:
+    """``files=False`` keeps nothing on disk."""
+    assert await open_cache(files=False).set("k", 1) is Durability.MEMORY
+    assert not (tmp_path / "files").exists()
+    assert await open_cache(files=True).set("k", 1) is Durability.FILE
+
+
+@proves("fallback")
+async def test_fallback(open_cache: Open, nowhere: str, tmp_path: Path) -> None:
+    """``fallback=False`` keeps files out of it where Redis is configured, and only there."""
+    assert await open_cache(redis_url=nowhere).set("k", 1) is Durability.FILE
+    assert (
+        await open_cache(redis_url=nowhere, fallback=False, directory=tmp_path / "b").set("k", 1) is Durability.MEMORY
+    )
+    assert not (tmp_path / "b").exists()
+    assert await open_cache(fallback=False).set("k", 1) is Durability.FILE
+
+
+@proves("mirror")
+async def test_mirror(open_cache: Open, own_redis: RedisServer) -> None:
+    """Values of mirrored domains are on files too, and answer while Redis is gone; others do not."""
+    first = open_cache(redis_url=own_redis.url, mirror=["catalog"])
+    assert await first.set_catalog("a", [1]) is Durability.REDIS
+    assert await first.set_metadata("a", [2]) is Durability.REDIS
+    await first.aclose()
+    await asyncio.to_thread(own_redis.stop)
+    second = open_cache(redis_url=own_redis.url, mirror=["catalog"])
+    assert await second.get_catalog("a") == [1]
+    assert await second.get_metadata("a") is None
+    assert await open_cache(redis_url=own_redis.url).get_catalog("a") is None
+
+
+@proves("max_disk")
+async def test_max_disk(open_cache: Open, tmp_path: Path) -> None:
+    """The files stay about within the bound, however much is written."""
+
+    async def written(name: str, **options: Any) -> int:
+        cache = open_cache(directory=tmp_path / name, **options)
+        for start in range(0, 400, 20):
+            await cache.set_many({f"k{i}": bytes([i % 256]) * 5_000 for i in range(start, start + 20)})
+        await cache.aclose()
+        return sum(file.stat().st_size for file in (tmp_path / name).rglob("*") if file.is_file())
+
+    assert await written("free") > 1_900_000
+    assert await written("bound", max_disk=500_000) < 1_000_000
+
+
+@proves("fsync")
+async def test_fsync(open_cache: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``always`` waits for the disk with each write, ``promised`` with results, ``never`` with none."""
+    synced: list[int] = []
+    monkeypatch.setattr(FileOps, "fdatasync", lambda _self, fd: synced.append(fd))
+    counts = {}
+    for policy in ("always", "promised", "never"):
+        cache = open_cache(fsync=policy, directory=tmp_path / policy)
+        await cache.set("warm", 1)  # makes the directory and a segment
+        before = len(synced)
+        await cache.set("k", 1)
+        values = len(synced) - before
+        before = len(synced)
+        await cache.set_result(TASK, 1)
+        counts[policy] = (values > 0, len(synced) - before > 0)
+    assert counts == {"always": (True, True), "promised": (False, True), "never": (False, False)}
+
+
+# -- memory --------------------------------------------------------------------------------------------------------
+
+
+@proves("strategy")
+async def test_strategy(open_cache: Open) -> None:
+    """LRU lets a scan of new keys push everything out; S3-FIFO keeps what was hit."""
+    kept = {}
+    for strategy in ("lru", "s3fifo"):
+        cache = open_cache(strategy=strategy, max_entries=20, files=False)
+        for i in range(10):
+            await cache.set(f"hot{i}", i)
+        for _ in range(3):
+            for i in range(10):
+                await cache.get(f"hot{i}")
+        for i in range(100):
+            await cache.set(f"scan{i}", i)
+        kept[strategy] = len(await cache.get_many(f"hot{i}" for i in range(10)))
+    assert kept == {"lru": 0, "s3fifo": 10}
+
+
+@proves("max_memory")
+async def test_max_memory(open_cache: Open) -> None:
+    """Memory holds no more bytes than that."""
+    cache = open_cache(max_memory="100kB", files=False)
+    for i in range(100):
+        await cache.set(f"k{i}", bytes([i]) * 2_000)
+    assert 50_000 < cache.stats().bytes <= 100_000
+    assert cache.stats().evictions > 50
+
+
+@proves("max_entries")
+async def test_max_entries(open_cache: Open) -> None:
+    """Memory holds no more entries than that."""
+    cache = open_cache(max_entries=10, files=False)
+    for i in range(100):
+        await cache.set(f"k{i}", i)
+    assert (cache.stats().entries, cache.stats().evictions) == (10, 90)
+
+
+# -- values --------------------------------------------------------------------------------------------------------
+
+
+@proves("default_ttl")
+async def test_default_ttl(open_cache: Open) -> None:
+    """BUG-101: what has no lifetime of its own lives that long, set or computed; None is for ever."""
+    cache = open_cache(default_ttl="5m")
+    await cache.set("a", 1)
+    await cache.set_many({"b": 1})
+    await cache.get_or_set("c", lambda: 1)
+    await cache.add("d", 1)
+    for key in "abcd":
+        left = await cache.ttl(key)
+        assert left is not None
+        assert 290 < left <= 300
+    forever = open_cache(default_ttl=None)
+    await forever.set("e", 1)
+    assert await forever.ttl("e") == float("inf")
+
+
+@proves("ttls")
+async def test_ttls(open_cache: Open) -> None:
+    """BUG-101: a domain's own lifetime, for what is set, computed and embedded by the batch; other domains keep theirs."""
+    clock = FakeClock()
+    ttls = {"metadata": "5m", "embedding": "5m", "idempotency": "5m"}
+    cache = open_cache(ttls=ttls, clock=clock, files=False)
+
+    async def fill() -> None:
+        await cache.set_metadata("a", 1)
+        await cache.get_metadata("b", compute=lambda: 1)
+        await cache.get_embeddings(["c"], "m", compute=lambda _texts: [[1.0]])
+        await cache.set_embeddings(["d"], "m", [[1.0]])
+        await cache.set_result(TASK, 1)
+        await cache.set_catalog("e", 1)
+
+    async def found() -> list[bool]:
+        found = [await cache.get_metadata("a"), await cache.get_metadata("b"), await cache.get_result(TASK)]
+        found += await cache.get_embeddings(["c", "d"], "m")
+        return [one is not None for one in [*found, await cache.get_catalog("e")]]
+
+    await fill()
+    clock.advance(299)
+    assert await found() == [True] * 6
+    clock.advance(2)
+    assert await found() == [False] * 5 + [True]
+
+
+@proves("costs")
+async def test_costs(open_cache: Open) -> None:
+    """A hit saves what computing one value of its domain costs; other domains save nothing."""
+    cache = open_cache(costs={"embedding": 0.002}, files=False)
+    await cache.set_embedding("a", "m", [1.0])
+    await cache.set_metadata("a", 1)
+    for _ in range(3):
+        await cache.get_embedding("a", "m")
+        await cache.get_metadata("a")
+    stats = cache.stats()
+    assert stats.dollars_saved == pytest.approx(0.006)
+    assert stats.domains["embedding"].dollars_saved == pytest.approx(0.006)
+    assert stats.domains["metadata"].dollars_saved == 0.0
+
+
+@proves("max_entry")
+async def test_max_entry(open_cache: Open) -> None:
+    """A larger value is refused by a setter, and goes to its caller alone when it was computed."""
+    cache = open_cache(max_entry="1kB")
+    await cache.set("k", b"x" * 900)
+    with pytest.raises(ValueTooLargeError):
+        await cache.set("k", b"x" * 1_100)
+    assert await cache.get("k") == b"x" * 900
+    assert await cache.get_metadata("large", compute=lambda: "x" * 1_100) == "x" * 1_100
+    assert await cache.get_metadata("large") is None
+
+
+@pytest.fixture
+def stored(redis_server: RedisServer) -> Callable[[], bytes]:
+    """The one value that Redis holds."""
+
+    def read() -> bytes:
+        (name,) = redis_server.command("KEYS", "*")
+        blob: bytes = redis_server.command("GET", name)
+        return blob
+
+    return read
+
+
+@proves("compress_above")
+async def test_compress_above(open_cache: Open, redis_server: RedisServer, stored: Callable[[], bytes]) -> None:
+    """Values above that size are stored compressed, others as they are; None is never."""
+    for above, small in ((1_000, True), ("1MB", False), (None, False)):
+        cache = open_cache(redis_url=redis_server.url, compress_above=above)
+        await cache.set("k", "a" * 10_000)
+        assert (len(stored()) < 1_000) is small
+        assert await open_cache(redis_url=redis_server.url).get("k") == "a" * 10_000
+
+
+@proves("compressor")
+async def test_compressor(open_cache: Open, redis_server: RedisServer, stored: Callable[[], bytes]) -> None:
+    """The compressor named is the one used; whatever it was, others read it."""
+    frame = b"\x28\xb5\x2f\xfd"  # what every zstd frame begins with
+    for name in ("zlib", "zstd"):
+        cache = open_cache(redis_url=redis_server.url, compressor=name, compress_above=1_000)
+        await cache.set("k", "a" * 10_000)
+        assert (frame in stored()) is (name == "zstd")
+        assert await open_cache(redis_url=redis_server.url).get("k") == "a" * 10_000
+
+
+@proves("vector_precision")
+async def test_vector_precision(open_cache: Open) -> None:
+    """Exact vectors come back to the last bit; half ones lose what they were allowed to lose."""
+    vector = [0.1, 2.0]
+    for precision, expected in (("exact", 0.1), ("float32", 0.10000000149011612), ("float16", 0.0999755859375)):
+        cache = open_cache(vector_precision=precision, files=False)
+        await cache.set_embedding("a", "m", vector)
+        assert await cache.get_embedding("a", "m") == [expected, 2.0]
+
+
+@proves("secret")
+async def test_secret(open_cache: Open) -> None:
+    """What was stored with another secret, or with none, is a miss."""
+    ours, theirs = b"0123456789abcdef-ours", b"0123456789abcdef-theirs"
+    await open_cache(secret=ours).set("k", 1)
+    assert await open_cache(secret=theirs).get("k") is None
+    assert await open_cache().get("k") is None
+    assert await open_cache(secret=ours).get("k") == 1
+    await open_cache().set("plain", 1)
+    assert await open_cache(secret=ours).get("plain") is None
+
+
+# -- the rest ------------------------------------------------------------------------------------------------------
+
+
+@proves("strict")
+async def test_strict(open_cache: Open, nowhere: str) -> None:
+    """With ``strict`` a write that no configured store took raises; without, it says that memory alone has it."""
+    assert await open_cache(redis_url=nowhere, files=False).set("k", 1) is Durability.MEMORY
+    with pytest.raises(CacheWriteError):
+        await open_cache(redis_url=nowhere, files=False, strict=True).set("k", 1)
+    assert await open_cache(files=False, strict=True).set("k", 1) is Durability.MEMORY
+
+
+def test_settings_alone_open_nothing(tmp_path: Path) -> None:
+    """BUG-105: making settings and a cache of them touches no disk."""
+    ToolCache(Settings(directory=tmp_path / "none", mirror=["catalog"]))
+    assert list(tmp_path.iterdir()) == []
