@@ -35,7 +35,7 @@ class Model(RuleBasedStateMachine):
         self.ends: dict[str, float] = {}
 
     def cost(self, key: str, held: Held) -> int:
-        return held.size + len(key) + OVERHEAD
+        return held.size + len(key) * (1 if key.isascii() else 4) + OVERHEAD
 
     @rule(
         key=KEYS,

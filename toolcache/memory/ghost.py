@@ -1,9 +1,9 @@
-"""Traces of the keys that left lately: eight bytes each, in a table that is never rehashed.
+"""Traces of the keys that left lately: eight bytes a slot, in a table that is never rehashed.
 
-A slot holds 32 bits of a key's hash and the number of the departure. Two slots are open to a key; a newcomer takes the
-one that left longer ago. So the ghost may forget a key early, or take one key for another once in many thousands: either
-costs a policy one imperfect choice. A trace is forgotten when as many others have left since as the policy says it should
-remember. This is the table of the S3-FIFO paper (see ``s3fifo``), section 4.2.
+A slot holds 32 bits of a key's hash and the number of its departure. Two slots are open to a key; a newcomer takes the
+one that left longer ago. So a trace in ten is lost early, and once in many thousands a key is taken for another: either
+costs a policy one imperfect choice. A trace is forgotten when as many others have left since as the policy wants to
+remember. The table is that of the S3-FIFO paper (see ``s3fifo``), in Python's terms.
 """
 
 from array import array
@@ -14,7 +14,7 @@ _LOW: Final = (1 << 32) - 1
 
 
 class Ghost:
-    """Which keys left lately."""
+    """Which keys left lately, and how long ago."""
 
     def __init__(self) -> None:
         self._slots = array("Q", [0]) * _LEAST
@@ -27,7 +27,7 @@ class Ghost:
         return len(self._slots)
 
     def remember(self, key: str, span: int) -> None:
-        """Note that a key has left, and forget those that left more than ``span`` departures ago."""
+        """Note that a key has left, and forget those after which ``span`` others have left."""
         if span * 2 > self._mask + 1:
             self._grow(span)
         self._span = span
@@ -39,16 +39,17 @@ class Ghost:
             slot = other
         slots[slot] = code << 32 | now
 
-    def recall(self, key: str) -> bool:
-        """Whether a key left lately; it is forgotten by being asked for."""
+    def recall(self, key: str) -> int | None:
+        """How many have left since a key did, or None; asked for, it is forgotten."""
         code = hash(key) & _LOW
         slots, slot = self._slots, code & self._mask
         for place in (slot, slot ^ 1):
             trace = slots[place]
-            if trace >> 32 == code and trace and (self._departures - trace) & _LOW < self._span:
+            if trace >> 32 == code and trace:
                 slots[place] = 0
-                return True
-        return False
+                since = (self._departures - trace) & _LOW
+                return since if since < self._span else None
+        return None
 
     def _grow(self, span: int) -> None:
         # What was remembered is lost; the store was growing, so it was little.

@@ -1,14 +1,18 @@
-"""S3-FIFO: three queues, and not one of them is touched by a hit.
+"""S3-FIFO: three queues, none of which a hit touches.
 
 Most keys are asked for once and never again. A new entry therefore starts in a *small* queue, a tenth of the whole, and
 goes on to the *main* queue only if it was asked for again while there; else it leaves early, and only a trace of its
-key stays in the *ghost*. A key that comes back while the ghost remembers it goes straight to main. Main is a FIFO with
+key stays in a *ghost*. A key that comes back while the ghost remembers it goes straight to main. Main is a FIFO with
 second chances: what was hit since it was last looked at goes round once more.
 
-Until the first eviction everything fits, and what comes in is shared out at once, a tenth to small and the rest to main:
-a loop over more than fits then keeps most of itself. So do the authors in their simulator.
+A tenth is not right for everybody, so the share moves. A miss of what left the small queue a moment ago says that the
+queue is too short, one of what left main a moment ago says the same of main; either moves the border by one entry.
 
-Source: Yang, Zhang, Qiu, Yue and Rashmi, *FIFO Queues are All You Need for Cache Eviction*, SOSP 2023.
+Until the first eviction everything fits, and what comes in is shared out at once, a tenth to small and the rest to main:
+so a loop over more than fits keeps most of itself. So do the authors in their simulator.
+
+Source: Yang, Zhang, Qiu, Yue and Rashmi, *FIFO Queues are All You Need for Cache Eviction*, SOSP 2023; the moving border
+is the idea of its S3-FIFO-D, taken in steps of one entry.
 """
 
 from typing import Final
@@ -17,8 +21,13 @@ from toolcache.entry import Held
 from toolcache.memory.ghost import Ghost
 from toolcache.memory.ring import Ring
 
-_SHARE: Final = 10
-"""One part in so many belongs to the small queue."""
+_START: Final = 0.1
+_LEAST: Final = 0.05
+_MOST: Final = 0.9
+"""The small queue's share of all bytes: at first, and its limits."""
+
+_MOMENT: Final = 10
+"""One part in so many of the number held: departures that are a moment ago."""
 
 _ENTRY: Final = 2
 """Hits in the small queue that lead to main."""
@@ -42,14 +51,11 @@ class S3FIFO:
     touch = None
 
     def __init__(self) -> None:
-        self._small = Ring()
-        self._main = Ring()
-        self._ghost = Ghost()
-        self._full = False
+        self.clear()
 
     def admit(self, key: str, entry: Held, /) -> None:
-        """Take in a new key: into main if it was evicted from the small queue not long ago."""
-        if self._ghost.recall(key) if self._full else self._small_is_large():
+        """Take in a new key: into main if it left the small queue not long ago."""
+        if self._returns(key) if self._full else self._small_is_long():
             entry.seen = entry.hits
             self._main.push(entry)
         else:
@@ -66,11 +72,11 @@ class S3FIFO:
         self._full = True
         small, main = self._small, self._main
         for chance in range(_CHANCES, -1, -1):
-            if not main.count or (small.count and self._small_is_large()):
+            if not main.count or (small.count and self._small_is_long()):
                 entry = small.oldest
                 small.pull(entry)
                 if entry.hits < _ENTRY or not chance:
-                    self._ghost.remember(entry.key, small.count + main.count)
+                    self._left_small.remember(entry.key, small.count + main.count)
                     break
                 entry.seen = entry.hits
             else:
@@ -78,6 +84,7 @@ class S3FIFO:
                 main.pull(entry)
                 credit = min(entry.hits - entry.seen, _CAP)
                 if credit <= 0 or not chance:
+                    self._left_main.remember(entry.key, (small.count + main.count) // _MOMENT)
                     break
                 entry.seen = entry.hits - credit + 1
             main.push(entry)
@@ -88,9 +95,23 @@ class S3FIFO:
         (self._small if entry.seen == _SMALL else self._main).pull(entry)
 
     def clear(self) -> None:
-        """All keys have left; the ghost too forgets them."""
-        self._small, self._main, self._ghost = Ring(), Ring(), Ghost()
+        """All keys have left; the ghosts too forget them."""
+        self._small, self._main = Ring(), Ring()
+        self._left_small, self._left_main = Ghost(), Ghost()
+        self._share = _START
         self._full = False
 
-    def _small_is_large(self) -> bool:
-        return self._small.size * _SHARE >= self._small.size + self._main.size
+    def _small_is_long(self) -> bool:
+        return self._small.size >= self._share * (self._small.size + self._main.size)
+
+    def _returns(self, key: str) -> bool:
+        """Whether a key left the small queue not long ago; moves the border if it, or main, was too short for it."""
+        held = self._small.count + self._main.count + 1
+        since = self._left_small.recall(key)
+        if since is not None:
+            if since * _MOMENT < held:
+                self._share = min(_MOST, self._share + 1 / held)
+            return True
+        if self._left_main.recall(key) is not None:
+            self._share = max(_LEAST, self._share - 1 / held)
+        return False
