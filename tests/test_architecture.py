@@ -28,7 +28,7 @@ LEVELS: Final[dict[str, str]] = {
     "words": "errors blob entry events clock versions durations domains",
     "promises": "protocols",
     "parts": "keys codec memory stores resilience flight journal bus epochs stats",
-    "machine": "layer parts entries records reader writer crowd home compute machine report cache "
+    "machine": "layer parts entries follower records reader writer crowd home compute machine report cache "
     "spelling sources settings assembly",
     "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",
@@ -251,7 +251,7 @@ class TestShape:
         assert ast.get_docstring(tree(module))
 
     def test_importing_is_cheap_and_quiet(self) -> None:
-        """Importing the package loads no redis-py, NumPy or compressor, opens no file but code, and no socket."""
+        """Importing all public names loads no redis-py, NumPy or compressor, opens no file but code, and no socket."""
         touched, loaded = run("""
             import json, sys
 
@@ -264,7 +264,7 @@ class TestShape:
                     touched.append(event)
 
             sys.addaudithook(watch)
-            import toolcache
+            from toolcache import *
             loaded = sorted({name.split(".")[0] for name in sys.modules})
             print(json.dumps([touched, loaded]))
         """)

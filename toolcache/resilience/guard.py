@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeVar
 
 from toolcache.clock import SYSTEM
-from toolcache.errors import CircuitOpenError
+from toolcache.errors import ToolCacheError
 from toolcache.events import StoreFault
 from toolcache.protocols import Clock
 from toolcache.resilience.breaker import BreakerState, CircuitBreaker
@@ -159,7 +159,7 @@ class Guard:
             return _Permits(permit, None)
         try:
             return _Permits(permit, self.write_breaker.acquire())
-        except CircuitOpenError:
+        except ToolCacheError:
             permit.neutral()
             raise
 
