@@ -323,6 +323,7 @@ async def breaker_alone() -> None:
         await asyncio.sleep(0.02)
     row("closed again after", span(time.perf_counter() - restarted))
     await show("call 7")
+    await service.stop()
 
 
 class Service:

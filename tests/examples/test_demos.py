@@ -38,29 +38,33 @@ def run(demo: str, folder: Path, **variables: str) -> str:
 
 
 @pytest.mark.parametrize("demo", DEMOS)
-@pytest.mark.parametrize("redis", ["false", "true"])
-def test_runs_to_its_end(demo: str, redis: str, tmp_path: Path) -> None:
-    """E1: all demonstrations are shown, with USE_REDIS=true on a server that the demo starts, else without."""
-    output = run(demo, tmp_path, USE_REDIS=redis, PYTHONUTF8="1")
-    assert re.findall(r"^(\d)  \S", output, re.MULTILINE) == [str(n + 1) for n in range(DEMOS[demo])]
-    assert ("started for this demo" in output) == (redis == "true")
-    assert not re.search(r"\b(CHANGED|SPOILT|REPLACED|DIFFERENT|NO|lost)\b", output), output
-
-
-@pytest.mark.parametrize("demo", DEMOS)
-def test_any_terminal_will_do(demo: str, tmp_path: Path) -> None:
-    """E1: ASCII alone, no colours, forty columns."""
+def test_runs_without_a_server_in_any_terminal(demo: str, tmp_path: Path) -> None:
+    """E1: all demonstrations, in forty columns of ASCII and without colours."""
     output = run(demo, tmp_path, USE_REDIS="false", PYTHONIOENCODING="ascii", NO_COLOR="1", COLUMNS="40")
+    assert_complete(demo, output)
     assert output.isascii()
     assert "\x1b" not in output
     assert max(map(len, re.findall(r"^-+$", output, re.MULTILINE))) == 40
 
 
 @pytest.mark.parametrize("demo", DEMOS)
-def test_a_redis_of_ones_own_is_used_and_left_running(demo: str, tmp_path: Path, own_redis: RedisServer) -> None:
+def test_runs_with_a_server_of_its_own(demo: str, tmp_path: Path) -> None:
+    """E1: all demonstrations, with USE_REDIS=true on a server that the demo starts."""
+    output = run(demo, tmp_path, USE_REDIS="true", PYTHONIOENCODING="utf-8")
+    assert_complete(demo, output)
+    assert "(started for this demo)" in " ".join(output.split())
+
+
+def assert_complete(demo: str, output: str) -> None:
+    assert re.findall(r"^(\d)  \S", output, re.MULTILINE) == [str(n + 1) for n in range(DEMOS[demo])]
+    assert not re.search(r"\b(CHANGED|SPOILT|REPLACED|DIFFERENT|NO|lost)\b", output), output
+
+
+def test_a_redis_of_ones_own_is_used_and_left_running(tmp_path: Path, own_redis: RedisServer) -> None:
     """E1: with REDIS_URL the demo uses that server, and stops another one where it stops any."""
-    output = run(demo, tmp_path, USE_REDIS="true", REDIS_URL=own_redis.url, PYTHONUTF8="1")
-    assert "yours, from REDIS_URL" in output
+    output = run("02_deep_dive", tmp_path, USE_REDIS="true", REDIS_URL=own_redis.url, PYTHONIOENCODING="utf-8")
+    assert "(yours, from REDIS_URL)" in " ".join(output.split())
+    assert "Redis ................................................................ killed" in output
     assert own_redis.running
     assert own_redis.command("DBSIZE") > 0
 
@@ -69,17 +73,19 @@ def test_a_redis_of_ones_own_is_used_and_left_running(demo: str, tmp_path: Path,
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
 def test_ending_it_leaves_nothing_behind(demo: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
     """E1: Ctrl-C in the middle ends the demo's server and removes its folder."""
-    process = subprocess.Popen(
-        command(demo), env=environment(tmp_path, USE_REDIS="true", PYTHONUNBUFFERED="1"), stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
+    started = environment(tmp_path, USE_REDIS="true", PYTHONUNBUFFERED="1")
     seen = b""
-    while not re.search(rb"^2  ", seen, re.MULTILINE):
-        line = process.stdout.readline()
-        assert line, seen
-        seen += line
-    process.send_signal(number)
-    process.communicate(timeout=20)
+    with subprocess.Popen(command(demo), env=started, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            while not re.search(rb"^2  ", seen, re.MULTILINE):
+                line = process.stdout.readline()
+                assert line, seen
+                seen += line
+            process.send_signal(number)
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == code
     assert not list(tmp_path.iterdir())
     port = int(re.findall(rb"127\.0\.0\.1:(\d+)", seen.replace(b"\n", b""))[0])
