@@ -51,7 +51,7 @@ class Bell:
         self._at, self._count = slot * _WIDTH, int.from_bytes(raw, "big")
 
     def rang(self) -> bool:
-        """Whether another process has written since ``listen``; True where that cannot be told without the disk."""
+        """Whether another process has written since ``heard``; True where that cannot be told without the disk."""
         if not self.nowait:
             return self._ops.pread(self._file.fd, _READ, 0) != self._heard
         # a buffer of its own per call would cost more than the call; threads that share it hear at worst a false alarm
@@ -61,9 +61,13 @@ class Bell:
         except BlockingIOError:
             return True
 
-    def listen(self) -> None:
-        """Take what the counters say now as heard; then follow."""
-        self._heard = self._ops.pread(self._file.fd, _READ, 0)
+    def listen(self) -> bytes:
+        """What the counters say now: to be taken before following, and given to ``heard`` after it."""
+        return self._ops.pread(self._file.fd, _READ, 0)
+
+    def heard(self, counters: bytes) -> None:
+        """All that was written before these counters were taken is known here."""
+        self._heard = counters
 
     def ring(self) -> None:
         """Tell the others. The caller holds the log's lock."""

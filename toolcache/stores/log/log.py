@@ -158,7 +158,7 @@ class Log:
         assert self.bell is not None  # noqa: S101 - opened
         newest = ZERO
         for _ in range(_RELIST):
-            self.bell.listen()
+            counters = self.bell.listen()
             try:
                 names = self.directory.list()
                 for name in names:
@@ -171,6 +171,7 @@ class Log:
             raise OSError(errno.EBUSY, "segments come and go too fast", self.directory.root)
         for name in self._names.keys() - set(names):
             self.drop(self._names[name])
+        self.bell.heard(counters)
         if not self.hybrid.observe(newest):
             self.tell(ClockAnomaly("file", split(newest)[0] / 1000 - self.clock.time()))
 

@@ -57,7 +57,15 @@ _hooked = False
 
 
 def attach(
-    root: str, clock: Clock, hybrid: HybridClock, ops: FileOps, max_disk: int, events: deque[Event], changes: Changes, *, syncs: bool
+    root: str,
+    clock: Clock,
+    hybrid: HybridClock,
+    ops: FileOps,
+    max_disk: int,
+    events: deque[Event],
+    changes: Changes,
+    *,
+    syncs: bool,
 ) -> Shared:
     """The shared part of a directory, made by the first that asks; the smallest budget holds for all. Blocks."""
     global _hooked  # noqa: PLW0603 - a fork hook cannot be taken back, so it is set once

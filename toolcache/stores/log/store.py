@@ -12,7 +12,7 @@ import aiofiles.os
 
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
-from toolcache.protocols import Clock, PutResult, Write
+from toolcache.protocols import Changed, Clock, PutResult, Write
 from toolcache.stores.log.changes import Changes
 from toolcache.stores.log.log import LATER, encode
 from toolcache.stores.log.ops import FileOps
@@ -129,8 +129,8 @@ class LogStore:
         shared = self._shared
         return shared is None or not shared.log.ready or not (self._changes or shared.log.rang())
 
-    async def changes(self) -> list[tuple[str, bytes]] | None:
-        """Follow the others; the keys written since the last call, with their versions. None: any may have been."""
+    async def changes(self) -> Changed:
+        """Follow the others; the keys written since the last call, with their versions."""
         await self._followed()
         return self._changes.take()
 
