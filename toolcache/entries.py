@@ -1,6 +1,6 @@
 """How an entry is made: its key text, its version, its life, its bytes."""
 
-from typing import Any
+from typing import Any, Final
 
 from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.domains import Domain
@@ -8,13 +8,16 @@ from toolcache.durations import Duration, seconds
 from toolcache.entry import MISSING, Held, Missing
 from toolcache.epochs import NAMESPACE, Epochs
 from toolcache.events import BlobRejected, ClockAnomaly
-from toolcache.keys.text import key_digest, key_text, store_key
+from toolcache.keys.text import key_digest, key_text, read_key, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded
 from toolcache.stats import Tally
 from toolcache.versions import ZERO, split
 from toolcache.writer import Draft
+
+_CUT_KEYS: Final = 4096
+"""Keys too long to be told from their text that are remembered by it."""
 
 
 class Entries:
@@ -23,11 +26,28 @@ class Entries:
     def __init__(self, parts: Parts, epochs: Epochs) -> None:
         self._parts = parts
         self._epochs = epochs
+        self._cut: dict[str, str] = {}
+        self._cut_forgotten = False
         self.epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
     def name(self, key: str) -> str:
         """The store key of a key."""
-        return store_key("v", self._parts.namespace, key_text(key))
+        text = key_text(key)
+        if "~" in text:
+            self._remember_cut(text, key)
+        return store_key("v", self._parts.namespace, text)
+
+    def key(self, text: str) -> str | None:
+        """The key of a text, as memory knows it; None where only its hash is left and nobody remembers."""
+        if "~" not in text:
+            return read_key(text)
+        return self._cut.get(text, None if self._cut_forgotten else "")
+
+    def _remember_cut(self, text: str, key: str) -> None:
+        if len(self._cut) >= _CUT_KEYS:
+            self._cut.clear()
+            self._cut_forgotten = True
+        self._cut[text] = key
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""

@@ -24,6 +24,7 @@ class Home:
     def __init__(self) -> None:
         self.flights: Flights[Held] = Flights()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._attendant: asyncio.Task[None] | None = None
 
     def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run work that outlives its caller."""
@@ -32,12 +33,20 @@ class Home:
         task.add_done_callback(self._done)
         return task
 
+    def attend(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have ``run`` running until the home is drained."""
+        if self._attendant is None or self._attendant.done():
+            self._attendant = asyncio.get_running_loop().create_task(run())
+
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work that goes on even when the caller is cancelled."""
         return await asyncio.shield(self.own(work))
 
     async def drain(self, patience: float) -> None:
         """Wait for tasks and flights; cancel what is left after ``patience`` seconds."""
+        if self._attendant is not None:
+            self._attendant.cancel()
+            await asyncio.wait([self._attendant])
         running = self._tasks | self.flights.tasks()
         if running:
             _, late = await asyncio.wait(running, timeout=patience)

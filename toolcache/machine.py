@@ -24,6 +24,7 @@ from toolcache.epochs import NAMESPACE, Epochs
 from toolcache.errors import CacheClosedError, CacheWriteError, SerializationError, UnsupportedKeyError
 from toolcache.events import DataAtRisk, ValueNotStored
 from toolcache.flight import Flight
+from toolcache.follower import Follower
 from toolcache.home import Homes
 from toolcache.keys.text import KeyText, key_digest
 from toolcache.parts import Parts
@@ -59,6 +60,7 @@ class Machine:
         self._reader = Reader(parts, self._epochs, self._entries)
         self._writer = Writer(parts)
         self._records = Records(parts, self._entries, self._writer)
+        self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -369,7 +371,9 @@ class Machine:
         """Refuse what no call may bring: a closed cache, a foreign event loop, keys that are not text."""
         if self.homes.closed:
             raise CacheClosedError
-        self.homes.here()
+        home = self.homes.here()
+        if self._follower.needed and self.parts.enabled:
+            home.attend(self._follower.run)
         self.used = self._far  # what must be closed
         for key in keys:
             if type(key) is not str and type(key) is not KeyText:

@@ -165,12 +165,41 @@ class Store(Protocol):
 class SupportsOverlay(Protocol):
     """A local store that remembers what a shared one is owed."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether ``pending`` knows; ``open`` makes it so."""
+        ...
+
+    async def open(self) -> None:
+        """Learn what is owed."""
+        ...
+
     def pending(self, key: str, /) -> bool:
         """Whether the newest record of the key is one that Redis has not taken. Synchronous, no I/O on an idle host."""
         ...
 
     async def settle(self, key: str, version: bytes, /) -> None:
         """Redis holds something newer than, or equal to, the pending record of that or a lower version: mark it clean."""
+        ...
+
+
+class Changed(NamedTuple):
+    """Store keys and the versions they were given; ``lost`` if there were too many to remember them all."""
+
+    keys: list[tuple[str, bytes]]
+    lost: bool
+
+
+@runtime_checkable
+class SupportsChanges(Protocol):
+    """A local store that hears what others wrote to it, so that memory can let go of it."""
+
+    def in_step(self) -> bool:
+        """Whether nobody has written since ``changes`` were last taken. Cheap, synchronous."""
+        ...
+
+    async def changes(self) -> "Changed":
+        """What was written since they were last taken."""
         ...
 
 

@@ -10,8 +10,10 @@
 With Redis usable, a Redis miss is a miss.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from toolcache.blob import CorruptBlobError
 from toolcache.domains import Domain
@@ -55,6 +57,7 @@ class Reader:
         self._epochs = epochs
         self._entries = entries
         self._fills: dict[str, object] = {}
+        self._openings: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
 
@@ -115,9 +118,20 @@ class Reader:
         return found | answer
 
     async def _owed(self, names: dict[str, str]) -> dict[str, str]:
-        if self._overlay is None:
+        files = self._parts.files
+        if self._overlay is None or files is None or files.guard.refuses():
             return {}
+        if not self._overlay.ready:
+            await self._open(files, self._overlay)
         return {key: name for key, name in names.items() if self._overlay.pending(name)}
+
+    async def _open(self, files: Layer, overlay: SupportsOverlay) -> None:
+        # One task for all who wait, so that they go on together, and what they ask of Redis leaves as one batch.
+        loop = asyncio.get_running_loop()
+        if loop not in self._openings:
+            self._openings[loop] = task = loop.create_task(files.ask(overlay.open))
+            task.add_done_callback(lambda _task: self._openings.pop(loop, None))
+        await asyncio.shield(self._openings[loop])
 
     async def _ask_redis(
         self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally
@@ -127,7 +141,7 @@ class Reader:
             return None
         self._entries.learn_epoch(blobs[0], redis)
         return {
-            key: self._newest(key, self._open(name, blob, redis, domain, tally))
+            key: self._newest(key, self._take(name, blob, redis, domain, tally))
             for (key, name), blob in zip(names.items(), blobs[1:], strict=True)
         }
 
@@ -137,11 +151,11 @@ class Reader:
             return {key: self._remembered(key, NOTHING) for key in names}
         self._entries.learn_epoch(blobs[0], layer)
         return {
-            key: self._open(name, blob, layer, domain, tally)
+            key: self._take(name, blob, layer, domain, tally)
             for (key, name), blob in zip(names.items(), blobs[1:], strict=True)
         }
 
-    def _open(self, name: str, blob: bytes | None, layer: Layer, domain: Domain, tally: Tally) -> Found:
+    def _take(self, name: str, blob: bytes | None, layer: Layer, domain: Domain, tally: Tally) -> Found:
         draft = None if blob is None else self._entries.read(name, blob, layer)
         if draft is None or draft.encoded is None:
             layer.tally.misses += 1

@@ -1,7 +1,7 @@
 """Caches over every layering, with a clock to move and real stores beneath."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ async def cache(rig: Rig) -> Cache:
 
 
 @pytest.fixture
-def counted() -> Iterator[Callable[..., Any]]:
+def counted() -> Callable[..., Any]:
     """Wraps a computation so that ``.runs`` tells how often it ran."""
 
     def wrap(value: Any) -> Any:
@@ -160,4 +160,4 @@ def counted() -> Iterator[Callable[..., Any]]:
         compute.runs = 0  # type: ignore[attr-defined]  # counted on the function itself
         return compute
 
-    yield wrap
+    return wrap

@@ -10,6 +10,7 @@ The form is frozen: it is what stored entries are found by. ``tc1`` carries its 
 import re
 from hashlib import sha256
 from typing import Final, Literal, Self, TypeAlias
+from urllib.parse import unquote_to_bytes
 
 from toolcache.errors import SettingsError, UnsupportedKeyError
 
@@ -92,6 +93,13 @@ def key_text(key: str) -> str:
 def join(*parts: str) -> KeyText:
     """The key text of several parts, each encoded by ``component``."""
     return _cut(":".join(map(component, parts)))
+
+
+def read_key(text: str) -> str | None:
+    """The key of which ``key_text`` made this text; None for one that was cut, which only its hash tells."""
+    if "~" in text:
+        return None
+    return unquote_to_bytes(text).decode("utf-8", "surrogatepass") if "%" in text else text
 
 
 def namespace(text: str) -> str:

@@ -1,0 +1,392 @@
+"""Redis refused, frozen, hung, full, read-only, loading or locked: callers notice nothing, and it comes back by itself."""
+
+import asyncio
+import errno
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Rig, SteadyClock
+from servers import RedisServer
+
+from toolcache.cache import Cache
+from toolcache.entry import MISSING, Durability
+from toolcache.errors import CacheWriteError
+from toolcache.events import BreakerChanged, DataAtRisk, FilesUnavailable, StoreFault
+from toolcache.testing import ChaosStore
+
+DEADLINE = 0.5
+SLACK = 0.3
+MIRROR: dict[str, Any] = {"mirror": frozenset({"general"})}
+
+
+@pytest.fixture(params=["memory+redis", "memory+redis+file"])
+async def outage(
+    request: pytest.FixtureRequest, clock: SteadyClock, tmp_path: Path, own_redis: RedisServer
+) -> AsyncIterator[Rig]:
+    """A rig with a server of its own to mistreat."""
+    rig = Rig(str(request.param), clock, tmp_path / "files", own_redis)
+    yield rig
+    await rig.aclose()
+
+
+async def in_thread(work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Mistreat the server while the loop turns."""
+    return await asyncio.to_thread(work, *arguments, **options)
+
+
+async def timed(call: Any) -> tuple[Any, float]:
+    """The answer, and the seconds it took."""
+    begun = time.monotonic()
+    answer = await call
+    return answer, time.monotonic() - begun
+
+
+def redis_breaker(cache: Cache) -> Any:
+    """The breaker before Redis."""
+    assert cache._parts.redis is not None
+    return cache._parts.redis.guard.breaker
+
+
+async def back_to_normal(rig: Rig, cache: Cache) -> None:
+    """The breaker's wait is over; the next operation is the probe, and shows that Redis is in use again."""
+    rig.clock.advance(120)
+    await cache.get("probe")
+    assert await cache.set("back", 1) is Durability.REDIS
+    assert redis_breaker(cache).state.value == "closed"
+
+
+async def test_a_dead_redis_is_not_noticed(outage: Rig) -> None:
+    """BUG-44, BUG-45, BUG-46, SF-17, OR-24: reads, writes and computations go on; the breaker sees what callers do not."""
+    cache = await outage.open(**MIRROR)
+    files = cache._parts.files is not None
+    await cache.set("before", {"a": 1})
+    await in_thread(outage.server.stop)  # type: ignore[union-attr]  # there is one
+    kept = Durability.FILE if files else Durability.MEMORY
+    assert await cache.set("during", [2]) is kept
+    runs = 0
+
+    async def compute() -> str:
+        nonlocal runs
+        runs += 1
+        await asyncio.sleep(0)
+        return "computed"
+
+    assert await asyncio.gather(*(cache.get_or_set("new", compute) for _ in range(1000))) == ["computed"] * 1000
+    assert runs == 1
+    assert await cache.get("before") == {"a": 1}
+    assert await cache.get("during") == [2]
+    assert await cache.get("new") == "computed"
+    for number in range(6):
+        await cache.get(f"missing{number}")
+    assert redis_breaker(cache).state.value == "open"
+    assert outage.recorder.of(BreakerChanged)
+    _, took = await timed(asyncio.gather(*(cache.get(f"absent{n}") for n in range(100))))
+    assert took < DEADLINE
+    assert bool(outage.recorder.of(DataAtRisk)) is not files
+    await in_thread(outage.server.start)  # type: ignore[union-attr]  # there is one
+    await back_to_normal(outage, cache)
+
+
+async def test_a_frozen_redis_costs_one_deadline(outage: Rig) -> None:
+    """BUG-47: with the server stopped and its connections open, every call ends in time; then none waits any more."""
+    cache = await outage.open(**MIRROR)
+    files = cache._parts.files is not None
+    await cache.set_many({f"key{n}": n for n in range(50)})
+    outage.clock.advance(6)  # memory is no longer trusted without asking
+    assert outage.server is not None
+    with outage.server.frozen():
+        for number in range(50):
+            got, took = await timed(cache.get(f"key{number}"))
+            assert got == number
+            assert took < DEADLINE + SLACK
+        durability, took = await timed(cache.set("new", 1))
+        assert durability is (Durability.FILE if files else Durability.MEMORY)
+        assert took < DEADLINE + SLACK
+        assert redis_breaker(cache).state.value == "open"
+        _, took = await timed(asyncio.gather(*(cache.get(f"absent{n}") for n in range(100))))
+        assert took < DEADLINE / 2
+    await back_to_normal(outage, cache)
+
+
+async def test_a_fresh_process_is_served_from_the_mirror(outage: Rig) -> None:
+    """B6, LR-28: while Redis is unusable a mirrored domain answers from files, in order, and nothing else does."""
+    if "file" not in outage.layering:
+        return
+    writer = await outage.open(**MIRROR)
+    await writer.set_many({"a": 1, "b": None})
+    await in_thread(outage.server.stop)  # type: ignore[union-attr]  # there is one
+    mirrored, plain = await outage.open(**MIRROR), await outage.open()
+    assert list((await mirrored.get_many(["x", "b", "a"])).items()) == [("b", None), ("a", 1)]
+    assert await plain.get_many(["x", "b", "a"]) == {}
+
+
+async def test_a_file_copy_never_answers_for_a_redis_that_works(outage: Rig) -> None:
+    """LR-28, BUG-61: with Redis usable a Redis miss is a miss, in a mirrored domain too."""
+    cache = await outage.open(**MIRROR)
+    await cache.set("key", "old")
+    assert outage.server is not None
+    await in_thread(outage.server.command, "FLUSHALL")
+    assert await (await outage.open(**MIRROR)).get("key", MISSING) is MISSING
+
+
+async def test_what_was_written_in_an_outage_is_read_after_it(outage: Rig) -> None:
+    """OR-24, SPEC 5.1: this host reads its own writes and deletes, during the outage and after it, in every process."""
+    if "file" not in outage.layering:
+        return
+    cache = await outage.open()
+    await cache.set_many({"kept": "old", "deleted": "old"})
+    assert outage.server is not None
+    with outage.server.frozen():
+        assert await cache.set("kept", "new") is Durability.FILE
+        assert await cache.delete("deleted") is True
+        other = await outage.open()
+        assert await other.get("kept") == "new"
+        assert await other.get("deleted", MISSING) is MISSING
+    outage.clock.advance(120)
+    await cache.get("probe")
+    late = await outage.open()
+    assert await late.get("kept") == "new"
+    assert await late.get("deleted", MISSING) is MISSING
+    assert redis_breaker(late).state.value == "closed"
+
+
+async def test_a_later_write_through_redis_settles_what_was_owed(outage: Rig) -> None:
+    """OR-27: after the outage a live write goes to Redis, and the older record on file no longer answers."""
+    if "file" not in outage.layering:
+        return
+    cache = await outage.open()
+    assert outage.server is not None
+    with outage.server.frozen():
+        assert await cache.set("key", "owed") is Durability.FILE
+    outage.clock.advance(120)
+    await cache.get("probe")
+    assert await cache.set("key", "live") is Durability.REDIS
+    other = await outage.open()
+    await other.set("key", "others")
+    assert await (await outage.open()).get("key") == "others"
+
+
+async def test_a_late_attempt_changes_nothing(outage: Rig) -> None:
+    """OR-08: a write that timed out and is applied when the server thaws does not overwrite what came after it."""
+    cache = await outage.open()
+    assert outage.server is not None
+    await cache.set("key", "first")
+    with outage.server.frozen():
+        await cache.set("key", "late")
+        await cache.set("key", "last")
+    outage.clock.advance(120)
+    await cache.get("probe")
+    await cache.set("key", "final")
+    assert await (await outage.open()).get("key") == "final"
+
+
+async def test_a_full_redis_goes_on_answering_reads(outage: Rig) -> None:
+    """EC-06, R-OOM: writes are kept on file, reads stay on Redis, and the connection's breaker stays closed."""
+    cache = await outage.open()
+    await cache.set("old", "here")
+    assert outage.server is not None
+    outage.server.config(maxmemory="1mb", maxmemory_policy="noeviction")
+    kept = Durability.FILE if cache._parts.files is not None else Durability.MEMORY
+    for number in range(7):
+        assert await cache.set(f"new{number}", "x" * 100) is kept
+    assert redis_breaker(cache).state.value == "closed"
+    assert await (await outage.open()).get("old") == "here"
+    assert await cache.get("new3") == "x" * 100
+    outage.server.config(maxmemory="0")
+    outage.clock.advance(120)
+    assert await cache.set("again", 1) is Durability.REDIS
+
+
+async def test_a_read_only_redis(outage: Rig) -> None:
+    """R-READONLY: as a full one; when it is promoted again, writes go to it."""
+    cache = await outage.open()
+    await cache.set("old", "here")
+    assert outage.server is not None
+    outage.server.command("REPLICAOF", "127.0.0.1", "1")
+    kept = Durability.FILE if cache._parts.files is not None else Durability.MEMORY
+    assert [await cache.set(f"new{n}", n) for n in range(7)] == [kept] * 7
+    assert await (await outage.open()).get("old") == "here"
+    assert redis_breaker(cache).state.value == "closed"
+    outage.server.command("REPLICAOF", "NO", "ONE")
+    outage.clock.advance(120)
+    assert await cache.set("again", 1) is Durability.REDIS
+
+
+async def test_a_changed_password(outage: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """EC-08, CB-34, BUG-107: fast from the first call, one attempt per open period, and no password in any log."""
+    from toolcache.stores.redis.store import RedisStore
+
+    assert outage.server is not None
+    outage.server.config(requirepass="right-s3cret")
+    cache = await outage.open()
+    assert cache._parts.redis is not None
+    cache._parts.redis.store = ChaosStore(
+        RedisStore(outage.server.url, password="wrong-s3cret", clock=outage.clock, announce=outage.recorder)
+    )
+    with caplog.at_level(logging.DEBUG, "toolcache"):
+        got, took = await timed(cache.get("key", MISSING))
+        assert got is MISSING
+        assert took < DEADLINE + SLACK
+        assert redis_breaker(cache).state.value == "open"
+        for number in range(20):
+            assert await cache.get(f"key{number}", MISSING) is MISSING
+    assert cache._parts.redis.store.calls["get_many"] == 1
+    assert "s3cret" not in caplog.text
+    assert "s3cret" not in repr(outage.recorder.events)
+    outage.server.command("CONFIG", "SET", "requirepass", "", password="right-s3cret")
+
+
+async def test_a_loading_redis(outage: Rig) -> None:
+    """EC-09: while the server loads its data answers come from elsewhere; afterwards it is used again."""
+    cache = await outage.open()
+    assert outage.server is not None
+    await cache.set("probe", 1)
+    await in_thread(outage.server.command, "DEBUG", "POPULATE", 3000, "fill", 1000)
+    await in_thread(outage.server.command, "SAVE")
+    await in_thread(outage.server.stop)
+    slow = ("--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024")
+    await in_thread(outage.server.start, *slow, wait=False)
+    for number in range(7):
+        got, took = await timed(cache.get_or_set(f"key{number}", lambda n=number: n))
+        assert got == number
+        assert took < DEADLINE + SLACK
+    for _ in range(600):
+        outage.clock.advance(61)
+        await cache.get("anything")
+        if redis_breaker(cache).state.value == "closed":
+            break
+        await asyncio.sleep(0.01)
+    assert await cache.set("after", 1) is Durability.REDIS
+
+
+async def test_a_foreign_value_is_left_alone(outage: Rig) -> None:
+    """EC-11, BUG-54: a key that holds a list is a miss, is not destroyed, and the breaker stays closed."""
+    cache = await outage.open()
+    assert outage.server is not None
+    outage.server.command("RPUSH", "tc1:v:test:key", "theirs")
+    assert await cache.get("key", MISSING) is MISSING
+    await cache.set("key", "ours")
+    assert outage.server.command("LRANGE", "tc1:v:test:key", 0, -1) == [b"theirs"]
+    assert redis_breaker(cache).state.value == "closed"
+    assert "semantic" in {event.kind for event in outage.recorder.of(StoreFault)}
+
+
+async def test_scripts_that_the_server_forgot(outage: Rig) -> None:
+    """EC-14, BUG-66: after SCRIPT FLUSH the next write loads them again."""
+    cache = await outage.open()
+    await cache.set("a", 1)
+    assert outage.server is not None
+    outage.server.command("SCRIPT", "FLUSH")
+    assert await cache.set("b", 2) is Durability.REDIS
+    assert redis_breaker(cache).state.value == "closed"
+
+
+async def test_foreign_and_damaged_blobs_in_redis_are_misses(outage: Rig) -> None:
+    """SZ-06, BUG-82, BUG-81, LR-26: garbage, truncation, another key's blob: a miss each, and the next set works."""
+    cache = await outage.open()
+    server = outage.server
+    assert server is not None
+    await cache.set("donor", "theirs")
+    donor = server.command("GET", "tc1:v:test:donor")
+    bad = [b"garbage", b"", b"TC\x01", donor[:-1], donor[:80], donor + b"x", donor, b"TC\x02" + donor[3:], b"\x80\x04."]
+    for number, blob in enumerate(bad):
+        server.command("SET", f"tc1:v:test:key{number}", blob)
+        assert await cache.get(f"key{number}", MISSING) is MISSING
+    for number, _ in enumerate(bad):
+        await cache.set(f"key{number}", number)
+    fresh = await outage.open()
+    assert await fresh.get_many([f"key{n}" for n in range(len(bad))]) == {f"key{n}": n for n in range(len(bad))}
+
+
+async def test_a_delete_that_is_safe_nowhere_is_raised(outage: Rig) -> None:
+    """OR-22, LR-11: memory alone took it: a set says so, a delete and a clear raise."""
+    cache = await outage.open()
+    await cache.set("key", "old")
+    assert outage.server is not None
+    if cache._parts.files is not None:
+        chaos = cache._parts.files.store
+        assert isinstance(chaos, ChaosStore)
+        chaos.fail_with(lambda: OSError(errno.ENOSPC, "No space left on device"), on=["put_many"])
+    with outage.server.frozen():
+        assert await cache.set("key", "new") is Durability.MEMORY
+        assert await cache.get("key") == "new"
+        for call in (cache.delete("key"), cache.clear()):
+            with pytest.raises(CacheWriteError, match="repeat"):
+                await call
+        assert await cache.get("key", MISSING) is MISSING
+    assert {event.operation for event in outage.recorder.of(DataAtRisk)} == {"set", "delete", "clear"}
+
+
+async def test_strict_writes_raise_when_memory_alone_took_them(outage: Rig) -> None:
+    """SPEC 5.2: strict=True turns a write that is safe nowhere into an error; the value is in memory all the same."""
+    if "file" in outage.layering:
+        return
+    cache = await outage.open(strict=True)
+    assert outage.server is not None
+    with outage.server.frozen():
+        with pytest.raises(CacheWriteError):
+            await cache.set("key", 1)
+        assert await cache.get("key") == 1
+
+
+async def test_a_cleared_namespace_stays_cleared_when_redis_was_away(outage: Rig) -> None:
+    """A clear during an outage is kept on file and holds afterwards on this host."""
+    if "file" not in outage.layering:
+        return
+    cache = await outage.open()
+    await cache.set("key", "old")
+    assert outage.server is not None
+    with outage.server.frozen():
+        receipt = await cache.clear()
+        assert (receipt.redis, receipt.files) == ("queued", "done")
+    outage.clock.advance(120)
+    await cache.get("probe")
+    assert await cache.get("key", MISSING) is MISSING
+    assert await cache.set("key", "new") is Durability.REDIS
+    assert await cache.get("key") == "new"
+
+
+async def test_an_unwritable_directory_is_one_event_and_no_error(rig: Rig, tmp_path: Path) -> None:
+    """LR-09, FS-15: files that cannot be used are told of once; everything else works."""
+    if "file" not in rig.layering:
+        return
+    bad = tmp_path / "bad"
+    bad.mkdir(mode=0o777)
+    os.chmod(bad, 0o777)  # noqa: PTH101 - what is refused
+    cache = await rig.open(directory=bad, **MIRROR)
+    assert await cache.set("key", 1) is (Durability.REDIS if rig.shared else Durability.MEMORY)
+    assert await cache.get("key") == 1
+    for number in range(10):
+        await cache.set(f"key{number}", 1)
+    assert len(rig.recorder.of(FilesUnavailable)) == 1
+
+
+async def test_memory_answers_in_an_outage_past_its_trust(outage: Rig) -> None:
+    """B6: what this process has read stays readable until its own end while nobody better can be asked."""
+    cache = await outage.open()
+    await cache.set("key", "value", ttl=60)
+    assert outage.server is not None
+    with outage.server.frozen():
+        outage.clock.advance(30)
+        assert await cache.get("key") == "value"
+        outage.clock.advance(31)
+        assert await cache.get("key", MISSING) is MISSING
+
+
+async def test_two_processes_see_each_others_writes_within_the_trust(outage: Rig) -> None:
+    """BUG-28, LR-01: what another process wrote or deleted is seen at the latest when memory's trust of 5 s ends."""
+    one, two = await outage.open(), await outage.open()
+    await one.set("key", "first", ttl=60)
+    assert await two.get("key") == "first"
+    assert (await two.ttl("key") or 0) <= 60
+    await one.set("key", "second")
+    outage.clock.advance(5.1)
+    assert await two.get("key") == "second"
+    await one.delete("key")
+    outage.clock.advance(5.1)
+    assert await two.get("key", MISSING) is MISSING

@@ -1,0 +1,87 @@
+"""Keeps memory in step with the other processes of this host, where files are all that they share.
+
+Each process hears within 20 ms, and a loop's lag, that another has written, and drops what is no longer so. On a miss
+it hears at once: reading the log follows it first.
+"""
+
+import asyncio
+from typing import Final
+
+from toolcache.entries import Entries
+from toolcache.epochs import NAMESPACE, Epochs
+from toolcache.home import Homes
+from toolcache.keys.text import store_key
+from toolcache.layer import Layer
+from toolcache.parts import Parts
+from toolcache.protocols import SupportsChanges
+from toolcache.reader import Reader
+
+_EVERY: Final = 0.02
+
+
+class Follower:
+    """Follows one cache's file layer.
+
+    Args:
+        parts: the cache's parts.
+        epochs: what has been cleared, as far as this process knows.
+        entries: names of keys.
+        reader: whose memory and reads under way are to be told.
+        homes: whose flights are to be told.
+    """
+
+    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, reader: Reader, homes: Homes) -> None:
+        self._memory = parts.memory
+        self._epochs = epochs
+        self._entries = entries
+        self._reader = reader
+        self._homes = homes
+        self._values = store_key("v", parts.namespace, "")
+        # With Redis configured memory trusts itself for a few seconds only, and asks Redis then.
+        self._files: Layer | None = parts.files if parts.redis is None else None
+        store = self._files.store if self._files else None
+        self._store = store if isinstance(store, SupportsChanges) else None
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anybody to follow."""
+        return self._store is not None
+
+    async def run(self) -> None:
+        """Follow for ever."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Take in what has been written since the last time."""
+        if self._store is None or self._files is None or self._store.in_step() or self._files.guard.refuses():
+            return
+        changed = await self._files.ask(self._store.changes)
+        if changed is None:
+            return
+        if changed.lost:
+            self._forget_all()
+        for name, version in changed.keys:
+            self._heed(name, version)
+
+    def _heed(self, name: str, version: bytes) -> None:
+        if name == self._entries.epoch_name:
+            if self._epochs.advance(NAMESPACE, version):
+                self._memory.era += 1
+                self._reader.interrupt_all()
+                self._homes.detach_all()
+        elif name.startswith(self._values):
+            key = self._entries.key(name.removeprefix(self._values))
+            if key is None:
+                self._forget_all()
+                return
+            held = self._memory.find(key)
+            if held is None or held.version < version:
+                self._reader.forget([key])
+                self._homes.detach(key)
+
+    def _forget_all(self) -> None:
+        self._memory.clear()
+        self._reader.interrupt_all()
+        self._homes.detach_all()
