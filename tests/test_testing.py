@@ -21,6 +21,14 @@ class Working:
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
         self.closed = 0
+        self.opened = False
+
+    @property
+    def ready(self) -> bool:
+        return self.opened
+
+    async def open(self) -> None:
+        self.opened = True
 
     async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
         return [self.blobs.get(key) for key in keys]
@@ -102,6 +110,9 @@ class TestChaosStore:
             assert isinstance(chaos, capability)
             assert not isinstance(ChaosStore(Minimal()), capability)
         assert chaos.shelf == "third"
+        assert not chaos.ready
+        await chaos.open()
+        assert chaos.ready
         assert not hasattr(chaos, "lid")
 
     async def test_capabilities_fail_as_well(self, chaos: ChaosStore) -> None:

@@ -41,14 +41,18 @@ class ChaosStore:
         self._delay = 0.0
         self._clock: Clock | None = None
         self._release: asyncio.Event | None = None
-        # Set one by one rather than by __getattr__, which the check for a capability does not see.
-        for method in dir(store):
-            if not method.startswith("_") and not hasattr(type(self), method):
-                found = getattr(store, method)
-                if inspect.iscoroutinefunction(found):
-                    setattr(self, method, self._disturbed(method, found))
-                elif callable(found):
-                    setattr(self, method, found)
+        # One by one rather than by __getattr__, which the check for a capability does not see.
+        fields = {}
+        for name in dir(store):
+            if name.startswith("_") or hasattr(type(self), name) or name in vars(self):
+                continue
+            if isinstance(inspect.getattr_static(store, name), property) or not callable(getattr(store, name)):
+                fields[name] = _read_through(name)
+            elif inspect.iscoroutinefunction(found := getattr(store, name)):
+                setattr(self, name, self._disturbed(name, found))
+            else:
+                setattr(self, name, found)
+        self.__class__ = type(type(self).__name__, (type(self),), fields)
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute == "_store":  # not there yet: a copy is being made
@@ -121,3 +125,7 @@ class ChaosStore:
             return None
         self._eligible += 1
         return self._fault if self._eligible % self._every == 0 else None
+
+
+def _read_through(name: str) -> property:
+    return property(lambda chaos: getattr(chaos._store, name))  # noqa: SLF001 - becomes a field of the class above
