@@ -121,7 +121,8 @@ class Pass:
             for segment in chosen:
                 self._rewrite(segment, evict=False)
             self._settle()
-            for segment in sealed:
+            # the newest stays: what was just written is what will be asked for
+            for segment in sealed[:-1]:
                 if expected <= below or self._owner.closing:
                     break
                 won = self._live[segment.handle] - self._firm[segment.handle]

@@ -102,10 +102,15 @@ class Directory:
     def take_slot(self, node: bytes) -> tuple[int, File]:
         """The first free writer's slot, and the lock that holds it."""
         for slot in range(SLOTS):
-            with suppress(BlockingIOError):
+            try:
                 file = self.lock(f"w{slot}")
-                self._ops.pwrite(file.fd, node.hex().encode(), 0)
-                return slot, file
+            except OSError as fault:
+                # held by another, or a planted link
+                if fault.errno not in {errno.EAGAIN, errno.ELOOP}:
+                    raise
+                continue
+            self._ops.pwrite(file.fd, node.hex().encode(), 0)
+            return slot, file
         raise OSError(errno.EAGAIN, f"{SLOTS} processes write here already", self.root)
 
     def lock(self, name: str) -> File:

@@ -93,6 +93,7 @@ class Log:
         self._slot: File | None = None
         self._orders: list[tuple[int, str]] = []
         self._names: dict[str, Segment] = {}
+        self._shunned: set[str] = set()
         self.index = Index(self._orders.__getitem__)
 
     # opening and closing
@@ -162,7 +163,8 @@ class Log:
             try:
                 names = self.directory.list()
                 for name in names:
-                    newest = max(newest, self._absorb(self._names.get(name) or self._meet(name)))
+                    if segment := self._names.get(name) or self._meet(name):
+                        newest = max(newest, self._absorb(segment))
             except FileNotFoundError:
                 # removed between the listing and the opening: what was in it stands in a newer one
                 continue
@@ -175,8 +177,18 @@ class Log:
         if not self.hybrid.observe(newest):
             self.tell(ClockAnomaly("file", split(newest)[0] / 1000 - self.clock.time()))
 
-    def _meet(self, name: str) -> Segment:
-        segment = self.add(name, self.directory.open(name))
+    def _meet(self, name: str) -> Segment | None:
+        if name in self._shunned:
+            return None
+        try:
+            segment = self.add(name, self.directory.open(name))
+        except OSError as fault:
+            if fault.errno != errno.ELOOP:
+                raise
+            # a symbolic link is no segment of ours
+            self._shunned.add(name)
+            self.reject("link", b"")
+            return None
         if self.ready:
             return segment
         segment.warm = self.ops.fstat(segment.file.fd).st_size
