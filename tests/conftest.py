@@ -15,6 +15,7 @@ from toolcache.testing import FakeClock
 _MAY_BLOCK: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("toolcache/sources.py", ("_read_dotenv",)),  # one small file, once, while a cache is being made
     ("toolcache/stores/redis/wire.py", ("__init__",)),  # the scripts, when their module is imported
+    ("toolcache/stores/redis/driver.py", ("<module>",)),  # redis-py's version, when it is imported
 )
 
 

@@ -83,6 +83,8 @@ def _policy(strategy: str) -> MemoryPolicy:
 
 
 def _redis(settings: Settings, clock: Clock, announce: Announcer) -> tuple[Layer, str]:
+    # redis-py takes a fifth of a second to import: now, not out of the first call's deadline.
+    import toolcache.stores.redis.driver  # noqa: F401
     from toolcache.stores.redis.store import RedisStore
 
     store = RedisStore(
