@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from toolcache import versions
 from toolcache.testing import FakeClock
 from toolcache.versions import ZERO, HybridClock, process_clock, split
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 NODE = b"12345678"
 START = 1_800_000_000.0
@@ -255,9 +257,10 @@ class Clocks(RuleBasedStateMachine):
 
 
 TestClocks = Clocks.TestCase
-TestClocks.settings = settings(max_examples=60, stateful_step_count=30)
+TestClocks.settings = settings(patient, max_examples=60, stateful_step_count=30)
 
 
+@patient
 @given(st.binary(min_size=16, max_size=16), st.integers(0, 2**40))
 def test_any_version_is_exceeded(above: bytes, milliseconds: int) -> None:
     """Whatever 16 bytes a store holds, the next write is above them, but for the last milliseconds of the calendar."""

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toolcache.errors import SettingsError, UnsupportedKeyError
 from toolcache.keys.canonical import Digest, digest, key_type
 from toolcache.keys.plan import KeyPlan, make_key
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 HERE = __name__
 
@@ -104,6 +106,7 @@ async def variadic(*rest: object, flag: object = 0) -> None: ...
 async def first_only(second: object = 0, /, flag: object = 0) -> None: ...
 
 
+@patient
 @given(st.sampled_from([anything, positional, mixed, only, variadic, first_only, search]), CALLS)
 def test_binding_agrees_with_inspect(function: Callable[..., object], call: tuple[list[Any], dict[str, Any]]) -> None:
     """KY-02: the quick way of binding arguments gives what the slow one gives, errors included."""
@@ -337,6 +340,7 @@ parts = st.lists(st.text(max_size=5) | st.integers(-2, 2) | st.sampled_from(["se
 named = st.dictionaries(st.text(string.ascii_lowercase, min_size=1, max_size=2), st.integers(-1, 1), max_size=2)
 
 
+@patient
 @given(parts, named, parts, named)
 def test_make_key_is_injective(left: Any, left_named: Any, right: Any, right_named: Any) -> None:
     """BUG-72: two keys are equal exactly if all that went in is."""

@@ -30,7 +30,7 @@ def make_key(*parts: object, **fields: object) -> str:
 
     Example:
         >>> make_key("search", "red shoes", top_k=10)
-        'search:1b5b6a…'
+        'search:e427d7cfe5dad5fe2f8004baf16730614c641ea54673981f3979f672197d9837'
     """
     try:
         text = digest((parts, fields))
