@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pages import ROOT
+from servers import RedisServer
 
 import toolcache
 from toolcache import Settings, ToolCache, errors, events
@@ -86,3 +87,26 @@ def test_the_api_page_lists_every_public_name() -> None:
     """E5: whatever `toolcache` exports is described somewhere in the reference."""
     text = "".join(page.read_text("utf-8") for page in REFERENCE.glob("*.md"))
     assert not [name for name in toolcache.__all__ if f"`{name}" not in text and f".{name}" not in text]
+
+
+async def test_the_commands_that_the_page_names_are_enough(own_redis: RedisServer) -> None:
+    """E5: a Redis user with no other rights than docs/how-to/redis.md names can do all that a cache does."""
+    page = (ROOT / "docs/how-to/redis.md").read_text("utf-8")
+    sentence = next(line for line in page.splitlines() if line.startswith("The user needs"))
+    rights = [f"+{name.lower()}" for name in re.findall(r"`([A-Z]+)`", sentence)]
+    own_redis.command("ACL", "SETUSER", "agent", "on", ">secret", "~tc1:*", *rights)
+    url = own_redis.url.replace("redis://", "redis://agent:secret@")
+    seen: list[events.Event] = []
+    async with ToolCache(redis_url=url, files=False) as cache:
+        cache.subscribe(seen.append)
+        await cache.set("long", "x" * 2_000_000)
+        await cache.set_many({"a": 1, "b": [2]})
+    async with ToolCache(redis_url=url, files=False) as cache:
+        cache.subscribe(seen.append)
+        assert len(await cache.get("long")) == 2_000_000
+        assert await cache.get_many(["a", "b", "c"]) == {"a": 1, "b": [2]}
+        assert await cache.add("c", 3)
+        assert await cache.delete("a")
+        assert (await cache.health()).status == "ok"
+        assert (await cache.clear()).redis == "done"
+    assert not seen
