@@ -1,6 +1,7 @@
 """ToolCache on every layering: the domains, opening and closing, the process's own cache."""
 
 import asyncio
+import logging
 import socket
 import subprocess
 import sys
@@ -666,6 +667,44 @@ def test_from_env_reads_what_is_there(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("USE_REDIS", "false")
     cache = ToolCache.from_env(files=False)
     assert repr(cache) == "<ToolCache 'file' over memory, 0 entries>"
+
+
+async def test_logs_and_events_tell_no_keys_values_or_passwords(
+    own_redis: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """BUG-107: whatever goes wrong, what is logged and announced names neither keys nor values nor passwords."""
+    caplog.set_level(logging.DEBUG)
+    own_redis.config(requirepass="other")
+    url = own_redis.url.replace("redis://", "redis://:hunter2-password@")
+    told: list[Any] = []
+    async with ToolCache(redis_url=url, directory=tmp_path, failure_threshold=1, max_entry="1kB") as cache:
+        cache.subscribe(told.append)
+        await cache.set("hunter2-key", "hunter2-value")
+        await cache.get_metadata("hunter2-tool", compute=lambda: "hunter2-value" * 500)
+        await cache.set_result(AgentTask("a", "hunter2", {"x": "hunter2"}), "hunter2-output")
+        with pytest.raises(SerializationError) as refused:
+            await cache.set("hunter2-key", {"hunter2-value": object()})
+        await cache.get_catalog("hunter2-source")
+    assert told
+    assert caplog.text
+    assert "hunter2" not in caplog.text + repr(told) + str(refused.value)
+
+
+async def test_use_redis_false_opens_no_socket(tmp_path: Path) -> None:
+    """B9: with USE_REDIS=false nobody ever knocks at the address, whatever the cache does."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.setblocking(False)
+        environ = {"USE_REDIS": "false", "REDIS_URL": f"redis://127.0.0.1:{door.getsockname()[1]}"}
+        async with ToolCache.from_env(environ, dotenv=None, directory=tmp_path) as cache:
+            assert await cache.set_catalog("a", [1]) is Durability.FILE
+            assert await cache.get_catalog("a") == [1]
+            await cache.set_result(TASK, 1)
+            await cache.clear()
+            health = await cache.health()
+            assert health.redis is None
+            assert health.fallback is False
+        with pytest.raises(BlockingIOError):
+            door.accept()
 
 
 # -- the process's own ---------------------------------------------------------------------------------------------
