@@ -61,6 +61,8 @@ async def demo(folder: str, url: str | None, server: Server | None) -> None:
         await breaker_with_redis(server, folder)
     else:
         await breaker_with_a_server_of_ones_own(folder)
+    print()
+    say("Beside this demo: 01_basics.py, and 03_what_how_when.py for what is kept, how, and when.")
 
 
 async def initialisation(folder: str, url: str | None) -> ToolCache:
