@@ -659,6 +659,26 @@ def test_settings_may_come_as_an_object_and_options_win(tmp_path: Path) -> None:
     )
 
 
+def test_a_url_for_settings_is_told_apart() -> None:
+    """The first slip of a newcomer gets a text that says what to write, and not the URL back."""
+    with pytest.raises(SettingsError, match="see from_url") as caught:
+        ToolCache("redis://:hunter2@host")  # type: ignore[arg-type]  # the point of the test
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_where_there_are_no_file_locks_files_are_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DECISIONS: on Windows memory and Redis work, and one warning says that files do not."""
+    monkeypatch.setattr("toolcache.assembly.sys.platform", "win32")
+    cache = ToolCache(directory=tmp_path / "files")
+    monkeypatch.undo()
+    async with cache:
+        assert await cache.set_catalog("a", [1]) is Durability.MEMORY
+        assert (await cache.health()).files is None
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 def test_from_env_reads_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """E6, B9: the environment and a .env file make a cache; USE_REDIS=false makes one without Redis."""
     (tmp_path / ".env").write_text("TOOLCACHE_NAMESPACE=file\nREDIS_URL=redis://h\n")

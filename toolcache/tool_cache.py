@@ -16,6 +16,7 @@ from toolcache.domains import CATALOG, EMBEDDING, IDEMPOTENCY, METADATA, SEARCH,
 from toolcache.durations import Duration
 from toolcache.embeddings import Embed, Vector, check_lengths, embed, in_order, several
 from toolcache.entry import MISSING, Durability, Missing
+from toolcache.errors import SettingsError
 from toolcache.protocols import Clock
 from toolcache.settings import Options, Settings
 
@@ -49,6 +50,10 @@ class ToolCache(Cache):
     ) -> None:
         if settings is None:
             settings = Settings(**options)
+        elif not isinstance(settings, Settings):
+            raise SettingsError(
+                f"ToolCache takes Settings or keywords, not {type(settings).__name__}: see from_url for a URL"
+            )
         elif options:
             settings = settings.replace(**options)
         self.settings = settings
