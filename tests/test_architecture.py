@@ -28,7 +28,7 @@ LEVELS: Final[dict[str, str]] = {
     "words": "errors blob entry events clock versions durations domains",
     "promises": "protocols",
     "parts": "keys codec memory stores resilience flight journal bus epochs stats",
-    "machine": "layer parts entries follower records reader writer crowd home compute machine report cache "
+    "machine": "layer parts entries filler follower records reader writer crowd home compute machine report cache "
     "spelling sources settings assembly",
     "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",

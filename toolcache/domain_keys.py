@@ -14,7 +14,7 @@ from typing import Any
 
 from toolcache.dispatch.tasks import AgentTask
 from toolcache.keys.canonical import digest
-from toolcache.keys.text import KeyText, join
+from toolcache.keys.text import join
 
 
 class DomainKeys:
@@ -29,27 +29,27 @@ class DomainKeys:
         self._namespace = namespace
         self._tenant = tenant
 
-    def catalog(self, source: Any, version: str) -> KeyText:
+    def catalog(self, source: Any, version: str) -> str:
         """The catalog of a source."""
         return join("catalog", version, self._digest(source))
 
-    def embedding(self, text: Any, model: str, variant: str | None) -> KeyText:
+    def embedding(self, text: Any, model: str, variant: str | None) -> str:
         """The vector of a text."""
         words = (model,) if variant is None else (model, variant)
         return join("embedding", *words, self._digest(text))
 
-    def search(self, query: Any, catalog_version: str, top_k: int) -> KeyText:
+    def search(self, query: Any, catalog_version: str, top_k: int) -> str:
         """What a search found."""
         if type(top_k) is not int or top_k < 1:
             raise ValueError(f"top_k is a whole number of at least 1, not {top_k!r}")
         return join("search", catalog_version, str(top_k), self._digest(query))
 
-    def metadata(self, tool: str, version: str) -> KeyText:
+    def metadata(self, tool: str, version: str) -> str:
         """The definition of a tool."""
         tenant = () if self._tenant is None else (self._digest(tool),)
         return join("metadata", tool, version, *tenant)
 
-    def result(self, task: AgentTask) -> KeyText:
+    def result(self, task: AgentTask) -> str:
         """The output of a task."""
         if not isinstance(task, AgentTask):
             raise TypeError(f"a result belongs to an AgentTask, not to {type(task).__name__}")

@@ -142,6 +142,10 @@ class Held:
             self.after.before, self.before.after = self.before, self.after
             del self.after, self.before
 
+    def own(self) -> Any:
+        """A caller's own copy of the value, or the live one where nobody can spoil it."""
+        return self.value if self.thaw is None else self.thaw(self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Invalidation:

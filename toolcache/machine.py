@@ -8,30 +8,27 @@
 No store can raise at a caller. Values that can be changed are kept encoded, and each caller gets a copy of its own.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from toolcache.blob import EPOCH, NEVER, TOMBSTONE
-from toolcache.compute import Compute, Context, run
-from toolcache.crowd import ComputeMany, Crowd
+from toolcache.compute import Compute, Context
+from toolcache.crowd import ComputeMany
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
-from toolcache.entry import MISSING, Durability, Held, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Invalidation, Missing
 from toolcache.epochs import NAMESPACE, Epochs
-from toolcache.errors import CacheClosedError, CacheWriteError, SerializationError, UnsupportedKeyError
-from toolcache.events import DataAtRisk, ValueNotStored
-from toolcache.flight import Flight
+from toolcache.errors import CacheClosedError, CacheWriteError, UnsupportedKeyError
+from toolcache.events import DataAtRisk
+from toolcache.filler import Filler
 from toolcache.follower import Follower
 from toolcache.home import Homes
 from toolcache.keys.text import KeyText, key_digest
 from toolcache.parts import Parts
 from toolcache.reader import NOTHING, Found, Reader
 from toolcache.records import Records
-from toolcache.stats import LayerTally, Tally
-from toolcache.versions import ZERO
+from toolcache.stats import LayerTally, Tallies
 from toolcache.writer import Draft, Outcome, Writer
 
 _SAMPLE: Final = 1023
@@ -46,7 +43,7 @@ class Machine:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.tallies: dict[str, Tally] = {}
+        self.tallies = Tallies()
         self.memory_tally = LayerTally()
         self.homes = Homes()
         self.used = False
@@ -60,6 +57,7 @@ class Machine:
         self._reader = Reader(parts, self._epochs, self._entries)
         self._writer = Writer(parts)
         self._records = Records(parts, self._entries, self._writer)
+        self._filler = Filler(parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies)
         self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
         self._far = parts.redis is not None or parts.files is not None
 
@@ -91,11 +89,11 @@ class Machine:
     async def find(self, keys: Sequence[str], domain: Domain, *, counted: bool = True) -> dict[str, Found]:
         """What memory or the layers hold of each key."""
         self.enter(keys)
-        tally = self.tally(domain)
+        tally = self.tallies.of(domain)
         found = {}
         for key in keys:
             held = self._reader.look(key)
-            found[key] = NOTHING if held is None else Found(held, held.version, own_copy(held))
+            found[key] = NOTHING if held is None else Found(held, held.version, held.own())
         absent = [key for key in keys if found[key].held is None]
         if absent and self.parts.enabled:
             found.update(await self._reader.fetch(absent, domain, tally))
@@ -132,66 +130,7 @@ class Machine:
         if value is not MISSING:
             return value
         self.enter((key,))
-        context = Context(self._entries.lifetime(ttl, domain), tuple(tags))
-        led = False
-
-        async def start(flight: Flight[Held]) -> Held:
-            nonlocal led
-            led = True
-            return await self._fill(key, compute, domain, context, flight)
-
-        held = await self.homes.here().flights.join(key, start)
-        if not led:
-            self.tally(domain).far_hits += 1
-        return own_copy(held)
-
-    async def _fill(self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held]) -> Held:
-        found = (await self.find((key,), domain))[key]
-        if found.held is not None:
-            return found.held
-        # Taken before the computation: whatever is written meanwhile is newer, and wins.
-        version = self._entries.version(above=found.version)
-        begun = self._now()
-        value = await run(compute, context)
-        return self._keep(key, value, domain, context, version, self._now() - begun, flight)
-
-    def _keep(
-        self,
-        key: str,
-        value: Any,
-        domain: Domain,
-        context: Context,
-        version: bytes,
-        took: float,
-        flight: Flight[Held],
-    ) -> Held:
-        """Make an entry of a computed value; store it, unless something newer was written meanwhile."""
-        tally = self.tally(domain)
-        tally.computed += 1
-        tally.compute_seconds += took
-        try:
-            encoded = self._entries.encode(value, domain, context.tags)
-            lifetime = self._entries.lifetime(context.ttl, domain)
-        except SerializationError as error:
-            tally.not_stored += 1
-            hint = key_digest(self._entries.name(key))[:4].hex()
-            self.parts.announce(ValueNotStored(domain.name, type(error).__name__, hint))
-            # It goes to those who wait and is held nowhere.
-            return Held(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
-        draft = self._entries.draft(
-            self._entries.name(key), version, lifetime, encoded, context.tags, took=took, live=False
-        )
-        held = self._entries.hold(draft, value, domain, tally, took=took)
-        if not (context.skipped or flight.detached) and self.parts.enabled:
-            self._memory.put(key, held)
-            if self._far:
-                self.homes.here().own(self._write_back(key, held, draft, domain))
-        return held
-
-    async def _write_back(self, key: str, held: Held, draft: Draft, domain: Domain) -> None:
-        outcome = (await self._writer.write([draft], mirror=domain.name in self.parts.mirror))[0]
-        if outcome.superseded and self._memory.find(key) is held:
-            self._reader.forget([key])
+        return (await self._filler.fill(key, compute, domain, self._context(ttl, tags, domain))).own()
 
     async def compute_many(
         self,
@@ -205,21 +144,17 @@ class Machine:
         """Values by key; the missing ones computed by one call, each key by whoever asked for it first."""
         values = {key: self.hit(key) for key in keys}
         absent = [key for key, value in values.items() if value is MISSING]
-        if not absent:
-            return values
-        self.enter(absent)
-        context = Context(self._entries.lifetime(ttl, domain), tuple(tags))
-        crowd = Crowd(
-            compute,
-            partial(self.find, domain=domain),
-            partial(self._keep, domain=domain, context=context),
-            self._entries.version,
-            self._now,
-        )
-        flights = self.homes.here().flights
-        landed = await asyncio.gather(*(flights.join(key, partial(crowd.board, key)) for key in absent))
-        values.update((key, own_copy(held)) for key, held in zip(absent, landed, strict=True))
+        if absent:
+            self.enter(absent)
+            landed = await self._filler.fill_many(absent, compute, domain, self._context(ttl, tags, domain))
+            values.update((key, held.own()) for key, held in zip(absent, landed, strict=True))
         return values
+
+    def _context(self, ttl: Duration | Missing | None, tags: Iterable[str], domain: Domain) -> Context:
+        labels = tuple(tags)
+        self.parts.envelope.check(None, labels)
+        lifetime = self._entries.lifetime(ttl, domain)
+        return Context(None if lifetime == float("inf") else lifetime, labels)
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -235,7 +170,7 @@ class Machine:
         self.enter(mapping)
         lifetime, labels = self._entries.lifetime(ttl, domain), tuple(tags)
         encoded = {key: self._entries.encode(value, domain, labels) for key, value in mapping.items()}
-        tally = self.tally(domain)
+        tally = self.tallies.of(domain)
         drafts, helds = [], []
         if not self.parts.enabled:
             return dict.fromkeys(mapping, Durability.MEMORY)
@@ -274,26 +209,26 @@ class Machine:
         labels = tuple(tags)
         lifetime = self._entries.lifetime(ttl, domain)
         encoded = self._entries.encode(value, domain, labels)
-        if not self.parts.enabled or self._reader.look(key) is not None:
+        if not self.parts.enabled or (not self._far and self._reader.alive(key)):
             return False
         draft = self._entries.draft(
             self._entries.name(key), self._entries.version(key), lifetime, encoded, labels, once=True
         )
-        held = self._entries.hold(draft, value, domain, self.tally(domain))
+        held = self._entries.hold(draft, value, domain, self.tallies.of(domain))
         if self._far:
             outcome = (await self.homes.here().see_through(self._writer.write([draft])))[0]
-            if outcome.superseded:
+            if outcome.superseded or (outcome.durability is Durability.MEMORY and self._reader.alive(key)):
                 return False
         self.homes.detach(key)
         self._reader.interrupt(key)
-        self.tally(domain).sets += 1
+        self.tallies.of(domain).sets += 1
         return self._memory.put(key, held)
 
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""
         wanted = list(dict.fromkeys(keys))
         self.enter(wanted)
-        self.tally(domain).deletes += len(wanted)
+        self.tallies.of(domain).deletes += len(wanted)
         was = {key: self._reader.alive(key) for key in wanted}
         drafts = [
             self._entries.draft(
@@ -340,26 +275,32 @@ class Machine:
         """A stored output, or MISSING."""
         self.enter((key,))
         output = await self._records.get(key) if self.parts.enabled else MISSING
-        tally = self.tally(domain)
+        tally = self.tallies.of(domain)
         tally.misses += output is MISSING
         tally.far_hits += output is not MISSING
         return output
 
     async def commit_result(
-        self, key: str, output: Any, domain: Domain, *, ttl: Duration | Missing | None = MISSING
+        self,
+        key: str,
+        output: Any,
+        domain: Domain,
+        *,
+        fingerprint: str,
+        ttl: Duration | Missing | None = MISSING,
     ) -> Durability:
-        """Store an output, unless one is stored already."""
+        """Store an output, unless one is stored already; ``fingerprint`` tells later of which task."""
         self.enter((key,))
         lifetime = self._entries.lifetime(ttl, domain)
         if not self.parts.enabled:
             return Durability.MEMORY
-        self.tally(domain).sets += 1
-        return await self.homes.here().see_through(self._records.commit(key, output, lifetime))
+        self.tallies.of(domain).sets += 1
+        return await self.homes.here().see_through(self._records.commit(key, output, lifetime, (f"@f:{fingerprint}",)))
 
     async def forget_result(self, key: str, domain: Domain) -> bool:
         """Forget an output; whether one was there."""
         self.enter((key,))
-        self.tally(domain).deletes += 1
+        self.tallies.of(domain).deletes += 1
         known, safe = await self.homes.here().see_through(self._records.forget(key))
         if not safe:
             raise CacheWriteError("delete", "no layer took it")
@@ -381,13 +322,6 @@ class Machine:
                     f"a key is text, not {type(key).__name__}: make_key(...) makes one of any values"
                 )
 
-    def tally(self, domain: Domain) -> Tally:
-        """The counts of a domain."""
-        tally = self.tallies.get(domain.name)
-        if tally is None:
-            tally = self.tallies[domain.name] = Tally(domain.cost_usd)
-        return tally
-
     def _report_risk(
         self, operation: str, drafts: Sequence[Draft], outcomes: Sequence[Outcome], *, raising: bool
     ) -> None:
@@ -401,10 +335,5 @@ class Machine:
         begun = self._now()
         held = self._memory.find(key)
         if held is not None:
-            own_copy(held)
+            held.own()
             self.memory_tally.latency.add(self._now() - begun)
-
-
-def own_copy(held: Held) -> Any:
-    """A caller's own copy, or the live value where nobody can spoil it."""
-    return held.value if held.thaw is None else held.thaw(held.value)

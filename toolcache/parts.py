@@ -35,6 +35,5 @@ class Parts:
     trust: float | None = None
     enabled: bool = True
     strict: bool = False
-    debug: bool = False
     where_redis: str = ""
     where_files: str = ""

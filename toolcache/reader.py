@@ -200,7 +200,7 @@ class Reader:
         if left <= 0:
             return found
         held.settled_until = self._clock.monotonic() + min(left, _OUTAGE_TRUST)
-        return Found(held, held.version, held.value if held.thaw is None else held.thaw(held.value))
+        return Found(held, held.version, held.own())
 
     def _current(self, key: str, held: Held) -> bool:
         """Whether the entry has outlived every epoch; one of an older era is looked at once."""

@@ -40,11 +40,11 @@ class Records:
                 found = await self._ask(files, name) or found
         return MISSING if found is None or found.encoded is None else self._parts.coder.decode(found.encoded)
 
-    async def commit(self, key: str, output: Any, ttl: float) -> Durability:
+    async def commit(self, key: str, output: Any, ttl: float, tags: tuple[str, ...]) -> Durability:
         """Keep an output, unless one is kept already."""
         encoded = self._parts.coder.encode(output)
         version = self._entries.version()
-        draft = self._entries.draft(self._name(key), version, ttl, encoded, (), flags=RECORD, once=True)
+        draft = self._entries.draft(self._name(key), version, ttl, encoded, tags, flags=RECORD, once=True)
         if self._parts.files is None and self._parts.redis is None:
             if self._remembered(draft.name) is MISSING:
                 self._sweep()

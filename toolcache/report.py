@@ -6,13 +6,13 @@ from toolcache.keys.text import store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsCount
-from toolcache.stats import DomainStats, Health, LayerHealth, LayerTally, Stats, Tally
+from toolcache.stats import DomainStats, Health, LayerHealth, LayerTally, Stats, Tallies
 
 
-def stats(parts: Parts, tallies: Mapping[str, Tally], memory_tally: LayerTally) -> Stats:
+def stats(parts: Parts, tallies: Tallies, memory_tally: LayerTally) -> Stats:
     """A snapshot of every counter."""
-    domains = {name: tally.snapshot() for name, tally in tuple(tallies.items())}
-    memory_tally.hits = sum(tally.hits for tally in tuple(tallies.values()))
+    domains = {name: tally.snapshot() for name, tally in tallies.all().items()}
+    memory_tally.hits = sum(tally.hits for tally in tallies.all().values())
     layers = {
         "memory": memory_tally.snapshot(
             entries=len(parts.memory), size=parts.memory.bytes, evictions=parts.memory.evictions

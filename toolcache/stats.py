@@ -3,11 +3,18 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 _BASE: Final = 1e-7
 _PER_DOUBLING: Final = 4
 _BUCKETS: Final = 128
+
+
+class _Row(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def cost_usd(self) -> float: ...
 
 
 class Histogram:
@@ -84,6 +91,24 @@ class Tally:
             seconds_saved=self.seconds_saved,
             dollars_saved=hits * self.cost_usd,
         )
+
+
+class Tallies:
+    """The tallies of one cache, by domain."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Tally] = {}
+
+    def of(self, domain: _Row) -> Tally:
+        """The tally of a domain, begun when it is first asked for."""
+        tally = self._by_name.get(domain.name)
+        if tally is None:
+            tally = self._by_name.setdefault(domain.name, Tally(domain.cost_usd))
+        return tally
+
+    def all(self) -> dict[str, Tally]:
+        """Every tally, by the name of its domain."""
+        return dict(self._by_name)
 
 
 class LayerTally:

@@ -301,7 +301,9 @@ class ToolCache(Cache):
 
     async def set_result(self, task: AgentTask, output: Any, *, ttl: TTL = MISSING) -> Durability:
         """Store the output of a task, once: while one is stored, another changes nothing. Returns where it is safe."""
-        return await self._machine.commit_result(self._keys.result(task), output, self._idempotency, ttl=ttl)
+        return await self._machine.commit_result(
+            self._keys.result(task), output, self._idempotency, fingerprint=task.fingerprint, ttl=ttl
+        )
 
     async def delete_result(self, task: AgentTask) -> bool:
         """Forget the output of a task, so that it may run again; whether one was there."""

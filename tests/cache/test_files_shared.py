@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Rig, SteadyClock
+from rig import Rig, SteadyClock
 
 from toolcache.entry import MISSING
 
@@ -37,7 +37,7 @@ async def test_a_hit_in_memory_follows_the_other_writers(files: Rig, key: str) -
     assert await two.get(key) == "first"
 
     async def sees(value: Any) -> bool:
-        return await two.get(key, MISSING) == value
+        return bool(await two.get(key, MISSING) == value)
 
     await one.set(key, "second")
     await until(lambda: sees("second"))

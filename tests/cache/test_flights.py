@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 import pytest
-from conftest import Rig
+from rig import Rig
 
 from toolcache.cache import Cache
 from toolcache.compute import Context
@@ -221,7 +221,7 @@ async def test_an_old_flight_never_removes_its_successor(cache: Cache) -> None:
     joiner = asyncio.create_task(cache.get_or_set("key", Gate(3)))
     await asyncio.sleep(0)
     second.open.set()
-    assert await asyncio.gather(new, joiner) == [2, 2]
+    assert [await new, await joiner] == [2, 2]
 
 
 async def test_book_keeping_is_freed(cache: Cache) -> None:

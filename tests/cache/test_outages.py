@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Rig, SteadyClock
+from rig import Rig, SteadyClock
 from servers import RedisServer
 
 from toolcache.cache import Cache

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from conftest import Rig  # the one of this folder
+from rig import Rig
 
 from toolcache.cache import Cache
 from toolcache.entry import MISSING, Durability

@@ -59,6 +59,15 @@ class KeyText(str):
             raise UnsupportedKeyError("this is no encoded key: pass the key itself as a plain str")
         return super().__new__(cls, text)
 
+    # A plain str of the same letters is another key where letters were escaped: "a%20b" is encoded as "a%2520b".
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other) is True and (type(other) is KeyText or ("%" not in self and "~" not in self))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
 
 def component(text: str) -> str:
     """A part of a key text, without ``:``; parts joined by ``:`` can be told apart again.
@@ -90,9 +99,10 @@ def key_text(key: str) -> str:
     return _cut("".join(map(_IN_KEY.__getitem__, raw)))
 
 
-def join(*parts: str) -> KeyText:
-    """The key text of several parts, each encoded by ``component``."""
-    return _cut(":".join(map(component, parts)))
+def join(*parts: str) -> str:
+    """The key text of several parts, each encoded by ``component``; a plain str where nothing had to be."""
+    text = ":".join(map(component, parts))
+    return text if "%" not in text and len(text) <= MAX_TEXT else str.__new__(KeyText, _cut(text))
 
 
 def read_key(text: str) -> str | None:
@@ -133,8 +143,8 @@ def _bytes(text: str) -> bytes:
         raise UnsupportedKeyError(f"a key is a str, not {type(text).__name__}: make one with make_key(...)") from None
 
 
-def _cut(text: str) -> KeyText:
+def _cut(text: str) -> str:
     # The cut may fall inside a %XX: nobody decodes a cut text, and the hash alone tells it from others.
     if len(text) > MAX_TEXT:
         text = f"{text[:_HEAD]}~{sha256(text.encode('ascii')).hexdigest()[:32]}"
-    return str.__new__(KeyText, text)
+    return text

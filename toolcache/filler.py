@@ -1,0 +1,142 @@
+"""Makes what is missing: the flight, the layers, the computation, the write behind it.
+
+What was written while a computation ran, here or elsewhere, is newer than its version, and wins: the computed value
+goes to those who waited and is stored nowhere.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from toolcache.compute import Compute, Context, run
+from toolcache.crowd import ComputeMany, Crowd
+from toolcache.domains import Domain
+from toolcache.entries import Entries
+from toolcache.entry import Held
+from toolcache.epochs import Epochs
+from toolcache.errors import SerializationError
+from toolcache.events import ValueNotStored
+from toolcache.flight import Flight
+from toolcache.home import Homes
+from toolcache.keys.text import key_digest
+from toolcache.parts import Parts
+from toolcache.reader import Found
+from toolcache.stats import Tallies
+from toolcache.versions import ZERO
+from toolcache.writer import Draft, Writer
+
+
+class _Find(Protocol):
+    def __call__(self, keys: Sequence[str], domain: Domain) -> Awaitable[dict[str, Found]]: ...
+
+
+class Filler:
+    """Computes for one cache.
+
+    Args:
+        parts: the cache's parts.
+        epochs: what has been cleared.
+        entries: makes entries of values.
+        writer: keeps them.
+        find: what memory and the layers hold.
+        homes: the flights.
+        tallies: the counts.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        epochs: Epochs,
+        entries: Entries,
+        writer: Writer,
+        find: _Find,
+        homes: Homes,
+        tallies: Tallies,
+    ) -> None:
+        self._parts = parts
+        self._epochs = epochs
+        self._entries = entries
+        self._writer = writer
+        self._find = find
+        self._homes = homes
+        self._tallies = tallies
+        self._now = parts.clock.monotonic
+        self._far = parts.redis is not None or parts.files is not None
+
+    async def fill(self, key: str, compute: Compute, domain: Domain, context: Context) -> Held:
+        """The entry of a key: found, or computed once for all who ask."""
+        led = False
+
+        async def start(flight: Flight[Held]) -> Held:
+            nonlocal led
+            led = True
+            return await self._fly(key, compute, domain, context, flight)
+
+        held = await self._homes.here().flights.join(key, start)
+        if not led:
+            self._tallies.of(domain).far_hits += 1
+        return held
+
+    async def fill_many(
+        self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context
+    ) -> list[Held]:
+        """The entries of several keys; those that nobody has, by one computation."""
+        crowd = Crowd(
+            compute,
+            partial(self._find, domain=domain),
+            partial(self._keep, domain=domain, context=context),
+            self._entries.version,
+            self._now,
+        )
+        flights = self._homes.here().flights
+        return await asyncio.gather(*(flights.join(key, partial(crowd.board, key)) for key in keys))
+
+    async def _fly(self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held]) -> Held:
+        found = (await self._find((key,), domain))[key]
+        if found.held is not None:
+            return found.held
+        # Taken before the computation: whatever is written meanwhile is newer, and wins.
+        version = self._entries.version(above=found.version)
+        begun = self._now()
+        value = await run(compute, context)
+        took = self._now() - begun
+        return self._keep(key, value, domain=domain, context=context, version=version, took=took, flight=flight)
+
+    def _keep(
+        self,
+        key: str,
+        value: Any,
+        *,
+        domain: Domain,
+        context: Context,
+        version: bytes,
+        took: float,
+        flight: Flight[Held],
+    ) -> Held:
+        """Make an entry of a computed value; store it, unless something newer was written meanwhile."""
+        tally = self._tallies.of(domain)
+        tally.computed += 1
+        tally.compute_seconds += took
+        name = self._entries.name(key)
+        try:
+            lifetime = self._entries.lifetime(context.ttl, domain)
+            encoded = self._entries.encode(value, domain, context.tags)
+        except SerializationError as error:
+            tally.not_stored += 1
+            self._parts.announce(ValueNotStored(domain.name, type(error).__name__, key_digest(name)[:4].hex()))
+            # It goes to those who wait and is held nowhere.
+            return Held(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
+        draft = self._entries.draft(name, version, lifetime, encoded, context.tags, took=took, live=False)
+        held = self._entries.hold(draft, value, domain, tally, took=took)
+        overtaken = flight.detached or self._epochs.covers(version)
+        if self._parts.enabled and not (context.skipped or overtaken):
+            self._parts.memory.put(key, held)
+            if self._far:
+                self._homes.here().own(self._write_back(key, held, draft, domain))
+        return held
+
+    async def _write_back(self, key: str, held: Held, draft: Draft, domain: Domain) -> None:
+        outcome = (await self._writer.write([draft], mirror=domain.name in self._parts.mirror))[0]
+        if outcome.superseded and self._parts.memory.find(key) is held:
+            self._parts.memory.remove(key)
