@@ -1,10 +1,13 @@
 """The Redis store against a real server that works."""
 
 import asyncio
+import contextvars
+import gc
 import logging
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -186,6 +189,43 @@ async def test_blobs_around_the_first_piece_come_back_whole(store: RedisStore, s
     assert len(large.blob) == size
     await store.put_many([large, small])
     assert await store.get_many(["small", "large", "none", "large"]) == [small.blob, large.blob, None, large.blob]
+
+
+async def test_no_more_is_read_than_a_blob_of_ours_can_have(store: RedisStore, redis_server: RedisServer) -> None:
+    """SZ-06: of bytes that are no blob, or a larger one than ``max_entry``, only the first piece is ever fetched."""
+    big = write("big", bytes(200_000))
+    trailing = big.blob + bytes(1_000_000)
+    redis_server.command("SET", "noise", bytes(1_000_000))
+    redis_server.command("SET", "trailing", trailing)
+    await store.put_many([big])
+    noise, cut, whole = await store.get_many(["noise", "trailing", "big"])
+    assert noise == bytes(_PIECE)
+    assert cut is not None
+    assert len(big.blob) < len(cut) < len(big.blob) + 100
+    assert whole == big.blob
+    modest = RedisStore(redis_server.url, max_entry=100_000)
+    assert await modest.get_many(["big"]) == [big.blob[:_PIECE]]
+    await modest.aclose()
+
+
+async def test_a_connection_keeps_nothing_of_the_request_that_opened_it(store: RedisStore) -> None:
+    """Context variables of the first caller do not live on in the connection's tasks."""
+
+    class Request:
+        pass
+
+    current = contextvars.ContextVar[Request]("current")
+
+    async def first() -> weakref.ref[Request]:
+        request = Request()
+        current.set(request)
+        await store.get_many(["k"])
+        return weakref.ref(request)
+
+    seen = await asyncio.create_task(first())
+    await asyncio.sleep(0)  # the step that woke us still holds the task
+    gc.collect()
+    assert seen() is None
 
 
 async def test_many_keys_in_one_call(store: RedisStore) -> None:

@@ -39,6 +39,15 @@ def raw(port: int) -> RawConnection:
     return RawConnection(port=port, protocol=2, socket_timeout=None, socket_connect_timeout=2.0)
 
 
+def bare(port: int) -> RawConnection:
+    """redis-py's connection, which says nothing when it connects."""
+    options: dict[str, Any] = {"port": port, "protocol": 2, "socket_timeout": None}
+    try:
+        return RawConnection(**options, driver_info=None)
+    except TypeError:  # older releases know two other keywords instead
+        return RawConnection(**options, lib_name=None, lib_version=None)
+
+
 @pytest.fixture
 async def line(redis_server: RedisServer) -> AsyncIterator[Connection]:
     """A connection to the shared server."""
@@ -196,8 +205,7 @@ async def test_crossed_replies_are_passed_on_as_they_come() -> None:
         await reader.read()
 
     async with Impostor(swap) as server:
-        made = RawConnection(port=server.port, protocol=2, socket_timeout=None, driver_info=None)
-        line = await connect(made, within=5.0, patience=5.0)
+        line = await connect(bare(server.port), within=5.0, patience=5.0)
         assert await line.call(pack(b"GET", b"a") + pack(b"GET", b"b"), 2) == [b"b", b"a"]
         await line.aclose()
 
@@ -210,9 +218,7 @@ async def test_a_reply_nobody_asked_for_ends_the_connection() -> None:
         await reader.read()
 
     async with Impostor(babble) as server:
-        line = await connect(
-            RawConnection(port=server.port, protocol=2, socket_timeout=None, driver_info=None), within=5.0, patience=5.0
-        )
+        line = await connect(bare(server.port), within=5.0, patience=5.0)
         await asyncio.sleep(0.05)
         assert not line.alive
         with pytest.raises(LostError, match="nobody asked"):
@@ -231,9 +237,7 @@ async def test_bytes_that_are_no_reply(noise: bytes) -> None:
         await reader.read(100)
 
     async with Impostor(scramble) as server:
-        line = await connect(
-            RawConnection(port=server.port, protocol=2, socket_timeout=None, driver_info=None), within=5.0, patience=0.3
-        )
+        line = await connect(bare(server.port), within=5.0, patience=0.3)
         calls = [line.call(pack(b"GET", b"a")) for _ in range(3)]
         for error in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(error, LostError)
@@ -296,9 +300,7 @@ async def test_a_server_that_answers_slowly_but_steadily_is_kept(redis_server: R
             writer.write(b"+OK\r\n")
 
     async with Impostor(drip) as server:
-        line = await connect(
-            RawConnection(port=server.port, protocol=2, socket_timeout=None, driver_info=None), within=5.0, patience=0.3
-        )
+        line = await connect(bare(server.port), within=5.0, patience=0.3)
         calls = [line.call(pack(b"PING")) for _ in range(12)]
         assert await asyncio.gather(*calls) == [[b"OK"]] * 12
         assert line.alive

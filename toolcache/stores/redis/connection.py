@@ -10,6 +10,7 @@ command is overdue and no reply at all has come for as long; a busy server that 
 
 import asyncio
 import contextlib
+import contextvars
 from collections import deque
 from typing import Any, Final
 
@@ -49,6 +50,7 @@ class Connection:
         self._raw = raw
         self._patience = patience
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         self._waiting: deque[_Call] = deque()
         self._commands = 0
         self._bytes = 0
@@ -146,7 +148,7 @@ class Connection:
             self.close(error)
 
     def _watch_at(self, when: float) -> None:
-        self._watchdog = self._loop.call_at(when, self._watch, when)
+        self._watchdog = self._loop.call_at(when, self._watch, when, context=self._context)
 
     def _watch(self, due: float) -> None:
         self._watchdog = None

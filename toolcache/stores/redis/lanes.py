@@ -7,6 +7,7 @@ that it shares with its parent.
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -42,7 +43,10 @@ class Lane:
         if self._closed:
             raise CacheClosedError
         if self._opening is None:
-            self._opening = asyncio.get_running_loop().create_task(self._open(), name="toolcache-redis-connect")
+            # In a context of its own: the connection outlives the request that happened to need it first.
+            self._opening = asyncio.get_running_loop().create_task(
+                self._open(), name="toolcache-redis-connect", context=contextvars.Context()
+            )
             self._opening.add_done_callback(_retrieve)
         return await asyncio.shield(self._opening)
 

@@ -1,10 +1,12 @@
 """Blobs in Redis: read with plain commands, written by a script that keeps the newer version."""
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
+from toolcache.blob import HEADER_SIZE, read_header
 from toolcache.clock import SYSTEM
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
@@ -16,10 +18,11 @@ from toolcache.stores.redis.wire import Script, pack
 from toolcache.versions import ZERO
 
 # A read cannot know how large the value is, and a large one would hold up everybody else's. So it asks for the first
-# piece, and for the whole of the few longer ones over the other connection. (GETRANGE of a missing key is empty, which
-# no blob is.)
+# piece, and for the few longer ones again over the other connection: as a whole, since two pieces might be of two
+# versions, and for no more than the header says. (GETRANGE of a missing key is empty, which no blob is.)
 _FIRST: Final = 65_536
 _GET_FIRST: Final = b"*4\r\n$8\r\nGETRANGE\r\n$%d\r\n%b\r\n$1\r\n0\r\n$5\r\n65535\r\n"
+_TRAILER: Final = 64  # MAC and checksum are shorter
 _READS_AT_ONCE: Final = 4_096
 _WRITES_AT_ONCE: Final = 128
 _WRITE_BYTES: Final = 262_144
@@ -37,7 +40,7 @@ _DIGEST: Final = slice(48, 52)
 class RedisStore:
     """Blobs in one Redis (or Valkey) server, 6.2 or newer, over two multiplexed connections for each event loop.
 
-    A user of its own needs the commands GETRANGE, GET, SET, EVAL, EVALSHA and TIME; SELECT for another database;
+    A user of its own needs the commands GETRANGE, SET, EVAL, EVALSHA and TIME; SELECT for another database;
     DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital.
 
     Args:
@@ -47,6 +50,7 @@ class RedisStore:
         credential_provider: anything with ``get_credentials_async``, asked at each connect, instead of a password.
         client: a ``redis.asyncio`` client or pool whose settings (not connections) are borrowed, instead of a URL.
             It is never closed.
+        max_entry: bytes of the largest body; of a larger one only the beginning is read, which no reader takes.
         clock: set to the server's time at each connect.
         announce: told of what is wrong with single keys.
         **options: what ``Address.parse`` takes: host, port, username, password, ssl_ca_certs, ... They win over the URL.
@@ -70,6 +74,7 @@ class RedisStore:
         connect_timeout: float = 5.0,
         credential_provider: Any = None,
         client: Any = None,
+        max_entry: int | None = None,
         clock: Clock = SYSTEM,
         announce: Callable[[Event], None] | None = None,
         **options: Any,
@@ -84,6 +89,7 @@ class RedisStore:
         )
         if client is not None and (url is not None or options):
             raise SettingsError("a client brings its own address: give either a client, or a URL and options")
+        self._max_entry = math.inf if max_entry is None else max_entry
         self._announce = announce or (lambda _event: None)
         self._lanes = LoopLanes(lambda: Lanes(self._dialer.dial_and_align, self._dialer.dial))
 
@@ -170,23 +176,35 @@ class RedisStore:
         connection = await lanes.small.connection()
         raw = [key.encode() for key in keys]
         replies = await connection.call(b"".join([_GET_FIRST % (len(key), key) for key in raw]), len(raw))
-        long = []
-        for at, reply in enumerate(replies):
-            if type(reply) is not bytes:
-                self._excuse(reply)
-                replies[at] = None
-            elif not reply:
-                replies[at] = None
-            elif len(reply) == _FIRST:
-                long.append(at)
+        blobs = [self._blob(reply) for reply in replies]
+        long = {
+            at: pack(b"GETRANGE", raw[at], b"0", b"%d" % last)
+            for at, blob in enumerate(blobs)
+            if blob is not None and len(blob) == _FIRST and (last := self._last_byte(blob))
+        }
         if long:
             connection = await lanes.bulk.connection()
-            wholes = await connection.call(b"".join([pack(b"GET", raw[at]) for at in long]), len(long))
-            for at, whole in zip(long, wholes, strict=True):
-                if whole is not None and type(whole) is not bytes:
-                    self._excuse(whole)
-                replies[at] = whole if type(whole) is bytes else None
-        return replies
+            for at, whole in zip(long, await connection.call(b"".join(long.values()), len(long)), strict=True):
+                blobs[at] = self._blob(whole)
+        return blobs
+
+    def _blob(self, reply: Any) -> bytes | None:
+        """What a reply to GETRANGE holds; a value of another type counts as absent, any other error is raised."""
+        if isinstance(reply, bytes):
+            return reply or None
+        if not isinstance(reply, Exception):
+            raise _confused()
+        if not str(reply).startswith("WRONGTYPE"):
+            raise reply
+        self._announce(StoreFault(self.name, "get", "semantic", _OTHER_TYPE))
+        return None
+
+    def _last_byte(self, first: bytes) -> int:
+        """Where the blob that begins so ends, or a little further; 0 if it is none, or larger than any of ours."""
+        header = read_header(first)
+        if header is None or header.body_len > self._max_entry:
+            return 0
+        return HEADER_SIZE + header.meta_len + header.body_len + _TRAILER
 
     async def _put(self, writes: Sequence[Write], *, bulk: bool) -> list[PutResult]:
         keys = [write.key.encode() for write in writes]
@@ -207,14 +225,6 @@ class RedisStore:
             self._announce(BlobRejected(self.name, "foreign", write.blob[_DIGEST].hex()))
         version = write.blob[_VERSION] if status is PutStatus.STORED else held or ZERO
         return PutResult(status, version, there == b"L")
-
-    def _excuse(self, reply: Any) -> None:
-        """Tell of a value of another type, which counts as absent; raise any other error."""
-        if not isinstance(reply, Exception):
-            raise _confused()
-        if not str(reply).startswith("WRONGTYPE"):
-            raise reply
-        self._announce(StoreFault(self.name, "get", "semantic", _OTHER_TYPE))
 
     async def _ask(self, *words: bytes) -> Any:
         connection = await self._lanes.here().small.connection()
