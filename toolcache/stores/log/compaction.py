@@ -243,9 +243,10 @@ class Pass:
             return
         if self._owner.syncs:
             self._sync_all_but(rewritten)
+        for segment in rewritten:
+            self._log.directory.remove(segment.name)
         with self._log.lock:
             for segment in rewritten:
-                self._log.directory.remove(segment.name)
                 self._log.drop(segment)
             self._log.ring()
 

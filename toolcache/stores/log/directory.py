@@ -73,9 +73,12 @@ class Directory:
             last = order_of(names[-1]) if (names := self.list()) else None
             name = name_of(last[0] + 1 if last else 1, node)
             path = self._lock_path(name + ".tmp")
-            with suppress(FileNotFoundError):
+            try:
+                file = File(self._ops, path, _OWN)
+            except FileExistsError:
+                # begun by this very node, and given up
                 self._ops.unlink(path)
-            file = File(self._ops, path, _OWN)
+                continue
             try:
                 self._ops.flock(file.fd)
                 self._ops.rename(path, f"{self.segments}/{name}")

@@ -1,0 +1,290 @@
+"""The file store keeps within its bounds, and what is dead stays dead."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from fileops import SlowOps
+from logs import PREFIX, body, entry_of, log_of, make, put, segments, until, write
+
+from toolcache.blob import EPOCH, RECORD, TOMBSTONE
+from toolcache.protocols import PutStatus, Write
+from toolcache.stores.log.frame import BARE, CLEAN, FIRST, PENDING
+from toolcache.testing import FakeClock
+from toolcache.testing.stores import version_of
+
+_MIB = 2**20
+
+
+async def sealed(root: Path, clock: FakeClock, *writes: Write) -> None:
+    """One more segment, written by a store that is closed again."""
+    store = make(root, clock)
+    await store.open()
+    assert store._shared is not None
+    store._shared.compactor.closing = True  # none comes by itself
+    await put(store, *writes)
+    await store.aclose()
+
+
+def disk(root: Path) -> int:
+    return sum(path.stat().st_size for path in segments(root))
+
+
+async def test_what_was_overwritten_is_reclaimed(tmp_path: Path, clock: FakeClock) -> None:
+    """BUG-89, FS-20: a sealed segment that is half dead is rewritten; what is newest survives, across a restart too."""
+    root = tmp_path / "log"
+    for version in range(1, 6):
+        await sealed(root, clock, *(write(clock, f"k{n}", version, b"%d" % version * 500) for n in range(20)))
+    before = disk(root)
+    store = make(root, clock)
+    won = await store.compact()
+    assert won > before // 2
+    assert disk(root) == before - won
+    assert [await body(store, f"k{n}") for n in range(20)] == [b"5" * 500] * 20
+    await store.aclose()
+    again = make(root, clock)
+    assert [await body(again, f"k{n}") for n in range(20)] == [b"5" * 500] * 20
+    await again.aclose()
+
+
+async def test_what_expired_is_reclaimed_without_being_read(tmp_path: Path, clock: FakeClock) -> None:
+    """BUG-89: a segment of nothing but expired values is removed; the index forgets them."""
+    root = tmp_path / "log"
+    await sealed(root, clock, *(write(clock, f"k{n}", 1, bytes(500), ttl=10.0) for n in range(50)))
+    clock.advance(11.0)
+    store = make(root, clock)
+    await store.compact()
+    assert segments(root) == []
+    assert await store.count() == 0
+    await store.aclose()
+
+
+async def test_a_write_during_the_rewriting_survives(tmp_path: Path, clock: FakeClock) -> None:
+    """FS-20: the compaction has decided to copy a record; meanwhile a newer one is written, and stays the newest."""
+    root = tmp_path / "log"
+    await sealed(root, clock, write(clock, "k", 1, b"old"), *(write(clock, "j", n, bytes(500)) for n in range(1, 9)))
+    ops = SlowOps(30.0, "fdatasync")
+    ops.let_go.set()
+    store = make(root, clock, ops=ops)
+    await store.open()
+    ops.let_go.clear()
+    compacting = asyncio.ensure_future(store.compact())
+    synced = ops.counts["fdatasync"]
+    await until(lambda: ops.counts["fdatasync"] > synced)
+    assert (await put(store, write(clock, "k", 2, b"new"))).status is PutStatus.STORED
+    ops.let_go.set()
+    await compacting
+    assert await body(store) == b"new"
+    await store.aclose()
+    again = make(root, clock)
+    assert await body(again) == b"new"
+    await again.aclose()
+
+
+async def test_an_older_value_with_a_longer_life_never_comes_back(tmp_path: Path, clock: FakeClock) -> None:
+    """SPEC 9 (!): the tombstone, or the shorter-lived value, that hid it leaves a bare header until it has expired."""
+    root = tmp_path / "log"
+    keep = [write(clock, f"live{n}", 1, bytes(500), ttl=5000.0) for n in range(8)]
+    await sealed(
+        root, clock, write(clock, "k", 1, b"long", ttl=1000.0), write(clock, "j", 1, b"long", ttl=1000.0), *keep
+    )
+    await sealed(
+        root, clock, write(clock, "k", 2, b"", flags=TOMBSTONE, ttl=10.0), write(clock, "j", 2, bytes(500), ttl=10.0)
+    )
+    clock.advance(20.0)
+    for _ in range(2):
+        store = make(root, clock)
+        await store.compact()
+        assert [await body(store, text) for text in ("k", "j")] == [None, None]
+        entry = entry_of(store, "k")
+        assert entry is not None
+        assert entry.flags & BARE
+        assert entry.version == version_of(2)
+        assert (await put(store, write(clock, "k", 1, b"late"))).status is PutStatus.NEWER
+        await store.aclose()
+    clock.advance(1000.0)
+    store = make(root, clock)
+    await store.compact()
+    assert entry_of(store, "k") is None
+    assert await body(store, "k") is None
+    assert await body(store, "live1") == bytes(500)
+    await store.aclose()
+
+
+async def test_two_writers_that_did_not_see_each_other_hide_nothing_too_early(tmp_path: Path, clock: FakeClock) -> None:
+    """The index lengthens a winner's stay by any loser it meets, whoever wrote it, in whatever order."""
+    root = tmp_path / "log"
+    other = tmp_path / "other"
+    await sealed(root, clock, write(clock, "k", 2, b"", flags=TOMBSTONE, ttl=10.0))
+    await sealed(other, clock, write(clock, "k", 1, b"long", ttl=1000.0))
+    segments(other)[0].rename(root / "seg" / "0000000002-00000000000000aa.log")
+    clock.advance(20.0)
+    store = make(root, clock)
+    await store.open()
+    log_of(store).segments[1].broken = True  # as if it could not be rewritten
+    await store.compact()
+    entry = entry_of(store, "k")
+    assert entry is not None
+    assert entry.keep == int((clock.time() - 20.0 + 1000.0) * 1000)
+    await store.aclose()
+    again = make(root, clock)
+    assert await body(again) is None
+    await again.aclose()
+
+
+async def test_marks_live_as_long_as_what_they_mark(tmp_path: Path, clock: FakeClock) -> None:
+    """SPEC 9: a record settled stays settled when the mark's segment, or the record's, is rewritten."""
+    root = tmp_path / "log"
+    await sealed(root, clock, *(write(clock, f"k{n}", 1, bytes(500), pending=True) for n in range(4)))
+    store = make(root, clock)
+    for number in range(4):
+        await store.settle(f"{PREFIX}k{number}", version_of(1))
+    await store.aclose()
+    for _ in range(3):
+        store = make(root, clock)
+        await store.compact()
+        assert not any(store.pending(f"{PREFIX}k{n}") for n in range(4))
+        assert await body(store, "k1") == bytes(500)
+        await store.aclose()
+    await sealed(root, clock, *(write(clock, f"k{n}", 2, b"small") for n in range(3)))
+    store = make(root, clock)
+    await store.compact()
+    entry = entry_of(store, "k3")
+    assert entry is not None
+    assert entry.flags & (PENDING | CLEAN) == CLEAN
+    await store.aclose()
+
+
+async def test_many_small_segments_are_merged(tmp_path: Path, clock: FakeClock) -> None:
+    """SPEC 9: processes that come and go leave one segment each; they do not pile up."""
+    root = tmp_path / "log"
+    for number in range(12):
+        await sealed(root, clock, write(clock, f"k{number}", 1, b"%d" % number))
+    assert len(segments(root)) == 12
+    store = make(root, clock)
+    await store.compact()
+    assert len(segments(root)) == 1
+    assert [await body(store, f"k{n}") for n in range(12)] == [b"%d" % n for n in range(12)]
+    await store.aclose()
+
+
+async def test_the_budget_holds_and_the_oldest_values_go_first(tmp_path: Path, clock: FakeClock) -> None:
+    """BUG-89, FS-21: whatever is written, the segments take no more than max_disk; what was written last is there."""
+    root = tmp_path / "log"
+    store = make(root, clock, max_disk=_MIB)
+    for number in range(1, 60):
+        await put(store, *(write(clock, f"k{number}-{n}", number, bytes(5000)) for n in range(10)))
+        assert disk(root) <= _MIB
+    assert await body(store, "k59-9") == bytes(5000)
+    assert await body(store, "k1-1") is None
+    await store.aclose()
+
+
+async def test_the_budget_takes_no_promise_back(tmp_path: Path, clock: FakeClock) -> None:
+    """FS-21: pending writes, tombstones within their time, epochs and results stay; clean copies go."""
+    root = tmp_path / "log"
+    store = make(root, clock, max_disk=_MIB)
+    promised = {
+        "pending": write(clock, "pending", 1, bytes(5000), pending=True),
+        "tombstone": write(clock, "tombstone", 1, b"", flags=TOMBSTONE),
+        "epoch": write(clock, "epoch", 1, b"", flags=EPOCH, ttl=None),
+        "result": write(clock, "result", 1, bytes(5000), flags=RECORD),
+    }
+    await put(store, *promised.values())
+    for number in range(1, 60):
+        await put(store, *(write(clock, f"k{number}-{n}", number, bytes(5000)) for n in range(10)))
+    assert await store.get_many([one.key for one in promised.values()]) == [one.blob for one in promised.values()]
+    assert store.pending(PREFIX + "pending")
+    assert disk(root) <= _MIB
+    await store.aclose()
+
+
+async def test_a_budget_full_of_promises_refuses_copies_and_takes_promises(tmp_path: Path, clock: FakeClock) -> None:
+    """FS-21: with no room to be made, a clean copy is refused as by a full disk; what is promised is still taken."""
+    store = make(tmp_path / "log", clock, max_disk=_MIB)
+    for number in range(1, 60):
+        writes = [write(clock, f"k{number}-{n}", number, bytes(5000), pending=True) for n in range(10)]
+        assert (await put(store, *writes)).status is PutStatus.STORED
+    with pytest.raises(OSError, match="max_disk"):
+        await put(store, write(clock, "copy", 1, bytes(5000)))
+    assert (await put(store, write(clock, "t", 1, b"", flags=TOMBSTONE))).status is PutStatus.STORED
+    assert await body(store, "k1-1") == bytes(5000)
+    await store.aclose()
+
+
+async def test_an_evicted_copy_does_not_uncover_an_older_one(tmp_path: Path, clock: FakeClock) -> None:
+    """SPEC 9 (!): a value given up for the budget leaves its version behind where an older one might still stand."""
+    root = tmp_path / "log"
+    await sealed(root, clock, write(clock, "k", 1, b"older"), write(clock, "firm", 1, bytes(3000), pending=True))
+    await sealed(root, clock, write(clock, "k", 2, bytes(3000)), write(clock, "alone", 1, bytes(3000)))
+    await sealed(root, clock, write(clock, "last", 1, b"last"))
+    store = make(root, clock)
+    await store.open()
+    assert store._shared is not None
+    assert await asyncio.to_thread(store._shared.compactor.free, 8000) > 5000
+    k, alone = entry_of(store, "k"), entry_of(store, "alone")
+    assert k is not None
+    assert k.flags & BARE
+    assert not k.flags & FIRST
+    assert alone is None
+    assert [await body(store, text) for text in ("k", "last", "firm")] == [None, b"last", bytes(3000)]
+    assert (await put(store, write(clock, "k", 1, b"late"))).status is PutStatus.NEWER
+    await store.aclose()
+    again = make(root, clock)
+    assert await body(again) is None
+    await again.aclose()
+
+
+async def test_segments_are_sealed_by_size_and_by_age(tmp_path: Path, clock: FakeClock) -> None:
+    """SPEC 9: at 16 MB, or an eighth of a smaller budget, or after an hour."""
+    root = tmp_path / "log"
+    store = make(root, clock, max_disk=80_000)
+    await put(store, write(clock, "a", 1, bytes(10_000)))
+    await put(store, write(clock, "b", 1))
+    assert len(segments(root)) == 2
+    clock.advance(3601.0)
+    await put(store, write(clock, "c", 1))
+    assert len(segments(root)) == 3
+    await store.aclose()
+
+
+async def test_compaction_comes_by_itself(tmp_path: Path, clock: FakeClock) -> None:
+    """BUG-89: nobody need ask for it."""
+    root = tmp_path / "log"
+    store = make(root, clock, max_disk=8 * _MIB)
+    for version in range(1, 120):
+        await put(store, *(write(clock, f"k{n}", version, bytes(5000)) for n in range(10)))
+    await until(lambda: disk(root) < 3 * _MIB)
+    assert await body(store, "k3") == bytes(5000)
+    await store.aclose()
+
+
+async def test_one_process_compacts_at_a_time(tmp_path: Path, clock: FakeClock) -> None:
+    """SPEC 9: while another holds the lock, nothing is rewritten."""
+    root = tmp_path / "log"
+    for version in (1, 2):
+        await sealed(root, clock, write(clock, "k", version, bytes(500)))
+    store = make(root, clock)
+    await store.open()
+    held = log_of(store).directory.lock("compact")
+    assert await store.compact() == 0
+    held.close()
+    assert await store.compact() > 500
+    await store.aclose()
+
+
+async def test_a_damaged_segment_is_left_where_it_is(tmp_path: Path, clock: FakeClock) -> None:
+    """BUG-82: what stands behind a frame that cannot be trusted may yet be wanted by somebody; it is counted once."""
+    root = tmp_path / "log"
+    await sealed(root, clock, write(clock, "a", 1, b"before"), write(clock, "b", 1, b"behind"))
+    (path,) = segments(root)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 + 8] ^= 1
+    path.write_bytes(data)
+    await sealed(root, clock, write(clock, "a", 2, b"newer"))
+    store = make(root, clock)
+    await store.compact()
+    assert path.exists()
+    assert [await body(store, text) for text in "ab"] == [b"newer", None]
+    assert log_of(store).rejected == 1
+    await store.aclose()
