@@ -144,9 +144,9 @@ def test_an_encoded_text_is_not_encoded_again() -> None:
     assert key_text(str(made)) == "a%2520b"
     assert str(key_text(join("llama3:8b", "x"))) == "llama3%3A8b:x"
     assert key_text("plain") == "plain"
-    assert key_text(KeyText("a%20b")) == "a%20b"
+    assert str(key_text(KeyText("a%20b"))) == "a%20b"
     cut = key_text("x" * 999)
-    assert key_text(KeyText(str(cut))) == cut
+    assert str(key_text(KeyText(str(cut)))) == cut
 
 
 @pytest.mark.parametrize(
