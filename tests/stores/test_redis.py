@@ -208,24 +208,32 @@ async def test_no_more_is_read_than_a_blob_of_ours_can_have(store: RedisStore, r
     await modest.aclose()
 
 
-async def test_a_connection_keeps_nothing_of_the_request_that_opened_it(store: RedisStore) -> None:
-    """Context variables of the first caller do not live on in the connection's tasks."""
+@pytest.mark.parametrize("idle", [None, 0.5])
+async def test_a_connection_keeps_nothing_of_the_requests_it_serves(
+    redis_server: RedisServer, idle: float | None
+) -> None:
+    """Context variables of the caller that opened it, or woke its watchdog, do not live on in its tasks and timers."""
+    store = RedisStore(redis_server.url, op_timeout=0.4)
+    if idle is not None:
+        await store.get_many(["k"])
+        await asyncio.sleep(idle)
 
     class Request:
         pass
 
     current = contextvars.ContextVar[Request]("current")
 
-    async def first() -> weakref.ref[Request]:
+    async def serve() -> weakref.ref[Request]:
         request = Request()
         current.set(request)
         await store.get_many(["k"])
         return weakref.ref(request)
 
-    seen = await asyncio.create_task(first())
+    seen = await asyncio.create_task(serve())
     await asyncio.sleep(0)  # the step that woke us still holds the task
     gc.collect()
     assert seen() is None
+    await store.aclose()
 
 
 async def test_many_keys_in_one_call(store: RedisStore) -> None:
