@@ -101,6 +101,30 @@ def test_an_eviction_is_bounded() -> None:
     assert sum(entry.seen != seen[key] for key, entry in driver.held.items()) <= 64
 
 
+def test_the_border_follows_the_misses() -> None:
+    """Keys that come back just after the small queue let them go make it longer, until they find themselves there."""
+    driver = PolicyDriver(S3FIFO())
+    found = []
+    for number in range(2_000):
+        use(driver, f"{number}")
+        found.append(driver.hit(f"{number - 15}"))
+        if not found[-1]:
+            use(driver, f"{number - 15}")
+    assert sum(found[-500:]) > 400
+
+
+def test_the_border_comes_back() -> None:
+    """When main's keys are missed just after they left, main gets its share back."""
+    policy = S3FIFO()
+    driver = PolicyDriver(policy)
+    for number in range(100):
+        driver.write(str(number))
+    policy._share = 0.9
+    for _ in range(50):
+        driver.write(driver.evict())
+    assert 0.05 <= policy._share < 0.7
+
+
 @pytest.mark.parametrize("name", traces("glimpse", "multi1", "two_pools", "web12", "cdn_sized"))
 def test_reference(name: str) -> None:
     """On recorded traces, within two points of the authors' simulator, and never two points under LRU."""

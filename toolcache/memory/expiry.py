@@ -43,8 +43,8 @@ class Expiry:
         if entry.gone_until == inf:
             return
         end = int(entry.gone_until * _TICKS) + 1
-        unit = max(0, (end - int(now * _TICKS)).bit_length() - _FINENESS)
-        due = end >> unit << unit
+        unit = (end - int(now * _TICKS)).bit_length() - _FINENESS
+        due = end >> unit << unit if unit > 0 else end
         knot = self._buckets.get(due)
         if knot is None:
             knot = self._open(due)

@@ -1,9 +1,9 @@
 """Traces of the keys that left lately: eight bytes a slot, in a table that is never rehashed.
 
-A slot holds 32 bits of a key's hash and the number of its departure. Two slots are open to a key; a newcomer takes the
-one that left longer ago. So a trace in ten is lost early, and once in many thousands a key is taken for another: either
-costs a policy one imperfect choice. A trace is forgotten when as many others have left since as the policy wants to
-remember. The table is that of the S3-FIFO paper (see ``s3fifo``), in Python's terms.
+A slot holds 32 bits of a key's hash and the number of its departure; a newcomer takes it, whoever had it. So about one
+trace in seven is lost early, and once in many thousands a key is taken for another: either costs a policy one imperfect
+choice. A trace is forgotten when as many others have left since as the policy wants to remember. The table is that of
+the S3-FIFO paper (see ``s3fifo``), in Python's terms.
 """
 
 from array import array
@@ -31,25 +31,18 @@ class Ghost:
         if span * 2 > self._mask + 1:
             self._grow(span)
         self._span = span
-        self._departures = now = (self._departures + 1) & _LOW
+        self._departures += 1
         code = hash(key) & _LOW
-        slots, slot = self._slots, code & self._mask
-        other = slot ^ 1
-        if (now - slots[other]) & _LOW > (now - slots[slot]) & _LOW:
-            slot = other
-        slots[slot] = code << 32 | now
+        self._slots[code & self._mask] = code << 32 | self._departures & _LOW
 
     def recall(self, key: str) -> int | None:
-        """How many have left since a key did, or None; asked for, it is forgotten."""
+        """How many have left since a key did; None if it did not, or too long ago."""
         code = hash(key) & _LOW
-        slots, slot = self._slots, code & self._mask
-        for place in (slot, slot ^ 1):
-            trace = slots[place]
-            if trace >> 32 == code and trace:
-                slots[place] = 0
-                since = (self._departures - trace) & _LOW
-                return since if since < self._span else None
-        return None
+        trace = self._slots[code & self._mask]
+        if trace >> 32 != code:
+            return None
+        since = (self._departures - trace) & _LOW
+        return since if since < self._span else None
 
     def _grow(self, span: int) -> None:
         # What was remembered is lost; the store was growing, so it was little.

@@ -30,7 +30,7 @@ class LRU:
 
     def evict(self) -> str:
         """Name, and forget, the key used longest ago."""
-        oldest = self._order.oldest
+        oldest = self._order.knot.newer
         self._order.pull(oldest)
         return oldest.key
 

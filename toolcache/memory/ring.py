@@ -8,28 +8,23 @@ from toolcache.entry import Held
 
 
 class Ring:
-    """Entries from the oldest to the newest, by their ``older`` and ``newer``.
+    """Entries from the oldest, ``knot.newer``, to the newest, ``knot.older``.
 
-    ``count`` is how many there are, ``size`` the sum of their sizes.
+    ``count`` is how many there are, ``size`` the sum of their sizes. In an empty ring the knot is its own neighbour.
     """
 
-    __slots__ = ("_knot", "count", "size")
+    __slots__ = ("count", "knot", "size")
 
     def __init__(self) -> None:
         # A Held that is no entry closes the ring, so that no link is ever None and no end is a special case.
-        self._knot = Held.__new__(Held)
-        self._knot.older = self._knot.newer = self._knot
+        self.knot = Held.__new__(Held)
+        self.knot.older = self.knot.newer = self.knot
         self.count = 0
         self.size = 0
 
-    @property
-    def oldest(self) -> Held:
-        """The entry that came first; there must be one."""
-        return self._knot.newer
-
     def push(self, entry: Held) -> None:
         """Add an entry as the newest."""
-        knot = self._knot
+        knot = self.knot
         newest = knot.older
         entry.older = newest
         entry.newer = knot

@@ -70,25 +70,26 @@ class S3FIFO:
     def evict(self) -> str:
         """Name, and forget, the key that leaves next."""
         self._full = True
-        small, main = self._small, self._main
-        for chance in range(_CHANCES, -1, -1):
-            if not main.count or (small.count and self._small_is_long()):
-                entry = small.oldest
+        small, main, share = self._small, self._main, self._share
+        chances = _CHANCES
+        while True:
+            if not main.count or (small.count and small.size >= share * (small.size + main.size)):
+                entry = small.knot.newer
                 small.pull(entry)
-                if entry.hits < _ENTRY or not chance:
+                if entry.hits < _ENTRY or not chances:
                     self._left_small.remember(entry.key, small.count + main.count)
-                    break
+                    return entry.key
                 entry.seen = entry.hits
             else:
-                entry = main.oldest
+                entry = main.knot.newer
                 main.pull(entry)
-                credit = min(entry.hits - entry.seen, _CAP)
-                if credit <= 0 or not chance:
+                credit = entry.hits - entry.seen
+                if credit <= 0 or not chances:
                     self._left_main.remember(entry.key, (small.count + main.count) // _MOMENT)
-                    break
-                entry.seen = entry.hits - credit + 1
+                    return entry.key
+                entry.seen = entry.hits - min(credit, _CAP) + 1
             main.push(entry)
-        return entry.key
+            chances -= 1
 
     def forget(self, key: str, entry: Held, /) -> None:  # noqa: ARG002 - the protocol's
         """The key has left."""

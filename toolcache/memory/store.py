@@ -128,11 +128,11 @@ class MemoryStore:
                 if old is not None:
                     freed.append(self._drop(old))
                 return False
-            spare, most = (0, self._most - 1) if old is None else (self._cost(key, old), self._most)
-            while self.bytes + cost - spare > self.max_bytes or self._count > most:
+            spare = 0 if old is None else self._cost(key, old)
+            while self.bytes + cost - spare > self.max_bytes or (old is None and self._count >= self._most):
                 freed.append(self._free(now))
                 if freed[-1] is old:
-                    old, spare, most = None, 0, self._most - 1
+                    old, spare = None, 0
             if old is None:
                 held.key = key
                 self._policy.admit(key, held)
@@ -191,10 +191,11 @@ class MemoryStore:
         """The monotonic instant of an entry's end: a clock set back never lengthens a life beyond its whole."""
         if held.gone_ms >= NEVER:
             return inf
-        left = min(held.gone_ms - int(self._clock.time() * 1000), held.gone_ms - held.created_ms)
-        end = now + left / 1000
+        left = held.gone_ms - int(self._clock.time() * 1000)
+        whole = held.gone_ms - held.created_ms
+        end = now + (min(whole, left)) / 1000
         # Often the same instant but for rounding: sharing the number saves its bytes.
-        return held.settled_until if abs(end - held.settled_until) < _ROUNDING else end
+        return held.settled_until if -_ROUNDING < end - held.settled_until < _ROUNDING else end
 
     def _free(self, now: float) -> Held:
         """Take out what has ended, or else what the policy names."""
