@@ -57,7 +57,9 @@ class Directory:
             if not self._known_format():
                 self._format()
             held.close()
-        self._sweep()
+        for name in self._ops.listdir(self._locks):
+            if name.endswith(".tmp"):
+                self._sweep(name)
 
     def list(self) -> list[str]:
         """The names of the segments, oldest first."""
@@ -77,7 +79,7 @@ class Directory:
                 file = File(self._ops, path, _OWN)
             except FileExistsError:
                 # begun by this very node, and given up
-                self._ops.unlink(path)
+                self._sweep(f"{name}.tmp")
                 continue
             try:
                 self._ops.flock(file.fd)
@@ -161,11 +163,9 @@ class Directory:
         file.close()
         self._ops.fsync_dir(self.root)
 
-    def _sweep(self) -> None:
-        """Remove the unfinished segments of the dead."""
-        for name in self._ops.listdir(self._locks):
-            if name.endswith(".tmp"):
-                with suppress(OSError):
-                    file = self.lock(name)
-                    self._ops.unlink(self._lock_path(name))
-                    file.close()
+    def _sweep(self, name: str) -> None:
+        """Remove an unfinished segment, unless its writer is alive."""
+        with suppress(OSError):
+            file = self.lock(name)
+            self._ops.unlink(self._lock_path(name))
+            file.close()

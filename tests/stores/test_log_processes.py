@@ -1,0 +1,299 @@
+"""The file store among several processes of a host."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from logs import PREFIX, body, log_of, make, put, segments, until, write
+
+from toolcache.clock import SYSTEM
+from toolcache.protocols import PutStatus
+from toolcache.testing.stores import version_of
+
+_PACKAGE = Path(sys.modules["toolcache"].__file__ or "").parent.parent
+_HEAD = """
+import asyncio, os, sys
+from pathlib import Path
+from logs import PREFIX, body, log_of, make, put, segments, write
+from toolcache.clock import SYSTEM
+from toolcache.protocols import PutStatus
+root = Path(sys.argv[1])
+
+def tell(text):
+    print(text, flush=True)
+
+def wait():
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def process(root: Path, code: str) -> Iterator[subprocess.Popen[str]]:
+    """Another interpreter at work on the directory; it and the test speak over pipes."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", _HEAD + textwrap.dedent(code), str(root)],
+        env=os.environ | {"PYTHONPATH": f"{_PACKAGE}:{Path(__file__).parent}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+async def heard(child: "subprocess.Popen[str]") -> str:
+    """The next line that a process tells."""
+    assert child.stdout is not None
+    return (await asyncio.to_thread(child.stdout.readline)).strip()
+
+
+def tell(child: "subprocess.Popen[str]") -> None:
+    """Let a process that waits go on."""
+    assert child.stdin is not None
+    child.stdin.write("go\n")
+    child.stdin.flush()
+
+
+async def test_what_another_process_wrote_is_read_at_once(tmp_path: Path) -> None:
+    """I3: after its acknowledgement, by whoever asks next; pending records too; and the other way round."""
+    root = tmp_path / "log"
+    store = make(root, SYSTEM)
+    assert await body(store) is None
+    code = """
+    async def main():
+        store = make(root, SYSTEM)
+        await put(store, write(SYSTEM, "k", 1, b"of the child", pending=True))
+        tell("written")
+        wait()
+        tell((await body(store)).decode())
+        await store.aclose()
+    asyncio.run(main())
+    """
+    with process(root, code) as child:
+        assert await heard(child) == "written"
+        assert await body(store) == b"of the child"
+        await put(store, write(SYSTEM, "k", 2, b"of the parent"))
+        tell(child)
+        assert await heard(child) == "of the parent"
+    await store.aclose()
+
+
+async def test_pending_hears_the_bell(tmp_path: Path, blockbuster: object) -> None:
+    """SPEC 5.1: a record that another process of the host owes Redis shadows Redis here too."""
+    root = tmp_path / "log"
+    store = make(root, SYSTEM)
+    await store.open()
+    code = """
+    async def main():
+        store = make(root, SYSTEM)
+        await put(store, write(SYSTEM, "k", 1, pending=True))
+        tell("written")
+        wait()
+        await store.settle(PREFIX + "k", (1).to_bytes(6, "big") + bytes(2) + b"contract")
+        tell("settled")
+        wait()
+    asyncio.run(main())
+    """
+    with process(root, code) as child:
+        assert await heard(child) == "written"
+        assert await asyncio.to_thread(store.pending, PREFIX + "k")
+        tell(child)
+        assert await heard(child) == "settled"
+        assert not await asyncio.to_thread(store.pending, PREFIX + "k")
+        tell(child)
+    await store.aclose()
+
+
+async def test_of_write_once_writers_in_two_processes_one_wins(tmp_path: Path) -> None:
+    """SPEC 9: they decide under one lock, after following, so never both store."""
+    root = tmp_path / "log"
+    store = make(root, SYSTEM)
+    await store.open()
+    code = """
+    async def main():
+        store = make(root, SYSTEM)
+        await store.open()
+        tell("ready")
+        wait()
+        done = await asyncio.gather(
+            *(put(store, write(SYSTEM, f"k{n}", 2, b"child", once=True)) for n in range(200))
+        )
+        tell(" ".join(str(n) for n, result in enumerate(done) if result.status is PutStatus.STORED))
+        wait()
+    asyncio.run(main())
+    """
+    with process(root, code) as child:
+        assert await heard(child) == "ready"
+        tell(child)
+        here = []
+        for n in range(199, -1, -1):
+            result = await put(store, write(SYSTEM, f"k{n}", 1, b"parent", once=True))
+            here += [n] if result.status is PutStatus.STORED else []
+        there = [int(n) for n in (await heard(child)).split()]
+        assert sorted(here + there) == list(range(200))
+        assert [await body(store, f"k{n}") for n in there] == [b"child"] * len(there)
+        tell(child)
+    await store.aclose()
+
+
+async def test_a_killed_process_leaves_what_it_acknowledged(tmp_path: Path) -> None:
+    """LC-13: without aclose, without a goodbye; its slot and its segment are free for others."""
+    root = tmp_path / "log"
+    code = """
+    async def main():
+        store = make(root, SYSTEM)
+        for n in range(50):
+            await put(store, write(SYSTEM, f"k{n}", 1, b"%d" % n, pending=True))
+        tell("written")
+        await asyncio.sleep(60)
+    asyncio.run(main())
+    """
+    with process(root, code) as child:
+        assert await heard(child) == "written"
+        child.kill()
+        child.wait()
+    store = make(root, SYSTEM)
+    assert [await body(store, f"k{n}") for n in range(50)] == [b"%d" % n for n in range(50)]
+    assert all(store.pending(f"{PREFIX}k{n}") for n in range(50))
+    await put(store, write(SYSTEM, "k", 1))
+    assert (root / "locks" / "w0").read_bytes() == log_of(store).hybrid.node.hex().encode()
+    assert not (root / "locks" / "w1").exists()
+    await store.aclose()
+
+
+async def test_a_process_that_ends_without_closing_loses_nothing(tmp_path: Path) -> None:
+    """LC-13: and ends; idle threads keep nobody alive."""
+    root = tmp_path / "log"
+    code = """
+    async def main():
+        await put(make(root, SYSTEM), write(SYSTEM, "k", 1, b"kept"))
+    asyncio.run(main())
+    """
+    with process(root, code) as child:
+        assert await asyncio.to_thread(child.wait, 10) == 0
+    store = make(root, SYSTEM)
+    assert await body(store) == b"kept"
+    await store.aclose()
+
+
+async def test_a_live_segment_is_left_alone_by_compaction(tmp_path: Path) -> None:
+    """SPEC 9: liveness is the lock; once its writer is dead, the segment is anybody's."""
+    root = tmp_path / "log"
+    code = """
+    async def main():
+        store = make(root, SYSTEM)
+        for version in range(1, 20):
+            await put(store, write(SYSTEM, "k", version, bytes(1000)))
+        tell("written")
+        await asyncio.sleep(60)
+    asyncio.run(main())
+    """
+    with process(root, code) as child:
+        assert await heard(child) == "written"
+        store = make(root, SYSTEM)
+        await store.compact()
+        assert sum(path.stat().st_size for path in segments(root)) > 15_000
+        child.kill()
+        child.wait()
+        await store.compact()
+        assert sum(path.stat().st_size for path in segments(root)) < 5_000
+        assert await body(store) == bytes(1000)
+        await store.aclose()
+
+
+async def test_fork(tmp_path: Path) -> None:
+    """LC-09, LC-10: a child that goes on with its parent's store has a slot, a segment and descriptors of its own, and
+    keeps none of the parent's locks.
+    """  # noqa: D205 - one sentence
+    root = tmp_path / "log"
+    code = """
+    store = make(root, SYSTEM)
+
+    async def work(who, first):
+        for n in range(first, first + 100):
+            await put(store, write(SYSTEM, who, n, who.encode() + b"%d" % n))
+            assert await body(store, who) == who.encode() + b"%d" % n
+        assert await body(store, "before") == b"before"
+
+    asyncio.run(put(store, write(SYSTEM, "before", 1, b"before")))
+    claims = log_of(store).directory.lock("other")
+    pid = os.fork()
+    if pid == 0:
+        asyncio.run(work("child", 1))
+        os.write(1, b"child done\\n")
+        sys.stdin.readline()
+        asyncio.run(store.aclose())
+        os._exit(0)
+    asyncio.run(work("parent", 1))
+    node = log_of(store).hybrid.node.hex()
+    assert (root / "locks" / "w0").read_text() == node
+    tell("parent done")
+    os._exit(0)
+    """
+    with process(root, code) as child:
+        assert {await heard(child), await heard(child)} == {"child done", "parent done"}
+        store = make(root, SYSTEM)
+        await put(store, write(SYSTEM, "k", 1))
+        assert (root / "locks" / "w0").read_text() == log_of(store).hybrid.node.hex(), "the dead parent's slot is free"
+        assert [await body(store, who) for who in ("child", "parent")] == [b"child100", b"parent100"]
+        held = [slot.name for slot in (root / "locks").glob("w*")]
+        assert sorted(held) == ["w0", "w1"]
+        tell(child)
+        await store.aclose()
+
+
+async def test_versions_decide_between_processes(tmp_path: Path) -> None:
+    """OR-05: a write that meets a newer one of another process, not yet heard of, follows first and is told so."""
+    root = tmp_path / "log"
+    store = make(root, SYSTEM)
+    await put(store, write(SYSTEM, "k", 1))
+    code = """
+    async def main():
+        store = make(root, SYSTEM)
+        await put(store, write(SYSTEM, "k", 5, b"newer"))
+        tell("written")
+        wait()
+    asyncio.run(main())
+    """
+    with process(root, code) as child:
+        assert await heard(child) == "written"
+        result = await put(store, write(SYSTEM, "k", 3, b"older"))
+        assert (result.status, result.version, result.was_live) == (PutStatus.NEWER, version_of(5), True)
+        assert await body(store) == b"newer"
+        tell(child)
+    await store.aclose()
+
+
+async def test_a_half_written_record_of_a_live_segment_is_not_yet_there(tmp_path: Path) -> None:
+    """SPEC 9: it is read once it is whole."""
+    root = tmp_path / "log"
+    writer, reader = make(tmp_path / "writer", SYSTEM), make(root, SYSTEM)
+    await put(writer, write(SYSTEM, "k", 1, b"slowly"))
+    await put(reader, write(SYSTEM, "j", 1))
+    (record,) = segments(tmp_path / "writer")
+    data = record.read_bytes()
+    path = root / "seg" / "0000000009-00000000000000aa.log"
+
+    async def grow(part: bytes) -> bytes | None:
+        with path.open("ab") as file:
+            file.write(part)
+        with (root / "tails").open("r+b") as bell:
+            bell.seek(8 * 200)
+            bell.write(len(part).to_bytes(8, "big"))
+        return await body(reader)
+
+    path.touch()
+    assert await grow(data[:20]) is None
+    assert await grow(data[20:100]) is None
+    assert await grow(data[100:]) == b"slowly"
+    await until(lambda: log_of(reader).rejected == 0)
+    await writer.aclose()
+    await reader.aclose()
