@@ -63,7 +63,8 @@ class Directory:
 
     def list(self) -> list[str]:
         """The names of the segments, oldest first."""
-        return sorted(name for name in self._ops.listdir(self.segments) if order_of(name))
+        found = {name: order for name in self._ops.listdir(self.segments) if (order := order_of(name))}
+        return sorted(found, key=found.__getitem__)
 
     def open(self, name: str) -> File:
         """A segment, for reading."""

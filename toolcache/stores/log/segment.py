@@ -9,7 +9,7 @@ from toolcache.stores.log.frame import HEAD_SIZE, Frame, read_frame
 from toolcache.stores.log.ops import File, FileOps
 
 _CHUNK: Final = 1 << 20
-_NAME: Final = re.compile(r"(\d{10})-([0-9a-f]{16})\.log")
+_NAME: Final = re.compile(r"(\d{10,18})-([0-9a-f]{16})\.log")
 
 
 def name_of(number: int, node: bytes) -> str:
