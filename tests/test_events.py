@@ -112,6 +112,12 @@ class TestListeners:
 
 
 class TestLog:
+    def test_a_refused_login_says_what_to_check(self) -> None:
+        """EC-08: the line of a wrong password names what an operator should look at, and no secret."""
+        event = BreakerChanged("redis.conn", "closed", "open", "access denied")
+        expected = "breaker redis.conn: closed -> open, access denied: check the user, the password and the certificate"
+        assert str(event) == expected
+
     @pytest.mark.parametrize("kind", get_args(events.Event), ids=lambda kind: kind.__name__)
     def test_levels(self, announce: Announcer, caplog: pytest.LogCaptureFixture, kind: type) -> None:
         """What an operator should act on is a warning, the rest information; none carries a traceback."""
@@ -119,7 +125,9 @@ class TestLog:
         (record,) = caplog.records
         assert record.levelno == (logging.WARNING if kind in WARNINGS else logging.INFO)
         assert record.exc_info is None
-        assert kind.__name__ in record.getMessage()
+        assert record.getMessage() == str(SAMPLES[kind])
+        assert " " in record.getMessage()
+        assert "(" not in record.getMessage().split(" ")[0], "a sentence for people, not the repr of a class"
 
     def test_one_line_in_thirty_seconds(
         self, announce: Announcer, clock: FakeClock, caplog: pytest.LogCaptureFixture

@@ -24,6 +24,11 @@ class BreakerChanged:
     reason: str = ""
     manual: bool = False
 
+    def __str__(self) -> str:
+        why = f", {self.reason}" if self.reason else ""
+        by = ", by hand" if self.manual else ""
+        return f"breaker {self.name}: {self.before} -> {self.after}{why}{by}{_ADVICE.get(self.reason, '')}"
+
 
 @dataclass(frozen=True, slots=True)
 class StoreFault:
@@ -35,6 +40,9 @@ class StoreFault:
     """The class of the fault: conn, auth, write_refused, semantic or local."""
     detail: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.layer} {self.operation} failed ({self.kind}): {self.detail}; the cache goes on without it"
+
 
 @dataclass(frozen=True, slots=True)
 class BlobRejected:
@@ -43,6 +51,9 @@ class BlobRejected:
     layer: str
     reason: str
     key: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}: stored bytes of entry {self.key} were not used ({self.reason}): a miss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,9 @@ class ValueNotStored:
     reason: str
     key: str
 
+    def __str__(self) -> str:
+        return f"{self.domain}: the value computed for entry {self.key} cannot be stored ({self.reason}); its callers have it"
+
 
 @dataclass(frozen=True, slots=True)
 class DataAtRisk:
@@ -60,6 +74,11 @@ class DataAtRisk:
 
     operation: str
     key: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operation} of entry {self.key} is held by this process's memory alone: no configured layer took it"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +88,11 @@ class FilesUnavailable:
     directory: str
     reason: str
 
+    def __str__(self) -> str:
+        return (
+            f"files in {self.directory or 'no directory'} cannot be used: {self.reason}; the cache goes on without them"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ClockAnomaly:
@@ -77,6 +101,11 @@ class ClockAnomaly:
     layer: str
     lead_seconds: float
 
+    def __str__(self) -> str:
+        return f"{self.layer}: a write is dated {self.lead_seconds:,.0f} s ahead of this clock: one of the two is wrong"
+
+
+_ADVICE = {"access denied": ": check the user, the password and the certificate"}
 
 Event = BreakerChanged | StoreFault | BlobRejected | ValueNotStored | DataAtRisk | FilesUnavailable | ClockAnomaly
 
