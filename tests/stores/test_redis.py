@@ -25,6 +25,7 @@ from toolcache.errors import CacheClosedError, SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
 from toolcache.protocols import PutResult, PutStatus, Store, SupportsCount, SupportsScan, Write
 from toolcache.resilience.faults import FaultKind, classify
+from toolcache.stores.redis import connection
 from toolcache.stores.redis.store import RedisStore
 from toolcache.testing import FakeClock
 from toolcache.testing.stores import StoreContract, blob_of, version_of
@@ -242,6 +243,19 @@ async def test_many_keys_in_one_call(store: RedisStore) -> None:
     writes += [write(f"mid{n}", b"m" * 50_000) for n in range(12)]
     results = await store.put_many(writes)
     assert {one.status for one in results} == {PutStatus.STORED}
+    assert await store.get_many([one.key for one in writes]) == [one.blob for one in writes]
+
+
+async def test_a_batch_may_be_larger_than_what_a_connection_carries_at_once(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound on what is under way is for many callers, and never refuses one large batch."""
+    monkeypatch.setattr(connection, "MAX_BYTES", 500_000)
+    monkeypatch.setattr(connection, "MAX_COMMANDS", 100)
+    writes = [write(f"large{n}", bytes(150_000)) for n in range(8)] + [
+        write(f"mid{n}", bytes(50_000)) for n in range(20)
+    ]
+    assert {one.status for one in await store.put_many(writes)} == {PutStatus.STORED}
     assert await store.get_many([one.key for one in writes]) == [one.blob for one in writes]
 
 

@@ -390,3 +390,42 @@ async def test_those_who_left_are_not_missed(redis_server: RedisServer, caplog: 
     gc.collect()
     await asyncio.sleep(0)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("last", [b"SETNAME", b"TIME", b"INFO"])
+async def test_a_server_that_hangs_up_during_the_introduction(last: bytes) -> None:
+    """A connection lost before it was of use is a failed connect, and leaves nothing behind."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while last not in (words := await command(reader)):
+            writer.write(b"+OK\r\n" if words[0] == b"CLIENT" else b"-ERR not now\r\n")
+
+    async with Impostor(greet) as server:
+        store = RedisStore(host="127.0.0.1", port=server.port)
+        with pytest.raises(LostError) as raised:
+            await store.get_many(["k"])
+        assert connection_lost(raised.value)
+        await store.aclose()
+
+
+def test_a_loop_that_ends_while_connecting(caplog: pytest.LogCaptureFixture) -> None:
+    """LC-06: what a program leaves unfinished ends with its loop, without complaint."""
+
+    async def main() -> None:
+        async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+
+        async with Impostor(silent) as server:
+            store = RedisStore(host="127.0.0.1", port=server.port)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await store.get_many(["k"])
+            connecting = [task for task in asyncio.all_tasks() if task.get_name() == "toolcache-redis-connect"]
+            assert len(connecting) == 1
+            connecting[0].cancel()
+            await asyncio.wait(connecting)
+            assert connecting[0].cancelled()
+
+    asyncio.run(main())
+    gc.collect()
+    assert not caplog.records

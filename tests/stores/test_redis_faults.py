@@ -286,7 +286,12 @@ async def test_a_server_that_takes_no_writes(
     one = write("k")
     await store.put_many([one])
     await asyncio.to_thread(spoil, own_redis)
-    for batch in ([write("k", version=2)], [write(f"b{n}") for n in range(200)]):
+    batches = (
+        [write("k", version=2)],
+        [write(f"b{n}") for n in range(200)],
+        [write("small"), write("big", bytes(99_999))],
+    )
+    for batch in batches:
         with pytest.raises(error) as raised:
             await store.put_many(batch)
         assert classify(raised.value, mutation=True) is FaultKind.WRITE_REFUSED

@@ -61,6 +61,7 @@ def test_every_form_of_url_is_understood(url: str, meant: dict[str, Any]) -> Non
         {"path": "/run/redis.sock"},
         {"tls": True, "ssl_ca_certs": "/ca.pem", "ssl_certfile": "/c.pem", "ssl_keyfile": "/k.pem"},
         {"tls": True, "ssl_ca_data": "pem", "ssl_ca_path": "/cas", "ssl_password": "p"},
+        {"tls": True, "ssl_min_version": ssl.TLSVersion.TLSv1_3, "ssl_check_hostname": False},
         {"client_name": "me"},
     ],
 )
@@ -109,6 +110,8 @@ def test_the_default_is_the_local_server() -> None:
         (None, {"decode_responses": True}, "bytes"),
         (None, {"ssl_ca_certs": "/ca.pem"}, "rediss://"),
         (None, {"port": True}, "port"),
+        (None, {"db": -1}, "db"),
+        (None, {"tls": True, "ssl_min_version": []}, "1.2"),
         (None, {"host": ""}, "host"),
         (7, {}, "text"),
     ],

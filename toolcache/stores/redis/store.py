@@ -126,14 +126,20 @@ class RedisStore:
         results: dict[int, PutResult] = {}
 
         async def put(places: list[int], *, bulk: bool) -> None:
-            some = [writes[at] for at in places]
-            results.update(zip(places, await self._put(some, bulk=bulk), strict=True))
+            for some in _batches(writes, places):
+                done = await self._put([writes[at] for at in some], bulk=bulk)
+                results.update(zip(some, done, strict=True))
 
-        batches = [put(places, bulk=bulk) for bulk, places in _batches(writes)]
-        if len(batches) == 1:
-            await batches[0]
+        large = {write.key for write in writes if len(write.blob) > _FIRST}
+        if not large:
+            await put(list(range(len(writes))), bulk=False)
         else:
-            for failed in await asyncio.gather(*batches, return_exceptions=True):
+            places: tuple[list[int], list[int]] = ([], [])
+            for at, write in enumerate(writes):
+                places[write.key in large].append(at)
+            for failed in await asyncio.gather(
+                put(places[False], bulk=False), put(places[True], bulk=True), return_exceptions=True
+            ):
                 if failed is not None:
                     raise failed
         return [results[at] for at in range(len(writes))]
@@ -236,22 +242,19 @@ class RedisStore:
         return lanes.bulk if bulk else lanes.small
 
 
-def _batches(writes: Sequence[Write]) -> Iterator[tuple[bool, list[int]]]:
-    """Which writes leave together: whether over the bulk connection, and their places."""
-    large = {write.key for write in writes if len(write.blob) > _FIRST}
-    for bulk in (False, True):
-        places: list[int] = []
-        size = 0
-        for at, write in enumerate(writes):
-            if (write.key in large) is not bulk:
-                continue
-            if places and (len(places) == _WRITES_AT_ONCE or size + len(write.blob) > _WRITE_BYTES):
-                yield bulk, places
-                places, size = [], 0
-            places.append(at)
-            size += len(write.blob)
-        if places:
-            yield bulk, places
+def _batches(writes: Sequence[Write], places: list[int]) -> Iterator[list[int]]:
+    """The places in runs of at most as many keys and bytes as one script call takes; a larger write goes alone."""
+    some: list[int] = []
+    size = 0
+    for at in places:
+        more = len(writes[at].blob)
+        if some and (len(some) == _WRITES_AT_ONCE or size + more > _WRITE_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(at)
+        size += more
+    if some:
+        yield some
 
 
 def _answer(reply: Any) -> Any:
