@@ -192,6 +192,22 @@ def test_bounded_by_bytes(make: Make, entry: MakeEntry) -> None:
     assert store.bytes == sum(held.size + 5 + 50 for key in list(store.keys()) if (held := store.find(key)))
 
 
+def test_everything_is_counted(make: Make, entry: MakeEntry) -> None:
+    """BUG-97: the bytes of an entry are those of its value, its key at full width, its tags, and ``overhead``."""
+    store = make(overhead=50)
+    store.put("narrow", entry(size=100))
+    assert store.bytes == 100 + 6 + 50
+    store.put("широк", entry(size=100))
+    assert store.bytes == 156 + 100 + 4 * 5 + 50
+    tagged = entry(size=100)
+    tagged.tags = ("products", "products:phones")
+    store.put("narrow", tagged)
+    assert store.bytes > 156 + 170 + len("products" + "products:phones") + 2 * 49
+    store.remove("narrow")
+    store.remove("широк")
+    assert store.bytes == 0
+
+
 def test_no_room_at_all(make: Make, entry: MakeEntry) -> None:
     """A store of no entries, or no bytes, takes nothing in."""
     assert not make(max_entries=0).put("a", entry())
@@ -444,7 +460,8 @@ for number in range(1_000_000):
         gone_ms=now_ms + 3_600_000 + number,
         settled_until=clock.monotonic() + 60,
     )
-    held.tags = (f"tag {number}",) * (number % 3)
+    held.tally = store  # one for all, as in a cache
+    held.tags = tuple(f"tag {number} {tag}" for tag in range(number % 3))
     store.put(f"embedding:{number % 700_000:040}", held)
 print(len(store), taken() - base)
 """

@@ -22,7 +22,7 @@ from toolcache.memory.ghost import Ghost
 from toolcache.memory.ring import Ring
 
 _START: Final = 0.1
-_LEAST: Final = 0.05
+_LEAST: Final = 0.02
 _MOST: Final = 0.9
 """The small queue's share of all bytes: at first, and its limits."""
 
