@@ -92,6 +92,21 @@ def test_older_never_replaces_newer(make: Make, entry: MakeEntry) -> None:
     assert store.find("a") is older
 
 
+def test_the_very_same_entry_again(make: Make, entry: MakeEntry, clock: FakeClock) -> None:
+    """Putting the entry that is there changes nothing: not its hits, its end or its place."""
+    store, held = make(max_entries=2), entry(60)
+    store.put("a", held)
+    store.put("b", entry(60))
+    held.hits = 3
+    clock.advance(30)
+    assert store.put("a", held)
+    assert held.hits == 3
+    assert store.bytes == 202
+    clock.advance(31)
+    assert store.sweep() == 2
+    assert store.put("a", entry())
+
+
 def test_overwriting_replaces_the_ttl(make: Make, entry: MakeEntry, clock: FakeClock) -> None:
     """BUG-92: the end of the entry that was overwritten or cleared never takes its successor away."""
     store = make()

@@ -104,7 +104,7 @@ class MemoryStore:
     def put(self, key: str, held: Held, *, force: bool = False) -> bool:
         """Take an entry in, in the place of an older one, or of the same write read again.
 
-        An entry whose life is over, or that is larger than the whole store, still removes what is older than it.
+        An entry that is larger than the whole store, or whose life is over, still takes away what is older than it.
 
         Args:
             key: the key.
@@ -112,10 +112,10 @@ class MemoryStore:
             force: whatever the version of the entry that is there.
 
         Returns:
-            Whether the entry is in.
+            Whether the entry is in: not if it is too large, its life is over, or one of a higher version is there.
         """
         now = self._clock.monotonic()
-        held.gone_until = gone_until = self._end(held, now)
+        gone_until = self._end(held, now)
         cost = self._cost(key, held)
         freed: list[Held] = []  # until the lock is released: what a value does when it dies is anybody's guess
         with self._lock:
@@ -123,6 +123,8 @@ class MemoryStore:
                 self._bury(_BURIED, freed)
             shard = self.shards[hash(key) & self.mask]
             old = shard.get(key)
+            if old is held:
+                return True
             if old is not None and held.version < old.version and not force:
                 return False
             if gone_until <= now or cost > self.max_bytes or not self._most:
@@ -134,19 +136,20 @@ class MemoryStore:
                 freed.append(self._free(now))
                 if freed[-1] is old:
                     old, spare = None, 0
+            held.gone_until = gone_until
+            self.bytes += cost - spare
             if old is None:
+                self._count += 1
                 held.key = key
                 self._policy.admit(key, held)
-                self._count += 1
             else:
                 freed.append(old)
                 held.key = old.key
                 held.hits += old.hits
                 self._expiry.discard(old)
                 self._policy.replace(key, held, old)
-            shard[key] = held
-            self.bytes += cost - spare
             self._expiry.add(held, now)
+            shard[key] = held
             return True
 
     def remove(self, key: str) -> Held | None:
