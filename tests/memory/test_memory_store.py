@@ -483,6 +483,7 @@ print(len(store), taken() - base)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_resident_memory_is_bounded() -> None:
     """BUG-97: over a million writes of all sizes, with tags and updates, the process grows by what it was allowed."""
     done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
