@@ -52,6 +52,13 @@ async def body(store: LogStore, text: str = "k") -> bytes | None:
     return blob[-4 - header.body_len : -4]
 
 
+async def quiet(store: LogStore) -> None:
+    """Open a store that is to compact only when it is asked to."""
+    await store.open()
+    assert store._shared is not None
+    store._shared.compactor.consider = lambda: None  # type: ignore[method-assign]  # for this one
+
+
 def log_of(store: LogStore) -> Log:
     """The shared state inside."""
     assert store._shared is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from fileops import MUTATIONS, ErrnoOps, MeddlingOps, ShortWriteOps, SlowOps
-from logs import PREFIX, body, log_of, make, names, put, segments, until, write
+from logs import PREFIX, body, log_of, make, names, put, quiet, segments, until, write
 
 from toolcache.events import Event, FilesUnavailable
 from toolcache.protocols import PutStatus
@@ -94,6 +94,7 @@ async def test_a_failed_sync_is_never_repeated_on_its_file(tmp_path: Path, clock
 
     ops.before = before  # type: ignore[method-assign]  # looks on as well
     store = make(tmp_path / "log", clock, ops=ops)
+    await quiet(store)
     await put(store, write(clock, "a", 1, b"first"))
     synced.clear()
     ops.arm()
@@ -108,6 +109,7 @@ async def test_a_sync_that_fails_again_is_said(tmp_path: Path, clock: FakeClock)
     """FS-09: the second failure reaches the caller; nothing is claimed to be safe, and the store goes on."""
     ops = ErrnoOps("fdatasync", errno.EIO, times=2)
     store = make(tmp_path / "log", clock, ops=ops)
+    await quiet(store)
     await put(store, write(clock, "a", 1))
     ops.arm()
     with pytest.raises(OSError, match="Input/output error"):
@@ -134,7 +136,7 @@ async def test_the_policy_says_what_waits_for_the_disk(
     """SPEC 9: fsync="promised" waits with durable writes, "always" with each, "never" with none."""
     ops = MeddlingOps()
     store = make(tmp_path / "log", clock, ops=ops, fsync=policy)
-    await store.open()
+    await quiet(store)
     before = ops.counts["fdatasync"]
     await put(store, write(clock, "k", 1, durable=durable))
     assert (ops.counts["fdatasync"] > before) is synced
@@ -145,7 +147,7 @@ async def test_concurrent_promises_share_one_sync(tmp_path: Path, clock: FakeClo
     """SPEC 9: what arrives while a job is at work is the next job, synced once."""
     ops = SlowOps(0.02, "fdatasync")
     store = make(tmp_path / "log", clock, ops=ops)
-    await store.open()
+    await quiet(store)
     before = ops.counts["fdatasync"]
     await asyncio.gather(*(put(store, write(clock, f"k{n}", 1, durable=True)) for n in range(50)))
     assert 1 <= ops.counts["fdatasync"] - before <= 5

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from fileops import SlowOps
-from logs import PREFIX, body, entry_of, log_of, make, put, segments, until, write
+from logs import PREFIX, body, entry_of, log_of, make, put, quiet, segments, until, write
 
 from toolcache.blob import EPOCH, RECORD, TOMBSTONE
 from toolcache.protocols import PutStatus, Write
@@ -19,9 +19,7 @@ _MIB = 2**20
 async def sealed(root: Path, clock: FakeClock, *writes: Write) -> None:
     """One more segment, written by a store that is closed again."""
     store = make(root, clock)
-    await store.open()
-    assert store._shared is not None
-    store._shared.compactor.closing = True  # none comes by itself
+    await quiet(store)
     await put(store, *writes)
     await store.aclose()
 

@@ -109,6 +109,7 @@ class Pass:
         self._rewritten: list[Segment] = []
         self._parts: list[bytes] = []
         self._moved: list[tuple[bytes, Entry]] = []
+        self._dead: list[tuple[bytes, Entry]] = []
         self._size = 0
 
     def run(self, below: int) -> None:
@@ -139,13 +140,15 @@ class Pass:
             return sorted(self._log.segments.values(), key=lambda segment: segment.order)
 
     def _survey(self) -> None:
-        """How many bytes of each segment are live, and how many may not be given up; what is dead leaves the index."""
+        """How many bytes of each segment are live, and how many may not be given up."""
         seen = 0
         for shard in self._log.index.shards():
             dead = []
             for name, entry in shard:
-                if entry.segment not in self._log.segments or not entry.wanted(self._now_ms):
+                if entry.segment not in self._log.segments:
                     dead.append((name, entry))
+                    continue
+                if not entry.wanted(self._now_ms):
                     continue
                 size = entry.length if entry.whole(self._now_ms) else min(entry.length, _BARE_SIZE)
                 self._live[entry.segment] += size
@@ -207,7 +210,8 @@ class Pass:
         elif entry.keep > self._now_ms and not (given_up and entry.flags & FIRST):
             body, flags = bytes(blob[:HEADER_SIZE]), entry.flags | BARE
         else:
-            self._discard([(name, entry)])
+            # not forgotten before its record has gone, or a restart would bring it back over what comes now
+            self._dead.append((name, entry))
             return
         record = pack(BLOB, flags, key, body, entry.keep)
         self._moved.append((name, entry._replace(offset=self._size, length=len(record), flags=flags)))
@@ -245,9 +249,13 @@ class Pass:
             self._sync_all_but(rewritten)
         for segment in rewritten:
             self._log.directory.remove(segment.name)
+        if self._owner.syncs:
+            self._log.directory.anchor()
         with self._log.lock:
             for segment in rewritten:
                 self._log.drop(segment)
+            dead, self._dead = self._dead, []
+            self._discard(dead)
             self._log.ring()
 
     def _sync_all_but(self, rewritten: list[Segment]) -> None:

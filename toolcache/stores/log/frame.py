@@ -47,6 +47,7 @@ LASTING: Final = TOMBSTONE | EPOCH | CLAIM | RESULT
 
 _FIELDS: Final = struct.Struct(">2sBBHHIQI")
 _CRC: Final = struct.Struct(">I")
+_HEAD: Final = struct.Struct(">2sBBHHIQII")
 HEAD_SIZE: Final = _FIELDS.size + _CRC.size
 MAX_KEY: Final = (1 << 16) - 1
 MAX_BLOB: Final = 1 << 28
@@ -85,12 +86,15 @@ def read_frame(data: memoryview, at: int = 0) -> Frame | None:
     return Frame(kind, flags, key_len, blob_len, keep_until, check)
 
 
-def blob_in(record: memoryview, key: bytes) -> bytes | None:
+def blob_in(record: bytes | bytearray, key: bytes) -> bytes | None:
     """The blob of the record of this very key, or None where a byte of it is not as written."""
-    frame = read_frame(record) if len(record) >= HEAD_SIZE else None
-    if frame is None or frame.size != len(record) or frame.kind != BLOB:
+    if len(record) < HEAD_SIZE:
         return None
-    start = HEAD_SIZE + frame.key_len
-    if record[HEAD_SIZE:start] != key or zlib.crc32(record[HEAD_SIZE:]) != frame.check:
+    magic, kind, _, _, key_len, blob_len, _, check, own_check = _HEAD.unpack_from(record)
+    start = HEAD_SIZE + key_len
+    if magic != MAGIC or kind != BLOB or start + blob_len != len(record) or record[HEAD_SIZE:start] != key:
         return None
-    return bytes(record[start:])
+    view = memoryview(record)
+    if zlib.crc32(view[: _FIELDS.size]) != own_check or zlib.crc32(view[HEAD_SIZE:]) != check:
+        return None
+    return bytes(view[start:])

@@ -50,10 +50,11 @@ class Index:
     """Entries by key digest.
 
     Args:
-        order: the place of a segment, by handle, in the order of all; of two copies of one version the later counts.
+        order: the place of a segment, by handle, in the order of all, None once it was removed. Of two copies of one
+            version the later counts; a record of a removed segment gives way to any.
     """
 
-    def __init__(self, order: Callable[[int], tuple[int, str]]) -> None:
+    def __init__(self, order: Callable[[int], tuple[int, str] | None]) -> None:
         self._order = order
         self._shards: list[dict[bytes, bytes]] = [{} for _ in range(_SHARDS)]
         self._marks: dict[bytes, bytes] = {}
@@ -64,7 +65,8 @@ class Index:
     def get(self, key: bytes) -> Entry | None:
         """The entry of a key digest."""
         packed = self._shards[key[0] | (key[1] & 3) << 8].get(key)
-        return None if packed is None else Entry._make(_PACKED.unpack(packed))
+        # Entry._make, less a call
+        return None if packed is None else tuple.__new__(Entry, _PACKED.unpack(packed))
 
     def admit(self, key: bytes, new: Entry) -> None:
         """Take in a record: the highest version counts, whichever was met first; the other only lengthens its stay."""
@@ -98,11 +100,12 @@ class Index:
 
     def _newer(self, old: Entry, new: Entry) -> Entry:
         keep = max(old.keep, new.keep)
+        there, here = self._order(old.segment), self._order(new.segment)
         if new.version == old.version:
-            later = new if self._order(new.segment) >= self._order(old.segment) else old
+            later = old if there is not None and (here is None or there > here) else new
             later = later._replace(keep=keep, flags=later.flags & (old.flags & new.flags | ~FIRST))
             return _settled(later) if (old.flags | new.flags) & CLEAN else later
-        winner = new if new.version > old.version else old
+        winner = new if new.version > old.version or there is None else old
         return winner._replace(keep=keep, flags=winner.flags & ~FIRST)
 
     def _put(self, key: bytes, entry: Entry) -> None:

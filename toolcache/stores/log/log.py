@@ -91,7 +91,7 @@ class Log:
         self.segments: dict[int, Segment] = {}
         self.bell: Bell | None = None
         self._slot: File | None = None
-        self._orders: list[tuple[int, str]] = []
+        self._orders: list[tuple[int, str] | None] = []
         self._names: dict[str, Segment] = {}
         self._shunned: set[str] = set()
         self.index = Index(self._orders.__getitem__)
@@ -162,6 +162,8 @@ class Log:
             counters = self.bell.listen()
             try:
                 names = self.directory.list()
+                for name in self._names.keys() - set(names):
+                    self._orders[self._names[name].handle] = None
                 for name in names:
                     if segment := self._names.get(name) or self._meet(name):
                         newest = max(newest, self._absorb(segment))
@@ -203,6 +205,7 @@ class Log:
 
     def drop(self, segment: Segment) -> None:
         """A segment was removed; who still reads it keeps its descriptor."""
+        self._orders[segment.handle] = None
         self._names.pop(segment.name, None)
         self.segments.pop(segment.handle, None)
 
@@ -260,16 +263,17 @@ class Log:
             return LATER
         try:
             if self.nowait:
-                record = bytearray(entry.length)
-                if self.ops.peek(segment.file.fd, record, entry.offset) != entry.length:
+                buffer = bytearray(entry.length)
+                if self.ops.peek(segment.file.fd, buffer, entry.offset) != entry.length:
                     return LATER
+                record: bytes | bytearray = buffer
             elif entry.offset >= segment.warm:
-                record = bytearray(self.ops.pread(segment.file.fd, entry.length, entry.offset))
+                record = self.ops.pread(segment.file.fd, entry.length, entry.offset)
             else:
                 return LATER
         except OSError:
             return LATER
-        blob = blob_in(memoryview(record), raw)
+        blob = blob_in(record, raw)
         return LATER if blob is None else blob
 
     def read_many(self, keys: Sequence[str], now_ms: int) -> list[bytes | None]:
@@ -286,7 +290,7 @@ class Log:
             segment = self.segments.get(entry.segment)
             if segment is not None:
                 record = self.ops.pread(segment.file.fd, entry.length, entry.offset)
-                blob = blob_in(memoryview(record), key)
+                blob = blob_in(record, key)
                 if blob is not None:
                     return blob
             with self.lock:

@@ -91,8 +91,10 @@ class LogStore:
 
     async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
         """The blobs, tombstones included, in the order of the keys; None for what is absent, expired or damaged."""
-        shared, now_ms = await self._followed()
-        log = shared.log
+        shared = self._shared
+        if shared is None or not shared.log.ready or self._closed is not None or shared.log.rang():
+            shared = await self._followed()
+        log, now_ms = shared.log, self._now_ms()
         blobs = [log.peek(key, now_ms) for key in keys]
         later = [at for at, blob in enumerate(blobs) if blob is LATER]
         if later:
@@ -142,12 +144,12 @@ class LogStore:
 
     async def count(self) -> int:
         """Keys that have a record; tombstones, and values that expired lately, included."""
-        shared, _ = await self._followed()
+        shared = await self._followed()
         return len(shared.log.index)
 
     async def scan(self, prefix: str, /) -> AsyncIterator[str]:
         """The keys of live values that start with ``prefix``."""
-        shared, now_ms = await self._followed()
+        shared, now_ms = await self._followed(), self._now_ms()
         shards = shared.log.index.shards()
         while portion := list(islice(shards, _SHARDS_A_JOB)):
             entries = [pair for shard in portion for pair in shard]
@@ -156,7 +158,7 @@ class LogStore:
 
     async def compact(self) -> int:
         """Remove what is dead now, rather than in a while; the bytes won."""
-        shared, _ = await self._followed()
+        shared = await self._followed()
         return await self._job(shared, shared.compactor.free, pool=shared.compactor.pool)
 
     async def aclose(self) -> None:
@@ -189,15 +191,18 @@ class LogStore:
         self._shared = attach(self._root, *args, syncs=self._fsync != "never")
         return self._shared
 
-    async def _followed(self) -> tuple[Shared, int]:
-        """The shared part, opened and in step with the other processes, and the time in ms."""
+    def _now_ms(self) -> int:
+        return int(self._clock.time() * 1000)
+
+    async def _followed(self) -> Shared:
+        """The shared part, opened and in step with the other processes."""
         shared = self._shared
         if shared is None or self._closed is not None or not shared.log.ready:
             await self.open()
             shared = await self._attached()
         if shared.log.rang():
             await self._job(shared, shared.log.follow)
-        return shared, int(self._clock.time() * 1000)
+        return shared
 
     async def _written(self, batch: Batch) -> list[PutResult]:
         shared = await self._attached()
