@@ -25,10 +25,10 @@ MAX_LINES: Final = 400
 # From the bottom up. A module imports what stands below it; within a level, modules may import one another without
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
-    "words": "errors blob entry events clock versions durations domains",
+    "words": "errors forks blob entry events clock versions durations domains",
     "promises": "protocols",
     "parts": "keys codec memory stores resilience flight journal bus epochs stats",
-    "machine": "layer parts entries filler follower records reader writer crowd home compute machine report cache "
+    "machine": "layer parts entries filler follower records reader writer crowd home sweeper compute machine report cache "
     "spelling sources settings assembly",
     "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",

@@ -1,6 +1,5 @@
 """Versions: unique, growing, and not led astray by clocks that are wrong."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -138,7 +137,7 @@ def test_renewal_makes_another_node(hybrid: HybridClock) -> None:
     """A forked child is another node, even where its parent held the lock; its versions go on growing."""
     before = hybrid.next()
     with hybrid._lock:
-        hybrid.renew()
+        hybrid.forked()
         assert hybrid.next()[8:] != NODE
     assert hybrid.next() > before
 
@@ -169,9 +168,9 @@ def test_threads_share_one_clock(clock: FakeClock) -> None:
 
 def test_the_process_has_one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """All threads that ask first at the same time get the same clock."""
-    hooks: list[Any] = []
+    watched: list[Any] = []
     monkeypatch.setattr(versions, "_shared", None)
-    monkeypatch.setattr(os, "register_at_fork", lambda **given: hooks.append(given))
+    monkeypatch.setattr(versions, "watch", watched.append)
     barrier, found = threading.Barrier(8), []
 
     def ask() -> None:
@@ -184,7 +183,7 @@ def test_the_process_has_one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     for thread in threads:
         thread.join()
     assert len(set(map(id, found))) == 1
-    assert hooks == [{"after_in_child": found[0].renew}]
+    assert watched == [found[0]]
 
 
 FORK = """

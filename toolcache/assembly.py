@@ -93,6 +93,7 @@ def _redis(settings: Settings, clock: Clock, announce: Announcer) -> tuple[Layer
         password=settings.redis_password,
         op_timeout=settings.op_timeout,
         connect_timeout=settings.connect_timeout,
+        max_entry=settings.max_entry,
         clock=clock,
         announce=announce,
     )

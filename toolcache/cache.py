@@ -186,6 +186,7 @@ class Cache:
         await self._machine.homes.close(drain, self._release)
 
     async def _release(self) -> None:
+        self._machine.sweeper.stop()
         for layer in (self._parts.redis, self._parts.files):
             if layer is not None:
                 await layer.aclose()

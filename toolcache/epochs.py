@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 from typing import Final
 
+from toolcache.forks import watch
 from toolcache.versions import ZERO
 
 NAMESPACE: Final = "@n"
@@ -18,6 +19,11 @@ class Epochs:
 
     def __init__(self) -> None:
         self._versions: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+        watch(self)
+
+    def forked(self) -> None:
+        """Another thread of the parent may have held the lock."""
         self._lock = threading.Lock()
 
     def of(self, name: str) -> bytes:

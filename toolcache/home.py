@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from toolcache.entry import Held
 from toolcache.errors import UnsupportedEventLoopError
 from toolcache.flight import Flights
+from toolcache.forks import watch
 
 T = TypeVar("T")
 
@@ -73,6 +74,12 @@ class Homes:
         self._lock = threading.Lock()
         self._closing: asyncio.Task[None] | None = None
         self.closed = False
+        watch(self)
+
+    def forked(self) -> None:
+        """The parent's loops do not run here."""
+        self._lock = threading.Lock()
+        self._by_loop = WeakKeyDictionary()
 
     def here(self) -> Home:
         """The home of the running loop.
@@ -87,6 +94,9 @@ class Homes:
         home = self._by_loop.get(loop)
         if home is None:
             with self._lock:
+                # Tasks refer to their loop, so the weak key alone would keep both for ever.
+                for ended in [other for other in self._by_loop if other.is_closed()]:
+                    del self._by_loop[ended]
                 home = self._by_loop[loop] = Home()
         return home
 

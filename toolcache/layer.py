@@ -97,6 +97,8 @@ class Layer:
         loop = asyncio.get_running_loop()
         tick = self._ticks.get(loop)
         if tick is None:
+            for ended in [other for other in self._ticks if other.is_closed()]:
+                del self._ticks[ended]
             tick = self._ticks[loop] = _Tick()
         return tick
 

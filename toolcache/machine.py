@@ -29,6 +29,7 @@ from toolcache.parts import Parts
 from toolcache.reader import NOTHING, Found, Reader
 from toolcache.records import Records
 from toolcache.stats import LayerTally, Tallies
+from toolcache.sweeper import Sweeper
 from toolcache.writer import Draft, Outcome, Writer
 
 _SAMPLE: Final = 1023
@@ -57,6 +58,7 @@ class Machine:
         self._reader = Reader(parts, self._epochs, self._entries)
         self._writer = Writer(parts)
         self._records = Records(parts, self._entries, self._writer)
+        self.sweeper = Sweeper(parts.memory)
         self._filler = Filler(parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies)
         self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
         self._far = parts.redis is not None or parts.files is not None
@@ -313,6 +315,7 @@ class Machine:
         if self.homes.closed:
             raise CacheClosedError
         home = self.homes.here()
+        self.sweeper.arm()
         if self._follower.needed and self.parts.enabled:
             home.attend(self._follower.run)
         self.used = self._far  # what must be closed

@@ -10,6 +10,7 @@ import threading
 from typing import Final, Protocol
 
 from toolcache.clock import SYSTEM
+from toolcache.forks import watch
 
 ZERO: Final = bytes(16)
 """Below every version."""
@@ -85,7 +86,7 @@ class HybridClock:
             self._ms, self._count = max(now + _EPOCH_LEAD_MS, self._ms + 1), 0
             return self._at(self._ms, 0)
 
-    def renew(self) -> None:
+    def forked(self) -> None:
         """Become another node: a forked child must never mint its parent's versions."""
         self._lock = threading.Lock()
         self.node = os.urandom(_NODE_SIZE)
@@ -113,5 +114,5 @@ def process_clock() -> HybridClock:
     with _sharing:
         if _shared is None:
             _shared = HybridClock()
-            os.register_at_fork(after_in_child=_shared.renew)
+            watch(_shared)
         return _shared

@@ -414,7 +414,7 @@ def test_a_forked_child_starts_empty(make: Make, entry: MakeEntry) -> None:
     store = make()
     store.put("a", entry())
     store._lock.acquire()
-    store.renew()
+    store.forked()
     assert len(store) == 0
     assert store.put("a", entry())
 

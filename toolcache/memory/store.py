@@ -8,6 +8,7 @@ from typing import Final
 
 from toolcache.blob import NEVER
 from toolcache.entry import Held
+from toolcache.forks import watch
 from toolcache.memory.expiry import Expiry
 from toolcache.protocols import Clock, MemoryPolicy
 
@@ -67,6 +68,7 @@ class MemoryStore:
         self._policy = policy
         self._expiry = Expiry()
         self._lock = threading.Lock()
+        watch(self)
         self._count = 0
         self._most = sys.maxsize if max_entries is None else max_entries
         self._buried: list[dict[str, Held]] = []
@@ -167,8 +169,8 @@ class MemoryStore:
             self._expiry.clear()
             self._count = self.bytes = 0
 
-    def renew(self) -> None:
-        """Start empty, with a new lock: for a forked child, whose parent may have held the old one."""
+    def forked(self) -> None:
+        """Start empty, with a new lock: another thread of the parent may have held the old one."""
         self._lock = threading.Lock()
         self.clear()
 

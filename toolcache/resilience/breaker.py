@@ -27,6 +27,7 @@ from toolcache.clock import SYSTEM
 from toolcache.durations import Duration, seconds
 from toolcache.errors import CacheClosedError, CircuitOpenError, SettingsError
 from toolcache.events import BreakerChanged
+from toolcache.forks import watch
 from toolcache.protocols import Clock
 from toolcache.resilience.faults import classify
 from toolcache.resilience.permit import Outcome, Permit
@@ -131,6 +132,7 @@ class CircuitBreaker:
 
         # All state below changes only under the lock, and between two awaits.
         self._lock = Lock()
+        watch(self)
         self._state = BreakerState.CLOSED
         self._reason = ""
         self._generation = 0
@@ -155,6 +157,10 @@ class CircuitBreaker:
     def state(self) -> BreakerState:
         """Where it stands. Reading it changes nothing: an OPEN breaker whose wait is over is OPEN until somebody calls."""
         return self._state
+
+    def forked(self) -> None:
+        """Another thread of the parent may have held the lock."""
+        self._lock = Lock()
 
     def acquire(self) -> Permit:
         """Leave to make one call; resolve the permit when it is over.

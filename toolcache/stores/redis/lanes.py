@@ -8,13 +8,13 @@ that it shares with its parent.
 import asyncio
 import contextlib
 import contextvars
-import os
 import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from toolcache.errors import CacheClosedError
+from toolcache.forks import watch
 
 if TYPE_CHECKING:
     from toolcache.stores.redis.connection import Connection
@@ -109,7 +109,7 @@ class LoopLanes:
         self._lock = threading.Lock()
         self._lanes: WeakKeyDictionary[Loop, Lanes] = WeakKeyDictionary()
         self._closed = False
-        _ALL.add(self)
+        watch(self)
 
     def here(self) -> Lanes:
         """Those of the running loop."""
@@ -138,24 +138,16 @@ class LoopLanes:
                 del self._lanes[other]
             return self._lanes.setdefault(loop, self._make())
 
-    def _forked(self) -> None:
+    def forked(self) -> None:
+        """Leave the parent's connections alone, open as they are."""
         _INHERITED.append(self._lanes)
         self._lock = threading.Lock()
         self._lanes = WeakKeyDictionary()
 
 
-_ALL: Final[WeakSet[LoopLanes]] = WeakSet()
 _INHERITED: Final[list[Any]] = []  # kept alive in a child, lest their finalizers close something
 
 
 def _retrieve(task: "asyncio.Task[Any]") -> None:
     if not task.cancelled():
         task.exception()  # looked at, so that nobody complains if all who waited have left
-
-
-def _drop_inherited() -> None:
-    for lanes in tuple(_ALL):
-        lanes._forked()  # noqa: SLF001 - the hook of this very file
-
-
-os.register_at_fork(after_in_child=_drop_inherited)

@@ -1,0 +1,33 @@
+"""What has ended leaves memory by itself."""
+
+import asyncio
+import time
+
+import pytest
+from conftest import Rig
+
+from toolcache import sweeper
+
+
+async def test_ended_entries_leave_memory_without_reads(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BUG-99: nobody reads, nobody writes, and entries whose end has come are freed, slice by slice."""
+    monkeypatch.setattr(sweeper, "_EVERY", 0.001)
+    cache = await rig.open()
+    await cache.set_many({f"key{n}": n for n in range(1200)}, ttl=10)
+    await cache.set("stays", 1, ttl=None)
+    rig.clock.advance(11)
+    end = time.monotonic() + 10
+    while cache.stats().entries > 1:
+        assert time.monotonic() < end, "not freed"
+        await asyncio.sleep(0.001)
+    assert cache.stats().expirations == 1200
+    assert await cache.get("stays") == 1
+
+
+async def test_a_closed_cache_sweeps_no_more(rig: Rig) -> None:
+    """LC-12: the timer is cancelled by aclose."""
+    cache = await rig.open()
+    await cache.set("key", 1)
+    assert cache._machine.sweeper._timer is not None
+    await cache.aclose()
+    assert cache._machine.sweeper._timer is None

@@ -1,0 +1,39 @@
+"""Frees what has ended without waiting for a read: a slice a second, and the next one at once while there is more."""
+
+import asyncio
+import weakref
+from math import inf
+from typing import Final
+
+from toolcache.memory.store import MemoryStore
+
+_EVERY: Final = 1.0
+_SLICE: Final = 500
+
+
+class Sweeper:
+    """Sweeps one memory store from whichever loop uses it. A timer, not a task: it keeps neither loop nor store alive."""
+
+    def __init__(self, memory: MemoryStore) -> None:
+        self._memory = weakref.ref(memory)
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def arm(self) -> None:
+        """See to it that a sweep is due; asked before anything is put into memory."""
+        if self._timer is None or self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.get_running_loop()
+            self._timer = self._loop.call_later(_EVERY, self._sweep)
+
+    def stop(self) -> None:
+        """No more sweeps."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep(self) -> None:
+        self._timer = None
+        memory = self._memory()
+        if memory is not None and self._loop is not None and memory.next_expiry < inf:
+            freed = memory.sweep(_SLICE)
+            self._timer = self._loop.call_later(0 if freed == _SLICE else _EVERY, self._sweep)
