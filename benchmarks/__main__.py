@@ -1,0 +1,55 @@
+"""All questions, each script in a process of its own: ``make bench``."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import SCRIPTS
+from benchmarks.main import arguments
+from benchmarks.page import page
+
+_LONGEST: Final = 300.0
+
+
+def main() -> None:
+    """Run all scripts, or those of ``--only``; gather what they measured."""
+    parser = arguments(__doc__)
+    parser.add_argument("--page", metavar="FILE", type=Path, help="write the page of the documentation")
+    parser.add_argument("--of", metavar="FILE", type=Path, help="measure nothing: read the JSON of an earlier run")
+    options = parser.parse_args()
+    run = json.loads(options.of.read_text("utf-8")) if options.of else measure(options.only, quick=options.quick)
+    if options.json:
+        options.json.write_text(json.dumps(run, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    if options.page:
+        options.page.write_text(page(run), encoding="utf-8")
+
+
+def measure(only: str | None, *, quick: bool) -> dict[str, Any]:
+    """A run: the machine, and the results of each script."""
+    wanted = SCRIPTS if only is None else tuple(only.split(","))
+    if unknown := [name for name in wanted if name not in SCRIPTS]:
+        sys.exit(f"no script {', '.join(unknown)}: there are {', '.join(SCRIPTS)}")
+    run: dict[str, Any] = {"quick": quick, "scripts": {}}
+    with tempfile.TemporaryDirectory(prefix="toolcache-bench-") as folder:
+        file = Path(folder) / "run.json"
+        for name in wanted:
+            command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(file), *(["--quick"] if quick else [])]
+            with subprocess.Popen(command) as script:
+                try:
+                    code = script.wait(timeout=_LONGEST)
+                except BaseException:
+                    script.terminate()  # it ends its server itself
+                    raise
+            if code:
+                sys.exit(code)
+            told = json.loads(file.read_text("utf-8"))
+            run.setdefault("machine", told["machine"])
+            run["scripts"][name] = {"question": told["question"], "results": told["results"]}
+    return run
+
+
+if __name__ == "__main__":
+    main()

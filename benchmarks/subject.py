@@ -1,0 +1,66 @@
+"""What is measured: a cache, or a floor, behind a few verbs."""
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from benchmarks.place import Place
+
+Verb: TypeAlias = Callable[..., Awaitable[Any]]
+Kind: TypeAlias = Literal["floor", "ours", "peer"]
+
+FRESH: Final = 3600.0
+"""Seconds that values live wherever the benchmark has to say a lifetime."""
+
+
+class Subject:
+    """One cache, or one floor: the least that a cache could do for the same answer.
+
+    A subclass binds in ``open`` the verbs that it has, to the library's own methods where their signatures allow, so
+    that nothing is timed but the library.
+
+    Attributes:
+        name: what the tables call it.
+        kind: a floor, ours or a peer.
+        needs: the distributions without which it is left out.
+        note: what a reader of its figures should know; may be set by a measurement.
+        database: the URL of its database, if it has one.
+        folder: where its files lie, if it has any.
+        get: ``await get(key)``.
+        set: ``await set(key, value)``.
+        get_many: ``await get_many(keys)``; a dict or a list.
+        set_many: ``await set_many(mapping)``.
+        decorate: ``decorate(function)``, the caching decorator.
+    """
+
+    name: str = ""
+    kind: Kind = "peer"
+    needs: tuple[str, ...] = ()
+    note: str = ""
+    database: str = ""
+    folder: Path
+
+    get: Verb
+    set: Verb
+    get_many: Verb
+    set_many: Verb
+    decorate: Callable[[Verb], Verb]
+
+    async def open(self, place: Place) -> None:
+        """Bind the verbs."""
+
+    async def close(self) -> None:
+        """Release everything."""
+
+    def missing(self) -> list[str]:
+        """The distributions it needs that are not installed."""
+        return [name for name in self.needs if not installed(name)]
+
+
+def installed(distribution: str) -> str | None:
+    """The version of a distribution, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
