@@ -17,15 +17,23 @@ def test_remembers_most_that_left_lately() -> None:
 
 
 def test_tells_how_long_ago() -> None:
-    """A departure is told by the number of others since; one that is a whole span ago is forgotten."""
+    """A departure is told by the number of others since, once; one that is a whole span ago is forgotten."""
     ghost = Ghost()
-    ghost.remember("a", 3)
+    ghost.remember("a", 1_000)
     assert ghost.recall("a") == 0
-    ages = []
-    for other in range(3):
-        ghost.remember(f"other {other}", 3)
-        ages.append(ghost.recall("a"))
-    assert ages in ([1, 2, None], [1, None, None], [None, None, None])
+    assert ghost.recall("a") is None
+    told = set()
+    for key in range(1_000):
+        ghost.remember(f"key {key}", 1_000)
+        for other in range(key % 20):
+            ghost.remember(f"other {key} {other}", 1_000)
+        told.add((key % 20, ghost.recall(f"key {key}")))
+    assert {(since, since) for since in range(20)} <= told
+    assert all(since == expected for expected, since in told if since is not None)
+    ghost.remember("short", 2)
+    ghost.remember("x", 2)
+    ghost.remember("y", 2)
+    assert ghost.recall("short") is None
 
 
 def test_recalls_no_stranger() -> None:
@@ -37,11 +45,11 @@ def test_recalls_no_stranger() -> None:
 
 
 def test_its_table_follows_the_span() -> None:
-    """The table has two to four slots for each key to remember, however many leave."""
+    """The table has four to eight slots for each key to remember, however many leave."""
     ghost = Ghost()
     for number in range(5_000):
         ghost.remember(str(number), 100)
-    assert 200 <= len(ghost) <= 400
+    assert 400 <= len(ghost) <= 800
 
 
 def test_departures_wrap_around() -> None:

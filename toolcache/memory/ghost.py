@@ -1,7 +1,7 @@
 """Traces of the keys that left lately: eight bytes a slot, in a table that is never rehashed.
 
 A slot holds 32 bits of a key's hash and the number of its departure; a newcomer takes it, whoever had it. So about one
-trace in seven is lost early, and once in many thousands a key is taken for another: either costs a policy one imperfect
+trace in twelve is lost early, and once in many thousands a key is taken for another: either costs a policy one imperfect
 choice. A trace is forgotten when as many others have left since as the policy wants to remember. The table is that of
 the S3-FIFO paper (see ``s3fifo``), in Python's terms.
 """
@@ -10,6 +10,9 @@ from array import array
 from typing import Final
 
 _LEAST: Final = 64
+_ROOM: Final = 4
+"""Slots, at least, for each trace to be kept."""
+
 _LOW: Final = (1 << 32) - 1
 
 
@@ -28,7 +31,7 @@ class Ghost:
 
     def remember(self, key: str, span: int) -> None:
         """Note that a key has left, and forget those after which ``span`` others have left."""
-        if span * 2 > self._mask + 1:
+        if span * _ROOM > len(self._slots):
             self._grow(span)
         self._span = span
         self._departures += 1
@@ -36,16 +39,17 @@ class Ghost:
         self._slots[code & self._mask] = code << 32 | self._departures & _LOW
 
     def recall(self, key: str) -> int | None:
-        """How many have left since a key did; None if it did not, or too long ago."""
+        """How many have left since a key did; None if it did not, or too long ago. Asked for, it is forgotten."""
         code = hash(key) & _LOW
         trace = self._slots[code & self._mask]
         if trace >> 32 != code:
             return None
+        self._slots[code & self._mask] = 0
         since = (self._departures - trace) & _LOW
         return since if since < self._span else None
 
     def _grow(self, span: int) -> None:
         # What was remembered is lost; the store was growing, so it was little.
-        size = 1 << (span * 2).bit_length()
+        size = 1 << (span * _ROOM).bit_length()
         self._slots = array("Q", [0]) * size
         self._mask = size - 1
