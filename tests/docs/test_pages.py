@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +137,13 @@ def test_the_commands_of_the_readme_are_those_of_the_gate() -> None:
     commands = [b.text.strip() for b in blocks(ROOT / "README.md") if b.language == "sh"]
     assert commands[0].splitlines() == ["make demo", "make test"]
     assert "make test" in (ROOT / ".ci/run").read_text("utf-8")
+
+
+def test_the_site_leads_to_every_page() -> None:
+    """E5: a page that the navigation leaves out is found by nobody."""
+    nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
+    listed = set(re.findall(r"[\w/.-]+\.md", str(nav)))
+    assert listed == {str(page.relative_to(ROOT / "docs")) for page in PAGES if ROOT / "docs" in page.parents}
 
 
 def test_a_page_that_lies_is_caught(tmp_path: Path) -> None:
