@@ -373,7 +373,7 @@ def paint(code: str, text: str) -> str:
 
 
 def heading(text: str) -> None:
-    print(f"\n{paint('1', text)}\n{paint('2', RULE * WIDTH)}")
+    print(f"\n{paint('1', textwrap.fill(text, WIDTH))}\n{paint('2', RULE * WIDTH)}")
 
 
 def say(text: str) -> None:
