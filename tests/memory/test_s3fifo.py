@@ -113,14 +113,15 @@ def test_the_border_follows_the_misses() -> None:
     assert sum(found[-500:]) > 400
 
 
-def test_the_border_comes_back() -> None:
-    """When main's keys are missed just after they left, main gets its share back."""
+@pytest.mark.parametrize("held", [10, 100, 1_000])
+def test_the_border_comes_back(held: int) -> None:
+    """When main's keys are missed just after they left, main gets its share back, however few it has."""
     policy = S3FIFO()
     driver = PolicyDriver(policy)
-    for number in range(100):
+    for number in range(held):
         driver.write(str(number))
     policy._share = 0.9
-    for _ in range(50):
+    for _ in range(held // 2):
         driver.write(driver.evict())
     assert 0.02 <= policy._share < 0.7
 

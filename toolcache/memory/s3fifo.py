@@ -85,7 +85,7 @@ class S3FIFO:
                 main.pull(entry)
                 credit = entry.hits - entry.seen
                 if credit <= 0 or not chances:
-                    self._left_main.remember(entry.key, (small.count + main.count) // _MOMENT)
+                    self._left_main.remember(entry.key, (small.count + main.count) // _MOMENT + 1)
                     return entry.key
                 entry.seen = entry.hits - min(credit, _CAP) + 1
             main.push(entry)
