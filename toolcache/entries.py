@@ -1,5 +1,6 @@
 """How an entry is made: its key text, its version, its life, its bytes."""
 
+import sys
 from typing import Any, Final
 
 from toolcache.blob import NEVER, CorruptBlobError
@@ -139,7 +140,7 @@ class Entries:
             value if live else encoded.body,
             None if live else parts.coder.thaw(encoded),
             settled_until=parts.clock.monotonic() + (ends_in if parts.trust is None else min(parts.trust, ends_in)),
-            size=len(encoded.body),
+            size=max(len(encoded.body), sys.getsizeof(value)) if live else len(encoded.body),
             version=draft.version,
             created_ms=draft.created_ms,
             gone_ms=draft.gone_ms,
