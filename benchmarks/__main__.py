@@ -1,6 +1,5 @@
 """All questions, each script in a process of its own: ``make bench``."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import SCRIPTS
-from benchmarks.main import arguments
+from benchmarks.main import arguments, read, write
 from benchmarks.page import page
 
 _LONGEST: Final = 300.0
@@ -17,14 +16,16 @@ _LONGEST: Final = 300.0
 def main() -> None:
     """Run all scripts, or those of ``--only``; gather what they measured."""
     parser = arguments(__doc__)
-    parser.add_argument("--page", metavar="FILE", type=Path, help="write the page of the documentation")
+    parser.add_argument("--page", metavar="FILE", type=Path, help="write a page for people, and its .json beside it")
     parser.add_argument("--of", metavar="FILE", type=Path, help="measure nothing: read the JSON of an earlier run")
     options = parser.parse_args()
-    run = json.loads(options.of.read_text("utf-8")) if options.of else measure(options.only, quick=options.quick)
+    run = read(options.of) if options.of else measure(options.only, quick=options.quick)
     if options.json:
-        options.json.write_text(json.dumps(run, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write(options.json, run)
     if options.page:
-        options.page.write_text(page(run), encoding="utf-8")
+        data = options.page.with_suffix(".json")
+        write(data, run)
+        options.page.write_text(page(run, data.name), encoding="utf-8")
 
 
 def measure(only: str | None, *, quick: bool) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def measure(only: str | None, *, quick: bool) -> dict[str, Any]:
                     raise
             if code:
                 sys.exit(code)
-            told = json.loads(file.read_text("utf-8"))
+            told = read(file)
             run.setdefault("machine", told["machine"])
             run["scripts"][name] = {"question": told["question"], "results": told["results"]}
     return run

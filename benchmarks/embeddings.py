@@ -1,9 +1,8 @@
 """What do embeddings cost: 1,536 floats each, in memory, through Redis, and on the wire?"""
 
-import random
 from array import array
 from collections.abc import Iterable, Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final
 
 from benchmarks.harness import Goal, Pass, Task, WrongAnswerError, check_equal, in_one_call, one_by_one
@@ -12,8 +11,8 @@ from benchmarks.ours import Ours, OursMemory, OursRedis, asked, fill
 from benchmarks.peers import AiocacheMemory, AiocacheRedis, CashewsMemory, CashewsRedis, RedisPy
 from benchmarks.place import Place
 from benchmarks.subject import Subject
+from benchmarks.values import DIMENSIONS, vectors
 
-_DIMENSIONS: Final = 1_536
 _HELD: Final = 100
 _BATCH: Final = 1_000
 _PIECE: Final = 100
@@ -46,16 +45,18 @@ class TextRedis(ByText, OursRedis):
     """The domain over Redis."""
 
 
-class AsArrays(Subject):
-    """Any of ours, with NumPy arrays in and read-only arrays out, under keys of the caller's own."""
+class ArrayMemory(OursMemory):
+    """NumPy arrays over memory, under keys of the caller's own."""
+
+    needs = ("numpy",)
+    arrays = True
 
 
-class ArrayMemory(OursMemory, AsArrays):
-    """Arrays over memory."""
+class ArrayRedis(OursRedis):
+    """NumPy arrays over Redis, under keys of the caller's own."""
 
-
-class ArrayRedis(OursRedis, AsArrays):
-    """Arrays over Redis."""
+    needs = ("numpy",)
+    arrays = True
 
 
 class ReferenceFloor(Subject):
@@ -91,18 +92,18 @@ class PackedFloor(RedisPy):
     def __init__(self, *, arrays: bool) -> None:
         self.name = "floor: packed floats over redis-py, " + ("as arrays" if arrays else "as lists")
         self.needs = ("redis", "numpy") if arrays else ("redis",)
-        self._arrays = arrays
+        self.arrays = arrays
 
     async def open(self, place: Place) -> None:
         await super().open(place)
         self.get_many, self.set_many = self._get_packed, self._set_packed
 
-    async def _get_packed(self, keys: Iterable[str]) -> Any:
-        wanted, found = list(keys), []
+    async def _get_packed(self, keys: Iterable[str]) -> list[Any]:
+        wanted = list(keys)
+        bodies: list[Any] = []
         for start in range(0, len(wanted), _PIECE):
-            bodies = await self._client.mget(wanted[start : start + _PIECE])
-            found += map(_as_array, bodies) if self._arrays else [array("f", body).tolist() for body in bodies]
-        return found
+            bodies += await self._client.mget(wanted[start : start + _PIECE])
+        return [_as_array(body) if self.arrays else array("f", body).tolist() for body in bodies]
 
     async def _set_packed(self, mapping: Mapping[str, Any]) -> None:
         pairs = list(mapping.items())
@@ -120,32 +121,25 @@ def _packed(value: Any) -> bytes:
     return bytes(value.tobytes()) if hasattr(value, "tobytes") else array("f", value).tobytes()
 
 
-def vectors(subject: Subject, size: int) -> dict[str, Any]:
-    """Texts and their vectors: floats of 32 bits, as models give them."""
-    made = made_up(size)
-    if not isinstance(subject, AsArrays) and not (isinstance(subject, PackedFloor) and "numpy" in subject.needs):
-        return made
+def values(subject: Subject, count: int) -> dict[str, Any]:
+    """Vectors by text, as the subject takes them."""
+    made = vectors(count)
+    if not subject.arrays:
+        return dict(made)
     import numpy as np
 
     return {text: np.array(vector, dtype=np.float32) for text, vector in made.items()}
 
 
-@cache
-def made_up(size: int) -> dict[str, Vector]:
-    chance = random.Random(size)
-    bodies = [array("f", [chance.gauss() / 40 for _ in range(_DIMENSIONS)]) for _ in range(size)]
-    return {f"what does the tool number {number} do?": body.tolist() for number, body in enumerate(bodies)}
-
-
 async def hit(subject: Subject) -> Pass:
-    mapping = vectors(subject, _HELD)
+    mapping = values(subject, _HELD)
     await fill(subject, mapping)
     check_equal([await subject.get(key) for key in mapping], mapping.values(), "hits")
     return one_by_one(subject.get, [(key,) for key in mapping])
 
 
 async def read_batch(subject: Subject) -> Pass:
-    mapping = vectors(subject, _BATCH)
+    mapping = values(subject, _BATCH)
     await subject.set_many(mapping)
     before = asked(subject, "redis")
     found = await subject.get_many(list(mapping))
@@ -156,13 +150,13 @@ async def read_batch(subject: Subject) -> Pass:
 
 
 async def write_batch(subject: Subject) -> Pass:
-    mapping = vectors(subject, _BATCH)
+    mapping = values(subject, _BATCH)
     await subject.set_many(mapping)
     return in_one_call(subject.set_many, mapping, _BATCH)
 
 
 async def weigh(subject: Subject) -> Pass:
-    await subject.set_many(vectors(subject, 1))
+    await subject.set_many(values(subject, 1))
     from redis.asyncio import Redis
 
     async with Redis.from_url(subject.database) as client:
@@ -177,7 +171,7 @@ async def weigh(subject: Subject) -> Pass:
 TASKS: Final = (
     Task(
         "hit",
-        f"A hit of {_DIMENSIONS:,} floats, a list; ours is the caller's own, found by its text",
+        f"A hit of {DIMENSIONS:,} floats, a list; ours is the caller's own, found by its text",
         "µs",
         (
             partial(ReferenceFloor, copied=False),
@@ -191,7 +185,7 @@ TASKS: Final = (
     ),
     Task(
         "hit-array",
-        f"A hit of {_DIMENSIONS:,} floats, a read-only NumPy array",
+        f"A hit of {DIMENSIONS:,} floats, a read-only NumPy array",
         "µs",
         (partial(ReferenceFloor, copied=False), ArrayMemory),
         hit,
@@ -224,7 +218,7 @@ TASKS: Final = (
     ),
     Task(
         "bytes",
-        f"One vector of {_DIMENSIONS:,} floats in Redis",
+        f"One vector of {DIMENSIONS:,} floats in Redis",
         "bytes",
         (partial(PackedFloor, arrays=False), TextRedis, CashewsRedis, AiocacheRedis),
         weigh,

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 import time
 from functools import partial
 from typing import Any, Final
@@ -13,6 +12,7 @@ from benchmarks.ours import Ours, OursFiles, asked, fill
 from benchmarks.peers import CashewsDisk, Diskcache, DiskcacheBlocking
 from benchmarks.place import Place
 from benchmarks.subject import Subject
+from benchmarks.values import payloads
 
 _KEYS: Final = 200
 _AT_ONCE: Final = 100
@@ -65,11 +65,6 @@ class ReadFloor(FileFloor):
         return os.pread(self._file, *self._places[key])
 
 
-def payloads(size: int, count: int) -> dict[str, bytes]:
-    chance = random.Random(size)
-    return {f"tool:{number}": chance.randbytes(size) for number in range(count)}
-
-
 async def stored(subject: Subject) -> dict[str, bytes]:
     """Values on file, which come back, and not out of memory."""
     mapping = payloads(1024, _KEYS)
@@ -115,7 +110,7 @@ async def stall(subject: Subject) -> Pass:
 
 
 PEERS: Final = (Diskcache, DiskcacheBlocking, CashewsDisk)
-SYNCED: Final = "toolcache, fsync=\"always\""
+SYNCED: Final = 'toolcache, fsync="always"'
 
 TASKS: Final = (
     Task(

@@ -150,8 +150,12 @@ async def _rounds(passes: list[tuple[Row, Pass, int]], effort: Effort) -> None:
         if done and time.monotonic() > give_up:
             break
         for row, work, repeats in random.sample(passes, len(passes)):
-            row.figures.append(sum([await work() for _ in range(repeats)]) / repeats)
+            row.figures.append(_rounded(sum([await work() for _ in range(repeats)]) / repeats))
     gc.unfreeze()
+
+
+def _rounded(figure: float) -> float:
+    return float(f"{figure:.4g}")  # more digits would be noise
 
 
 def one_by_one(call: Verb, arguments: Sequence[tuple[Any, ...]]) -> Pass:

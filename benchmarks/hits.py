@@ -16,6 +16,7 @@ from benchmarks.ours import OursMemory, OursShared, fill
 from benchmarks.peers import AiocacheMemory, CashewsMemory
 from benchmarks.place import Place
 from benchmarks.subject import Subject, Verb
+from benchmarks.values import small
 
 _KEYS: Final = 500
 _FULL: Final = 1_000  # entries: the bound that cashews has by default
@@ -98,11 +99,6 @@ class SharedTaskFloor(Subject):
             return call
 
         self.decorate = decorate
-
-
-def small(number: int) -> dict[str, Any]:
-    """A value as agents keep them: a few fields."""
-    return {"id": number, "name": f"tool number {number}", "ok": True, "score": number / 7}
 
 
 async def hit(subject: Subject, *, values: Sequence[Any]) -> Pass:

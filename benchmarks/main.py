@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import FULL, QUICK, Result, Task, measure
+from benchmarks.harness import FULL, QUICK, Task, measure
 from benchmarks.place import Place, describe
 from benchmarks.table import table
 
@@ -39,7 +39,8 @@ def main(about: str | None, tasks: Sequence[Task], *, server: bool = False) -> N
                 results.append(runner.run(measure(task, place, QUICK if options.quick else FULL)))
                 print(table(results[-1]), flush=True)
     if options.json:
-        write(options.json, {"question": about, "machine": machine, "quick": options.quick}, results)
+        told = [asdict(result) for result in results]
+        write(options.json, {"question": about, "machine": machine, "quick": options.quick, "results": told})
 
 
 def chosen(tasks: Iterable[Task], names: str | None) -> list[Task]:
@@ -51,7 +52,13 @@ def chosen(tasks: Iterable[Task], names: str | None) -> list[Task]:
     return [by_name[name] for name in wanted]
 
 
-def write(file: Path, run: dict[str, Any], results: Iterable[Result]) -> None:
-    """A run as JSON."""
-    run["results"] = [asdict(result) for result in results]
-    file.write_text(json.dumps(run, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+def write(file: Path, run: dict[str, Any]) -> None:
+    """A run as JSON, a line for each row of a table."""
+    text = json.dumps(run, ensure_ascii=False, separators=(",", ":"))
+    file.write_text(text.replace('{"name"', '\n{"name"') + "\n", encoding="utf-8")
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A run that was written."""
+    run: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return run

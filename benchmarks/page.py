@@ -1,6 +1,6 @@
 """The page of the documentation, written out of the JSON of a run: no figure is typed by hand."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.harness import OURS, Result, ratio
@@ -9,8 +9,9 @@ from benchmarks.table import HEADINGS, aim, cells, judge, number
 _INTRODUCTION = """\
 # Performance
 
-This page is written by `make bench ARGS="--page docs/explanation/performance.md"` out of what one run measured. Figures are
-worth something beside the others of the same run, and nothing beside those of another machine.
+What one run of `make bench ARGS="--page docs/explanation/performance.md"` measured; that command writes this page, and
+[every figure of every round]({data}). A figure is worth something beside the others of its run, and nothing beside those of
+another machine.
 
 {machine}
 
@@ -26,15 +27,18 @@ worth something beside the others of the same run, and nothing beside those of a
 """
 
 
-def page(run: dict[str, Any]) -> str:
-    """The whole page, as Markdown."""
-    results = {
-        name: [Result.read(told) for told in script["results"]] for name, script in run["scripts"].items()
+def page(run: dict[str, Any], data: str) -> str:
+    """The whole page, as Markdown; ``data`` is the name of the file with the run, beside it."""
+    sections = {
+        script["question"].strip(): [Result.read(told) for told in script["results"]]
+        for script in run["scripts"].values()
     }
-    everything = [result for script in results.values() for result in script]
-    parts = [_INTRODUCTION.format(machine=_machine(run)), "## Where it loses\n", _losses(everything)]
-    for name, script in run["scripts"].items():
-        parts += [f"## {script['question'].strip()}\n", *map(_section, results[name])]
+    everything = [result for results in sections.values() for result in results]
+    parts = [_INTRODUCTION.format(machine=_machine(run), data=data)]
+    parts += ["## Where others are quicker\n", _list(_slower(result) for result in everything)]
+    parts += ["## Goals that were missed\n", _list(_missed(result) for result in everything)]
+    for question, results in sections.items():
+        parts += [f"## {question}\n", *map(_section, results)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -50,29 +54,31 @@ def _machine(run: dict[str, Any]) -> str:
     )
 
 
-def _losses(results: Iterable[Result]) -> str:
-    lines = [line for result in results for line in (*_slower(result), *_missed(result))]
-    return "\n".join(lines) + "\n" if lines else "Nowhere in this run.\n"
+def _list(lines: Iterable[str]) -> str:
+    told = [f"- {line}" for line in lines if line]
+    return "\n".join(told or ["None in this run."]) + "\n"
 
 
-def _slower(result: Result) -> Iterator[str]:
+def _slower(result: Result) -> str:
     ours = result.row(OURS)
-    quicker = [row for row in result.rows if row.kind == "peer" and row.figures and ours and ratio(ours, row) > 1]
-    if quicker and ours:
-        told = ", ".join(f"{row.name} ({number(ratio(ours, row))} ×)" for row in quicker)
-        yield f"- **{result.title}**: more than {told}."
+    peers = [row for row in result.rows if row.kind == "peer" and row.figures]
+    quicker = [f"{number(ratio(ours, row))} × {row.name}" for row in peers if ours and ratio(ours, row) > 1]
+    return f"{result.title}: toolcache takes {', '.join(quicker)}." if quicker else ""
 
 
-def _missed(result: Result) -> Iterator[str]:
-    for goal in result.goals:
-        reached = judge(result, goal)
-        if reached is not None and not reached[0]:
-            yield f"- **{result.title}**: the goal was {aim(result, goal)}; it is {reached[1]}."
+def _missed(result: Result) -> str:
+    judged = [(goal, judge(result, goal)) for goal in result.goals]
+    missed = [f"{aim(result, goal)}, and it is {told[1]}" for goal, told in judged if told and not told[0]]
+    return f"{result.title}: {'; '.join(missed)}." if missed else ""
 
 
 def _section(result: Result) -> str:
-    lines = [f"### {result.title}\n", f"In {result.unit}.\n", f"| {' | '.join(HEADINGS)} | |", "|---|" + "---:|" * 5 + "---|"]
-    for row in result.rows:
-        lines.append(f"| {' | '.join(cells(result, row))} | {row.failure or row.note} |")
+    lines = [
+        f"### {result.title}\n",
+        f"In {result.unit}.\n",
+        f"| {' | '.join(HEADINGS)} | |",
+        "|---|" + "---:|" * 5 + "---|",
+    ]
+    lines += [f"| {' | '.join(cells(result, row))} | {row.failure or row.note} |" for row in result.rows]
     lines += [f"\nLeft out: {absent}." for absent in result.absent]
     return "\n".join(lines) + "\n"

@@ -11,7 +11,7 @@ from benchmarks.subject import FRESH, Subject
 class Cashews(Subject):
     """cashews, over whatever its URL says."""
 
-    needs = ("cashews",)
+    needs: tuple[str, ...] = ("cashews",)
 
     async def open(self, place: Place) -> None:
         from cashews import Cache
@@ -61,7 +61,7 @@ class Aiocache(Subject):
     """What the caches of aiocache have in common."""
 
     name = "aiocache"
-    needs = ("aiocache",)
+    needs: tuple[str, ...] = ("aiocache",)
 
     def _bind(self, cache: Any) -> None:
         self._cache = cache
@@ -105,7 +105,7 @@ class RedisPy(Subject):
     """redis-py itself: bytes in, bytes out, nothing decoded."""
 
     name = "redis-py"
-    needs = ("redis",)
+    needs: tuple[str, ...] = ("redis",)
     note = "bytes as they are, nothing encoded or decoded"
 
     async def open(self, place: Place) -> None:

@@ -53,8 +53,8 @@ class Place:
 
     def __enter__(self) -> Self:
         # Ended politely, the server ends too.
-        signal.signal(signal.SIGTERM, _leave)
-        pin()
+        self._signal = signal.signal(signal.SIGTERM, _leave)
+        self._cores = pin()
         try:
             if self._wants_server:
                 self._start_server()
@@ -71,6 +71,9 @@ class Place:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._cores:
+            os.sched_setaffinity(0, self._cores)
+        signal.signal(signal.SIGTERM, self._signal)
 
     def _start_server(self) -> None:
         program = server_program()
@@ -103,10 +106,17 @@ def _leave(_signal: int, _frame: Any) -> NoReturn:
     raise SystemExit("ended from outside")
 
 
-def pin() -> None:
-    """Stay on one core, with every process started from here: waking another core costs more than what is measured."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+def pin() -> set[int]:
+    """Stay on one core, with every process started from here: waking another core costs more than what is measured.
+
+    Returns:
+        The cores there were before; none where a process cannot choose.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return set()
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    return before
 
 
 def server_program() -> str | None:

@@ -18,12 +18,12 @@ from benchmarks.harness import (
     in_one_call,
     one_by_one,
 )
-from benchmarks.hits import small
 from benchmarks.main import main
-from benchmarks.ours import Ours, OursRedis, asked, fill
+from benchmarks.ours import Ours, OursRedis, asked
 from benchmarks.peers import AiocacheRedis, CashewsRedis, RedisPy
 from benchmarks.place import Place
 from benchmarks.subject import Subject
+from benchmarks.values import small
 
 _MANY: Final = 1_000
 _TASKS: Final = 100
@@ -147,8 +147,12 @@ REDIS: Final = (*OURS, RedisPy, CashewsRedis, AiocacheRedis)
 STILL: Final = partial(TaskFloor, turns=0)
 
 TASKS: Final = (
-    Task("get", "Gets, one after another", "µs", (SocketFloor, *REDIS), partial(gets, size=100), [Goal(0.4, "cashews")]),
-    Task("set", "Sets, one after another", "µs", (SocketFloor, *REDIS), partial(sets, size=100), [Goal(0.4, "cashews")]),
+    Task(
+        "get", "Gets, one after another", "µs", (SocketFloor, *REDIS), partial(gets, size=100), [Goal(0.4, "cashews")]
+    ),
+    Task(
+        "set", "Sets, one after another", "µs", (SocketFloor, *REDIS), partial(sets, size=100), [Goal(0.4, "cashews")]
+    ),
     Task(
         "get100",
         "100 gets at once, for each",

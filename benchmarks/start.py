@@ -103,11 +103,11 @@ async def run(subject: Subject) -> Pass:
     return once
 
 
-def importing(name: str, line: str, **options: Any) -> partial[Subject]:
+def importing(name: str, line: str, **options: Any) -> partial[Program]:
     return partial(Program, name, _IMPORT.format(line=line), **options)
 
 
-def answering(name: str, lines: str, **options: Any) -> partial[Subject]:
+def answering(name: str, lines: str, **options: Any) -> partial[Program]:
     return partial(Program, name, _FIRST.format(lines=lines), **options)
 
 

@@ -23,6 +23,7 @@ class Subject:
     Attributes:
         name: what the tables call it.
         kind: a floor, ours or a peer.
+        arrays: whether its vectors are NumPy arrays.
         needs: the distributions without which it is left out.
         note: what a reader of its figures should know; may be set by a measurement.
         database: the URL of its database, if it has one.
@@ -36,6 +37,7 @@ class Subject:
 
     name: str = ""
     kind: Kind = "peer"
+    arrays: bool = False
     needs: tuple[str, ...] = ()
     note: str = ""
     database: str = ""

@@ -74,6 +74,5 @@ def judge(result: Result, goal: Goal) -> tuple[bool, str] | None:
 
 def number(value: float) -> str:
     """Three digits that mean something."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+    decimals = next((places for places, least in ((0, 99.95), (1, 9.995), (2, 0.0995)) if value >= least), 3)
+    return f"{value:,.{decimals}f}"
