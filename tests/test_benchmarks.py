@@ -1,0 +1,207 @@
+"""The benchmarks run, judge rightly, and write the page of the documentation."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import SCRIPTS
+from benchmarks.harness import QUICK, Goal, Result, Row, Task, WrongAnswerError, check_equal, measure, ratio
+from benchmarks.page import page
+from benchmarks.place import Place
+from benchmarks.subject import Subject
+from benchmarks.table import judge, number, table
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/explanation/performance.md"
+
+# Of each script the tasks that a smoke run does.
+SMOKE = {
+    "hits": "scalar,dict,shared,decorated,many,overflow,crowd",
+    "redis_ops": "get,get1000,sustained,set1000,many",
+    "embeddings": "hit,hit-array,bytes",
+    "files": "get,set100,stall",
+    "start": "import,first",
+}
+
+
+class Counting(Subject):
+    """A subject that says what it took, round by round."""
+
+    def __init__(self, name: str, figures: list[float], **attributes: Any) -> None:
+        self.name = name
+        self.figures = figures
+        self.closed = False
+        for attribute, value in attributes.items():
+            setattr(self, attribute, value)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def recorded(subject: Subject) -> Any:
+    assert isinstance(subject, Counting)
+    if not subject.figures:
+        raise WrongAnswerError("3 of 4 reads fail")
+    figures = iter(subject.figures * QUICK.rounds)
+
+    async def once() -> float:
+        return next(figures)
+
+    return once
+
+
+def a_result(goals: list[Goal] | None = None) -> Result:
+    rows = [
+        Row("floor", "floor", [1e-6, 2e-6, 4e-6]),
+        Row("toolcache", "ours", [2e-6, 6e-6, 8e-6]),
+        Row("swift", "peer", [1e-6, 1e-6, 2e-6]),
+        Row("slow", "peer", [9e-6, 9e-6, 9e-6], note="has a note"),
+        Row("broken", "peer", failure="900 of 1,000 reads fail"),
+    ]
+    return Result("work", "A piece of work", "µs", rows, goals or [], ["absent: absent is not installed"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_smoke_run_gives_figures(script: str, tmp_path: Path) -> None:
+    """Each script runs by itself, checks the answers, and has a figure for every task of ours."""
+    file = tmp_path / "run.json"
+    command = [sys.executable, "-m", f"benchmarks.{script}", "--quick", "--only", SMOKE[script], "--json", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 0, done.stderr
+    run = json.loads(file.read_text("utf-8"))
+    results = [Result.read(told) for told in run["results"]]
+    assert [result.name for result in results] == SMOKE[script].split(",")
+    for result in results:
+        ours = [row for row in result.rows if row.kind == "ours"]
+        assert ours
+        assert all(row.figures and min(row.figures) > 0 and not row.failure for row in ours), result
+        assert result.title in done.stdout
+
+
+def test_an_unknown_task_is_refused() -> None:
+    """A task that is not there is an error that lists those that are."""
+    command = [sys.executable, "-m", "benchmarks.hits", "--only", "hit"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode != 0
+    assert "scalar" in done.stderr
+
+
+async def test_who_is_not_installed_is_left_out_and_named() -> None:
+    """A peer that is not installed is left out with a line that says so; the others are measured."""
+    absent = Counting("absent", [1.0], needs=("no-such-distribution",))
+    there = Counting("toolcache", [2.0], kind="ours")
+    with Place() as place:
+        result = await measure(
+            Task("work", "Work", "ms", (lambda: absent, lambda: there), recorded, slow=True), place, QUICK
+        )
+    assert result.absent == ["absent: no-such-distribution is not installed"]
+    assert [row.name for row in result.rows] == ["toolcache"]
+    assert result.rows[0].figures == [2.0] * QUICK.rounds
+    assert there.closed
+    assert "left out: absent" in table(result)
+
+
+async def test_who_answers_wrongly_has_no_figures() -> None:
+    """A subject that fails is shown as failing, with the reason; it has no speed."""
+    with Place() as place:
+        result = await measure(
+            Task("work", "Work", "ms", (lambda: Counting("peer", []),), recorded, slow=True), place, QUICK
+        )
+    assert result.rows == [Row("peer", "peer", [], failure="3 of 4 reads fail")]
+    assert "fails" in table(result)
+
+
+def test_wrong_answers_are_noticed() -> None:
+    """Answers are compared before anything is timed."""
+    check_equal([1, 2], [1, 2], "reads")
+    with pytest.raises(WrongAnswerError, match="1 reads answer wrongly"):
+        check_equal([1, 2], [1, 3], "reads")
+
+
+def test_ratios_are_taken_within_rounds() -> None:
+    """A ratio is the median of the rounds' own ratios, so that a slow round weighs no more than others."""
+    result = a_result()
+    floor, ours = result.row("floor"), result.row("toolcache")
+    assert floor
+    assert ours
+    assert ratio(ours, floor) == pytest.approx(2.0)
+    assert ratio(floor, ours) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("goal", "met", "told"),
+    [
+        (Goal(2e-6), True, "2.00 µs"),
+        (Goal(1.9e-6), False, "2.00 µs"),
+        (Goal(0.25, "slow"), False, "0.67 ×"),
+        (Goal(0.7, "slow"), True, "0.67 ×"),
+        (Goal(2.0, "toolcache", who="slow"), True, "1.50 ×"),
+    ],
+)
+def test_goals_are_judged(goal: Goal, met: bool, told: str) -> None:
+    """A goal in seconds is judged by the least, one against another subject by the ratio."""
+    assert judge(a_result(), goal) == (met, told)
+
+
+def test_a_goal_against_who_is_absent_is_not_judged() -> None:
+    """Where somebody is missing, nothing is claimed."""
+    assert judge(a_result(), Goal(0.5, "absent")) is None
+    assert judge(a_result(), Goal(0.5, "broken")) is None
+    assert "goal" not in table(a_result([Goal(0.5, "absent")]))
+
+
+def test_the_page_names_the_losses() -> None:
+    """The page says where others are quicker, which goals were missed, on which machine, and who was left out."""
+    result = a_result([Goal(1e-6), Goal(0.9, "slow")])
+    run = a_run([result])
+    text = page(run, "run.json")
+    quicker = text.partition("## Where others are quicker")[2].partition("##")[0]
+    assert "A piece of work: toolcache takes 4.00 × swift." in quicker
+    missed = text.partition("## Goals that were missed")[2].partition("##")[0]
+    assert "at most 1.00 µs, and it is 2.00 µs" in missed
+    assert "slow" not in missed
+    assert "a processor" in text
+    assert "[every figure of every round](run.json)" in text
+    assert "900 of 1,000 reads fail" in text
+    assert "absent is not installed" in text
+    assert page(a_run([]), "run.json").count("None in this run.") == 2
+
+
+def a_run(results: list[Result]) -> dict[str, Any]:
+    told = [{**vars(result), "rows": [vars(row) for row in result.rows]} for result in results]
+    for one, result in zip(told, results, strict=True):
+        one["goals"] = [vars(goal) for goal in result.goals]
+    machine = {
+        "date": "2026-01-01", "processor": "a processor", "cores": 2, "system": "a system", "python": "a Python",
+        "optimized": False, "load": 0.1, "server": "a server", "versions": {"redis": "8"},
+    }  # fmt: skip
+    return {"machine": machine, "quick": False, "scripts": {"work": {"question": "Is it quick?", "results": told}}}
+
+
+def test_the_page_is_what_its_run_says() -> None:
+    """No figure of the published page was typed by hand: it is what the run beside it gives."""
+    data = PAGE.with_suffix(".json")
+    assert PAGE.read_text("utf-8") == page(json.loads(data.read_text("utf-8")), data.name)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (12345.6, "12,346"),
+        (100.0, "100"),
+        (99.96, "100"),
+        (42.04, "42.0"),
+        (9.999, "10.0"),
+        (1.234, "1.23"),
+        (0.0421, "0.042"),
+    ],
+)
+def test_figures_have_three_digits(value: float, told: str) -> None:
+    """A figure is shown with the digits that mean something."""
+    assert number(value) == told
