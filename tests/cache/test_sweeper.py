@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from conftest import Rig
+from rig import Rig
 
 from toolcache import sweeper
 
