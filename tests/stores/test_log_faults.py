@@ -319,13 +319,14 @@ async def test_links_are_not_followed(tmp_path: Path, clock: FakeClock) -> None:
     assert target.read_bytes() == b"precious"
 
 
-async def test_a_removed_tree_is_made_again(tmp_path: Path, clock: FakeClock) -> None:
+@pytest.mark.parametrize("once", [False, True])
+async def test_a_removed_tree_is_made_again(tmp_path: Path, clock: FakeClock, once: bool) -> None:
     """FS-19: the next write finds its segment gone, makes the directory anew and is stored there."""
     root = tmp_path / "log"
     store = make(root, clock)
     await put(store, write(clock, "k", 1, b"lost"), write(clock, "j", 1, b"lost"))
     shutil.rmtree(root)
-    assert (await put(store, write(clock, "k", 2, b"kept"))).status is PutStatus.STORED
+    assert (await put(store, write(clock, "k", 2, b"kept", once=once))).status is PutStatus.STORED
     assert await body(store) == b"kept"
     assert await body(store, "j") is None
     await store.aclose()

@@ -1,6 +1,7 @@
 """The file store among several processes of a host."""
 
 import asyncio
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from logs import PREFIX, body, log_of, make, put, segments, until, write
+from fileops import MeddlingOps
+from logs import PREFIX, body, log_of, make, put, quiet, segments, write
 
 from toolcache.clock import SYSTEM
 from toolcache.protocols import PutStatus
@@ -290,10 +292,36 @@ async def test_a_half_written_record_of_a_live_segment_is_not_yet_there(tmp_path
             bell.write(len(part).to_bytes(8, "big"))
         return await body(reader)
 
-    path.touch()
-    assert await grow(data[:20]) is None
-    assert await grow(data[20:100]) is None
-    assert await grow(data[100:]) == b"slowly"
-    await until(lambda: log_of(reader).rejected == 0)
+    with path.open("wb") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        assert await grow(data[:20]) is None
+        assert await grow(data[20:100]) is None
+        assert await grow(data[100:]) == b"slowly"
+    assert log_of(reader).rejected == 0
     await writer.aclose()
     await reader.aclose()
+
+
+async def test_what_a_promise_finds_instead_is_synced_before_it_is_relied_on(tmp_path: Path) -> None:
+    """DECISIONS, dispatch: a result in another's unsealed segment may not be on the disk yet; the answer waits for it."""
+    root = tmp_path / "log"
+    ops = MeddlingOps()
+    store = make(root, SYSTEM, ops=ops)
+    await quiet(store)
+    code = """
+    async def main():
+        store = make(root, SYSTEM, fsync="never")
+        await put(store, write(SYSTEM, "k", 1, b"first", once=True, durable=True))
+        tell("written")
+        wait()
+    asyncio.run(main())
+    """
+    with process(root, code) as child:
+        assert await heard(child) == "written"
+        before = ops.counts["fdatasync"]
+        assert (await put(store, write(SYSTEM, "k", 2, once=True))).status is PutStatus.NEWER
+        assert ops.counts["fdatasync"] == before
+        assert (await put(store, write(SYSTEM, "k", 2, once=True, durable=True))).status is PutStatus.NEWER
+        assert ops.counts["fdatasync"] == before + 1
+        tell(child)
+    await store.aclose()

@@ -6,11 +6,13 @@ record that goes. What expired, or is given up for the budget, leaves a bare hea
 still stand elsewhere: otherwise that would come back.
 """
 
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 from toolcache.blob import HEADER_SIZE
@@ -28,17 +30,34 @@ _EVERY: Final = 600.0
 _BARE_SIZE: Final = HEAD_SIZE + 64 + HEADER_SIZE
 
 
+@dataclass
+class Budget:
+    """What the stores of a directory ask for: bytes that the segments may take, and whether anything waits for the disk."""
+
+    max_disk: int = sys.maxsize
+    syncs: bool = False
+
+    def tighten(self, other: "Budget") -> None:
+        """Let the stricter of both hold."""
+        self.max_disk = min(self.max_disk, other.max_disk)
+        self.syncs |= other.syncs
+
+    @property
+    def segment(self) -> int:
+        """Bytes at which a segment is sealed: a small budget needs small steps."""
+        return max(1, min(_SEGMENT_BYTES, self.max_disk // 8))
+
+
 class Compactor:
     """Rewrites the segments of a log.
 
     Args:
         log: the shared state.
-        max_disk: bytes that the segments may take.
+        budget: what it may take.
     """
 
-    def __init__(self, log: Log, max_disk: int) -> None:
-        self.max_disk = max_disk
-        self.syncs = False
+    def __init__(self, log: Log, budget: Budget) -> None:
+        self.budget = budget
         self.closing = False
         self.pool = ThreadPoolExecutor(1, "toolcache-compact")
         self._log = log
@@ -47,16 +66,11 @@ class Compactor:
         self._disk_then = 0
         self._next = 0.0
 
-    @property
-    def segment_bytes(self) -> int:
-        """Bytes at which a segment is sealed: a small budget needs small steps."""
-        return max(1, min(_SEGMENT_BYTES, self.max_disk // 8))
-
     def consider(self) -> None:
         """Run in the background if enough has been written since the last run, or long ago."""
         disk = self._log.disk()
-        full = disk * 8 > self.max_disk * 7
-        step = self.max_disk // 32 if full else max(self.segment_bytes, self._disk_then // 4)
+        full = disk * 8 > self.budget.max_disk * 7
+        step = self.budget.max_disk // 32 if full else max(self.budget.segment, self._disk_then // 4)
         now = self._log.clock.monotonic()
         if self._scheduled or self.closing or (disk - self._disk_then < step and now < self._next):
             return
@@ -86,9 +100,11 @@ class Compactor:
             try:
                 self._log.follow()
                 before = self._log.disk()
-                below = self.max_disk if size is None else min(self.max_disk * 3 // 4, before * 7 // 8) - size
-                if size is None and before * 8 > self.max_disk * 7:
-                    below = self.max_disk * 3 // 4
+                below = (
+                    self.budget.max_disk if size is None else min(self.budget.max_disk * 3 // 4, before * 7 // 8) - size
+                )
+                if size is None and before * 8 > self.budget.max_disk * 7:
+                    below = self.budget.max_disk * 3 // 4
                 Pass(self._log, self, int(self._log.clock.time() * 1000)).run(below)
                 self._disk_then = self._log.disk()
                 return before - self._disk_then
@@ -167,7 +183,7 @@ class Pass:
 
     def _choose(self, sealed: list[Segment]) -> list[Segment]:
         """Those that are half dead, and the small ones when there are many; the wholly dead first, they need no room."""
-        small = [s for s in sealed if s.size * 8 < self._owner.segment_bytes]
+        small = [s for s in sealed if s.size * 8 < self._owner.budget.segment]
         chosen = [s for s in sealed if self._live[s.handle] * 2 <= s.size or (len(small) >= _SMALL_ONES and s in small)]
         return sorted(chosen, key=lambda segment: self._live[segment.handle] > 0)
 
@@ -185,7 +201,7 @@ class Pass:
             return
         self._flush()
         self._rewritten.append(source)
-        if self._target is not None and self._target.end >= self._owner.segment_bytes:
+        if self._target is not None and self._target.end >= self._owner.budget.segment:
             self._settle()
 
     def _keep(self, source: Segment, record: Record, *, evict: bool) -> None:
@@ -245,11 +261,11 @@ class Pass:
         rewritten, self._rewritten = self._rewritten, []
         if not rewritten:
             return
-        if self._owner.syncs:
+        if self._owner.budget.syncs:
             self._sync_all_but(rewritten)
         for segment in rewritten:
             self._log.directory.remove(segment.name)
-        if self._owner.syncs:
+        if self._owner.budget.syncs:
             self._log.directory.anchor()
         with self._log.lock:
             for segment in rewritten:
@@ -262,11 +278,5 @@ class Pass:
         for segment in self._in_order():
             if segment.synced or segment in rewritten:
                 continue
-            # by a descriptor of its own: a fault is reported once per descriptor, and the writer must hear of it
-            file = self._log.directory.open(segment.name)
-            try:
-                self._log.ops.fdatasync(file.fd)
-            finally:
-                file.close()
-            segment.synced = not segment.open
+            self._log.sync_beside(segment)
         self._log.directory.anchor()

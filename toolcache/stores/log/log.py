@@ -3,66 +3,31 @@
 import errno
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from toolcache.blob import read_header
-from toolcache.events import BlobRejected, ClockAnomaly, Event, FilesUnavailable
+from toolcache.events import BlobRejected, ClockAnomaly, Event
 from toolcache.protocols import Clock
 from toolcache.stores.log.bell import Bell
-from toolcache.stores.log.changes import Changes
 from toolcache.stores.log.directory import Directory
-from toolcache.stores.log.frame import BLOB, HEAD_SIZE, MARK, PENDING, blob_in, read_frame
+from toolcache.stores.log.frame import BLOB, MARK
 from toolcache.stores.log.index import Entry, Index, digest
 from toolcache.stores.log.ops import File, FileOps
+from toolcache.stores.log.post import Post
+from toolcache.stores.log.rest import Rest
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
 from toolcache.versions import ZERO, HybridClock, split
 
-LATER: Final = object()
-"""``peek`` cannot answer without the disk; ``read`` can."""
-
-_LARGE: Final = 64 * 1024
-_REST: Final = 30.0
 _STEP: Final = 500
 _PAUSE: Final = 0.0002
 _RELIST: Final = 8
-_SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _VERSION_SIZE: Final = 16
-_KEY_GUESS: Final = 512
-
-
-class Rest:
-    """After a refusal by the file system: leave it alone for 30 s, and say so once.
-
-    Args:
-        clock: for the 30 s.
-        tell: takes the event.
-    """
-
-    def __init__(self, clock: Clock, tell: Callable[[Event], None], root: str) -> None:
-        self._clock = clock
-        self._tell = tell
-        self._root = root
-        self._until = 0.0
-        self._fault: tuple[int | None, str] = (None, "")
-
-    def check(self) -> None:
-        """Raise what was met last, while it rests."""
-        if self._until and self._clock.monotonic() < self._until:
-            raise OSError(*self._fault, self._root)
-
-    def begin(self, fault: OSError) -> None:
-        """Rest from now on."""
-        if fault.errno in _SHORTAGE:
-            return
-        self._until = self._clock.monotonic() + _REST
-        self._fault = (fault.errno or errno.EIO, fault.strerror or type(fault).__name__)
-        self._tell(FilesUnavailable(self._root, self._fault[1]))
 
 
 class Log:
-    """The shared state, and reading it. ``Writer`` appends to it, ``Compactor`` rewrites it.
+    """The shared state. ``Reader`` reads from it, ``Writer`` appends to it, ``Compactor`` rewrites it.
 
     ``lock`` guards the segments and every change of the index; the index is read without it.
 
@@ -78,20 +43,21 @@ class Log:
         self.clock = clock
         self.hybrid = hybrid
         self.directory = Directory(ops, root)
-        self.listeners: list[deque[Event]] = []
-        self.watchers: list[Changes] = []
+        self.posts: list[Post] = []
         self.rejected = 0
         self.ready = False
         self.nowait = True
         self.lock = threading.RLock()
         self._rest = Rest(clock, self.tell, root)
+        # by handle; handles are never given twice, so that an entry from before a new start points nowhere
+        self._orders: list[tuple[int, str] | None] = []
         self._clear()
 
     def _clear(self) -> None:
         self.segments: dict[int, Segment] = {}
         self.bell: Bell | None = None
         self._slot: File | None = None
-        self._orders: list[tuple[int, str] | None] = []
+        self._orders[:] = [None] * len(self._orders)
         self._names: dict[str, Segment] = {}
         self._shunned: set[str] = set()
         self.index = Index(self._orders.__getitem__)
@@ -128,13 +94,19 @@ class Log:
 
     def close(self) -> None:
         """Let go of every descriptor and lock; the log can be opened anew."""
-        self.ready = False
-        for segment in self.segments.values():
-            segment.file.close()
-        for held in (self.bell, self._slot):
-            if held is not None:
-                held.close()
-        self._clear()
+        with self.lock:
+            self.ready = False
+            for segment in self.segments.values():
+                segment.file.close()
+            for held in (self.bell, self._slot):
+                if held is not None:
+                    held.close()
+            self._clear()
+
+    def forked(self) -> None:
+        """In a child, where the parent's descriptors have been closed."""
+        self.lock = threading.RLock()
+        self.close()
 
     def disk(self) -> int:
         """Bytes in the segments."""
@@ -206,8 +178,8 @@ class Log:
     def drop(self, segment: Segment) -> None:
         """A segment was removed; who still reads it keeps its descriptor."""
         self._orders[segment.handle] = None
-        self._names.pop(segment.name, None)
-        self.segments.pop(segment.handle, None)
+        if self.segments.pop(segment.handle, None) is not None:
+            del self._names[segment.name]
 
     def _absorb(self, segment: Segment) -> bytes:
         """Read on in a segment; the highest version met."""
@@ -250,83 +222,6 @@ class Log:
                 return header.version
         return ZERO
 
-    # reading
-
-    def peek(self, key: str, now_ms: int) -> bytes | object | None:
-        """The blob of a key, None, or LATER. Never waits for the disk; for the loop."""
-        raw = encode(key)
-        entry = self.index.get(digest(raw))
-        if entry is None or not entry.whole(now_ms):
-            return None
-        segment = self.segments.get(entry.segment)
-        if segment is None or entry.length > _LARGE:
-            return LATER
-        try:
-            if self.nowait:
-                buffer = bytearray(entry.length)
-                if self.ops.peek(segment.file.fd, buffer, entry.offset) != entry.length:
-                    return LATER
-                record: bytes | bytearray = buffer
-            elif entry.offset >= segment.warm:
-                record = self.ops.pread(segment.file.fd, entry.length, entry.offset)
-            else:
-                return LATER
-        except OSError:
-            return LATER
-        blob = blob_in(record, raw)
-        return LATER if blob is None else blob
-
-    def read_many(self, keys: Sequence[str], now_ms: int) -> list[bytes | None]:
-        """The blobs of keys. Blocks; for a thread."""
-        return [self.read(encode(key), now_ms) for key in keys]
-
-    def read(self, key: bytes, now_ms: int) -> bytes | None:
-        """The blob of a key; what cannot be read is counted, and forgotten. Blocks; for a thread."""
-        name = digest(key)
-        for _ in range(_RELIST):
-            entry = self.index.get(name)
-            if entry is None or not entry.whole(now_ms):
-                return None
-            segment = self.segments.get(entry.segment)
-            if segment is not None:
-                record = self.ops.pread(segment.file.fd, entry.length, entry.offset)
-                blob = blob_in(record, key)
-                if blob is not None:
-                    return blob
-            with self.lock:
-                if self.index.get(name) != entry:
-                    continue
-                if segment is not None:
-                    self.reject("damaged", name)
-                self.index.discard(name, entry)
-        return None
-
-    def pending(self, key: str) -> bool:
-        """Whether Redis is owed the newest record of a key."""
-        if self.rang():
-            self.follow(timeout=0.02)
-        entry = self.index.get(digest(encode(key)))
-        return entry is not None and bool(entry.flags & PENDING)
-
-    def keys(self, prefix: bytes, portion: Iterable[tuple[bytes, Entry]], now_ms: int) -> list[str]:
-        """The keys of those live entries of a portion of the index that start with a prefix. Blocks; for a thread."""
-        found = []
-        for name, entry in portion:
-            segment = self.segments.get(entry.segment)
-            if segment is None or not entry.live(now_ms):
-                continue
-            size = min(entry.length, _KEY_GUESS)
-            start = memoryview(self.ops.pread(segment.file.fd, size, entry.offset))
-            frame = read_frame(start) if len(start) >= HEAD_SIZE else None
-            if frame is None:
-                continue
-            key = bytes(start[HEAD_SIZE : HEAD_SIZE + frame.key_len])
-            if len(key) < frame.key_len:
-                key = self.ops.pread(segment.file.fd, frame.key_len, entry.offset + HEAD_SIZE)
-            if key.startswith(prefix) and digest(key) == name:
-                found.append(key.decode("utf-8", "surrogatepass"))
-        return found
-
     def reject(self, reason: str, name: bytes) -> None:
         """Count a record that cannot be used."""
         self.rejected += 1
@@ -334,13 +229,13 @@ class Log:
 
     def tell(self, event: Event) -> None:
         """Leave an event for each store, which announces it on its caller's loop."""
-        for events in self.listeners:
-            events.append(event)
+        for post in tuple(self.posts):
+            post.events.append(event)
 
     def changed(self, key: bytes, version: bytes) -> None:
         """Leave word for each store that a key was written."""
-        for changes in self.watchers:
-            changes.add(key, version)
+        for post in tuple(self.posts):
+            post.add(key, version)
 
     # writing
 
@@ -374,7 +269,8 @@ class Log:
     def seal(self, segment: Segment) -> None:
         """Nothing more is written to it; others may rewrite it."""
         segment.open = False
-        self.ops.unlock(segment.file.fd)
+        with suppress(OSError):
+            self.ops.unlock(segment.file.fd)
 
     def sync(self, segment: Segment) -> None:
         """Wait until a segment of this process, and its name, are on the disk."""
@@ -383,6 +279,22 @@ class Log:
             self.directory.anchor()
             segment.anchored = True
         segment.synced = True
+
+    def sync_found(self, entry: Entry) -> None:
+        """Wait until a record, whoever wrote it, is on the disk."""
+        segment = self.segments.get(entry.segment)
+        if segment is not None and not segment.synced:
+            self.sync_beside(segment)
+            self.directory.anchor()
+
+    def sync_beside(self, segment: Segment) -> None:
+        """Wait for a segment by a descriptor of its own: a fault is told once per descriptor, and its writer must hear."""
+        file = self.directory.open(segment.name)
+        try:
+            self.ops.fdatasync(file.fd)
+        finally:
+            file.close()
+        segment.synced = not segment.open
 
 
 def encode(key: str) -> bytes:

@@ -6,6 +6,7 @@
 import errno
 import os
 from typing import Final
+from weakref import WeakSet
 
 try:
     import fcntl
@@ -95,12 +96,13 @@ class FileOps:
 class File:
     """A descriptor, closed when nobody holds it any more: a reader may still be at a file that others gave up."""
 
-    __slots__ = ("_ops", "fd")
+    __slots__ = ("__weakref__", "_ops", "fd")
 
     def __init__(self, ops: FileOps, path: str, flags: int) -> None:
         self.fd = -1
         self._ops = ops
         self.fd = ops.open(path, flags)
+        _open.add(self)
 
     def close(self) -> None:
         """Close it now."""
@@ -110,3 +112,12 @@ class File:
 
     def __del__(self) -> None:
         self.close()
+
+
+_open: Final[WeakSet[File]] = WeakSet()
+
+
+def close_all() -> None:
+    """In a forked child: close what the parent had open, or its locks would be held for as long as the child lives."""
+    for file in tuple(_open):
+        file.close()

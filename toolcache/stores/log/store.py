@@ -1,7 +1,6 @@
 """The file store: blobs in one append-only log per directory, shared by the processes of a host."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -13,11 +12,13 @@ import aiofiles.os
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.protocols import Changed, Clock, PutResult, Write
-from toolcache.stores.log.changes import Changes
-from toolcache.stores.log.log import LATER, encode
+from toolcache.stores.log.batch import Batch, Item
+from toolcache.stores.log.compaction import Budget
+from toolcache.stores.log.log import encode
 from toolcache.stores.log.ops import FileOps
-from toolcache.stores.log.shared import Shared, attach, detach
-from toolcache.stores.log.writer import Batch, Item
+from toolcache.stores.log.post import Post
+from toolcache.stores.log.reader import LATER
+from toolcache.stores.log.shared import TABLE, Shared
 from toolcache.versions import HybridClock
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ T = TypeVar("T")
 _OPS: Final = FileOps()
 _SYNC: Final = ("promised", "always", "never")
 _SHARDS_A_JOB: Final = 32
+_PATIENCE: Final = 0.02
+_CLOSED: Final = "this file store is closed: open a new one"
 
 
 class LogStore:
@@ -68,12 +71,11 @@ class LogStore:
         self._root = str(root)
         self._clock = clock
         self._hybrid = hybrid
-        self._max_disk = max_disk
+        self._budget = Budget(max_disk, syncs=fsync != "never")
         self._fsync = fsync
         self._announce = announce
         self._ops = ops
-        self._events: deque[Event] = deque(maxlen=100)
-        self._changes = Changes()
+        self._post = Post()
         self._shared: Shared | None = None
         self._opening: Future[Shared] | None = None
         self._closed: Future[None] | None = None
@@ -94,11 +96,11 @@ class LogStore:
         shared = self._shared
         if shared is None or not shared.log.ready or self._closed is not None or shared.log.rang():
             shared = await self._followed()
-        log, now_ms = shared.log, self._now_ms()
-        blobs = [log.peek(key, now_ms) for key in keys]
+        reader, now_ms = shared.reader, self._now_ms()
+        blobs = [reader.peek(key, now_ms) for key in keys]
         later = [at for at, blob in enumerate(blobs) if blob is LATER]
         if later:
-            found = await self._job(shared, log.read_many, [keys[at] for at in later], now_ms)
+            found = await self._job(shared, reader.read_many, [keys[at] for at in later], now_ms)
             for at, blob in zip(later, found, strict=True):
                 blobs[at] = blob
         return blobs  # type: ignore[return-value]  # no LATER is left
@@ -119,7 +121,11 @@ class LogStore:
     def pending(self, key: str, /) -> bool:
         """Whether the newest record of the key is one that Redis has not taken; False before ``open``."""
         shared = self._shared
-        return shared is not None and shared.log.ready and shared.log.pending(key)
+        if shared is None or not shared.log.ready:
+            return False
+        if shared.log.rang():
+            shared.log.follow(timeout=_PATIENCE)
+        return shared.reader.owed(key)
 
     @property
     def ready(self) -> bool:
@@ -129,17 +135,17 @@ class LogStore:
     def in_step(self) -> bool:
         """Whether nobody, in this process or another, has written since ``changes`` were last taken."""
         shared = self._shared
-        return shared is None or not shared.log.ready or not (self._changes or shared.log.rang())
+        return shared is None or not shared.log.ready or not (self._post.changed or shared.log.rang())
 
     async def changes(self) -> Changed:
         """Follow the others; the keys written since the last call, with their versions."""
         await self._followed()
-        return self._changes.take()
+        return self._post.take()
 
     async def settle(self, key: str, version: bytes, /) -> None:
         """Mark the pending record of the key clean, if its version is not above ``version``. Not waited for on disk."""
-        await self.open()
-        if self.pending(key):
+        shared = await self._followed()
+        if shared.reader.owed(key):
             await self._written(Batch((), sync=False, marks=[(key, version)]))
 
     async def count(self) -> int:
@@ -153,7 +159,7 @@ class LogStore:
         shards = shared.log.index.shards()
         while portion := list(islice(shards, _SHARDS_A_JOB)):
             entries = [pair for shard in portion for pair in shard]
-            for key in await self._job(shared, shared.log.keys, encode(prefix), entries, now_ms) if entries else ():
+            for key in await self._job(shared, shared.reader.keys, encode(prefix), entries, now_ms) if entries else ():
                 yield key
 
     async def compact(self) -> int:
@@ -168,14 +174,14 @@ class LogStore:
                 self._closed = Future()
                 self._closed.set_result(None)
             else:
-                self._closed = detach(self._shared, self._events, self._changes)
+                self._closed = TABLE.detach(self._shared, self._post)
         # shielded: a caller that leaves must not cancel the closing for the others
         await asyncio.shield(asyncio.wrap_future(self._closed))
         self._tell()
 
     async def _attached(self) -> Shared:
         if self._closed is not None:
-            raise CacheClosedError("this file store is closed: open a new one")
+            raise CacheClosedError(_CLOSED)
         if self._shared is None:
             # finding the real path reads the disk, and the threads for that come with it: one of its own, this once
             pool = ThreadPoolExecutor(1, "toolcache-open")
@@ -187,8 +193,10 @@ class LogStore:
         return self._shared
 
     def _attach(self) -> Shared:
-        args = (self._clock, self._hybrid, self._ops, self._max_disk, self._events, self._changes)
-        self._shared = attach(self._root, *args, syncs=self._fsync != "never")
+        def make(real: str) -> Shared:
+            return Shared(real, self._clock, self._hybrid, self._ops)
+
+        self._shared = TABLE.attach(self._root, make, self._post, self._budget)
         return self._shared
 
     def _now_ms(self) -> int:
@@ -218,12 +226,16 @@ class LogStore:
     ) -> T:
         try:
             result: T = await aiofiles.os.wrap(call)(*args, executor=pool or shared.readers)
+        except RuntimeError:
+            if self._closed is None:
+                raise
+            raise CacheClosedError(_CLOSED) from None
         finally:
             self._tell()
         return result
 
     def _tell(self) -> None:
-        while self._events:
-            event = self._events.popleft()
+        while self._post.events:
+            event = self._post.events.popleft()
             if self._announce is not None:
                 self._announce(event)

@@ -5,82 +5,31 @@ and, if anything in it was promised, waits for the disk once. Only then are the 
 cancelled has left alone; its write goes on.
 """
 
-import asyncio
 import errno
 import random
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
-from toolcache.blob import EPOCH as BLOB_EPOCH
-from toolcache.blob import RECORD as BLOB_RECORD
-from toolcache.blob import TOMBSTONE as BLOB_TOMBSTONE
-from toolcache.blob import Header, read_header
-from toolcache.protocols import PutResult, PutStatus, Write
+from toolcache.errors import CacheClosedError
+from toolcache.protocols import PutResult, PutStatus
+from toolcache.stores.log.batch import Batch, Draft, Item, finish
 from toolcache.stores.log.compaction import Compactor
-from toolcache.stores.log.frame import BLOB, EPOCH, FIRST, MARK, MAX_BLOB, MAX_KEY, PENDING, RESULT, TOMBSTONE, pack
+from toolcache.stores.log.frame import BLOB, FIRST, MARK, PENDING, pack
 from toolcache.stores.log.index import Entry, digest
-from toolcache.stores.log.log import Log, Rest, encode
+from toolcache.stores.log.log import Log, encode
 from toolcache.stores.log.ops import File
+from toolcache.stores.log.rest import Rest
 from toolcache.stores.log.segment import Segment
 
 _SEGMENT_AGE: Final = 3600.0
 _MAX_WAITING: Final = 64 * 2**20
 _CLAIM_WAIT: Final = 2.0
-_KINDS: Final = {BLOB_TOMBSTONE: TOMBSTONE, BLOB_EPOCH: EPOCH, BLOB_RECORD: RESULT}
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-
-
-class Item:
-    """A write made ready, off the writer's thread. Raises ValueError for what is no blob, or too large."""
-
-    __slots__ = ("blob", "flags", "header", "key", "name", "once", "promised")
-
-    def __init__(self, write: Write) -> None:
-        header = read_header(write.blob)
-        if header is None:
-            raise ValueError("a write needs a whole blob, header and all")
-        self.key = encode(write.key)
-        if len(self.key) > MAX_KEY or len(write.blob) > MAX_BLOB:
-            raise ValueError(f"a record takes at most {MAX_KEY:,} bytes of key and {MAX_BLOB:,} of blob")
-        self.name = digest(self.key)
-        self.blob = write.blob
-        self.header: Header = header
-        self.once = write.once
-        self.flags = PENDING if write.pending else 0
-        for bit, flag in _KINDS.items():
-            if header.flags & bit:
-                self.flags |= flag
-        self.promised = write.durable or bool(self.flags)
-
-
-class Batch:
-    """What one caller waits for: writes, or marks, to be applied in order."""
-
-    def __init__(self, items: Sequence[Item], *, sync: bool, marks: Sequence[tuple[str, bytes]] = ()) -> None:
-        self.items = items
-        self.marks = marks
-        self.sync = sync
-        self.once = any(item.once for item in items)
-        self.size = sum(len(item.blob) for item in items)
-        self.optional = not any(item.promised for item in items)
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[list[PutResult]] = self.loop.create_future()
-        self.results: list[PutResult] = []
-        self.fault: BaseException | None = None
-        self.since: float | None = None
-
-    def answer(self) -> None:
-        """Tell the caller, on its loop."""
-        if self.future.done():
-            return
-        if self.fault is None:
-            self.future.set_result(self.results)
-        else:
-            self.future.set_exception(self.fault)
 
 
 class Writer:
@@ -108,6 +57,7 @@ class Writer:
 
         Raises:
             TimeoutError: 64 MiB wait already; the disk does not keep up.
+            CacheClosedError: the last store has been closed meanwhile.
         """
         with self._gate:
             if self._waiting and self._waiting_bytes + batch.size > _MAX_WAITING:
@@ -117,11 +67,10 @@ class Writer:
             if self._busy:
                 return
             self._busy = True
-        self.pool.submit(self._run)
-
-    def close(self) -> None:
-        """Nothing is written any more."""
-        self._active = None
+        try:
+            self.pool.submit(self._run)
+        except RuntimeError:
+            raise CacheClosedError("this file store is closed: open a new one") from None
 
     # the thread
 
@@ -132,33 +81,44 @@ class Writer:
                 if not batches:
                     self._busy = False
                     return
-            plain = [batch for batch in batches if not batch.once]
-            once = [batch for batch in batches if batch.once]
-            if plain:
-                self._job(plain)
-            if once:
-                self._decide_once(once)
+            try:
+                self._work(batches)
+            except Exception as fault:  # noqa: BLE001 - it belongs to the callers, and must not end this thread's work
+                finish(batches, fault)
 
-    def _decide_once(self, batches: list[Batch]) -> None:
-        """Under the lock of all processes, so that two never both find nothing and both write."""
+    def _work(self, batches: list[Batch]) -> None:
+        plain = [batch for batch in batches if not batch.once]
+        once = [batch for batch in batches if batch.once]
+        if plain:
+            self._job(plain)
+        if once:
+            # decided by one process at a time, so that two never both find nothing and both write
+            try:
+                claims = self._lock_claims()
+            except BlockingIOError:
+                self._later(once)
+            else:
+                self._job(once, claims)
+        self.compactor.consider()
+
+    def _lock_claims(self) -> File:
+        self._log.ensure_open()
         try:
-            self._log.ensure_open()
-            claims = self._log.directory.lock("claims")
-        except BlockingIOError:
-            self._later(batches)
-        except OSError as fault:
-            _finish(batches, fault)
-        else:
-            self._job(batches, claims)
+            return self._log.directory.lock("claims")
+        except FileNotFoundError:
+            self._renew()
+            return self._log.directory.lock("claims")
 
     def _later(self, batches: list[Batch]) -> None:
         now = self._log.clock.monotonic()
         for batch in batches:
             batch.since = now if batch.since is None else batch.since
         late = [batch for batch in batches if now - (batch.since or now) > _CLAIM_WAIT]
-        _finish(late, TimeoutError(errno.ETIMEDOUT, "another process holds the lock for write-once writes"))
+        finish(late, TimeoutError(errno.ETIMEDOUT, "another process holds the lock for write-once writes"))
+        again = [batch for batch in batches if batch not in late]
         with self._gate:
-            self._waiting[:0] = [batch for batch in batches if batch not in late]
+            self._waiting[:0] = again
+            self._waiting_bytes += sum(batch.size for batch in again)
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - jitter
 
     def _job(self, batches: list[Batch], claims: File | None = None) -> None:
@@ -167,23 +127,21 @@ class Writer:
             self._log.follow()
             self._refuse_what_has_no_room(batches)
             self._commit([batch for batch in batches if batch.fault is None], claims)
-        except Exception as fault:  # noqa: BLE001 - whatever it is belongs to the callers, not to this thread
-            _finish([batch for batch in batches if batch.fault is None], fault)
-        else:
-            _finish(batches)
+            finish(batches)
+        except OSError as fault:
+            finish(batches, fault)
         finally:
             if claims is not None:
                 claims.close()
-        self.compactor.consider()
 
     def _refuse_what_has_no_room(self, batches: list[Batch]) -> None:
         size = sum(batch.size for batch in batches)
-        if self._log.disk() + size <= self.compactor.max_disk or not any(batch.optional for batch in batches):
+        if self._log.disk() + size <= self.compactor.budget.max_disk or not any(batch.optional for batch in batches):
             return
-        if self._active is not None and self._active.end * 2 >= self.compactor.segment_bytes:
+        if self._active is not None and self._active.end * 2 >= self.compactor.budget.segment:
             self._seal()
-        self.compactor.free(size)
-        room = self.compactor.max_disk - self._log.disk()
+        self._make_room(size)
+        room = self.compactor.budget.max_disk - self._log.disk()
         for batch in batches:
             if batch.optional and batch.size > room:
                 batch.fault = OSError(errno.ENOSPC, "max_disk is reached by what may not be dropped")
@@ -202,8 +160,11 @@ class Writer:
             for item, result in zip(batch.items, batch.results, strict=True):
                 if result.status is PutStatus.STORED:
                     self._log.changed(item.key, result.version)
+                elif batch.sync and (entry := self._log.index.get(item.name)):
+                    # what was found instead is about to be relied on, and its writer may not have synced it yet
+                    self._log.sync_found(entry)
 
-    def _decide(self, item: Item, staged: dict[bytes, Entry], draft: "Draft") -> PutResult:
+    def _decide(self, item: Item, staged: dict[bytes, Entry], draft: Draft) -> PutResult:
         now_ms = int(self._log.clock.time() * 1000)
         header = item.header
         old = staged.get(item.name) or self._log.index.get(item.name)
@@ -227,14 +188,14 @@ class Writer:
         draft.add(record, item.name, entry)
         return PutResult(PutStatus.STORED, header.version, was_live)
 
-    def _mark(self, key: str, version: bytes, staged: dict[bytes, Entry], draft: "Draft") -> None:
+    def _mark(self, key: str, version: bytes, staged: dict[bytes, Entry], draft: Draft) -> None:
         raw = encode(key)
         name = digest(raw)
         old = staged.get(name) or self._log.index.get(name)
         if old is not None and old.flags & PENDING and old.version <= version:
             draft.add(pack(MARK, 0, raw, old.version, old.keep), name, old.version)
 
-    def _append(self, draft: "Draft", *, sync: bool, claims: File | None) -> None:
+    def _append(self, draft: Draft, *, sync: bool, claims: File | None) -> None:
         """Write a draft; once more, in a new segment, if that fails: a segment that refused anything is given up."""
         data = b"".join(draft.parts)
         self._rest.check()
@@ -259,10 +220,19 @@ class Writer:
 
     def _mend(self, fault: OSError, size: int) -> None:
         if fault.errno in _FULL:
-            self.compactor.free(size)
+            self._make_room(size)
         elif isinstance(fault, FileNotFoundError):
-            self._log.close()
-            self._log.ensure_open()
+            self._renew()
+
+    def _make_room(self, size: int) -> None:
+        with suppress(OSError):  # what could be won was; whether it is enough, the write will tell
+            self.compactor.free(size)
+
+    def _renew(self) -> None:
+        """The tree was removed under us: begin anew."""
+        self._active = None
+        self._log.close()
+        self._log.ensure_open()
 
     def _segment(self) -> Segment:
         """The one to append to: sealed when it is large or old, recreated when the tree was removed under us."""
@@ -270,7 +240,7 @@ class Writer:
         active = self._active
         if active is not None and self._log.ops.fstat(active.file.fd).st_nlink == 0:
             raise FileNotFoundError(errno.ENOENT, "the directory was removed", self._log.directory.root)
-        if active is not None and (active.end >= self.compactor.segment_bytes or now >= self._seal_at):
+        if active is not None and (active.end >= self.compactor.budget.segment or now >= self._seal_at):
             self._seal()
         if self._active is None:
             self._active = self._log.create_segment()
@@ -281,38 +251,3 @@ class Writer:
         active, self._active = self._active, None
         if active is not None:
             self._log.seal(active)
-
-
-class Draft:
-    """Records on their way into a segment, and what the index is to say of them: an entry, or a mark's version."""
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.records: list[tuple[bytes, Entry | bytes]] = []
-        self.size = 0
-
-    def add(self, record: bytes, name: bytes, what: Entry | bytes) -> None:
-        """One record more; an entry's offset is its place in the draft."""
-        self.parts.append(record)
-        self.records.append((name, what))
-        self.size += len(record)
-
-
-def _finish(batches: Iterable[Batch], fault: BaseException | None = None) -> None:
-    """Answer callers, with one call per loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[Batch]] = {}
-    for batch in batches:
-        # one exception raised in many tasks would grow one traceback out of all of them
-        batch.fault = batch.fault or (OSError(*fault.args) if isinstance(fault, OSError) else fault)
-        loops.setdefault(batch.loop, []).append(batch)
-    for loop, answered in loops.items():
-        try:
-            loop.call_soon_threadsafe(_answer, answered)
-        except RuntimeError:
-            # the loop was closed, and nobody waits
-            continue
-
-
-def _answer(batches: list[Batch]) -> None:
-    for batch in batches:
-        batch.answer()

@@ -1,31 +1,36 @@
-"""Which keys have changed lately: what memory above must let go of."""
+"""What a store is to be told by the threads at work: events to announce, and keys that memory above must let go of."""
 
 from collections import deque
 from typing import Final
 
+from toolcache.events import Event
 from toolcache.protocols import Changed
 
-_MOST: Final = 10_000
+_MOST_EVENTS: Final = 100
+_MOST_KEYS: Final = 10_000
 
 
-class Changes:
-    """Keys with the versions they were given, since they were last taken; bounded, and honest when it overflows."""
+class Post:
+    """Taken out on a caller's loop; bounded, and honest when it overflows."""
 
     def __init__(self) -> None:
+        self.events: deque[Event] = deque(maxlen=_MOST_EVENTS)
         self._keys: deque[tuple[str, bytes]] = deque()
         self._lost = False
 
-    def __bool__(self) -> bool:
+    @property
+    def changed(self) -> bool:
+        """Whether ``take`` has anything to give."""
         return bool(self._keys) or self._lost
 
     def add(self, key: bytes, version: bytes) -> None:
         """A key was written, by whichever process."""
-        if len(self._keys) < _MOST:
+        if len(self._keys) < _MOST_KEYS:
             self._keys.append((key.decode("utf-8", "surrogatepass"), version))
         else:
             self._lost = True
 
     def take(self) -> Changed:
-        """What came since the last call."""
+        """The keys written since the last call, with their versions."""
         lost, self._lost = self._lost, False
         return Changed([self._keys.popleft() for _ in range(len(self._keys))], lost)

@@ -1,0 +1,99 @@
+"""Finding the blob of a key: on the loop where the page cache has it, in a thread where it takes the disk."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from toolcache.stores.log.frame import HEAD_SIZE, PENDING, blob_in, read_frame
+from toolcache.stores.log.index import Entry, digest
+from toolcache.stores.log.log import Log, encode
+
+LATER: Final = object()
+"""``peek`` cannot answer without the disk; ``read_many`` can."""
+
+_LARGE: Final = 64 * 1024
+_KEY_GUESS: Final = 512
+_ATTEMPTS: Final = 8
+
+
+class Reader:
+    """Reads what the index knows.
+
+    Args:
+        log: the shared state.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def peek(self, key: str, now_ms: int) -> bytes | object | None:
+        """The blob of a key, None, or LATER. Never waits for the disk; for the loop."""
+        raw = encode(key)
+        entry = self._log.index.get(digest(raw))
+        if entry is None or not entry.whole(now_ms):
+            return None
+        segment = self._log.segments.get(entry.segment)
+        if segment is None or entry.length > _LARGE:
+            return LATER
+        try:
+            if self._log.nowait:
+                buffer = bytearray(entry.length)
+                if self._log.ops.peek(segment.file.fd, buffer, entry.offset) != entry.length:
+                    return LATER
+                record: bytes | bytearray = buffer
+            elif entry.offset >= segment.warm:
+                record = self._log.ops.pread(segment.file.fd, entry.length, entry.offset)
+            else:
+                return LATER
+        except OSError:
+            return LATER
+        blob = blob_in(record, raw)
+        return LATER if blob is None else blob
+
+    def read_many(self, keys: Sequence[str], now_ms: int) -> list[bytes | None]:
+        """The blobs of keys. Blocks; for a thread."""
+        return [self.read(encode(key), now_ms) for key in keys]
+
+    def read(self, key: bytes, now_ms: int) -> bytes | None:
+        """The blob of a key; what cannot be read is counted, and forgotten. Blocks; for a thread."""
+        name = digest(key)
+        for _ in range(_ATTEMPTS):
+            entry = self._log.index.get(name)
+            if entry is None or not entry.whole(now_ms):
+                return None
+            segment = self._log.segments.get(entry.segment)
+            if segment is not None:
+                record = self._log.ops.pread(segment.file.fd, entry.length, entry.offset)
+                blob = blob_in(record, key)
+                if blob is not None:
+                    return blob
+            with self._log.lock:
+                if self._log.index.get(name) != entry:
+                    continue
+                if segment is not None:
+                    self._log.reject("damaged", name)
+                self._log.index.discard(name, entry)
+        return None
+
+    def owed(self, key: str) -> bool:
+        """Whether Redis is owed the newest record of a key."""
+        entry = self._log.index.get(digest(encode(key)))
+        return entry is not None and bool(entry.flags & PENDING)
+
+    def keys(self, prefix: bytes, portion: Iterable[tuple[bytes, Entry]], now_ms: int) -> list[str]:
+        """The keys of those live entries of a portion of the index that start with a prefix. Blocks; for a thread."""
+        found = []
+        for name, entry in portion:
+            segment = self._log.segments.get(entry.segment)
+            if segment is None or not entry.live(now_ms):
+                continue
+            size = min(entry.length, _KEY_GUESS)
+            start = memoryview(self._log.ops.pread(segment.file.fd, size, entry.offset))
+            frame = read_frame(start) if len(start) >= HEAD_SIZE else None
+            if frame is None:
+                continue
+            key = bytes(start[HEAD_SIZE : HEAD_SIZE + frame.key_len])
+            if len(key) < frame.key_len:
+                key = self._log.ops.pread(segment.file.fd, frame.key_len, entry.offset + HEAD_SIZE)
+            if key.startswith(prefix) and digest(key) == name:
+                found.append(key.decode("utf-8", "surrogatepass"))
+        return found
