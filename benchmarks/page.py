@@ -1,6 +1,7 @@
 """The page of the documentation, written out of the JSON of a run: no figure is typed by hand."""
 
 from collections.abc import Iterable
+from textwrap import fill
 from typing import Any
 
 from benchmarks.harness import OURS, Result, ratio
@@ -48,9 +49,10 @@ def _machine(run: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     quick = " A quick run: the figures mean little." if run["quick"] else ""
     busy = "" if machine["load"] is None else f" The machine's load was {machine['load']} at the beginning."
-    return (
+    return fill(
         f"Measured on {machine['date']} on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
-        f"{machine['python']}{build}; {machine['server']}; {versions}.{busy}{quick}"
+        f"{machine['python']}{build}; {machine['server']}; {versions}.{busy}{quick}",
+        width=128,
     )
 
 

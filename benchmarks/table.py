@@ -74,5 +74,5 @@ def judge(result: Result, goal: Goal) -> tuple[bool, str] | None:
 
 def number(value: float) -> str:
     """Three digits that mean something."""
-    decimals = next((places for places, least in ((0, 99.95), (1, 9.995), (2, 0.0995)) if value >= least), 3)
+    decimals = next((places for places, least in ((0, 99.95), (1, 9.995), (2, 0.9995)) if value >= least), 3)
     return f"{value:,.{decimals}f}"

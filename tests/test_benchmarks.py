@@ -139,8 +139,8 @@ def test_ratios_are_taken_within_rounds() -> None:
     [
         (Goal(2e-6), True, "2.00 µs"),
         (Goal(1.9e-6), False, "2.00 µs"),
-        (Goal(0.25, "slow"), False, "0.67 ×"),
-        (Goal(0.7, "slow"), True, "0.67 ×"),
+        (Goal(0.25, "slow"), False, "0.667 ×"),
+        (Goal(0.7, "slow"), True, "0.667 ×"),
         (Goal(2.0, "toolcache", who="slow"), True, "1.50 ×"),
     ],
 )
@@ -199,6 +199,7 @@ def test_the_page_is_what_its_run_says() -> None:
         (42.04, "42.0"),
         (9.999, "10.0"),
         (1.234, "1.23"),
+        (0.6789, "0.679"),
         (0.0421, "0.042"),
     ],
 )
