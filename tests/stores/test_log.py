@@ -112,7 +112,7 @@ async def test_settling_marks_the_pending_record_clean(store: LogStore, clock: F
     """OR-26, OR-27: the mark survives a restart; the value can still be read."""
     await put(store, write(clock, "k", 5, pending=True), write(clock, "j", 5, pending=True))
     assert store.pending(PREFIX + "k")
-    await store.settle(PREFIX + "k", version_of(6))
+    await store.settle([(PREFIX + "k", version_of(6))])
     assert not store.pending(PREFIX + "k")
     again = await reopened(store, clock)
     try:
@@ -129,13 +129,13 @@ async def test_settling_marks_the_pending_record_clean(store: LogStore, clock: F
 async def test_settling_leaves_what_was_written_since(store: LogStore, clock: FakeClock) -> None:
     """A mark for an older version changes nothing, nor does one for a key that nothing is owed of."""
     await put(store, write(clock, "k", 5, pending=True))
-    await store.settle(PREFIX + "k", version_of(4))
+    await store.settle([(PREFIX + "k", version_of(4))])
     assert store.pending(PREFIX + "k")
     await put(store, write(clock, "k", 7, pending=True))
-    await store.settle(PREFIX + "k", version_of(5))
+    await store.settle([(PREFIX + "k", version_of(5))])
     assert store.pending(PREFIX + "k")
     size = segments(Path(store._root))[0].stat().st_size
-    await store.settle(PREFIX + "other", version_of(9))
+    await store.settle([(PREFIX + "other", version_of(9))])
     assert segments(Path(store._root))[0].stat().st_size == size
 
 

@@ -101,7 +101,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(key=KEYS, version=st.integers(1, 30))
     def settle(self, key: str, version: int) -> None:
-        self._run(self.store.settle(key, version_of(version)))
+        self._run(self.store.settle([(key, version_of(version))]))
         old = self.known.get(key)
         if old is not None and old.version <= version:
             self.known[key] = old._replace(pending=False)

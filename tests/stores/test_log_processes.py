@@ -88,8 +88,8 @@ async def test_what_another_process_wrote_is_read_at_once(tmp_path: Path) -> Non
     await store.aclose()
 
 
-async def test_pending_hears_the_bell(tmp_path: Path, blockbuster: object) -> None:
-    """SPEC 5.1: a record that another process of the host owes Redis shadows Redis here too."""
+async def test_pending_hears_the_bell(tmp_path: Path) -> None:
+    """SPEC 5.1: a record that another process of the host owes Redis shadows Redis here too; ``ready`` hears of it."""
     root = tmp_path / "log"
     store = make(root, SYSTEM)
     await store.open()
@@ -99,17 +99,22 @@ async def test_pending_hears_the_bell(tmp_path: Path, blockbuster: object) -> No
         await put(store, write(SYSTEM, "k", 1, pending=True))
         tell("written")
         wait()
-        await store.settle(PREFIX + "k", (1).to_bytes(6, "big") + bytes(2) + b"contract")
+        await store.settle([(PREFIX + "k", (1).to_bytes(6, "big") + bytes(2) + b"contract")])
         tell("settled")
         wait()
     asyncio.run(main())
     """
     with process(root, code) as child:
         assert await heard(child) == "written"
-        assert await asyncio.to_thread(store.pending, PREFIX + "k")
+        assert not store.ready
+        await store.open()
+        assert store.ready
+        assert store.pending(PREFIX + "k")
         tell(child)
         assert await heard(child) == "settled"
-        assert not await asyncio.to_thread(store.pending, PREFIX + "k")
+        assert not store.ready
+        await store.open()
+        assert not store.pending(PREFIX + "k")
         tell(child)
     await store.aclose()
 
@@ -242,6 +247,7 @@ async def test_fork(tmp_path: Path) -> None:
     """
     with process(root, code) as child:
         assert {await heard(child), await heard(child)} == {"child done", "parent done"}
+        assert await asyncio.to_thread(child.wait, 10) == 0
         store = make(root, SYSTEM)
         await put(store, write(SYSTEM, "k", 1))
         assert (root / "locks" / "w0").read_text() == log_of(store).hybrid.node.hex(), "the dead parent's slot is free"

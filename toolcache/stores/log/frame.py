@@ -79,9 +79,8 @@ def pack(kind: int, flags: int, key: bytes, blob: bytes, keep_until: int) -> byt
 
 def read_frame(data: memoryview, at: int = 0) -> Frame | None:
     """The frame at an offset, or None where the bytes are none that can be trusted; needs HEAD_SIZE bytes."""
-    fields = data[at : at + _FIELDS.size]
-    magic, kind, _, flags, key_len, blob_len, keep_until, check = _FIELDS.unpack(fields)
-    if magic != MAGIC or blob_len > MAX_BLOB or zlib.crc32(fields) != _CRC.unpack_from(data, at + _FIELDS.size)[0]:
+    magic, kind, _, flags, key_len, blob_len, keep_until, check, own_check = _HEAD.unpack_from(data, at)
+    if magic != MAGIC or blob_len > MAX_BLOB or zlib.crc32(data[at : at + _FIELDS.size]) != own_check:
         return None
     return Frame(kind, flags, key_len, blob_len, keep_until, check)
 

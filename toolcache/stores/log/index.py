@@ -70,20 +70,21 @@ class Index:
 
     def admit(self, key: bytes, new: Entry) -> None:
         """Take in a record: the highest version counts, whichever was met first; the other only lengthens its stay."""
-        old = self.get(key)
-        if old is not None:
-            new = self._newer(old, new)
+        shard = self._shard(key)
+        packed = shard.get(key)
+        if packed is not None:
+            new = self._newer(Entry._make(_PACKED.unpack(packed)), new)
         if self._marks and (mark := self._marks.get(key)) is not None and mark <= new.version:
             del self._marks[key]
             if mark == new.version:
                 new = _settled(new)
-        self._put(key, new)
+        shard[key] = _PACKED.pack(*new)
 
     def mark(self, key: bytes, version: bytes) -> None:
         """The record of that version is clean. The mark may be met before the record."""
         entry = self.get(key)
         if entry is not None and entry.version == version:
-            self._put(key, _settled(entry))
+            self._shard(key)[key] = _PACKED.pack(*_settled(entry))
         elif entry is None or entry.version < version:
             self._marks[key] = version
 
@@ -107,9 +108,6 @@ class Index:
             return _settled(later) if (old.flags | new.flags) & CLEAN else later
         winner = new if new.version > old.version or there is None else old
         return winner._replace(keep=keep, flags=winner.flags & ~FIRST)
-
-    def _put(self, key: bytes, entry: Entry) -> None:
-        self._shard(key)[key] = _PACKED.pack(*entry)
 
     def _shard(self, key: bytes) -> dict[bytes, bytes]:
         return self._shards[key[0] | (key[1] & 3) << 8]

@@ -118,14 +118,11 @@ class Log:
         """Whether another process has written since this one last followed."""
         return self.bell is not None and self.bell.rang()
 
-    def follow(self, timeout: float = -1) -> None:
-        """Take in what other processes wrote; ``timeout`` bounds the wait for a thread that is at it."""
-        if self.lock.acquire(timeout=timeout):
-            try:
-                if self.rang():
-                    self._follow()
-            finally:
-                self.lock.release()
+    def follow(self) -> None:
+        """Take in what other processes wrote. Blocks; for a thread."""
+        with self.lock:
+            if self.rang():
+                self._follow()
 
     def _follow(self) -> None:
         assert self.bell is not None  # noqa: S101 - opened
@@ -195,7 +192,7 @@ class Log:
             records = walk(lambda count, at: self.ops.pread(segment.file.fd, count, at), segment.end, size)
             for number, record in enumerate(records, 1):
                 newest = max(newest, self._admit(segment, record))
-                segment.end = record.offset + record.frame.size
+                segment.end = record.offset + record.length
                 if number % _STEP == 0:
                     time.sleep(_PAUSE)  # let the loop have the interpreter
         except BrokenSegmentError:
@@ -204,22 +201,22 @@ class Log:
         return newest
 
     def _admit(self, segment: Segment, record: Record) -> bytes:
-        frame = record.frame
-        if record.key is None:
+        offset, frame, length, key, blob = record
+        if key is None:
             self.reject("checksum", b"")
         elif frame.kind == MARK and frame.blob_len == _VERSION_SIZE:
-            self.index.mark(digest(record.key), bytes(record.blob))
+            self.index.mark(digest(key), bytes(blob))
         elif frame.kind == BLOB:
-            header = read_header(record.blob)
+            header = read_header(blob)
             if header is None:
-                self.reject("header", digest(record.key))
-            else:
-                keep = max(frame.keep_until, header.gone_ms)
-                place = (segment.handle, record.offset, frame.size, frame.flags)
-                self.index.admit(digest(record.key), Entry(header.version, header.gone_ms, keep, *place))
-                if self.ready:
-                    self.changed(record.key, header.version)
-                return header.version
+                self.reject("header", digest(key))
+                return ZERO
+            version, gone = header.version, header.gone_ms
+            keep = max(frame.keep_until, gone)
+            self.index.admit(digest(key), Entry(version, gone, keep, segment.handle, offset, length, frame.flags))
+            if self.ready:
+                self.changed(key, version)
+            return version
         return ZERO
 
     def reject(self, reason: str, name: bytes) -> None:

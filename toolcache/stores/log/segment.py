@@ -24,10 +24,11 @@ def order_of(name: str) -> tuple[int, str] | None:
 
 
 class Record(NamedTuple):
-    """A record met on a walk: ``key`` and ``blob`` are None where its bytes are not as written."""
+    """A record met on a walk: ``key`` is None where its bytes are not as written."""
 
     offset: int
     frame: Frame
+    length: int
     key: bytes | None
     blob: memoryview
 
@@ -127,13 +128,14 @@ def walk(read: Callable[[int, int], bytes], start: int, size: int) -> Iterator[R
                 if _zeros(read, start + at, size):
                     return
                 raise BrokenSegmentError
-            if at + frame.size > len(chunk):
-                want = max(_CHUNK, frame.size)
+            length = frame.size
+            if at + length > len(chunk):
+                want = max(_CHUNK, length)
                 break
-            body = chunk[at + HEAD_SIZE : at + frame.size]
+            body = chunk[at + HEAD_SIZE : at + length]
             key = bytes(body[: frame.key_len]) if zlib.crc32(body) == frame.check else None
-            yield Record(start + at, frame, key, body[frame.key_len :])
-            at += frame.size
+            yield Record(start + at, frame, length, key, body[frame.key_len :])
+            at += length
         start += at
         if at == 0 and (want <= asked or start + want > size):
             return

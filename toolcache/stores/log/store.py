@@ -26,7 +26,6 @@ T = TypeVar("T")
 _OPS: Final = FileOps()
 _SYNC: Final = ("promised", "always", "never")
 _SHARDS_A_JOB: Final = 32
-_PATIENCE: Final = 0.02
 _CLOSED: Final = "this file store is closed: open a new one"
 
 
@@ -85,11 +84,8 @@ class LogStore:
         return f"<LogStore {self._root} {state}>"
 
     async def open(self) -> None:
-        """Open the directory and build the index; reads and writes do it, ``pending`` needs it to have been done."""
-        shared = await self._attached()
-        if not shared.log.ready:
-            shared.log.check()
-            await self._job(shared, shared.log.ensure_open)
+        """Open the directory, build the index or bring it up to date. Reads and writes do it; ``pending`` does not."""
+        await self._followed()
 
     async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
         """The blobs, tombstones included, in the order of the keys; None for what is absent, expired or damaged."""
@@ -119,18 +115,13 @@ class LogStore:
         )
 
     def pending(self, key: str, /) -> bool:
-        """Whether the newest record of the key is one that Redis has not taken; False before ``open``."""
-        shared = self._shared
-        if shared is None or not shared.log.ready:
-            return False
-        if shared.log.rang():
-            shared.log.follow(timeout=_PATIENCE)
-        return shared.reader.owed(key)
+        """Whether the newest record of the key, as far as is known, is one that Redis has not taken."""
+        return self._shared is not None and self._shared.reader.owed(key)
 
     @property
     def ready(self) -> bool:
-        """Whether the index is built."""
-        return self._shared is not None and self._shared.log.ready
+        """Whether the index is built, and no other process has written since it was last brought up to date."""
+        return self._shared is not None and self._shared.log.ready and not self._shared.log.rang()
 
     def in_step(self) -> bool:
         """Whether nobody, in this process or another, has written since ``changes`` were last taken."""
@@ -142,11 +133,11 @@ class LogStore:
         await self._followed()
         return self._post.take()
 
-    async def settle(self, key: str, version: bytes, /) -> None:
-        """Mark the pending record of the key clean, if its version is not above ``version``. Not waited for on disk."""
+    async def settle(self, marks: Sequence[tuple[str, bytes]], /) -> None:
+        """Mark the pending records of keys clean whose versions are not above those given. Not waited for on disk."""
         shared = await self._followed()
-        if shared.reader.owed(key):
-            await self._written(Batch((), sync=False, marks=[(key, version)]))
+        if owed := [mark for mark in marks if shared.reader.owed(mark[0])]:
+            await self._written(Batch((), sync=False, marks=owed))
 
     async def count(self) -> int:
         """Keys that have a record; tombstones, and values that expired lately, included."""
@@ -204,11 +195,11 @@ class LogStore:
 
     async def _followed(self) -> Shared:
         """The shared part, opened and in step with the other processes."""
-        shared = self._shared
-        if shared is None or self._closed is not None or not shared.log.ready:
-            await self.open()
-            shared = await self._attached()
-        if shared.log.rang():
+        shared = await self._attached()
+        if not shared.log.ready:
+            shared.log.check()
+            await self._job(shared, shared.log.ensure_open)
+        elif shared.log.rang():
             await self._job(shared, shared.log.follow)
         return shared
 
