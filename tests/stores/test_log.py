@@ -306,6 +306,18 @@ async def test_closing_waits_for_writes_and_refuses_new_ones(store: LogStore, cl
     assert "closed" in repr(store)
 
 
+async def test_closing_while_it_is_being_opened(tmp_path: Path, clock: FakeClock) -> None:
+    """SPEC 13: whatever the opening has got by then is given back."""
+    before = descriptors(), threading.active_count()
+    store = make(tmp_path / "log", clock)
+    opening = asyncio.ensure_future(store.open())
+    await asyncio.sleep(0)
+    await asyncio.gather(store.aclose(), store.aclose())
+    (outcome,) = await asyncio.gather(opening, return_exceptions=True)
+    assert outcome is None or isinstance(outcome, CacheClosedError)
+    assert (descriptors(), threading.active_count()) == before
+
+
 async def test_stores_of_one_directory_share_one_log(tmp_path: Path, clock: FakeClock) -> None:
     """By whatever path they name it: one segment, and closing one leaves the other at work."""
     (tmp_path / "link").symlink_to(tmp_path / "log")

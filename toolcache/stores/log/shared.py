@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from toolcache.forks import watch
@@ -71,9 +71,8 @@ class Table:
             shared.log.posts.append(post)
             return shared
 
-    def detach(self, shared: Shared, post: Post) -> Future[None]:
-        """Leave; done when what was begun has ended and, for the last to leave, everything is released."""
-        done: Future[None] = Future()
+    def detach(self, shared: Shared, post: Post) -> threading.Thread:
+        """Leave; the thread ends when what was begun has ended and, for the last to leave, everything is released."""
         with self._lock:
             shared.users -= 1
             last = shared.users == 0
@@ -81,17 +80,15 @@ class Table:
                 del self._shared[shared.root]
 
         def close() -> None:
-            try:
-                if last:
-                    shared.close()
-                else:
-                    shared.drain()
-                shared.log.posts.remove(post)
-            finally:
-                done.set_result(None)
+            if last:
+                shared.close()
+            else:
+                shared.drain()
+            shared.log.posts.remove(post)
 
-        threading.Thread(target=close, name="toolcache-close").start()
-        return done
+        thread = threading.Thread(target=close, name="toolcache-close")
+        thread.start()
+        return thread
 
     def forked(self) -> None:
         """In a child."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final, Literal, TypeVar
 
 import aiofiles.os
@@ -26,6 +27,7 @@ T = TypeVar("T")
 _OPS: Final = FileOps()
 _SYNC: Final = ("promised", "always", "never")
 _SHARDS_A_JOB: Final = 32
+_GLANCE: Final = 0.001
 _CLOSED: Final = "this file store is closed: open a new one"
 
 
@@ -77,7 +79,8 @@ class LogStore:
         self._post = Post()
         self._shared: Shared | None = None
         self._opening: Future[Shared] | None = None
-        self._closed: Future[None] | None = None
+        self._closed = False
+        self._closing: Thread | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._shared and self._shared.log.ready else "not opened"
@@ -90,7 +93,7 @@ class LogStore:
     async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
         """The blobs, tombstones included, in the order of the keys; None for what is absent, expired or damaged."""
         shared = self._shared
-        if shared is None or not shared.log.ready or self._closed is not None or shared.log.rang():
+        if shared is None or not shared.log.ready or self._closed or shared.log.rang():
             shared = await self._followed()
         reader, now_ms = shared.reader, self._now_ms()
         blobs = [reader.peek(key, now_ms) for key in keys]
@@ -160,18 +163,19 @@ class LogStore:
 
     async def aclose(self) -> None:
         """Wait for what was begun; the last store of the directory in this process ends the threads and closes the files."""
-        if self._closed is None:
-            if self._shared is None:
-                self._closed = Future()
-                self._closed.set_result(None)
-            else:
-                self._closed = TABLE.detach(self._shared, self._post)
-        # shielded: a caller that leaves must not cancel the closing for the others
-        await asyncio.shield(asyncio.wrap_future(self._closed))
+        self._closed = True
+        if self._opening is not None:
+            await asyncio.shield(asyncio.wrap_future(self._opening))
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            self._closing = TABLE.detach(shared, self._post)
+        # no future tells that a thread has ended, only that it is about to; and callers may be on several loops
+        while self._closing is not None and self._closing.is_alive():  # noqa: ASYNC110
+            await asyncio.sleep(_GLANCE)
         self._tell()
 
     async def _attached(self) -> Shared:
-        if self._closed is not None:
+        if self._closed:
             raise CacheClosedError(_CLOSED)
         if self._shared is None:
             # finding the real path reads the disk, and the threads for that come with it: one of its own, this once
@@ -218,7 +222,7 @@ class LogStore:
         try:
             result: T = await aiofiles.os.wrap(call)(*args, executor=pool or shared.readers)
         except RuntimeError:
-            if self._closed is None:
+            if not self._closed:
                 raise
             raise CacheClosedError(_CLOSED) from None
         finally:
