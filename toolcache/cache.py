@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -51,7 +52,7 @@ class Cache:
 
     async def get_entry(self, key: str) -> Entry | None:
         """The value with its instants, tags and where it was found; None if there is none."""
-        found = (await self._machine.find((key,), GENERAL))[key]
+        found = await self._machine.find_one(key, GENERAL)
         held, now = found.held, self._parts.clock.time()
         if held is None:
             return None
@@ -69,11 +70,11 @@ class Cache:
 
     async def exists(self, key: str) -> bool:
         """Whether a value is there; counts neither as a hit nor as a miss."""
-        return (await self._machine.find((key,), GENERAL, counted=False))[key].held is not None
+        return (await self._machine.find_one(key, GENERAL, counted=False)).held is not None
 
     async def ttl(self, key: str) -> float | None:
         """Seconds until the value is gone: ``inf`` if it stays, None if there is none."""
-        held = (await self._machine.find((key,), GENERAL, counted=False))[key].held
+        held = (await self._machine.find_one(key, GENERAL, counted=False)).held
         return None if held is None else remaining(held.created_ms, held.gone_ms, self._parts.clock.time())
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
@@ -187,10 +188,11 @@ class Cache:
 
     async def _release(self) -> None:
         self._machine.sweeper.stop()
-        for layer in (self._parts.redis, self._parts.files):
-            if layer is not None:
-                await layer.aclose()
         self._parts.memory.clear()
+        async with AsyncExitStack() as stack:  # one that cannot be closed does not keep the others open
+            for layer in (self._parts.files, self._parts.redis):
+                if layer is not None:
+                    stack.push_async_callback(layer.aclose)
 
     def __del__(self) -> None:
         machine: Machine | None = getattr(self, "_machine", None)  # None where the settings were refused

@@ -6,7 +6,7 @@ flights that one call starts travel together: one look into the layers, one comp
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from toolcache.entry import Held
@@ -30,6 +30,7 @@ class Crowd:
         keep: makes an entry of a computed value and stores it.
         version: mints one.
         now: monotonic seconds.
+        own: runs the journey in a task of the cache's own.
     """
 
     def __init__(
@@ -39,21 +40,28 @@ class Crowd:
         keep: _Keep,
         version: Callable[[], bytes],
         now: Callable[[], float],
+        own: Callable[[Coroutine[Any, Any, dict[str, Held]]], asyncio.Task[dict[str, Held]]],
     ) -> None:
         self._compute = compute
         self._find = find
         self._keep = keep
         self._version = version
         self._now = now
+        self._own = own
         self._flights: dict[str, Flight[Held]] = {}
         self._task: asyncio.Task[dict[str, Held]] | None = None
+        self._leader: Flight[Held]
         self._aboard = 0
 
     async def board(self, key: str, flight: Flight[Held]) -> Held:
         """Travel with the others that were started in this tick."""
         self._flights[key] = flight
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._travel())
+            self._leader = flight
+            self._task = self._own(self._travel())
+        else:
+            # The computation runs as part of the first one's; asking for any other's key from within would wait for ever.
+            flight.waits_for.add(self._leader)
         self._aboard += 1
         try:
             return (await asyncio.shield(self._task))[key]
@@ -63,6 +71,7 @@ class Crowd:
                 self._task.cancel()
 
     async def _travel(self) -> dict[str, Held]:
+        await asyncio.sleep(0)  # until all that start in this tick are aboard
         keys = list(self._flights)
         found = await self._find(keys)
         landed = {key: item.held for key, item in found.items() if item.held is not None}

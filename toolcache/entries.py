@@ -1,24 +1,21 @@
 """How an entry is made: its key text, its version, its life, its bytes."""
 
 import sys
-from typing import Any, Final
+from typing import Any
 
 from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.domains import Domain
 from toolcache.durations import Duration, seconds
-from toolcache.entry import MISSING, Held, Missing
+from toolcache.entry import MEMORY, MISSING, Held, Missing
 from toolcache.epochs import NAMESPACE, Epochs
 from toolcache.events import BlobRejected, ClockAnomaly
-from toolcache.keys.text import key_digest, key_text, read_key, store_key
+from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded
 from toolcache.stats import Tally
 from toolcache.versions import ZERO, split
 from toolcache.writer import Draft
-
-_CUT_KEYS: Final = 4096
-"""Keys too long to be told from their text that are remembered by it."""
 
 
 class Entries:
@@ -27,28 +24,11 @@ class Entries:
     def __init__(self, parts: Parts, epochs: Epochs) -> None:
         self._parts = parts
         self._epochs = epochs
-        self._cut: dict[str, str] = {}
-        self._cut_forgotten = False
         self.epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
-    def name(self, key: str) -> str:
-        """The store key of a key."""
-        text = key_text(key)
-        if "~" in text:
-            self._remember_cut(text, key)
-        return store_key("v", self._parts.namespace, text)
-
-    def key(self, text: str) -> str | None:
-        """The key of a text, as memory knows it; None where only its hash is left and nobody remembers."""
-        if "~" not in text:
-            return read_key(text)
-        return self._cut.get(text, None if self._cut_forgotten else "")
-
-    def _remember_cut(self, text: str, key: str) -> None:
-        if len(self._cut) >= _CUT_KEYS:
-            self._cut.clear()
-            self._cut_forgotten = True
-        self._cut[text] = key
+    def name(self, place: str) -> str:
+        """The store key of a place."""
+        return store_key("v", self._parts.namespace, place)
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""
@@ -56,9 +36,9 @@ class Entries:
             ttl = self._parts.default_ttl if domain.ttl is None else domain.ttl
         return float("inf") if ttl is None else seconds(ttl)
 
-    def version(self, key: str = "", *, above: bytes = ZERO) -> bytes:
-        """One above what is known of the key and of every epoch that applies."""
-        held = self._parts.memory.find(key)
+    def version(self, place: str | None = None, *, above: bytes = ZERO) -> bytes:
+        """One above what is known of the place and of every epoch that applies."""
+        held = None if place is None else self._parts.memory.find(place)
         return self._parts.hybrid.next(max(above, self._epochs.of(NAMESPACE), ZERO if held is None else held.version))
 
     def encode(self, value: Any, domain: Domain, tags: tuple[str, ...]) -> Encoded:
@@ -118,6 +98,7 @@ class Entries:
             cost_ms=header.cost_ms,
             tags=tags,
             flags=header.flags,
+            live=False,
             once=True,
         )
 
@@ -130,11 +111,13 @@ class Entries:
             self._parts.memory.era += 1
 
     def hold(
-        self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, took: float = 0.0, layer: str = "memory"
+        self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, took: float = 0.0, layer: str = MEMORY
     ) -> Held:
         """An entry for memory: the live value where nobody can spoil it, else its encoded form."""
         parts, encoded = self._parts, draft.encoded or Encoded(b"", "")
         live = domain.shared or parts.coder.is_immutable(value)
+        # An epoch that came since the blob was looked at: an older era has the entry looked at once more.
+        era = parts.memory.era - self._epochs.covers(draft.version)
         ends_in = remaining(draft.created_ms, draft.gone_ms, parts.clock.time())
         return Held(
             value if live else encoded.body,
@@ -145,7 +128,7 @@ class Entries:
             created_ms=draft.created_ms,
             gone_ms=draft.gone_ms,
             tally=tally,
-            era=parts.memory.era,
+            era=era,
             seconds=took or draft.cost_ms / 1000,
             tags=draft.tags,
             layer=layer,

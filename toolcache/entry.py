@@ -39,7 +39,7 @@ class Entry:
     """A value with its instants and tags, as ``get_entry`` found it.
 
     Instants are seconds since the epoch, spans are seconds. ``expires_at`` is ``inf`` for an entry without end.
-    ``layer`` names where the value was found ("memory", "redis" or "file"). ``hits`` counts how often this process's
+    ``layer`` names the farthest layer that is known to hold the value ("memory", "redis" or "file"). ``hits`` counts how often this process's
     memory answered with it since it came in. ``size`` is in bytes, as stored in memory.
     """
 
@@ -53,6 +53,10 @@ class Entry:
     hits: int
     size: int
     stale: bool = False
+
+
+MEMORY: Final = "memory"
+"""The ``layer`` of an entry that no other layer has acknowledged, so far at least."""
 
 
 class Counts(Protocol):
@@ -114,7 +118,7 @@ class Held:
         era: int = 0,
         seconds: float = 0.0,
         tags: tuple[str, ...] = (),
-        layer: str = "memory",
+        layer: str = MEMORY,
     ) -> None:
         self.value = value
         self.thaw = thaw

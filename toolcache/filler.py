@@ -28,7 +28,7 @@ from toolcache.writer import Draft, Writer
 
 
 class _Find(Protocol):
-    def __call__(self, keys: Sequence[str], domain: Domain) -> Awaitable[dict[str, Found]]: ...
+    def __call__(self, places: Sequence[str], domain: Domain, /) -> Awaitable[dict[str, Found]]: ...
 
 
 class Filler:
@@ -82,15 +82,16 @@ class Filler:
         self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context
     ) -> list[Held]:
         """The entries of several keys; those that nobody has, by one computation."""
+        home = self._homes.here()
         crowd = Crowd(
             compute,
-            partial(self._find, domain=domain),
+            lambda places: self._find(places, domain),
             partial(self._keep, domain=domain, context=context),
             self._entries.version,
             self._now,
+            home.own,
         )
-        flights = self._homes.here().flights
-        return await asyncio.gather(*(flights.join(key, partial(crowd.board, key)) for key in keys))
+        return await asyncio.gather(*(home.flights.join(key, partial(crowd.board, key)) for key in keys))
 
     async def _fly(self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held]) -> Held:
         found = (await self._find((key,), domain))[key]
@@ -121,8 +122,8 @@ class Filler:
         name = self._entries.name(key)
         try:
             lifetime = self._entries.lifetime(context.ttl, domain)
-            encoded = self._entries.encode(value, domain, context.tags)
-        except SerializationError as error:
+            encoded = self._entries.encode(value, domain, tuple(context.tags))
+        except (SerializationError, ValueError, TypeError) as error:  # or a ttl or tags that the computation set
             tally.not_stored += 1
             self._parts.announce(ValueNotStored(domain.name, type(error).__name__, key_digest(name)[:4].hex()))
             # It goes to those who wait and is held nowhere.
@@ -138,5 +139,6 @@ class Filler:
 
     async def _write_back(self, key: str, held: Held, draft: Draft, domain: Domain) -> None:
         outcome = (await self._writer.write([draft], mirror=domain.name in self._parts.mirror))[0]
+        held.layer = outcome.durability.name.lower()
         if outcome.superseded and self._parts.memory.find(key) is held:
             self._parts.memory.remove(key)

@@ -17,6 +17,11 @@ T = TypeVar("T")
 _boarding: ContextVar["Flight[Any] | None"] = ContextVar("toolcache_flight", default=None)
 
 
+def aboard() -> bool:
+    """Whether the caller is part of a computation under way."""
+    return _boarding.get() is not None
+
+
 class Flight(Generic[T]):
     """One computation in the air. ``detached`` says that its result may no longer be stored."""
 

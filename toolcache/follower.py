@@ -10,7 +10,7 @@ from typing import Final
 from toolcache.entries import Entries
 from toolcache.epochs import NAMESPACE, Epochs
 from toolcache.home import Homes
-from toolcache.keys.text import store_key
+from toolcache.keys.text import place_of, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsChanges
@@ -48,10 +48,16 @@ class Follower:
         return self._store is not None
 
     async def run(self) -> None:
-        """Follow for ever."""
-        while True:
-            await asyncio.sleep(_EVERY)
-            await self.catch_up()
+        """Follow until the cache is closed."""
+        try:
+            while not self._homes.closed:
+                await asyncio.sleep(_EVERY)
+                await self.catch_up()
+        except Exception:  # noqa: BLE001 - whatever it was, what had been heard is lost
+            self._forget_all()
+        finally:
+            # Hits start nobody: the next one of each entry goes the long way, and has somebody follow again.
+            self._memory.era += 1
 
     async def catch_up(self) -> None:
         """Take in what has been written since the last time."""
@@ -72,10 +78,7 @@ class Follower:
                 self._reader.interrupt_all()
                 self._homes.detach_all()
         elif name.startswith(self._values):
-            key = self._entries.key(name.removeprefix(self._values))
-            if key is None:
-                self._forget_all()
-                return
+            key = place_of(name.removeprefix(self._values))
             held = self._memory.find(key)
             if held is None or held.version < version:
                 self._reader.forget([key])

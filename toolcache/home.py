@@ -1,20 +1,14 @@
-"""What belongs to one event loop: its flights, and the tasks that a cache owns there.
-
-A cache may be used from several loops, one after another or side by side in threads. Each has a home; that of a loop
-that has ended is dropped without awaiting.
-"""
+"""What belongs to one event loop: its flights, and the tasks that a cache owns there."""
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 from toolcache.entry import Held
-from toolcache.errors import UnsupportedEventLoopError
-from toolcache.flight import Flights
-from toolcache.forks import watch
+from toolcache.flight import Flights, aboard
+from toolcache.loops import PerLoop
 
 T = TypeVar("T")
 
@@ -37,7 +31,8 @@ class Home:
     def attend(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Have ``run`` running until the home is drained."""
         if self._attendant is None or self._attendant.done():
-            self._attendant = asyncio.get_running_loop().create_task(run())
+            # In a context of its own: it would keep alive what the first caller's refers to.
+            self._attendant = asyncio.get_running_loop().create_task(run(), context=Context())
 
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work that goes on even when the caller is cancelled."""
@@ -48,6 +43,7 @@ class Home:
         if self._attendant is not None:
             self._attendant.cancel()
             await asyncio.wait([self._attendant])
+            self._attendant = None
         running = self._tasks | self.flights.tasks()
         if running:
             _, late = await asyncio.wait(running, timeout=patience)
@@ -70,44 +66,25 @@ class Homes:
     """The homes of one cache."""
 
     def __init__(self) -> None:
-        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = WeakKeyDictionary()
-        self._lock = threading.Lock()
+        self._homes = PerLoop(Home)
         self._closing: asyncio.Task[None] | None = None
+        self._drained = False
+        self.here = self._homes.here
         self.closed = False
-        watch(self)
 
-    def forked(self) -> None:
-        """The parent's loops do not run here."""
-        self._lock = threading.Lock()
-        self._by_loop = WeakKeyDictionary()
-
-    def here(self) -> Home:
-        """The home of the running loop.
-
-        Raises:
-            UnsupportedEventLoopError: no asyncio loop is running.
-        """
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise UnsupportedEventLoopError from None
-        home = self._by_loop.get(loop)
-        if home is None:
-            with self._lock:
-                # Tasks refer to their loop, so the weak key alone would keep both for ever.
-                for ended in [other for other in self._by_loop if other.is_closed()]:
-                    del self._by_loop[ended]
-                home = self._by_loop[loop] = Home()
-        return home
+    @property
+    def refusing(self) -> bool:
+        """Whether calls are refused: all of them once closed, but for those that a computation under way makes."""
+        return self.closed and (self._drained or not aboard())
 
     def detach(self, key: str) -> None:
         """Detach the key's flight in every loop."""
-        for home in self._all():
+        for home in self._homes.all():
             home.flights.detach(key)
 
     def detach_all(self) -> None:
         """Detach every flight in every loop."""
-        for home in self._all():
+        for home in self._homes.all():
             home.flights.detach_all()
 
     async def close(self, drain: float, release: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -119,13 +96,7 @@ class Homes:
         if self._closing.get_loop() is asyncio.get_running_loop():
             await asyncio.shield(self._closing)
 
-    @staticmethod
-    async def _close(home: Home, drain: float, release: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _close(self, home: Home, drain: float, release: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await home.drain(drain)
+        self._drained = True
         await release()
-
-    def _all(self) -> list[Home]:
-        if len(self._by_loop) <= 1:
-            return list(self._by_loop.values())
-        with self._lock:
-            return list(self._by_loop.values())

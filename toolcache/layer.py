@@ -7,27 +7,64 @@ batch. Where the store cannot answer, the layer says so with None, counts it, an
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
-from weakref import WeakKeyDictionary
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from toolcache.errors import CircuitOpenError
+from toolcache.loops import PerLoop
 from toolcache.protocols import Clock, PutResult, Store, Write
 from toolcache.resilience.guard import Guard, Unusable
 from toolcache.stats import LayerTally
 
 T = TypeVar("T")
-R = TypeVar("R")
+I = TypeVar("I")  # noqa: E741 - what is asked for
+O = TypeVar("O")  # noqa: E741 - what is answered
+
+_FEW: Final = 8
+"""Items that a store feeling its way back may be asked for at once."""
 
 
-@dataclass(slots=True)
-class _Tick:
-    """What the callers of one loop have asked for since the last batch left."""
+class _Ask(NamedTuple, Generic[I, O]):
+    items: Sequence[I]
+    until: float
+    answer: "asyncio.Future[list[O] | None]"
 
-    reads: list[tuple[Sequence[str], "asyncio.Future[list[bytes | None] | None]"]] = field(default_factory=list)
-    writes: list[tuple[Sequence[Write], "asyncio.Future[list[PutResult] | None]"]] = field(default_factory=list)
-    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+class _Queue(Generic[I, O]):
+    """What the callers of one loop have asked for since the last batch left.
+
+    Args:
+        send: carries a batch, and answers those who still wait.
+    """
+
+    def __init__(self, send: Callable[[list[_Ask[I, O]]], Coroutine[Any, Any, None]]) -> None:
+        self._send = send
+        self._asks: list[_Ask[I, O]] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def join(self, items: Sequence[I], until: float) -> list[O] | None:
+        """Wait for the batch that leaves at the end of this tick; None if nothing came of it."""
+        loop = asyncio.get_running_loop()
+        if not self._asks:
+            loop.call_soon(self._leave)
+        ask: _Ask[I, O] = _Ask(items, until, loop.create_future())
+        self._asks.append(ask)
+        return await ask.answer
+
+    def _leave(self) -> None:
+        asks, self._asks = self._asks, []
+        task = asyncio.get_running_loop().create_task(self._carry(asks))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _carry(self, asks: list[_Ask[I, O]]) -> None:
+        try:
+            await self._send(asks)
+        finally:
+            # However it ended: nobody waits for ever.
+            for ask in asks:
+                if not ask.answer.done():
+                    ask.answer.set_result(None)
 
 
 class Layer:
@@ -36,7 +73,7 @@ class Layer:
     Args:
         store: where the blobs are.
         guard: the breaker, the deadline and the retry.
-        clock: for latencies.
+        clock: for deadlines and latencies.
         batched: whether the asks of one tick are joined; a store that groups by itself does without.
     """
 
@@ -46,118 +83,108 @@ class Layer:
         self.tally = LayerTally()
         self._clock = clock
         self._batched = batched
-        self._ticks: WeakKeyDictionary[asyncio.AbstractEventLoop, _Tick] = WeakKeyDictionary()
+        self._reads = PerLoop(lambda: _Queue(self._send_reads))
+        self._writes = PerLoop(lambda: _Queue(self._send_writes))
 
     @property
     def name(self) -> str:
         """The store's name."""
         return self.store.name
 
-    async def read(self, keys: Sequence[str]) -> list[bytes | None] | None:
-        """The blobs in the order of the keys; None if the store cannot be asked."""
-        if self.guard.refuses():
-            self.tally.refused += 1
-            return None
-        if not self._batched:
-            return await self._attempt(lambda: self.store.get_many(keys), "get", mutation=False)
-        tick = self._tick()
-        answer: asyncio.Future[list[bytes | None] | None] = asyncio.get_running_loop().create_future()
-        if not tick.reads:
-            asyncio.get_running_loop().call_soon(self._leave_reads, tick)
-        tick.reads.append((keys, answer))
-        return await answer
+    def budget(self) -> float:
+        """The monotonic instant by which a public call that begins now is to be done with this layer."""
+        return self._clock.monotonic() + self.guard.timeout
 
-    async def write(self, writes: Sequence[Write]) -> list[PutResult] | None:
+    async def read(self, keys: Sequence[str], *, until: float | None = None) -> list[bytes | None] | None:
+        """The blobs in the order of the keys; None if the store cannot be asked.
+
+        Args:
+            keys: store keys.
+            until: where the call has spent some of its ``budget()`` already.
+        """
+        if self._refuses(mutation=False):
+            return None
+        due = self.budget() if until is None else until
+        if self._batched:
+            return await self._reads.here().join(keys, due)
+        return await self._attempt(lambda: self.store.get_many(keys), "get", due, mutation=False)
+
+    async def write(self, writes: Sequence[Write], *, until: float | None = None) -> list[PutResult] | None:
         """The outcomes in the order of the writes; None if the store did not take them, or nobody knows."""
-        if self.guard.refuses(mutation=True):
-            self.tally.refused += 1
+        if self._refuses(mutation=True):
             return None
-        if not self._batched:
-            self.tally.writes += len(writes)
-            return await self._attempt(lambda: self.store.put_many(writes), "put", mutation=True)
-        tick = self._tick()
-        answer: asyncio.Future[list[PutResult] | None] = asyncio.get_running_loop().create_future()
-        if not tick.writes:
-            asyncio.get_running_loop().call_soon(self._leave_writes, tick)
-        tick.writes.append((writes, answer))
-        return await answer
+        due = self.budget() if until is None else until
+        if self._batched:
+            return await self._writes.here().join(writes, due)
+        self.tally.writes += len(writes)
+        return await self._attempt(lambda: self.store.put_many(writes), "put", due, mutation=True)
 
-    async def ask(self, operation: Callable[[], Awaitable[T]]) -> T | None:
+    async def ask(
+        self, operation: Callable[[], Awaitable[T]], *, mutation: bool = False, until: float | None = None
+    ) -> T | None:
         """Any other question to the store; None if it cannot be asked."""
-        return await self._attempt(operation, "ask", mutation=False)
+        if self._refuses(mutation=mutation):
+            return None
+        return await self._attempt(operation, "ask", self.budget() if until is None else until, mutation=mutation)
 
     async def aclose(self) -> None:
         """Close the store; batches under way end first."""
-        tick = self._ticks.get(asyncio.get_running_loop())
-        if tick is not None and tick.tasks:
-            await asyncio.wait(tick.tasks)
+        tasks = self._reads.here().tasks | self._writes.here().tasks
+        if tasks:
+            await asyncio.wait(tasks)
         await self.store.aclose()
 
-    def _tick(self) -> _Tick:
-        loop = asyncio.get_running_loop()
-        tick = self._ticks.get(loop)
-        if tick is None:
-            for ended in [other for other in self._ticks if other.is_closed()]:
-                del self._ticks[ended]
-            tick = self._ticks[loop] = _Tick()
-        return tick
+    def _refuses(self, *, mutation: bool) -> bool:
+        refused = self.guard.refuses(mutation=mutation)
+        self.tally.refused += refused
+        return refused
 
-    def _leave_reads(self, tick: _Tick) -> None:
-        asks, tick.reads = tick.reads, []
-        self._launch(tick, self._send_reads(asks))
+    async def _send_reads(self, asks: list[_Ask[str, bytes | None]]) -> None:
+        wanted = list(dict.fromkeys(key for ask in asks for key in ask.items))
+        blobs = await self._careful(wanted, self.store.get_many, "get", asks, mutation=False)
+        if blobs is not None:
+            found = dict(zip(wanted, blobs, strict=True))
+            for ask in asks:
+                if not ask.answer.done():
+                    ask.answer.set_result([found[key] for key in ask.items])
 
-    def _leave_writes(self, tick: _Tick) -> None:
-        asks, tick.writes = tick.writes, []
-        self._launch(tick, self._send_writes(asks))
-
-    @staticmethod
-    def _launch(tick: _Tick, batch: "Awaitable[None]") -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(batch)
-        tick.tasks.add(task)
-        task.add_done_callback(tick.tasks.discard)
-
-    async def _send_reads(self, asks: list[tuple[Sequence[str], "asyncio.Future[list[bytes | None] | None]"]]) -> None:
-        places = {key: None for keys, _ in asks for key in keys}
-        wanted = list(places)
-        blobs = await self._careful(wanted, self.store.get_many, "get", mutation=False)
-        if blobs is None:
-            _answer_all(asks, None)
-            return
-        found = dict(zip(wanted, blobs, strict=True))
-        for keys, answer in asks:
-            if not answer.done():
-                answer.set_result([found[key] for key in keys])
-
-    async def _send_writes(self, asks: list[tuple[Sequence[Write], "asyncio.Future[list[PutResult] | None]"]]) -> None:
-        batch = [write for writes, _ in asks for write in writes]
+    async def _send_writes(self, asks: list[_Ask[Write, PutResult]]) -> None:
+        batch = [write for ask in asks for write in ask.items]
         self.tally.writes += len(batch)
-        results = await self._careful(batch, self.store.put_many, "put", mutation=True)
-        if results is None:
-            _answer_all(asks, None)
-            return
-        start = 0
-        for writes, answer in asks:
-            if not answer.done():
-                answer.set_result(results[start : start + len(writes)])
-            start += len(writes)
+        results = await self._careful(batch, self.store.put_many, "put", asks, mutation=True)
+        if results is not None:
+            outcomes = iter(zip(batch, results, strict=True))
+            for ask in asks:
+                mine = [next(outcomes)[1] for _ in ask.items]
+                if not ask.answer.done():
+                    ask.answer.set_result(mine)
 
     async def _careful(
-        self, items: list[T], operation: Callable[[Sequence[T]], Awaitable[list[R]]], name: str, *, mutation: bool
-    ) -> list[R] | None:
-        # While the breaker is feeling its way back, one key goes ahead of the batch: a probe costs little.
-        ahead: list[R] = []
-        if len(items) > 1 and self.guard.probing(mutation=mutation):
-            first = await self._attempt(lambda: operation(items[:1]), name, mutation=mutation)
+        self,
+        items: list[I],
+        operation: Callable[[Sequence[I]], Awaitable[list[O]]],
+        name: str,
+        asks: list[_Ask[I, O]],
+        *,
+        mutation: bool,
+    ) -> list[O] | None:
+        due = max(ask.until for ask in asks)
+        ahead: list[O] = []
+        if len(items) > _FEW and self.guard.probing(mutation=mutation):
+            # While the breaker is feeling its way back, one item goes ahead of a batch: a probe costs little.
+            first = await self._attempt(lambda: operation(items[:1]), name, due, mutation=mutation)
             if first is None:
                 return None
             ahead, items = first, items[1:]
-        rest = await self._attempt(lambda: operation(items), name, mutation=mutation)
+        rest = await self._attempt(lambda: operation(items), name, due, mutation=mutation)
         return None if rest is None else ahead + rest
 
-    async def _attempt(self, operation: Callable[[], Awaitable[T]], name: str, *, mutation: bool) -> T | None:
+    async def _attempt(
+        self, operation: Callable[[], Awaitable[T]], name: str, due: float, *, mutation: bool
+    ) -> T | None:
         begun = self._clock.monotonic()
         try:
-            answer = await self.guard.run(operation, mutation=mutation, name=name)
+            answer = await self.guard.run(operation, mutation=mutation, name=name, timeout=due - begun)
         except CircuitOpenError:
             self.tally.refused += 1
             return None
@@ -166,9 +193,3 @@ class Layer:
             return None
         self.tally.latency.add(self._clock.monotonic() - begun)
         return answer
-
-
-def _answer_all(asks: Sequence[tuple[object, "asyncio.Future[T | None]"]], answer: T | None) -> None:
-    for _, waiting in asks:
-        if not waiting.done():
-            waiting.set_result(answer)

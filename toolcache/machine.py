@@ -11,22 +11,22 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from toolcache.blob import EPOCH, NEVER, TOMBSTONE
+from toolcache.blob import EPOCH, NEVER, TOMBSTONE, CorruptBlobError
 from toolcache.compute import Compute, Context
 from toolcache.crowd import ComputeMany
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
-from toolcache.entry import MISSING, Durability, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Held, Invalidation, Missing
 from toolcache.epochs import NAMESPACE, Epochs
 from toolcache.errors import CacheClosedError, CacheWriteError, UnsupportedKeyError
 from toolcache.events import DataAtRisk
 from toolcache.filler import Filler
 from toolcache.follower import Follower
 from toolcache.home import Homes
-from toolcache.keys.text import KeyText, key_digest
+from toolcache.keys.text import KeyText, key_digest, key_text, place_of
 from toolcache.parts import Parts
-from toolcache.reader import NOTHING, Found, Reader
+from toolcache.reader import Found, Reader
 from toolcache.records import Records
 from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
@@ -57,7 +57,7 @@ class Machine:
         self._entries = Entries(parts, self._epochs)
         self._reader = Reader(parts, self._epochs, self._entries)
         self._writer = Writer(parts)
-        self._records = Records(parts, self._entries, self._writer)
+        self._records = Records(parts, self._entries, self._reader, self._writer)
         self.sweeper = Sweeper(parts.memory)
         self._filler = Filler(parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies)
         self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
@@ -78,32 +78,36 @@ class Machine:
             self._touch(key, held)
         if not tally.hits & _SAMPLE:
             self._sample(key)
-        return held.value if held.thaw is None else held.thaw(held.value)
+        try:
+            return held.value if held.thaw is None else held.thaw(held.value)
+        except CorruptBlobError:  # a codec of others that does not read what it wrote
+            return MISSING
 
     async def get(self, key: str, domain: Domain, default: Any = None) -> Any:
         """The value, or ``default``."""
         value = self.hit(key)
         if value is not MISSING:
             return value
-        found = (await self.find((key,), domain))[key]
+        found = await self.find_one(key, domain)
         return default if found.held is None else found.value
 
-    async def find(self, keys: Sequence[str], domain: Domain, *, counted: bool = True) -> dict[str, Found]:
-        """What memory or the layers hold of each key."""
-        self.enter(keys)
+    async def find_one(self, key: str, domain: Domain, *, counted: bool = True) -> Found:
+        """What memory or the layers hold of a key."""
+        (place,) = self.enter((key,))
+        return (await self.find((place,), domain, counted=counted))[place]
+
+    async def find(self, places: Sequence[str], domain: Domain, *, counted: bool = True) -> dict[str, Found]:
+        """What memory or the layers hold of several places."""
         tally = self.tallies.of(domain)
-        found = {}
-        for key in keys:
-            held = self._reader.look(key)
-            found[key] = NOTHING if held is None else Found(held, held.version, held.own())
-        absent = [key for key in keys if found[key].held is None]
+        found = {place: self._reader.look(place) for place in places}
+        absent = [place for place in places if found[place].held is None]
         if absent and self.parts.enabled:
             found.update(await self._reader.fetch(absent, domain, tally))
         if counted:
             hits = [item.held.seconds for item in found.values() if item.held is not None]
             tally.far_hits += len(hits)
             tally.seconds_saved += sum(hits)
-            tally.misses += len(keys) - len(hits)
+            tally.misses += len(places) - len(hits)
             self.memory_tally.misses += len(absent)
         return found
 
@@ -112,8 +116,12 @@ class Machine:
         wanted = list(dict.fromkeys(keys))
         values = {key: self.hit(key) for key in wanted}
         absent = [key for key in wanted if values[key] is MISSING]
-        found = await self.find(absent, domain) if absent else {}
-        values.update((key, item.value) for key, item in found.items() if item.held is not None)
+        if absent:
+            places = self.enter(absent)
+            found = await self.find(places, domain)
+            for key, place in zip(absent, places, strict=True):
+                if found[place].held is not None:
+                    values[key] = found[place].value
         return {key: value for key, value in values.items() if value is not MISSING}
 
     # -- computing ----------------------------------------------------------------------------------------------
@@ -131,8 +139,8 @@ class Machine:
         value = self.hit(key)
         if value is not MISSING:
             return value
-        self.enter((key,))
-        return (await self._filler.fill(key, compute, domain, self._context(ttl, tags, domain))).own()
+        (place,) = self.enter((key,))
+        return (await self._filler.fill(place, compute, domain, self._context(ttl, tags, domain))).own()
 
     async def compute_many(
         self,
@@ -147,8 +155,8 @@ class Machine:
         values = {key: self.hit(key) for key in keys}
         absent = [key for key, value in values.items() if value is MISSING]
         if absent:
-            self.enter(absent)
-            landed = await self._filler.fill_many(absent, compute, domain, self._context(ttl, tags, domain))
+            places = self.enter(absent)
+            landed = await self._filler.fill_many(places, compute, domain, self._context(ttl, tags, domain))
             values.update((key, held.own()) for key, held in zip(absent, landed, strict=True))
         return values
 
@@ -169,31 +177,28 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> dict[str, Durability]:
         """Store values; where each is safe. If one cannot be stored, none is."""
-        self.enter(mapping)
+        places = self.enter(mapping)
         lifetime, labels = self._entries.lifetime(ttl, domain), tuple(tags)
-        encoded = {key: self._entries.encode(value, domain, labels) for key, value in mapping.items()}
-        tally = self.tallies.of(domain)
-        drafts, helds = [], []
+        encoded = [self._entries.encode(value, domain, labels) for value in mapping.values()]
         if not self.parts.enabled:
             return dict.fromkeys(mapping, Durability.MEMORY)
-        for key, value in mapping.items():
-            draft = self._entries.draft(
-                self._entries.name(key), self._entries.version(key), lifetime, encoded[key], labels
-            )
+        tally = self.tallies.of(domain)
+        drafts, helds = [], []
+        for place, value, body in zip(places, mapping.values(), encoded, strict=True):
+            version = self._entries.version(place)
+            draft = self._entries.draft(self._entries.name(place), version, lifetime, body, labels)
             held = self._entries.hold(draft, value, domain, tally)
-            self.homes.detach(key)
-            self._reader.interrupt(key)
-            self._memory.put(key, held)
+            self._put(place, held)
             drafts.append(draft)
             helds.append(held)
         tally.sets += len(mapping)
         if not self._far:
             return dict.fromkeys(mapping, Durability.MEMORY)
-        outcomes = await self.homes.here().see_through(
-            self._writer.write(drafts, mirror=domain.name in self.parts.mirror)
-        )
-        for held, draft in zip(helds, drafts, strict=True):
-            held.version = draft.version
+        mirror = domain.name in self.parts.mirror
+        outcomes = await self.homes.here().see_through(self._writer.write(drafts, mirror=mirror))
+        for place, held, draft, outcome in zip(places, helds, drafts, outcomes, strict=True):
+            held.version, held.layer = draft.version, outcome.durability.name.lower()
+            self._reader.overtake(place, draft.version)
         self._report_risk("set", drafts, outcomes, raising=self.parts.strict)
         return {key: outcome.durability for key, outcome in zip(mapping, outcomes, strict=True)}
 
@@ -207,47 +212,51 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> bool:
         """Store a value only if none is there; whether it was stored."""
-        self.enter((key,))
-        labels = tuple(tags)
-        lifetime = self._entries.lifetime(ttl, domain)
+        (place,) = self.enter((key,))
+        lifetime, labels = self._entries.lifetime(ttl, domain), tuple(tags)
         encoded = self._entries.encode(value, domain, labels)
-        if not self.parts.enabled or (not self._far and self._reader.alive(key)):
+        if not self.parts.enabled or (await self.find((place,), domain, counted=False))[place].held is not None:
             return False
-        draft = self._entries.draft(
-            self._entries.name(key), self._entries.version(key), lifetime, encoded, labels, once=True
-        )
-        held = self._entries.hold(draft, value, domain, self.tallies.of(domain))
+        name, version = self._entries.name(place), self._entries.version(place)
+        draft = self._entries.draft(name, version, lifetime, encoded, labels, once=True)
+        outcome = Outcome()
         if self._far:
             outcome = (await self.homes.here().see_through(self._writer.write([draft])))[0]
-            if outcome.superseded or (outcome.durability is Durability.MEMORY and self._reader.alive(key)):
+            if outcome.superseded:
                 return False
-        self.homes.detach(key)
-        self._reader.interrupt(key)
-        self.tallies.of(domain).sets += 1
-        return self._memory.put(key, held)
+            self._report_risk("add", [draft], [outcome], raising=self.parts.strict)
+        tally, layer = self.tallies.of(domain), outcome.durability.name.lower()
+        tally.sets += 1
+        return self._put(place, self._entries.hold(draft, value, domain, tally, layer=layer)) or self._far
+
+    def _put(self, place: str, held: Held) -> bool:
+        """A live write into memory: computations and reads under way must not overtake it."""
+        self.homes.detach(place)
+        self._reader.interrupt(place)
+        return self._memory.put(place, held)
 
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""
         wanted = list(dict.fromkeys(keys))
-        self.enter(wanted)
+        places = self.enter(wanted)
         self.tallies.of(domain).deletes += len(wanted)
-        was = {key: self._reader.alive(key) for key in wanted}
-        drafts = [
-            self._entries.draft(
-                self._entries.name(key), self._entries.version(key), self.parts.tombstone_ttl, None, (), flags=TOMBSTONE
-            )
-            for key in wanted
-        ]
-        for key in wanted:
-            self.homes.detach(key)
-        self._reader.forget(wanted)
+        was = [self._reader.alive(place) for place in places]
+        drafts = [self._tombstone(place) for place in places]
+        for place in places:
+            self.homes.detach(place)
+        self._reader.forget(places)
         if not self._far:
-            return was
+            return dict(zip(wanted, was, strict=True))
         outcomes = await self.homes.here().see_through(self._writer.write(drafts))
         # Once more: a read that was under way may have brought the old value back in the meantime.
-        self._reader.forget(wanted)
+        for place, draft in zip(places, drafts, strict=True):
+            self._reader.overtake(place, draft.version)
         self._report_risk("delete", drafts, outcomes, raising=True)
-        return {key: was[key] or outcome.was_live for key, outcome in zip(wanted, outcomes, strict=True)}
+        return {key: here or there.was_live for key, here, there in zip(wanted, was, outcomes, strict=True)}
+
+    def _tombstone(self, place: str) -> Draft:
+        name, version = self._entries.name(place), self._entries.version(place)
+        return self._entries.draft(name, version, self.parts.tombstone_ttl, None, (), flags=TOMBSTONE)
 
     async def clear(self) -> Invalidation:
         """Forget the namespace in every layer."""
@@ -255,7 +264,6 @@ class Machine:
         version = self.parts.hybrid.epoch()
         self._forget_before(version)
         self._memory.clear()
-        self._records.clear()
         if not self._far:
             return Invalidation("namespace", "done", None, None)
         now_ms = int(self.parts.clock.time() * 1000)
@@ -275,8 +283,8 @@ class Machine:
 
     async def get_result(self, key: str, domain: Domain) -> Any:
         """A stored output, or MISSING."""
-        self.enter((key,))
-        output = await self._records.get(key) if self.parts.enabled else MISSING
+        (place,) = self.enter((key,))
+        output = await self._records.get(place) if self.parts.enabled else MISSING
         tally = self.tallies.of(domain)
         tally.misses += output is MISSING
         tally.far_hits += output is not MISSING
@@ -292,38 +300,44 @@ class Machine:
         ttl: Duration | Missing | None = MISSING,
     ) -> Durability:
         """Store an output, unless one is stored already; ``fingerprint`` tells later of which task."""
-        self.enter((key,))
+        (place,) = self.enter((key,))
         lifetime = self._entries.lifetime(ttl, domain)
         if not self.parts.enabled:
             return Durability.MEMORY
-        self.tallies.of(domain).sets += 1
-        return await self.homes.here().see_through(self._records.commit(key, output, lifetime, (f"@f:{fingerprint}",)))
+        tally = self.tallies.of(domain)
+        tally.sets += 1
+        commit = self._records.commit(place, output, domain, tally, ttl=lifetime, tags=(f"@f:{fingerprint}",))
+        draft, outcome = await self.homes.here().see_through(commit)
+        self._report_risk("set_result", [draft], [outcome], raising=self.parts.strict)
+        return outcome.durability
 
     async def forget_result(self, key: str, domain: Domain) -> bool:
         """Forget an output; whether one was there."""
-        self.enter((key,))
+        (place,) = self.enter((key,))
         self.tallies.of(domain).deletes += 1
-        known, safe = await self.homes.here().see_through(self._records.forget(key))
-        if not safe:
-            raise CacheWriteError("delete", "no layer took it")
+        known, draft, outcome = await self.homes.here().see_through(self._records.forget(place))
+        self._report_risk("delete_result", [draft], [outcome], raising=True)
         return known
 
     # -- small change -------------------------------------------------------------------------------------------
 
-    def enter(self, keys: Iterable[str]) -> None:
-        """Refuse what no call may bring: a closed cache, a foreign event loop, keys that are not text."""
-        if self.homes.closed:
+    def enter(self, keys: Iterable[str]) -> list[str]:
+        """The places of keys. Refuses what no call may bring: a closed cache, a foreign loop, keys that are not text."""
+        if self.homes.refusing:
             raise CacheClosedError
         home = self.homes.here()
         self.sweeper.arm()
-        if self._follower.needed and self.parts.enabled:
+        if self._follower.needed and not self.homes.closed:
             home.attend(self._follower.run)
         self.used = self._far  # what must be closed
+        places = []
         for key in keys:
             if type(key) is not str and type(key) is not KeyText:
                 raise UnsupportedKeyError(
                     f"a key is text, not {type(key).__name__}: make_key(...) makes one of any values"
                 )
+            places.append(place_of(key_text(key)))
+        return places
 
     def _report_risk(
         self, operation: str, drafts: Sequence[Draft], outcomes: Sequence[Outcome], *, raising: bool

@@ -167,19 +167,19 @@ class SupportsOverlay(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether ``pending`` knows; ``open`` makes it so."""
+        """Whether ``pending`` knows all that this host has written; ``open`` makes it so. Cheap, synchronous."""
         ...
 
     async def open(self) -> None:
-        """Learn what is owed."""
+        """Learn what is owed, or what has been added to it."""
         ...
 
     def pending(self, key: str, /) -> bool:
-        """Whether the newest record of the key is one that Redis has not taken. Synchronous, no I/O on an idle host."""
+        """Whether the newest record of the key is one that Redis has not taken. Synchronous, no I/O."""
         ...
 
-    async def settle(self, key: str, version: bytes, /) -> None:
-        """Redis holds something newer than, or equal to, the pending record of that or a lower version: mark it clean."""
+    async def settle(self, marks: Sequence[tuple[str, bytes]], /) -> None:
+        """Redis holds something at or above these versions of keys: nothing older is owed to it any more."""
         ...
 
 

@@ -13,16 +13,16 @@ With Redis usable, a Redis miss is a miss.
 import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from toolcache.blob import CorruptBlobError
 from toolcache.domains import Domain
 from toolcache.entries import Entries, remaining
-from toolcache.entry import Held
+from toolcache.entry import MEMORY, Held
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
+from toolcache.loops import PerLoop
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.stats import Tally
@@ -42,8 +42,14 @@ class Found(NamedTuple):
 NOTHING = Found(None)
 
 
+class _Opening:
+    """One loop's task that brings what is owed up to date: one for all who wait, so that they go on together."""
+
+    task: "asyncio.Task[Any] | None" = None
+
+
 class Reader:
-    """Reads for one cache.
+    """Reads for one cache. Keys are places: the form under which memory knows a key.
 
     Args:
         parts: the cache's parts.
@@ -57,16 +63,16 @@ class Reader:
         self._epochs = epochs
         self._entries = entries
         self._fills: dict[str, object] = {}
-        self._openings: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
+        self._openings = PerLoop(_Opening)
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
 
-    def look(self, key: str) -> Held | None:
-        """The entry in memory, if it may answer without a further thought."""
+    def look(self, key: str) -> Found:
+        """What memory holds of the key, if it may answer without a further thought."""
         held = self._memory.find(key)
         if held is None or not self._current(key, held) or self._clock.monotonic() >= held.settled_until:
-            return None
-        return held
+            return NOTHING
+        return _found(held)
 
     def alive(self, key: str) -> bool:
         """Whether memory holds a value of the key, settled or not."""
@@ -81,6 +87,12 @@ class Reader:
         """The key was written: reads under way must not bring what they found into memory."""
         self._fills.pop(key, None)
 
+    def overtake(self, key: str, version: bytes) -> None:
+        """A write of this version was acknowledged: what a read under way had brought meanwhile goes."""
+        held = self._memory.find(key)
+        if held is None or held.version < version:
+            self.forget([key])
+
     def interrupt_all(self) -> None:
         """The namespace was cleared."""
         self._fills.clear()
@@ -91,7 +103,7 @@ class Reader:
         token = object()
         self._fills.update(dict.fromkeys(keys, token))
         try:
-            found = await self._ask_layers(names, domain, tally)
+            found = await self._ask_layers(names, domain, tally, token)
             for key, (held, _, _) in found.items():
                 if held is not None and self._fills.get(key) is token:
                     self._memory.put(key, held)
@@ -101,47 +113,41 @@ class Reader:
                     del self._fills[key]
         return found
 
-    async def _ask_layers(self, names: dict[str, str], domain: Domain, tally: Tally) -> dict[str, Found]:
+    async def _ask_layers(self, names: dict[str, str], domain: Domain, tally: Tally, token: object) -> dict[str, Found]:
         redis, files = self._parts.redis, self._parts.files
         if redis is None:
             return await self._ask(files, names, domain, tally) if files else dict.fromkeys(names, NOTHING)
         owed = await self._owed(names)
         found = await self._ask(files, owed, domain, tally) if files and owed else {}
-        rest = {key: name for key, name in names.items() if key not in found} if found else names
-        if not rest:
-            return found
-        answer = await self._ask_redis(redis, rest, domain, tally)
+        answer = await self._ask_redis(redis, names, domain, tally, token)
         if answer is None:
+            rest = {key: name for key, name in names.items() if key not in found}
             mirrored = files is not None and domain.name in self._parts.mirror
-            answer = await self._ask(files, rest, domain, tally) if mirrored and files else {}
-            answer = {key: self._remembered(key, answer.get(key, NOTHING)) for key in rest}
-        return found | answer
+            copies = await self._ask(files, rest, domain, tally) if files and mirrored and rest else {}
+            return found | {key: self._remembered(key, copies.get(key, NOTHING)) for key in rest}
+        # What Redis is owed answers, unless somebody has written something newer to it since.
+        return answer | {key: mine for key, mine in found.items() if mine.version >= answer[key].version}
 
     async def _owed(self, names: dict[str, str]) -> dict[str, str]:
-        files = self._parts.files
-        if self._overlay is None or files is None or files.guard.refuses():
+        files, overlay = self._parts.files, self._overlay
+        if overlay is None or files is None or files.guard.refuses():
             return {}
-        if not self._overlay.ready:
-            await self._open(files, self._overlay)
-        return {key: name for key, name in names.items() if self._overlay.pending(name)}
-
-    async def _open(self, files: Layer, overlay: SupportsOverlay) -> None:
-        # One task for all who wait, so that they go on together, and what they ask of Redis leaves as one batch.
-        loop = asyncio.get_running_loop()
-        if loop not in self._openings:
-            self._openings[loop] = task = loop.create_task(files.ask(overlay.open))
-            task.add_done_callback(lambda _task: self._openings.pop(loop, None))
-        await asyncio.shield(self._openings[loop])
+        if not overlay.ready:
+            opening = self._openings.here()
+            if opening.task is None or opening.task.done():
+                opening.task = asyncio.get_running_loop().create_task(files.ask(overlay.open))
+            await asyncio.shield(opening.task)
+        return {key: name for key, name in names.items() if overlay.pending(name)}
 
     async def _ask_redis(
-        self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally
+        self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object
     ) -> dict[str, Found] | None:
         blobs = await redis.read([self._entries.epoch_name, *names.values()])
         if blobs is None:
             return None
         self._entries.learn_epoch(blobs[0], redis)
         return {
-            key: self._newest(key, self._take(name, blob, redis, domain, tally))
+            key: self._newest(key, self._take(name, blob, redis, domain, tally), token)
             for (key, name), blob in zip(names.items(), blobs[1:], strict=True)
         }
 
@@ -177,18 +183,17 @@ class Reader:
             self.interrupt(key)
             self._memory.remove(key)
 
-    def _newest(self, key: str, found: Found) -> Found:
-        """Redis answered: its word settles what memory holds, unless a write of this process came meanwhile."""
-        if key not in self._fills:
-            return self._remembered(key, found)
+    def _newest(self, key: str, found: Found, token: object) -> Found:
+        """Redis answered: its word settles what memory holds, unless memory holds a later write of this process."""
         held = self._memory.find(key)
         if held is None or not self._current(key, held):
             return found
-        if found.held is None and found.version <= held.version:
-            # Nothing there any more, evicted or flushed: with Redis usable, a Redis miss is a miss.
-            self._memory.remove(key)
-        elif found.version < held.version:
+        if found.version < held.version and (held.layer == MEMORY or self._fills.get(key) is not token):
+            # On its way, or taken by nobody, or written while this read was under way.
             return self._remembered(key, found)
+        if found.held is None or found.version != held.version:
+            # Evicted, flushed, deleted or overwritten: with Redis usable, its word counts, in the next outage too.
+            self._memory.remove(key)
         return found
 
     def _remembered(self, key: str, found: Found) -> Found:
@@ -200,7 +205,7 @@ class Reader:
         if left <= 0:
             return found
         held.settled_until = self._clock.monotonic() + min(left, _OUTAGE_TRUST)
-        return Found(held, held.version, held.own())
+        return _found(held)
 
     def _current(self, key: str, held: Held) -> bool:
         """Whether the entry has outlived every epoch; one of an older era is looked at once."""
@@ -210,3 +215,10 @@ class Reader:
                 return False
             held.era = self._memory.era
         return True
+
+
+def _found(held: Held) -> Found:
+    try:
+        return Found(held, held.version, held.own())
+    except CorruptBlobError:  # a codec of others that does not read what it wrote
+        return NOTHING

@@ -4,8 +4,9 @@ A live write that meets a newer version takes one above it and tries again; a co
 version goes to every layer, an attempt that timed out and is applied late changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from toolcache.blob import EPOCH, RECORD, TOMBSTONE
@@ -63,22 +64,20 @@ class Writer:
         to_files = list(range(len(drafts)))
         if redis is not None:
             taken = await self._offer(redis, drafts)
-            _note(outcomes, taken, Durability.REDIS)
+            _note(drafts, outcomes, taken, Durability.REDIS)
             to_files = [i for i in to_files if _goes_to_files(drafts[i], taken[i], mirror=mirror)]
-            await self._settle(drafts, taken, to_files)
+            await self._settle(drafts, taken, set(to_files))
         if files is not None and to_files:
             owed = redis is not None
-            chosen = [drafts[i] for i in to_files]
-            kept = await self._offer(
-                files, chosen, pending=[owed and outcomes[i].durability < Durability.REDIS for i in to_files]
-            )
-            _note([outcomes[i] for i in to_files], kept, Durability.FILE)
+            chosen, noted = [drafts[i] for i in to_files], [outcomes[i] for i in to_files]
+            pending = [owed and outcome.durability < Durability.REDIS for outcome in noted]
+            _note(chosen, noted, await self._offer(files, chosen, pending=pending), Durability.FILE)
         return outcomes
 
-    async def keep_on_file(self, draft: Draft) -> None:
+    async def keep_on_file(self, draft: Draft, *, until: float | None) -> None:
         """Copy what Redis holds to this host's file."""
         if self._parts.files is not None:
-            await self._offer(self._parts.files, [draft])
+            await self._offer(self._parts.files, [draft], until=until)
 
     def safe(self, outcome: Outcome) -> bool:
         """Whether a layer that others read, if there is one, knows of the write."""
@@ -96,40 +95,60 @@ class Writer:
         return Invalidation(scope, "done", redis, files)
 
     async def _offer(
-        self, layer: Layer, drafts: Sequence[Draft], *, pending: Sequence[bool] | None = None
+        self,
+        layer: Layer,
+        drafts: Sequence[Draft],
+        *,
+        pending: Sequence[bool] | None = None,
+        until: float | None = None,
     ) -> list[PutResult | None]:
         results: list[PutResult | None] = [None] * len(drafts)
         left = list(range(len(drafts)))
+        until = layer.budget() if until is None else until
         for _ in range(1 + _BUMPS):
-            answer = await layer.write(
-                [self._blob(drafts[i], pending=pending is not None and pending[i]) for i in left]
-            )
+            blobs = [self._blob(drafts[i], pending=pending is not None and pending[i]) for i in left]
+            answer = await layer.write(blobs, until=until)
             if answer is None:
                 break
             again = []
             for i, result in zip(left, answer, strict=True):
-                results[i] = result
-                if result.status is PutStatus.NEWER and drafts[i].live and not drafts[i].once:
-                    if result.version[8:] == self._parts.hybrid.node:  # overtaken by a later write of this process
-                        results[i] = result._replace(status=PutStatus.ALREADY)
-                    else:
-                        results[i] = None
-                        drafts[i].version = self._parts.hybrid.next(above=result.version)
-                        again.append(i)
+                results[i] = self._settled(drafts[i], result)
+                if results[i] is None:
+                    drafts[i].version = self._parts.hybrid.next(above=result.version)
+                    again.append(i)
             left = again
             if not left:
                 break
         return results
 
+    def _settled(self, draft: Draft, result: PutResult) -> PutResult | None:
+        """The result, or None for a draft that is to be offered again above what it met."""
+        if result.status is not PutStatus.NEWER or not draft.live or (draft.once and result.was_live):
+            return result
+        # What this process itself wrote later has overtaken the draft; unless a clock far ahead had a hand in that
+        # version, and no later write of this process would be above it.
+        own = result.version[8:] == self._parts.hybrid.node and self._parts.hybrid.observe(result.version)
+        return result._replace(status=PutStatus.ALREADY) if own else None
+
     async def _settle(
-        self, drafts: Sequence[Draft], taken: Sequence[PutResult | None], to_files: Sequence[int]
+        self, drafts: Sequence[Draft], taken: Sequence[PutResult | None], to_files: Container[int]
     ) -> None:
         """Redis holds something newer than what this host owed it for these keys."""
-        if self._overlay is None:
+        files, overlay = self._parts.files, self._overlay
+        if overlay is None or files is None:
             return
-        for i, result in enumerate(taken):
-            if result is not None and i not in to_files and self._overlay.pending(drafts[i].name):
-                await self._overlay.settle(drafts[i].name, drafts[i].version)
+        if not overlay.ready:
+            await files.ask(overlay.open)
+        marks = [
+            (draft.name, draft.version)
+            for i, (draft, result) in enumerate(zip(drafts, taken, strict=True))
+            if result is not None
+            and result.status is not PutStatus.FOREIGN
+            and i not in to_files
+            and overlay.pending(draft.name)
+        ]
+        if marks:
+            await files.ask(partial(overlay.settle, marks), mutation=True)
 
     def _blob(self, draft: Draft, *, pending: bool) -> Write:
         blob = self._parts.envelope.pack(
@@ -154,13 +173,16 @@ def _goes_to_files(draft: Draft, taken: PutResult | None, *, mirror: bool) -> bo
     return taken.status in _TAKEN and (mirror or bool(draft.flags & (TOMBSTONE | EPOCH | RECORD)))
 
 
-def _note(outcomes: Sequence[Outcome], results: Sequence[PutResult | None], durability: Durability) -> None:
-    for outcome, result in zip(outcomes, results, strict=True):
+def _note(
+    drafts: Sequence[Draft], outcomes: Sequence[Outcome], results: Sequence[PutResult | None], durability: Durability
+) -> None:
+    for draft, outcome, result in zip(drafts, outcomes, results, strict=True):
         if result is None:
             continue
         outcome.was_live = outcome.was_live or result.was_live
-        if result.status in _TAKEN:
+        taken = result.status in _TAKEN
+        outcome.superseded = outcome.superseded or result.status is PutStatus.NEWER
+        # A write that yields to a live value is as safe as that value.
+        if taken or (draft.once and result.was_live):
             outcome.durability = max(outcome.durability, durability)
-            outcome.on_file = outcome.on_file or durability is Durability.FILE
-        elif result.status is PutStatus.NEWER:
-            outcome.superseded = True
+            outcome.on_file = outcome.on_file or (taken and durability is Durability.FILE)

@@ -98,6 +98,6 @@ async def test_too_many_changes_empty_memory(files: Rig) -> None:
     await one.set("key", "old")
     assert await two.get("key") == "old"
     store: Any = two._parts.files.store if two._parts.files else None
-    store._changes._lost = True
+    store._post._lost = True
     await two._machine._follower.catch_up()
     assert two._parts.memory.find("key") is None

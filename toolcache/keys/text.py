@@ -10,7 +10,6 @@ The form is frozen: it is what stored entries are found by. ``tc1`` carries its 
 import re
 from hashlib import sha256
 from typing import Final, Literal, Self, TypeAlias
-from urllib.parse import unquote_to_bytes
 
 from toolcache.errors import SettingsError, UnsupportedKeyError
 
@@ -102,14 +101,12 @@ def key_text(key: str) -> str:
 def join(*parts: str) -> str:
     """The key text of several parts, each encoded by ``component``; a plain str where nothing had to be."""
     text = ":".join(map(component, parts))
-    return text if "%" not in text and len(text) <= MAX_TEXT else str.__new__(KeyText, _cut(text))
+    return place_of(_cut(text))
 
 
-def read_key(text: str) -> str | None:
-    """The key of which ``key_text`` made this text; None for one that was cut, which only its hash tells."""
-    if "~" in text:
-        return None
-    return unquote_to_bytes(text).decode("utf-8", "surrogatepass") if "%" in text else text
+def place_of(text: str) -> str:
+    """The one form under which memory knows a key text, whoever spelled it: plain where nothing had to be encoded."""
+    return str.__new__(KeyText, text) if "%" in text or "~" in text else text
 
 
 def namespace(text: str) -> str:

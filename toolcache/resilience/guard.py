@@ -69,7 +69,7 @@ class Guard:
         self.breaker = breaker
         self.write_breaker = write_breaker
         self.last_fault = ""
-        self._timeout = timeout
+        self.timeout = timeout
         self._retry = retry
         self._clock = clock
         self._announce = announce
@@ -121,7 +121,7 @@ class Guard:
             Unusable: the operation failed.
             CacheClosedError: after ``close()``.
         """
-        budget = self._timeout if timeout is None else timeout
+        budget = self.timeout if timeout is None else timeout
         if budget <= 0:  # the caller's budget is spent: no fault of the store
             raise Unusable(FaultKind.LOCAL)
         permits = self._admit(mutation=mutation)
