@@ -58,6 +58,7 @@ class Index:
         self._order = order
         self._shards: list[dict[bytes, bytes]] = [{} for _ in range(_SHARDS)]
         self._marks: dict[bytes, bytes] = {}
+        self._held: dict[bytes, Entry] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._shards))
@@ -68,17 +69,32 @@ class Index:
         # Entry._make, less a call
         return None if packed is None else tuple.__new__(Entry, _PACKED.unpack(packed))
 
-    def admit(self, key: bytes, new: Entry) -> None:
-        """Take in a record: the highest version counts, whichever was met first; the other only lengthens its stay."""
+    def admit(self, key: bytes, new: Entry, *, hold: bool = False) -> None:
+        """Take in a record: the highest version counts, whichever was met first; the other only lengthens its stay.
+
+        With ``hold``, while following: a record that is beaten only by one of a removed segment waits for ``release``.
+        That one's copy may be met yet, and a reader must not see the older in between.
+        """
         shard = self._shard(key)
         packed = shard.get(key)
         if packed is not None:
-            new = self._newer(Entry._make(_PACKED.unpack(packed)), new)
+            old = Entry._make(_PACKED.unpack(packed))
+            if hold and new.version < old.version and self._order(old.segment) is None:
+                held = self._held.get(key)
+                self._held[key] = self._newer(held, new) if held else new
+                return
+            new = self._newer(old, new)
         if self._marks and (mark := self._marks.get(key)) is not None and mark <= new.version:
             del self._marks[key]
             if mark == new.version:
                 new = _settled(new)
         shard[key] = _PACKED.pack(*new)
+
+    def release(self) -> None:
+        """All there is has been met: what was held back counts, where nothing newer stands any more."""
+        held, self._held = self._held, {}
+        for key, entry in held.items():
+            self.admit(key, entry)
 
     def mark(self, key: bytes, version: bytes) -> None:
         """The record of that version is clean. The mark may be met before the record."""

@@ -142,6 +142,7 @@ class Log:
             break
         else:
             raise OSError(errno.EBUSY, "segments come and go too fast", self.directory.root)
+        self.index.release()
         for name in self._names.keys() - set(names):
             self.drop(self._names[name])
         self.bell.heard(counters)
@@ -213,7 +214,8 @@ class Log:
                 return ZERO
             version, gone = header.version, header.gone_ms
             keep = max(frame.keep_until, gone)
-            self.index.admit(digest(key), Entry(version, gone, keep, segment.handle, offset, length, frame.flags))
+            entry = Entry(version, gone, keep, segment.handle, offset, length, frame.flags)
+            self.index.admit(digest(key), entry, hold=True)
             if self.ready:
                 self.changed(key, version)
             return version
