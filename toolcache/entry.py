@@ -13,6 +13,8 @@ class _Missing(Enum):
     def __repr__(self) -> str:
         return "MISSING"
 
+    __str__ = __repr__
+
     def __bool__(self) -> Literal[False]:
         return False
 

@@ -22,6 +22,8 @@ _EVERY: Final = 0.02
 class Follower:
     """Follows one cache's file layer.
 
+    ``behind`` says that nobody has followed lately: what memory holds is not to be trusted before ``catch_up``.
+
     Args:
         parts: the cache's parts.
         epochs: what has been cleared, as far as this process knows.
@@ -31,6 +33,7 @@ class Follower:
     """
 
     def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, reader: Reader, homes: Homes) -> None:
+        self.behind = False
         self._memory = parts.memory
         self._epochs = epochs
         self._entries = entries
@@ -61,6 +64,10 @@ class Follower:
 
     async def catch_up(self) -> None:
         """Take in what has been written since the last time."""
+        await self._follow()
+        self.behind = False
+
+    async def _follow(self) -> None:
         if self._store is None or self._files is None or self._store.in_step() or self._files.guard.refuses():
             return
         changed = await self._files.ask(self._store.changes)

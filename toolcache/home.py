@@ -28,11 +28,13 @@ class Home:
         task.add_done_callback(self._done)
         return task
 
-    def attend(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have ``run`` running until the home is drained."""
-        if self._attendant is None or self._attendant.done():
+    def attend(self, run: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Have ``run`` running until the home is drained; whether it had to be started."""
+        absent = self._attendant is None or self._attendant.done()
+        if absent:
             # In a context of its own: it would keep alive what the first caller's refers to.
             self._attendant = asyncio.get_running_loop().create_task(run(), context=Context())
+        return absent
 
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work that goes on even when the caller is cancelled."""

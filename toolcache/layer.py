@@ -107,7 +107,7 @@ class Layer:
         due = self.budget() if until is None else until
         if self._batched:
             return await self._reads.here().join(keys, due)
-        return await self._attempt(lambda: self.store.get_many(keys), "get", due, mutation=False)
+        return await self._all(keys, self.store.get_many, "get", due, mutation=False)
 
     async def write(self, writes: Sequence[Write], *, until: float | None = None) -> list[PutResult] | None:
         """The outcomes in the order of the writes; None if the store did not take them, or nobody knows."""
@@ -117,7 +117,7 @@ class Layer:
         if self._batched:
             return await self._writes.here().join(writes, due)
         self.tally.writes += len(writes)
-        return await self._attempt(lambda: self.store.put_many(writes), "put", due, mutation=True)
+        return await self._all(writes, self.store.put_many, "put", due, mutation=True)
 
     async def ask(
         self, operation: Callable[[], Awaitable[T]], *, mutation: bool = False, until: float | None = None
@@ -172,12 +172,27 @@ class Layer:
         ahead: list[O] = []
         if len(items) > _FEW and self.guard.probing(mutation=mutation):
             # While the breaker is feeling its way back, one item goes ahead of a batch: a probe costs little.
-            first = await self._attempt(lambda: operation(items[:1]), name, due, mutation=mutation)
+            first = await self._all(items[:1], operation, name, due, mutation=mutation)
             if first is None:
                 return None
             ahead, items = first, items[1:]
-        rest = await self._attempt(lambda: operation(items), name, due, mutation=mutation)
+        rest = await self._all(items, operation, name, due, mutation=mutation)
         return None if rest is None else ahead + rest
+
+    async def _all(
+        self,
+        items: Sequence[I],
+        operation: Callable[[Sequence[I]], Awaitable[list[O]]],
+        name: str,
+        due: float,
+        *,
+        mutation: bool,
+    ) -> list[O] | None:
+        answers = await self._attempt(lambda: operation(items), name, due, mutation=mutation)
+        if answers is not None and len(answers) != len(items):  # whose answer is whose?
+            self.tally.faults += 1
+            return None
+        return answers
 
     async def _attempt(
         self, operation: Callable[[], Awaitable[T]], name: str, due: float, *, mutation: bool

@@ -98,6 +98,8 @@ class Machine:
 
     async def find(self, places: Sequence[str], domain: Domain, *, counted: bool = True) -> dict[str, Found]:
         """What memory or the layers hold of several places."""
+        if self._follower.behind:
+            await self._follower.catch_up()
         tally = self.tallies.of(domain)
         found = {place: self._reader.look(place) for place in places}
         absent = [place for place in places if found[place].held is None]
@@ -327,8 +329,8 @@ class Machine:
             raise CacheClosedError
         home = self.homes.here()
         self.sweeper.arm()
-        if self._follower.needed and not self.homes.closed:
-            home.attend(self._follower.run)
+        if self._follower.needed and not self.homes.closed and home.attend(self._follower.run):
+            self._follower.behind = True
         self.used = self._far  # what must be closed
         places = []
         for key in keys:

@@ -1,6 +1,7 @@
 """What a cache says of itself: ``stats()`` from counters, ``health()`` by trying."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from toolcache.keys.text import store_key
 from toolcache.layer import Layer
@@ -64,7 +65,7 @@ async def _layer_health(parts: Parts, layer: Layer, where: str, *, probe: bool) 
         usable = await layer.read([store_key("v", parts.namespace, "health")]) is not None
         latency = parts.clock.monotonic() - begun if usable else None
         if usable and isinstance(layer.store, SupportsCount):
-            entries = await layer.ask(layer.store.count)
+            entries = await layer.ask(partial(_count, layer.store))
     guard = layer.guard
     return LayerHealth(
         usable=usable,
@@ -75,6 +76,13 @@ async def _layer_health(parts: Parts, layer: Layer, where: str, *, probe: bool) 
         entries=entries,
         latency=latency,
     )
+
+
+async def _count(store: SupportsCount) -> int | None:
+    try:
+        return await store.count()
+    except Exception:  # noqa: BLE001 - a user who may not count may still read and write: no fault of the layer
+        return None
 
 
 def _dollars(domains: Mapping[str, DomainStats]) -> float:

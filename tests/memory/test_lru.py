@@ -2,10 +2,9 @@
 
 from collections import OrderedDict
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from traces import hits_on, read_trace, reference, traces
+from traces import hits_on, made_trace, read_trace, reference, traces
 
 from toolcache.memory.lru import LRU
 from toolcache.testing import MemoryPolicyContract
@@ -38,9 +37,25 @@ def test_order(moves: list[tuple[str, int]]) -> None:
     assert driver.drain() == list(order)
 
 
-@pytest.mark.parametrize("name", traces("glimpse", "multi1", "two_pools"))
-def test_reference(name: str) -> None:
-    """On recorded traces, LRU has the exact hits that two independent simulators agree on."""
-    trace = read_trace(name)
-    for size, counts in reference(name).items():
-        assert hits_on(trace, LRU(), size) == counts["exact_hits"]["LRU"]
+def plain_lru(trace: list[str], size: int) -> int:
+    """Hits of the textbook's LRU."""
+    order: OrderedDict[str, None] = OrderedDict()
+    hits = 0
+    for key in trace:
+        hits += key in order
+        order[key] = None
+        order.move_to_end(key)
+        if len(order) > size:
+            order.popitem(last=False)
+    return hits
+
+
+def test_reference() -> None:
+    """The exact hits of the textbook's LRU; on recorded traces, those that two independent simulators agree on."""
+    trace = made_trace()
+    for size in (10, 100, 1_000):
+        assert hits_on(trace, LRU(), size) == plain_lru(trace, size)
+    for name in traces("glimpse", "multi1", "two_pools"):
+        recorded = read_trace(name)
+        for size, counts in reference(name).items():
+            assert hits_on(recorded, LRU(), size) == counts["exact_hits"]["LRU"]

@@ -4,6 +4,7 @@ import array
 import json
 import lzma
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,16 @@ def read_trace(name: str) -> list[str]:
     numbers = array.array("I")
     numbers.frombytes(lzma.decompress((_DATA / f"{name}.u32.xz").read_bytes()))
     return list(map(str, numbers))
+
+
+def made_trace() -> list[str]:
+    """Few keys asked for often, many seldom, and a scan now and then; the same on every machine."""
+    dice = random.Random(7)  # a fixed seed: the trace is part of the test
+    trace: list[str] = []
+    for round_ in range(60):
+        trace += [str(int(dice.paretovariate(0.6)) % 3_000) for _ in range(400)]
+        trace += [f"scan{round_}.{number}" for number in range(100)]
+    return trace
 
 
 def reference(name: str) -> dict[int, dict[str, Any]]:

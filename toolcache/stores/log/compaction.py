@@ -98,7 +98,6 @@ class Compactor:
             except BlockingIOError:
                 return 0
             try:
-                self._log.follow()
                 before = self._log.disk()
                 below = (
                     self.budget.max_disk if size is None else min(self.budget.max_disk * 3 // 4, before * 7 // 8) - size
@@ -130,8 +129,11 @@ class Pass:
 
     def run(self, below: int) -> None:
         """Rewrite what is worth it; give up clean copies until the segments take less than ``below`` bytes."""
+        sealed = [s for s in self._in_order() if s.sealed(self._log.ops)]
+        # only what is read after it was sealed is read to its end: its writer may have added to it until then
+        self._log.follow(deaf=True)
+        sealed = [s for s in sealed if not s.broken and s.handle in self._log.segments]
         self._survey()
-        sealed = [s for s in self._in_order() if not s.broken and s.sealed(self._log.ops)]
         chosen = self._choose(sealed)
         expected = self._log.disk() - sum(s.size - self._live[s.handle] for s in chosen)
         try:

@@ -118,10 +118,10 @@ class Log:
         """Whether another process has written since this one last followed."""
         return self.bell is not None and self.bell.rang()
 
-    def follow(self) -> None:
-        """Take in what other processes wrote. Blocks; for a thread."""
+    def follow(self, *, deaf: bool = False) -> None:
+        """Take in what other processes wrote; ``deaf``: whether or not the bell rang. Blocks; for a thread."""
         with self.lock:
-            if self.rang():
+            if deaf or self.rang():
                 self._follow()
 
     def _follow(self) -> None:
