@@ -140,7 +140,7 @@ def test_timeouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     redis, files = cache._parts.redis, cache._parts.files
     assert redis is not None
     assert files is not None
-    assert (redis.guard._timeout, files.guard._timeout) == (0.05, 3.0)
+    assert (redis.guard.timeout, files.guard.timeout) == (0.05, 3.0)
     assert (asked["op_timeout"], asked["connect_timeout"]) == (0.05, 7.0)
 
 
