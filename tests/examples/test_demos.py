@@ -106,10 +106,3 @@ def test_no_server_to_be_had_is_said_plainly(demo: str, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "set REDIS_URL" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_what_the_demos_share_is_the_same_in_each() -> None:
-    """E1: each demo is one file by itself; the part that is no demonstration is one text, word for word."""
-    shared = {(ROOT / f"examples/{demo}.py").read_text("utf-8").partition("# ── The work worth")[2] for demo in DEMOS}
-    assert len(shared) == 1
-    assert len(shared.pop()) > 1000
