@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from fileops import MeddlingOps
 from logs import PREFIX, body, log_of, make, put, quiet, segments, write
 
 from toolcache.clock import SYSTEM
-from toolcache.protocols import PutStatus
+from toolcache.protocols import PutStatus, Write
+from toolcache.stores.log.ops import FileOps
 from toolcache.testing.stores import version_of
 
 _PACKAGE = Path(sys.modules["toolcache"].__file__ or "").parent.parent
@@ -23,7 +25,8 @@ import asyncio, os, sys
 from pathlib import Path
 from logs import PREFIX, body, log_of, make, put, segments, write
 from toolcache.clock import SYSTEM
-from toolcache.protocols import PutStatus
+from toolcache.protocols import PutStatus, Write
+from toolcache.stores.log.ops import FileOps
 root = Path(sys.argv[1])
 
 def tell(text):
@@ -280,32 +283,95 @@ async def test_versions_decide_between_processes(tmp_path: Path) -> None:
     await store.aclose()
 
 
+class Elsewhere:
+    """A segment that another process is writing, played by the test: alive until it is closed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._file = (root / "seg" / "0000000009-00000000000000aa.log").open("wb", buffering=0)
+        self._count = 0
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def append(self, data: bytes, *, ring: bool = True) -> None:
+        self._file.write(data)
+        if ring:
+            self._count += 1
+            with (self._root / "tails").open("r+b") as bell:
+                bell.seek(8 * 200)
+                bell.write(self._count.to_bytes(8, "big"))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+async def records(tmp_path: Path, *writes: Write) -> bytes:
+    """Records as a store writes them."""
+    store = make(tmp_path / "elsewhere", SYSTEM)
+    await quiet(store)
+    await put(store, *writes)
+    await store.aclose()
+    return segments(tmp_path / "elsewhere")[-1].read_bytes()
+
+
 async def test_a_half_written_record_of_a_live_segment_is_not_yet_there(tmp_path: Path) -> None:
     """SPEC 9: it is read once it is whole."""
-    root = tmp_path / "log"
-    writer, reader = make(tmp_path / "writer", SYSTEM), make(root, SYSTEM)
-    await put(writer, write(SYSTEM, "k", 1, b"slowly"))
+    data = await records(tmp_path, write(SYSTEM, "k", 1, b"slowly"))
+    reader = make(tmp_path / "log", SYSTEM)
     await put(reader, write(SYSTEM, "j", 1))
-    (record,) = segments(tmp_path / "writer")
-    data = record.read_bytes()
-    path = root / "seg" / "0000000009-00000000000000aa.log"
-
-    async def grow(part: bytes) -> bytes | None:
-        with path.open("ab") as file:
-            file.write(part)
-        with (root / "tails").open("r+b") as bell:
-            bell.seek(8 * 200)
-            bell.write(len(part).to_bytes(8, "big"))
-        return await body(reader)
-
-    with path.open("wb") as alive:
-        fcntl.flock(alive, fcntl.LOCK_EX)
-        assert await grow(data[:20]) is None
-        assert await grow(data[20:100]) is None
-        assert await grow(data[100:]) == b"slowly"
+    elsewhere = Elsewhere(tmp_path / "log")
+    for part, found in ((data[:20], None), (data[20:100], None), (data[100:], b"slowly")):
+        elsewhere.append(part)
+        assert await body(reader) == found
     assert log_of(reader).rejected == 0
-    await writer.aclose()
+    elsewhere.close()
     await reader.aclose()
+
+
+async def test_what_is_added_before_a_segment_is_sealed_is_not_lost_by_compaction(tmp_path: Path) -> None:
+    """FS-20: the compactor reads a segment to its end once nobody can add to it, whether or not a bell rang."""
+    old = await records(tmp_path, write(SYSTEM, "k", 1, bytes(1000)))
+    late = await records(tmp_path, write(SYSTEM, "k", 2, b"added late"))
+    store = make(tmp_path / "log", SYSTEM)
+    await quiet(store)
+    elsewhere = Elsewhere(tmp_path / "log")
+    elsewhere.append(old)
+    assert await body(store) == bytes(1000)
+    await put(store, write(SYSTEM, "j", 1))
+    elsewhere.append(late, ring=False)
+    elsewhere.close()
+    await store.compact()
+    assert await body(store) == b"added late"
+    await store.aclose()
+
+
+async def test_a_read_behind_an_opening_sees_what_was_written_since_it_began(tmp_path: Path) -> None:
+    """I3: an index being built may have passed by what was acknowledged before this read was asked for."""
+    data = await records(tmp_path, write(SYSTEM, "k", 1, b"meanwhile"))
+    maker = make(tmp_path / "log", SYSTEM)
+    await maker.open()
+    await maker.aclose()
+    listed, go_on = threading.Event(), threading.Event()
+
+    class Waiting(FileOps):
+        def listdir(self, path: str) -> list[str]:
+            names = super().listdir(path)
+            if path.endswith("seg") and not listed.is_set():
+                listed.set()
+                go_on.wait(10)
+            return names
+
+    store = make(tmp_path / "log", SYSTEM, ops=Waiting())
+    opening = asyncio.ensure_future(store.open())
+    await asyncio.to_thread(listed.wait, 10)
+    elsewhere = Elsewhere(tmp_path / "log")
+    elsewhere.append(data)
+    reading = asyncio.ensure_future(body(store))
+    await asyncio.sleep(0.01)
+    go_on.set()
+    assert await reading == b"meanwhile"
+    await opening
+    elsewhere.close()
+    await store.aclose()
 
 
 async def test_what_a_promise_finds_instead_is_synced_before_it_is_relied_on(tmp_path: Path) -> None:

@@ -203,7 +203,8 @@ class LogStore:
         if not shared.log.ready:
             shared.log.check()
             await self._job(shared, shared.log.ensure_open)
-        elif shared.log.rang():
+        # also behind an opening that another began: what was written since it read the segments is to be seen
+        if shared.log.rang():
             await self._job(shared, shared.log.follow)
         return shared
 
