@@ -2,7 +2,7 @@
 
 root/FORMAT            "toolcache-log 1"; another major number is not touched
 root/tails             the bell
-root/seg/<n>-<node>.log
+root/seg/<n>-<writer>.log
 root/locks/w<slot>     held by a writer while it lives, its node id inside
 root/locks/claims      held while a write-once write is decided
 root/locks/compact     held while segments are rewritten
@@ -70,16 +70,16 @@ class Directory:
         """A segment, for reading."""
         return File(self._ops, f"{self.segments}/{name}", os.O_RDONLY)
 
-    def create(self, node: bytes) -> tuple[str, File]:
+    def create(self, writer: bytes) -> tuple[str, File]:
         """A new segment of this process, numbered above all others, locked before anybody can see it."""
         for _ in range(_ATTEMPTS):
             last = order_of(names[-1]) if (names := self.list()) else None
-            name = name_of(last[0] + 1 if last else 1, node)
+            name = name_of(last[0] + 1 if last else 1, writer)
             path = self._lock_path(name + ".tmp")
             try:
                 file = File(self._ops, path, _OWN)
             except FileExistsError:
-                # begun by this very node, and given up
+                # begun by this very writer, and given up
                 self._sweep(f"{name}.tmp")
                 continue
             try:

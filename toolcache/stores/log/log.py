@@ -1,6 +1,7 @@
 """The log of one root as one process knows it: segments, index, bell. Shared by all stores, loops and threads of it."""
 
 import errno
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -54,6 +55,9 @@ class Log:
         self._clear()
 
     def _clear(self) -> None:
+        # in the names of segments; two logs must never give the same one, and after a fork, or while one is being
+        # closed and the next opened, they may share a node
+        self._writer = os.urandom(8)
         self.segments: dict[int, Segment] = {}
         self.bell: Bell | None = None
         self._slot: File | None = None
@@ -241,7 +245,7 @@ class Log:
     def create_segment(self) -> Segment:
         """A segment for this process to append to."""
         with self.lock:
-            name, file = self.directory.create(self.hybrid.node)
+            name, file = self.directory.create(self._writer)
             segment = self.add(name, file, own=True)
             self.ring()
             return segment

@@ -12,9 +12,9 @@ _CHUNK: Final = 1 << 20
 _NAME: Final = re.compile(r"(\d{10,18})-([0-9a-f]{16})\.log")
 
 
-def name_of(number: int, node: bytes) -> str:
+def name_of(number: int, writer: bytes) -> str:
     """The file name of a writer's segment."""
-    return f"{number:010d}-{node.hex()}.log"
+    return f"{number:010d}-{writer.hex()}.log"
 
 
 def order_of(name: str) -> tuple[int, str] | None:
