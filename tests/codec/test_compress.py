@@ -113,3 +113,24 @@ def test_trouble_inside_the_decompressor_is_a_miss(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(zlib, "decompressobj", fail)
     assert reason(zlib.compress(b"abc"), "z", 3) == "compression"
+
+
+@pytest.mark.parametrize("method", ["zlib", "zstd"])
+def test_what_does_not_shrink_is_not_tried_as_a_whole(
+    method: Literal["zlib", "zstd"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large body of noise costs the compression of a sample; one that shrinks is compressed."""
+    compressor = Compressor(method)
+    packed: list[int] = []
+    pack = compressor._pack
+
+    def counting(body: bytes) -> bytes:
+        packed.append(len(body))
+        return pack(body)
+
+    monkeypatch.setattr(compressor, "_pack", counting)
+    noise = os.urandom(1_000_000)
+    assert compressor.compress(noise) == noise
+    assert sum(packed) < 10_000
+    text = b"the same words again and again " * 30_000
+    assert len(compressor.compress(text)) < len(text) // 10

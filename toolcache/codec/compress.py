@@ -17,6 +17,8 @@ ZLIB: Final = "z"
 ZSTD: Final = "s"
 
 _ZLIB_LEVEL: Final = 1
+_SAMPLE: Final = 4096
+_WORTH_WHILE: Final = 0.9
 _ZSTD_LEVEL: Final = 3
 # Window of what our level writes for any size; larger windows only for larger bodies.
 _ZSTD_WINDOW_LOG: Final = 21
@@ -38,7 +40,15 @@ class Compressor:
         self.name = ZLIB if method == "zlib" else ZSTD
 
     def compress(self, body: bytes) -> bytes:
-        """The body, compressed; perhaps larger than it was."""
+        """The body, compressed; perhaps no smaller than it was."""
+        # Trying costs as much as succeeding: what does not shrink in its middle is left alone.
+        middle = len(body) // 2
+        sample = body[middle : middle + _SAMPLE]
+        if len(body) > 2 * _SAMPLE and len(self._pack(sample)) > _WORTH_WHILE * len(sample):
+            return body
+        return self._pack(body)
+
+    def _pack(self, body: bytes) -> bytes:
         if self.name == ZLIB:
             return zlib.compress(body, _ZLIB_LEVEL)
         packed: bytes = self._zstd.compress(body, _ZSTD_LEVEL)
