@@ -7,9 +7,9 @@ stood still with the call would end it never, however fast the machine is.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from fileops import SlowOps
@@ -60,7 +60,7 @@ async def slow(tmp_path: Path) -> AsyncIterator[Slow]:
         yield slow
 
 
-CALLS: dict[str, Callable[[ToolCache], Awaitable[Any]]] = {
+CALLS: dict[str, Callable[[ToolCache], Coroutine[Any, Any, Any]]] = {
     "set": lambda cache: cache.set("key", "new"),
     "delete": lambda cache: cache.delete("key"),
     "add": lambda cache: cache.add("fresh", 1),
@@ -75,7 +75,7 @@ async def test_the_loop_turns_while_the_disk_stalls(slow: Slow, name: str) -> No
     cache = slow.cache
     await cache.set_many({"key": "old", "hot": [1]})
     async with slow.stalling():
-        call = asyncio.create_task(CALLS[name](cache))  # type: ignore[arg-type]  # a coroutine, each of them
+        call = asyncio.create_task(CALLS[name](cache))
         await turns()
         assert not call.done(), "it did not stall"
         if name != "clear":
@@ -144,7 +144,7 @@ class Probe:
             self.longest = max(self.longest, now - last)
             last = now
 
-    async def __aenter__(self) -> "Probe":
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
         await asyncio.sleep(0)
         return self
