@@ -33,6 +33,8 @@ from toolcache.sweeper import Sweeper
 from toolcache.writer import Draft, Outcome, Writer
 
 _SAMPLE: Final = 1023
+_PLACES: Final = 4096
+_LONGEST: Final = 512
 
 
 class Machine:
@@ -48,6 +50,8 @@ class Machine:
         self.memory_tally = LayerTally()
         self.homes = Homes()
         self.used = False
+        self._places: dict[str, str] = {}
+        """Where memory keeps keys that had to be encoded, so that a hit need not encode them again; bounded."""
         self._memory = parts.memory
         self._shards = parts.memory.shards
         self._mask = parts.memory.mask
@@ -68,6 +72,12 @@ class Machine:
     def hit(self, key: str) -> Any:
         """The value if memory may answer, else MISSING. Everything a hit does is here."""
         held = self._shards[hash(key) & self._mask].get(key)
+        if held is None:
+            place = self._places.get(key)
+            if place is None:
+                return MISSING
+            key = place
+            held = self._shards[hash(key) & self._mask].get(key)
         if held is None or self._now() >= held.settled_until or held.era != self._memory.era:
             return MISSING
         held.hits += 1
@@ -338,7 +348,11 @@ class Machine:
                 raise UnsupportedKeyError(
                     f"a key is text, not {type(key).__name__}: make_key(...) makes one of any values"
                 )
-            places.append(place_of(key_text(key)))
+            places.append(place := place_of(key_text(key)))
+            if place is not key and len(key) <= _LONGEST:
+                if len(self._places) >= _PLACES:
+                    self._places.clear()
+                self._places[key] = place
         return places
 
     def _report_risk(

@@ -328,3 +328,15 @@ async def test_a_cache_switched_off_computes_and_stores_nothing(rig: Rig, counte
     assert [await cache.get_or_set("key", compute) for _ in range(2)] == [1, 1]
     assert compute.runs == 2
     assert await cache.add("key", 1) is False
+
+
+@pytest.mark.parametrize("key", ["plain", "with a space", "f.<locals>.g:1", "ключ", "~" * 300])
+async def test_a_hit_is_a_hit_whatever_the_key_is_made_of(cache: Cache, key: str) -> None:
+    """Keys that have to be encoded are answered by memory itself, as plain ones are."""
+    await cache.set(key, {"a": 1})
+    await cache.exists(key)
+    for _ in range(3):
+        assert await cache.get(key) == {"a": 1}
+        assert await cache.get_or_set(key, lambda: None) == {"a": 1}
+        assert await cache.get_many([key]) == {key: {"a": 1}}
+    assert cache.stats().layers["memory"].hits == 9
