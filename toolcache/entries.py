@@ -59,6 +59,7 @@ class Entries:
         took: float = 0.0,
         live: bool = True,
         once: bool = False,
+        dead: bytes = ZERO,
     ) -> Draft:
         """A write under a store key, created now."""
         now_ms = int(self._parts.clock.time() * 1000)
@@ -73,6 +74,7 @@ class Entries:
             flags=flags,
             live=live,
             once=once,
+            dead=max(dead, self._epochs.of(NAMESPACE)),
         )
 
     def read(self, name: str, blob: bytes, layer: Layer) -> Draft | None:

@@ -227,10 +227,13 @@ class Machine:
         (place,) = self.enter((key,))
         lifetime, labels = self._entries.lifetime(ttl, domain), tuple(tags)
         encoded = self._entries.encode(value, domain, labels)
-        if not self.parts.enabled or (await self.find((place,), domain, counted=False))[place].held is not None:
+        if not self.parts.enabled:
             return False
-        name, version = self._entries.name(place), self._entries.version(place)
-        draft = self._entries.draft(name, version, lifetime, encoded, labels, once=True)
+        found = (await self.find((place,), domain, counted=False))[place]
+        if found.held is not None:
+            return False
+        name, version = self._entries.name(place), self._entries.version(place, above=found.version)
+        draft = self._entries.draft(name, version, lifetime, encoded, labels, once=True, dead=found.version)
         outcome = Outcome()
         if self._far:
             outcome = (await self.homes.here().see_through(self._writer.write([draft])))[0]

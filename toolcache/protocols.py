@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from toolcache.entry import Held
+from toolcache.versions import ZERO
 
 
 class Clock(Protocol):
@@ -106,6 +107,8 @@ class Write:
         key: the whole store key.
         blob: header and all; its header carries the version and the instants.
         once: store it only where no live value is; a tombstone or a value past its end does not count.
+        dead: (once) values of this version or below do not count either: they have been cleared or deleted, as the
+            store need not know.
         pending: (files) Redis has not taken this write and is owed it.
         durable: (files) synced before it is acknowledged, where the fsync policy is "promised".
     """
@@ -113,6 +116,7 @@ class Write:
     key: str
     blob: bytes
     once: bool = False
+    dead: bytes = ZERO
     pending: bool = False
     durable: bool = False
 
@@ -174,8 +178,8 @@ class SupportsOverlay(Protocol):
         """Learn what is owed, or what has been added to it."""
         ...
 
-    def pending(self, key: str, /) -> bool:
-        """Whether the newest record of the key is one that Redis has not taken. Synchronous, no I/O."""
+    def pending(self, key: str, /) -> bytes | None:
+        """The version of the key's newest record, if it is one that Redis has not taken. Synchronous, no I/O."""
         ...
 
     async def settle(self, marks: Sequence[tuple[str, bytes]], /) -> None:

@@ -18,7 +18,7 @@ from toolcache.blob import CorruptBlobError
 from toolcache.domains import Domain
 from toolcache.entries import Entries, remaining
 from toolcache.entry import MEMORY, Held
-from toolcache.epochs import Epochs
+from toolcache.epochs import NAMESPACE, Epochs
 from toolcache.events import BlobRejected
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
@@ -118,17 +118,23 @@ class Reader:
         if redis is None:
             return await self._ask(files, names, domain, tally) if files else dict.fromkeys(names, NOTHING)
         owed = await self._owed(names)
-        found = await self._ask(files, owed, domain, tally) if files and owed else {}
+        local = {key: names[key] for key in owed}
+        found = await self._ask(files, local, domain, tally) if files and local else {}
         answer = await self._ask_redis(redis, names, domain, tally, token)
         if answer is None:
-            rest = {key: name for key, name in names.items() if key not in found}
+            rest = {key: name for key, name in names.items() if key not in owed}
             mirrored = files is not None and domain.name in self._parts.mirror
             copies = await self._ask(files, rest, domain, tally) if files and mirrored and rest else {}
-            return found | {key: self._remembered(key, copies.get(key, NOTHING)) for key in rest}
-        # What Redis is owed answers, unless somebody has written something newer to it since.
-        return answer | {key: mine for key, mine in found.items() if mine.version >= answer[key].version}
+            answer = {key: self._remembered(key, copies.get(key, NOTHING)) for key in rest}
+        for key, version in owed.items():
+            # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
+            if key not in answer or version >= answer[key].version:
+                answer[key] = found[key] if found[key].version >= version else Found(None, version)
+        # An epoch may have come with the last of the answers.
+        return {key: Found(None, it.version) if self._epochs.covers(it.version) else it for key, it in answer.items()}
 
-    async def _owed(self, names: dict[str, str]) -> dict[str, str]:
+    async def _owed(self, names: dict[str, str]) -> dict[str, bytes]:
+        """The keys whose newest record Redis is owed, with its version; an epoch that it is owed is taken note of."""
         files, overlay = self._parts.files, self._overlay
         if overlay is None or files is None or files.guard.refuses():
             return {}
@@ -137,7 +143,10 @@ class Reader:
             if opening.task is None or opening.task.done():
                 opening.task = asyncio.get_running_loop().create_task(files.ask(overlay.open))
             await asyncio.shield(opening.task)
-        return {key: name for key, name in names.items() if overlay.pending(name)}
+        epoch = overlay.pending(self._entries.epoch_name)
+        if epoch is not None and self._epochs.advance(NAMESPACE, epoch):
+            self._memory.era += 1
+        return {key: version for key, name in names.items() if (version := overlay.pending(name)) is not None}
 
     async def _ask_redis(
         self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object

@@ -16,6 +16,7 @@ from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.reader import Reader
 from toolcache.stats import Tally
+from toolcache.versions import ZERO
 from toolcache.writer import Draft, Outcome, Writer
 
 
@@ -46,9 +47,12 @@ class Records:
     ) -> tuple[Draft, Outcome]:
         """Keep an output, unless one is kept already: what was to be kept, and what became of it."""
         encoded = self._entries.encode(output, domain, tags)
-        draft = self._entries.draft(
-            self._name(key), self._entries.version(_at(key)), ttl, encoded, tags, flags=RECORD, once=True
-        )
+        name = self._name(key)
+        found = await self._find(name)
+        # What this host has forgotten, Redis may still hold.
+        dead = found.version if found is not None and found.encoded is None else ZERO
+        version = self._entries.version(_at(key), above=dead)
+        draft = self._entries.draft(name, version, ttl, encoded, tags, flags=RECORD, once=True, dead=dead)
         outcome = (await self._writer.write([draft]))[0]
         if outcome.durability is Durability.MEMORY and not self._reader.alive(_at(key)):
             self._parts.memory.put(_at(key), self._entries.hold(draft, output, domain, tally))

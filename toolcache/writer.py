@@ -15,6 +15,7 @@ from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsOverlay, Write
+from toolcache.versions import ZERO
 
 _BUMPS: Final = 3
 _TAKEN: Final = (PutStatus.STORED, PutStatus.ALREADY)
@@ -24,7 +25,8 @@ _TAKEN: Final = (PutStatus.STORED, PutStatus.ALREADY)
 class Draft:
     """A write on its way; its version may still be raised.
 
-    ``live`` writes overtake newer versions, computed ones yield to them. ``once`` writes yield to any live value.
+    ``live`` writes overtake newer versions, computed ones yield to them. ``once`` writes yield to any live value above
+    ``dead``: what lies at or beneath that version has been cleared or deleted, as a store need not know.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Draft:
     flags: int = 0
     live: bool = True
     once: bool = False
+    dead: bytes = ZERO
 
 
 @dataclass(slots=True)
@@ -145,7 +148,7 @@ class Writer:
             if result is not None
             and result.status is not PutStatus.FOREIGN
             and i not in to_files
-            and overlay.pending(draft.name)
+            and overlay.pending(draft.name) is not None
         ]
         if marks:
             await files.ask(partial(overlay.settle, marks), mutation=True)
@@ -163,7 +166,7 @@ class Writer:
             flags=draft.flags,
         )
         durable = pending or bool(draft.flags & RECORD)
-        return Write(draft.name, blob, once=draft.once, pending=pending, durable=durable)
+        return Write(draft.name, blob, once=draft.once, dead=draft.dead, pending=pending, durable=durable)
 
 
 def _goes_to_files(draft: Draft, taken: PutResult | None, *, mirror: bool) -> bool:

@@ -342,3 +342,54 @@ async def test_a_cancelled_batch_that_fails_makes_no_noise(rig: Rig) -> None:
     await cache.aclose(drain=0.01)
     with pytest.raises((FlightAbortedError, ValueError)):
         await caller
+
+
+async def test_add_after_a_clear(far: Rig) -> None:
+    """BUG-95, LR-14: what a clear has ended, although a store still holds it, is no reason not to add."""
+    cache, other = await far.open(), await far.open()
+    await cache.set("key", "old")
+    far.clock.advance(1)
+    await other.clear()
+    far.clock.advance(6)  # memory trusts itself no longer
+    assert await cache.add("key", "new") is True
+    assert await (await far.open()).get("key") == "new"
+    assert await other.add("key", "newer") is False
+
+
+async def test_a_result_forgotten_in_an_outage_may_be_replaced(both: Rig) -> None:
+    """SPEC 8: Redis still holds the first result; this host has forgotten it, and stores another."""
+    cache = await both.open()
+    await cache._machine.commit_result("task", "first", IDEMPOTENCY, fingerprint="f")
+    both.clock.advance(1)
+    chaos(cache, "redis").fail_with(ConnectionResetError)
+    await cache._machine.forget_result("task", IDEMPOTENCY)
+    chaos(cache, "redis").heal()
+    both.clock.advance(120)
+    await cache.get("probe")
+    await cache._machine.commit_result("task", "second", IDEMPOTENCY, fingerprint="f")
+    assert await cache._machine.get_result("task", IDEMPOTENCY) == "second"
+
+
+async def test_a_clear_that_redis_is_owed_holds_in_every_process_of_the_host(both: Rig) -> None:
+    """G3, BUG-39: another process of the host, whose Redis works, does not serve what was cleared in the outage."""
+    one, two = await both.open(), await both.open()
+    await one.set("key", "old")
+    both.clock.advance(1)
+    chaos(one, "redis").fail_with(ConnectionResetError)
+    receipt = await one.clear()
+    assert (receipt.redis, receipt.files) == ("queued", "done")
+    assert await two.get("key", MISSING) is MISSING
+
+
+async def test_what_redis_is_owed_and_has_ended_uncovers_nothing_older(both: Rig) -> None:
+    """SPEC 5.4: a value written in the outage ends; the older one that Redis still holds does not come back."""
+    cache = await both.open()
+    await cache.set("key", "old", ttl="1h")
+    both.clock.advance(1)
+    chaos(cache, "redis").fail_with(ConnectionResetError)
+    await cache.set("key", "short", ttl=5)
+    chaos(cache, "redis").heal()
+    both.clock.advance(120)
+    await cache.get("probe")
+    assert await cache.get("key", MISSING) is MISSING
+    assert await (await both.open()).get("key", MISSING) is MISSING

@@ -140,7 +140,7 @@ class LogMachine(RuleBasedStateMachine):
             elif not owed:
                 assert blob is None
             if not self.forgettable(key) and self.now_ms < known.gone:
-                assert self.store.pending(key) is known.pending
+                assert (self.store.pending(key) is not None) is known.pending
 
 
 LogMachine.TestCase.settings = settings(

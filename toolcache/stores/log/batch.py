@@ -19,7 +19,7 @@ _KINDS: Final = {BLOB_TOMBSTONE: TOMBSTONE, BLOB_EPOCH: EPOCH, BLOB_RECORD: RESU
 class Item:
     """A write made ready, off the writer's thread. Raises ValueError for what is no blob, or too large."""
 
-    __slots__ = ("blob", "flags", "header", "key", "name", "once", "promised")
+    __slots__ = ("blob", "dead", "flags", "header", "key", "name", "once", "promised")
 
     def __init__(self, write: Write) -> None:
         header = read_header(write.blob)
@@ -32,6 +32,7 @@ class Item:
         self.blob = write.blob
         self.header: Header = header
         self.once = write.once
+        self.dead = write.dead
         self.flags = PENDING if write.pending else 0
         for bit, flag in _KINDS.items():
             if header.flags & bit:

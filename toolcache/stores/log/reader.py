@@ -74,10 +74,10 @@ class Reader:
                 self._log.index.discard(name, entry)
         return None
 
-    def owed(self, key: str) -> bool:
-        """Whether Redis is owed the newest record of a key."""
+    def owed(self, key: str) -> bytes | None:
+        """The version of the newest record of a key, if Redis is owed it."""
         entry = self._log.index.get(digest(encode(key)))
-        return entry is not None and bool(entry.flags & PENDING)
+        return entry.version if entry is not None and entry.flags & PENDING else None
 
     def keys(self, prefix: bytes, portion: Iterable[tuple[bytes, Entry]], now_ms: int) -> list[str]:
         """The keys of those live entries of a portion of the index that start with a prefix. Blocks; for a thread."""

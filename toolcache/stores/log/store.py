@@ -117,9 +117,9 @@ class LogStore:
             Batch(items, sync=bool(items) and (always or (promised and any(write.durable for write in writes))))
         )
 
-    def pending(self, key: str, /) -> bool:
-        """Whether the newest record of the key, as far as is known, is one that Redis has not taken."""
-        return self._shared is not None and self._shared.reader.owed(key)
+    def pending(self, key: str, /) -> bytes | None:
+        """The version of the key's newest record, as far as is known, if it is one that Redis has not taken."""
+        return None if self._shared is None else self._shared.reader.owed(key)
 
     @property
     def ready(self) -> bool:

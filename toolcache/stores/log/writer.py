@@ -174,7 +174,7 @@ class Writer:
         if old is not None:
             if header.version == old.version:
                 return PutResult(PutStatus.ALREADY, old.version, was_live)
-            if header.version < old.version or (item.once and was_live):
+            if header.version < old.version or (item.once and was_live and old.version > item.dead):
                 return PutResult(PutStatus.NEWER, old.version, was_live)
         flags = item.flags
         keep = header.gone_ms

@@ -214,7 +214,7 @@ class RedisStore:
 
     async def _put(self, writes: Sequence[Write], *, bulk: bool) -> list[PutResult]:
         keys = [write.key.encode() for write in writes]
-        arguments = [word for write in writes for word in (write.blob, b"1" if write.once else b"")]
+        arguments = [word for write in writes for word in (write.blob, write.dead if write.once else b"")]
         said = await self.run(_PUT, keys, arguments, bulk=bulk)
         if not isinstance(said, list) or len(said) != len(writes):
             raise _confused()

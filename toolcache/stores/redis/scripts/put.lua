@@ -1,7 +1,8 @@
 -- Store blobs, each only if it is newer than what is there. Repeating or delaying a call is harmless.
 --
 -- KEYS   the keys; one may come twice
--- ARGV   two for each key: the blob, and '1' to store it only where no live value is (else '')
+-- ARGV   two for each key: the blob; and, to store it only where no live value is, the version (16 bytes) at or beneath
+--        which values count as gone, else ''
 -- reply  one string for each key:
 --        what was done      S stored; A the same version was there; N a newer one, or a live value, was there;
 --                           F a value of another type was there and is left alone
@@ -44,7 +45,7 @@ end
 
 local done = {}
 for i, key in ipairs(KEYS) do
-  local blob, once = ARGV[2 * i - 1], ARGV[2 * i] == '1'
+  local blob, dead = ARGV[2 * i - 1], ARGV[2 * i]
   local head = redis.pcall('GETRANGE', key, 0, 43)
   if type(head) == 'table' then
     if not string.find(head.err, 'WRONGTYPE', 1, true) then return head end
@@ -55,7 +56,7 @@ for i, key in ipairs(KEYS) do
     local held, new = ours and string.sub(head, 5, 20) or '', string.sub(blob, 5, 20)
     if held == new then
       verdict = 'A'
-    elseif ours and lt(new, held) or once and what == 'L' then
+    elseif ours and lt(new, held) or #dead == 16 and what == 'L' and lt(dead, held) then
       verdict = 'N'
     else
       local said = put(key, blob)
