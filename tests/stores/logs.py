@@ -30,7 +30,7 @@ def write(
     *,
     ttl: float | None = 600.0,
     flags: int = 0,
-    **options: bool,
+    **options: Any,
 ) -> Write:
     """A write of the key ``PREFIX + text``."""
     key = PREFIX + text
