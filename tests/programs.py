@@ -50,9 +50,9 @@ def descriptors() -> list[str]:
     return sorted(found)
 
 
-def threads() -> list[str]:
-    """The threads of caches that run."""
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("toolcache"))
+def threads() -> set[tuple[str, int | None]]:
+    """The threads of caches that run: their names and numbers."""
+    return {(thread.name, thread.ident) for thread in threading.enumerate() if thread.name.startswith("toolcache")}
 
 
 def tasks() -> set[str]:

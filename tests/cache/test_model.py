@@ -210,7 +210,10 @@ class Model(RuleBasedStateMachine):
             assert found or unseen or self.broken
             if self.redis_fault == "lost reply":
                 self.below[key].candidates.add(new)
-            if found and not unseen:
+            if found and unseen:
+                copy = self.copies[process].setdefault(key, Copy(set(), self.clock.time()))
+                copy.candidates, copy.own = copy.candidates | found, False
+            elif found:
                 self.learn(process, key, found)
 
     @rule(process=processes, key=keys)
@@ -404,7 +407,7 @@ class Model(RuleBasedStateMachine):
         if None in seen:
             copies.pop(key, None)
         elif copy is None or now - copy.filled_at >= TRUST:
-            copies[key] = Copy(seen, now, copy is not None and copy.own)
+            copies[key] = Copy(seen, now, copy is not None and copy.own and seen <= copy.candidates)
         else:
             copy.candidates = seen
 

@@ -33,7 +33,6 @@ class Outage:
         self._rig.clock.advance(10)
 
 
-@pytest.mark.xfail(reason="stores count as alive what lies beneath an epoch, so once-writes yield to it", strict=True)
 @far
 async def test_what_was_cleared_can_be_added(rig: Rig, cache: Cache) -> None:
     """BUG-95, LR-14: after a clear, a key that get misses is one that add stores."""
@@ -45,7 +44,6 @@ async def test_what_was_cleared_can_be_added(rig: Rig, cache: Cache) -> None:
     assert await cache.get("key") == "new"
 
 
-@pytest.mark.xfail(reason="stores count as alive what lies beneath an epoch, so once-writes yield to it", strict=True)
 @far
 async def test_a_result_can_be_stored_after_a_clear(rig: Rig, cache: Cache) -> None:
     """LR-14, I5: a result acknowledged after a clear is there."""
@@ -58,7 +56,6 @@ async def test_a_result_can_be_stored_after_a_clear(rig: Rig, cache: Cache) -> N
     assert await machine.get_result("task", IDEMPOTENCY) == "new"
 
 
-@pytest.mark.xfail(reason="an add goes by what Redis still holds of a key whose delete it is owed", strict=True)
 @both
 async def test_what_was_deleted_in_an_outage_can_be_added(rig: Rig, cache: Cache) -> None:
     """BUG-59, BUG-95: the delete is owed to Redis, which still holds the value; get misses and add stores."""
@@ -70,7 +67,6 @@ async def test_what_was_deleted_in_an_outage_can_be_added(rig: Rig, cache: Cache
     assert await cache.get("key") == "new"
 
 
-@pytest.mark.xfail(reason="an epoch that Redis is owed is read by nobody but who wrote it", strict=True)
 @both
 async def test_a_clear_in_an_outage_holds_for_every_process_of_the_host(rig: Rig, cache: Cache) -> None:
     """BUG-39, G3: "queued" promises that nothing old is served by this host; a process that starts later is one too."""
@@ -83,7 +79,6 @@ async def test_a_clear_in_an_outage_holds_for_every_process_of_the_host(rig: Rig
     assert await (await rig.open()).get("key", MISSING) is MISSING
 
 
-@pytest.mark.xfail(reason="the log tells nothing of an owed record whose life has ended", strict=True)
 @both
 async def test_what_was_overwritten_in_an_outage_does_not_come_back(rig: Rig, cache: Cache) -> None:
     """BUG-61, I4: the newer value, owed to Redis, has ended; the older one that Redis holds is still overwritten."""
@@ -96,7 +91,6 @@ async def test_what_was_overwritten_in_an_outage_does_not_come_back(rig: Rig, ca
     assert await (await rig.open()).get("key", MISSING) is MISSING
 
 
-@pytest.mark.xfail(reason="what is owed is judged before the epoch that Redis tells of in the same read", strict=True)
 @both
 async def test_what_is_owed_is_cleared_by_another_host(rig: Rig, cache: Cache, tmp_path: Path) -> None:
     """BUG-08, BUG-39: another host clears through Redis; the first read that could know of it misses."""

@@ -43,12 +43,12 @@ async def test_nothing_is_left_after_closing(
     """SPEC 16 I9, LC-12, FS-25: no descriptor, thread, task, connection or temporary file, however often it is done."""
     async with ToolCache(**options) as cache:
         await busy(cache)
-    before = descriptors()
+    before, running = descriptors(), threads()
     for _ in range(3):
         async with ToolCache(**options) as one, ToolCache(**options, namespace="other") as two:
             await asyncio.gather(busy(one), busy(two))
     assert descriptors() == before
-    assert threads() == []
+    assert threads() <= running
     assert tasks() == set()
     assert await asyncio.to_thread(lambda: list(tmp_path.rglob("*.tmp"))) == []
     if "redis" in layering:
@@ -60,7 +60,7 @@ async def test_a_first_call_that_is_cancelled_leaves_nothing_either(options: dic
     """SPEC 16 I9, BUG-102: what the first call had begun to open is closed, although the call was cancelled."""
     async with ToolCache(**options) as cache:
         await cache.get("warm")
-    before = descriptors()
+    before, running = descriptors(), threads()
     for ticks in range(6):
         cache = ToolCache(**options)
         call = asyncio.create_task(cache.get("key"))
@@ -72,7 +72,7 @@ async def test_a_first_call_that_is_cancelled_leaves_nothing_either(options: dic
         async with ToolCache(**options) as after:
             await after.set("key", 1)
     assert descriptors() == before
-    assert threads() == []
+    assert threads() <= running
     assert tasks() == set()
 
 
@@ -135,6 +135,7 @@ async def test_a_computation_that_will_not_be_cancelled_holds_nobody_up(options:
 
 async def test_closing_is_done_once_for_all_who_ask(options: dict[str, Any]) -> None:
     """SPEC 13: calls at the same time share one closing, which goes on when the one that began it is cancelled."""
+    running = threads()
     cache = ToolCache(**options)
     await cache.set("key", 1)
     first = asyncio.create_task(cache.aclose())
@@ -143,7 +144,7 @@ async def test_closing_is_done_once_for_all_who_ask(options: dict[str, Any]) -> 
     await asyncio.gather(first, *(cache.aclose() for _ in range(10)), return_exceptions=True)
     assert first.cancelled()
     assert cache.closed
-    assert threads() == []
+    assert threads() <= running
     for call in (cache.get("other"), cache.set("key", 2), cache.health(), cache.get_or_set("key", lambda: 1)):
         with pytest.raises(CacheClosedError):
             await call

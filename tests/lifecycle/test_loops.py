@@ -17,6 +17,7 @@ from toolcache.errors import UnsupportedEventLoopError
 
 def test_thirty_runs_over_one_cache(options: dict[str, Any]) -> None:
     """BUG-14, LC-02: a cache made for a whole module lives through 30 times asyncio.run; nothing piles up."""
+    running = threads()
     cache = ToolCache(**options)
     loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
     held: list[int] = []
@@ -36,7 +37,7 @@ def test_thirty_runs_over_one_cache(options: dict[str, Any]) -> None:
     assert sum(loop() is not None for loop in loops) <= 2, "ended loops are kept"
     assert held[-1] <= held[3]
     asyncio.run(cache.aclose())
-    assert threads() == []
+    assert threads() <= running
 
 
 def test_two_threads_with_a_loop_each(options: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import aiofiles.os
 
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
+from toolcache.forks import watch
 from toolcache.protocols import Changed, Clock, PutResult, Write
 from toolcache.stores.log.batch import Batch, Item
 from toolcache.stores.log.compaction import Budget
@@ -81,10 +82,15 @@ class LogStore:
         self._opening: Future[Shared] | None = None
         self._closed = False
         self._closing: Thread | None = None
+        watch(self)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._shared and self._shared.log.ready else "not opened"
         return f"<LogStore {self._root} {state}>"
+
+    def forked(self) -> None:
+        """The thread that was opening for the parent is not here."""
+        self._opening = None
 
     async def open(self) -> None:
         """Open the directory, build the index or bring it up to date. Reads and writes do it; ``pending`` does not."""
