@@ -91,6 +91,35 @@ async def test_what_another_process_wrote_is_read_at_once(tmp_path: Path) -> Non
     await store.aclose()
 
 
+async def test_a_segment_takes_no_name_of_a_removed_one(tmp_path: Path) -> None:
+    """I3: who has the removed one open still, and has not looked since, would never open the one in its place."""
+    root = tmp_path / "log"
+    store = make(root, SYSTEM)
+    code = """
+    async def main():
+        store = make(root, SYSTEM)
+        await put(store, write(SYSTEM, "k", 1, b"older"))
+        tell("written")
+        wait()
+        log, segment = log_of(store), store._shared.writer._active
+        store._shared.writer._seal()
+        log.directory.remove(segment.name)
+        log.drop(segment)
+        await put(store, write(SYSTEM, "k", 2, b"newer"))
+        tell("written")
+        wait()
+
+    asyncio.run(main())
+    """
+    with process(root, code) as child:
+        assert await heard(child) == "written"
+        assert await body(store) == b"older"
+        tell(child)
+        assert await heard(child) == "written"
+        assert await body(store) == b"newer"
+    await store.aclose()
+
+
 async def test_pending_hears_the_bell(tmp_path: Path) -> None:
     """SPEC 5.1: a record that another process of the host owes Redis shadows Redis here too; ``ready`` hears of it."""
     root = tmp_path / "log"

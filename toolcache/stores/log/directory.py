@@ -39,6 +39,7 @@ class Directory:
         self.tails = f"{root}/tails"
         self.segments = f"{root}/seg"
         self._locks = f"{root}/locks"
+        self._last = 0
         self._ops = ops
 
     def prepare(self) -> None:
@@ -71,10 +72,15 @@ class Directory:
         return File(self._ops, f"{self.segments}/{name}", os.O_RDONLY)
 
     def create(self, writer: bytes) -> tuple[str, File]:
-        """A new segment of this process, numbered above all others, locked before anybody can see it."""
+        """A new segment of this process, numbered above all others, locked before anybody can see it.
+
+        Above those too that it made and that are gone: others may not have noticed yet, and would take a second one of
+        that name for the first.
+        """
         for _ in range(_ATTEMPTS):
             last = order_of(names[-1]) if (names := self.list()) else None
-            name = name_of(last[0] + 1 if last else 1, writer)
+            self._last = max(self._last, last[0] if last else 0) + 1
+            name = name_of(self._last, writer)
             path = self._lock_path(name + ".tmp")
             try:
                 file = File(self._ops, path, _OWN)

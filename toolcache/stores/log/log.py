@@ -191,7 +191,6 @@ class Log:
         size = self.ops.fstat(segment.file.fd).st_size
         if size == segment.size or segment.broken:
             return newest
-        segment.size = size
         segment.synced = False
         try:
             records = walk(lambda count, at: self.ops.pread(segment.file.fd, count, at), segment.end, size)
@@ -203,6 +202,7 @@ class Log:
         except BrokenSegmentError:
             segment.broken = True
             self.reject("frame", b"")
+        segment.size = size
         return newest
 
     def _admit(self, segment: Segment, record: Record) -> bytes:
