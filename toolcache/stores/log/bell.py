@@ -51,14 +51,17 @@ class Bell:
         self._at, self._count = slot * _WIDTH, int.from_bytes(raw, "big")
 
     def rang(self) -> bool:
-        """Whether another process has written since ``heard``; True where that cannot be told without the disk."""
-        if not self.nowait:
-            return self._ops.pread(self._file.fd, _READ, 0) != self._heard
+        """Whether another process has written since ``heard``.
+
+        True where that cannot be told without the disk, or at all: who follows then, in a thread, meets the fault.
+        """
         # a buffer of its own per call would cost more than the call; threads that share it hear at worst a false alarm
         buffer = self._buffer
         try:
+            if not self.nowait:
+                return self._ops.pread(self._file.fd, _READ, 0) != self._heard
             return self._ops.peek(self._file.fd, buffer, 0) != _READ or buffer != self._heard
-        except BlockingIOError:
+        except OSError:
             return True
 
     def listen(self) -> bytes:
