@@ -69,13 +69,14 @@ class Copy:
 class Below:
     """What the stores hold.
 
-    ``safe`` if the last write was acknowledged by one, ``owed`` if Redis did not take it, ``covered`` if a value lies
-    beneath a clear.
+    ``safe`` if the last write was acknowledged by one, ``owed`` if Redis did not take it, ``missed`` if the disk beside
+    it did not, ``covered`` if a value lies beneath a clear.
     """
 
     candidates: Candidates = field(default_factory=lambda: {None})
     safe: bool = True
     owed: bool = False
+    missed: bool = False
     covered: bool = False
     history: list[Written] = field(default_factory=list)
 
@@ -359,7 +360,7 @@ class Model(RuleBasedStateMachine):
     def stored(self, below: Below) -> Candidates:
         """What the stores may answer."""
         found = self.living(below.candidates)
-        if self.doubtful(below):
+        if self.doubtful(below) or (below.missed and self.unreadable):
             return found | self.living(below.history) | {None}
         promised = below.owed and below.safe
         return found | {None} if self.unreadable and not promised else found
@@ -377,7 +378,12 @@ class Model(RuleBasedStateMachine):
     def unseen(self, key: str) -> bool:
         """A value is there that no read returns: a server ends lives by a clock of its own, which no test can move."""
         below = self.below[key]
-        return below.covered or below.owed or (self.rig.shared and self.living(below.candidates) != below.candidates)
+        return (
+            below.covered
+            or below.owed
+            or below.missed
+            or (self.rig.shared and self.living(below.candidates) != below.candidates)
+        )
 
     def doubtful(self, below: Below) -> bool:
         """The disk that alone knows of the last write has broken since."""
@@ -423,6 +429,8 @@ class Model(RuleBasedStateMachine):
         below = self.below[key]
         below.candidates = {new} if safe else below.candidates | {new}
         below.safe = safe
+        # The disk is healed by the next write, not by Redis.
+        below.missed = (below.missed and not safe) or (self.rig.shared and self.file_fault != "none")
         below.covered &= not safe
         for other in self.copies:
             if key in other:
