@@ -4,6 +4,7 @@ import asyncio
 import errno
 import itertools
 import math
+import os
 import time
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ KEYS: Final = ("plain", "a b:ü*", "x" * 300)
 TRUST: Final = 5.0
 HEALED_AFTER: Final = 120.0
 SLACK: Final = 0.002
+FURTHER: Final = int(os.environ.get("TOOLCACHE_WALKS", "1"))
+"""How many times as far as in the gate: TOOLCACHE_WALKS=100 pytest --timeout=0 tests/cache/test_model.py"""
 
 keys = st.sampled_from(KEYS)
 several = st.lists(keys, unique=True)
@@ -464,7 +467,7 @@ def test_model(layering: str, examples: int, tmp_path: Path, request: pytest.Fix
     run_state_machine_as_test(
         cast("type[Model]", partial(Model, layering, tmp_path, server)),
         settings=settings(
-            max_examples=examples,
+            max_examples=examples * FURTHER,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
