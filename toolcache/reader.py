@@ -120,17 +120,21 @@ class Reader:
         owed = await self._owed(names)
         local = {key: names[key] for key in owed}
         found = await self._ask(files, local, domain, tally) if files and local else {}
+        # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
+        due = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
         answer = await self._ask_redis(redis, names, domain, tally, token)
         if answer is None:
             rest = {key: name for key, name in names.items() if key not in owed}
             mirrored = files is not None and domain.name in self._parts.mirror
             copies = await self._ask(files, rest, domain, tally) if files and mirrored and rest else {}
-            answer = {key: self._remembered(key, copies.get(key, NOTHING)) for key in rest}
+            return self._uncovered({key: self._remembered(key, (due | copies).get(key, NOTHING)) for key in names})
         for key, version in owed.items():
-            # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
-            if key not in answer or version >= answer[key].version:
-                answer[key] = found[key] if found[key].version >= version else Found(None, version)
-        # An epoch may have come with the last of the answers.
+            if version >= answer[key].version:
+                answer[key] = due[key]
+        return self._uncovered(answer)
+
+    def _uncovered(self, answer: dict[str, Found]) -> dict[str, Found]:
+        """The answer without what lies beneath an epoch, which may have come with the last of it."""
         return {key: Found(None, it.version) if self._epochs.covers(it.version) else it for key, it in answer.items()}
 
     async def _owed(self, names: dict[str, str]) -> dict[str, bytes]:

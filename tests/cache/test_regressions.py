@@ -113,6 +113,22 @@ async def test_following_survives_whatever_stands_in_the_log(clock: SteadyClock,
     await rig.aclose()
 
 
+async def test_an_own_write_is_not_forgotten_for_what_the_disk_still_owes(both: Rig) -> None:
+    """I3: Redis took the newer write while the disk could not note it; then Redis fails, and the disk is well again."""
+    cache = await both.open()
+    redis, files = chaos(cache, "redis"), chaos(cache, "files")
+    redis.fail_with(ConnectionResetError)
+    assert await cache.set("key", "older", ttl=30) is Durability.FILE
+    redis.heal()
+    both.clock.advance(60)
+    files.fail_with(lambda: OSError(errno.EIO, "i/o error"), on=["open", "settle", "get_many", "put_many"])
+    assert await cache.set("key", "newer") is Durability.REDIS
+    files.heal()
+    redis.fail_with(ConnectionResetError)
+    both.clock.advance(60)
+    assert await cache.get("key") == "newer"
+
+
 async def test_a_delete_that_was_seen_stays_in_the_next_outage(both: Rig) -> None:
     """BUG-61, G3: a tombstone read from Redis removes the value from memory, which then cannot stand in with it."""
     one, two = await both.open(), await both.open()
