@@ -16,7 +16,7 @@ class Context:
         ttl: how long the value stays good; as given by the caller unless the computation sets it.
         tags: the same for its tags.
 
-    Example:
+    Examples:
         >>> async def compute(context):
         ...     answer = await ask()
         ...     context.ttl = answer.max_age

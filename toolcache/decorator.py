@@ -180,7 +180,7 @@ def cached(
         SettingsError: ``key_params`` names no parameter, or another option cannot be.
         ValueError: the ttl is no span of time.
 
-    Example:
+    Examples:
         >>> @cached(ttl="1h", key_params=["query"])
         ... async def search(query: str, trace_id: str = "") -> list[str]:
         ...     return await ask(query)

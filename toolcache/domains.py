@@ -34,7 +34,7 @@ class Domain:
     Raises:
         ValueError: for a name, TTL, cost or number of dimensions that cannot be.
 
-    Example:
+    Examples:
         >>> Domain("weather", ttl="5m", key=("location",), cost_usd=0.002).ttl
         300.0
     """

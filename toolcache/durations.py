@@ -37,7 +37,7 @@ def seconds(value: Duration, *, name: str = "ttl") -> float:
         TypeError: for anything else, ``bool`` included.
         ValueError: for text that is no span, and for zero, negative, infinite and NaN spans.
 
-    Example:
+    Examples:
         >>> seconds("2h30m")
         9000.0
     """
@@ -63,7 +63,7 @@ def size(value: Size, *, name: str = "size") -> int:
         TypeError: for anything but whole numbers and text.
         ValueError: for text that is no size, and for sizes below 1.
 
-    Example:
+    Examples:
         >>> size("8MiB")
         8388608
     """

@@ -40,7 +40,7 @@ class ToolCache(Cache):
     Raises:
         SettingsError: a setting is unknown or cannot be.
 
-    Example:
+    Examples:
         >>> async with ToolCache(namespace="shop", max_memory="100MB") as cache:
         ...     tools = await cache.get_catalog("https://tools.example.org", compute=discover)
     """

@@ -36,7 +36,7 @@ class AgentTask:
         UnsupportedKeyError: an argument has no canonical form, is nested too deeply or contains itself.
         TypeError: agent, template or another text is none.
 
-    Example:
+    Examples:
         >>> task = AgentTask("classifier", "classify {text}", {"text": "hello"}, model="small")
         >>> task.digest() == AgentTask("classifier", "classify {text}", {"text": "hello"}, model="small").digest()
         True

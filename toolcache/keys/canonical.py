@@ -112,7 +112,7 @@ def key_type(cls: type[_T]) -> type[_T]:
     Raises:
         UnsupportedKeyError: if the class is no dataclass, or has state of a built-in type beside its fields.
 
-    Example:
+    Examples:
         >>> @key_type
         ... @dataclass(frozen=True)
         ... class Query:

@@ -28,7 +28,7 @@ def make_key(*parts: object, **fields: object) -> str:
     Raises:
         UnsupportedKeyError: if a value has no canonical form; the error says which.
 
-    Example:
+    Examples:
         >>> make_key("search", "red shoes", top_k=10)
         'search:e427d7cfe5dad5fe2f8004baf16730614c641ea54673981f3979f672197d9837'
     """

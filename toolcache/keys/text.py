@@ -71,7 +71,7 @@ class KeyText(str):
 def component(text: str) -> str:
     """A part of a key text, without ``:``; parts joined by ``:`` can be told apart again.
 
-    Example:
+    Examples:
         >>> ":".join(map(component, ("embedding", "llama3:8b")))
         'embedding:llama3%3A8b'
     """
@@ -85,7 +85,7 @@ def key_text(key: str) -> str:
     Raises:
         UnsupportedKeyError: if the key is no str.
 
-    Example:
+    Examples:
         >>> key_text("weather:São Paulo")
         'weather:S%C3%A3o%20Paulo'
     """

@@ -92,7 +92,7 @@ class CircuitBreaker:
     Raises:
         SettingsError: for an argument out of range.
 
-    Example:
+    Examples:
         >>> breaker = CircuitBreaker(name="search", failure_threshold=3, recovery_time=("1s", "30s"))
         >>> async def ask() -> str:
         ...     async with breaker:  # raises CircuitOpenError while it refuses

@@ -22,7 +22,7 @@ class ChaosStore:
     Args:
         store: the one that works.
 
-    Example:
+    Examples:
         >>> chaos = ChaosStore(store)
         >>> chaos.fail_with(ConnectionResetError, on=["put_many"], every=2)
         >>> ...

@@ -10,7 +10,7 @@ class FakeClock:
     Args:
         now: seconds since the epoch to begin with.
 
-    Example:
+    Examples:
         >>> clock = FakeClock()
         >>> before = clock.monotonic()
         >>> clock.advance(60)

@@ -119,7 +119,7 @@ class MemoryPolicyContract:
 
     A subclass says with ``make`` how to come by a fresh policy.
 
-    Example:
+    Examples:
         >>> class TestMyPolicy(MemoryPolicyContract):
         ...     def make(self):
         ...         return MyPolicy()

@@ -8,7 +8,7 @@ E = TypeVar("E")
 class Recorder:
     """Keeps every event it is told of, in order.
 
-    Example:
+    Examples:
         >>> from toolcache.events import DataAtRisk
         >>> recorder = Recorder()
         >>> recorder(DataAtRisk("delete", "0a1b2c3d"))

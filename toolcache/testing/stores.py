@@ -60,7 +60,7 @@ class StoreContract:
     A subclass provides the fixtures ``store`` (an open, empty one; closing it is the fixture's affair) and ``clock``
     (the one the store was given), and overrides ``damage``. Nothing here lets time pass.
 
-    Example:
+    Examples:
         >>> class TestMyStore(StoreContract):
         ...     @pytest.fixture
         ...     async def store(self, clock): ...

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Final, Literal, TypeVar
 
 import aiofiles.os
@@ -50,7 +50,7 @@ class LogStore:
     Raises:
         OSError: from each operation: the directory cannot be used. After a refusal it is left alone for 30 s.
 
-    Example:
+    Examples:
         >>> store = LogStore("cache", clock=SYSTEM, hybrid=process_clock())
         >>> await store.put_many([Write("tc1:v:main:a", blob)])
     """
@@ -81,7 +81,8 @@ class LogStore:
         self._shared: Shared | None = None
         self._opening: Future[Shared] | None = None
         self._closed = False
-        self._closing: Thread | None = None
+        self._threads: list[Thread] = []
+        self._starting = Lock()
         watch(self)
 
     def __repr__(self) -> str:
@@ -89,8 +90,9 @@ class LogStore:
         return f"<LogStore {self._root} {state}>"
 
     def forked(self) -> None:
-        """The thread that was opening for the parent is not here."""
+        """The thread that was opening for the parent is not here, nor the one that may have held the lock."""
         self._opening = None
+        self._starting = Lock()
 
     async def open(self) -> None:
         """Open the directory, build the index or bring it up to date. Reads and writes do it; ``pending`` does not."""
@@ -174,9 +176,9 @@ class LogStore:
             await asyncio.shield(asyncio.wrap_future(self._opening))
         shared, self._shared = self._shared, None
         if shared is not None:
-            self._closing = TABLE.detach(shared, self._post)
+            self._threads.append(TABLE.detach(shared, self._post))
         # no future tells that a thread has ended, only that it is about to; and callers may be on several loops
-        while self._closing is not None and self._closing.is_alive():  # noqa: ASYNC110
+        while any(thread.is_alive() for thread in self._threads):  # noqa: ASYNC110
             await asyncio.sleep(_GLANCE)
         self._tell()
 
@@ -184,14 +186,19 @@ class LogStore:
         if self._closed:
             raise CacheClosedError(_CLOSED)
         if self._shared is None:
-            # finding the real path reads the disk, and the threads for that come with it: one of its own, this once
-            pool = ThreadPoolExecutor(1, "toolcache-open")
-            try:
-                self._opening = self._opening or pool.submit(self._attach)
-                return await asyncio.shield(asyncio.wrap_future(self._opening))
-            finally:
-                pool.shutdown(wait=False)
+            return await asyncio.shield(asyncio.wrap_future(self._begin()))
         return self._shared
+
+    def _begin(self) -> "Future[Shared]":
+        """Attach, once for the callers of all loops."""
+        with self._starting:
+            if self._opening is None:
+                # finding the real path reads the disk, and the threads for that come with it: one of its own, this once
+                self._opening = Future()
+                thread = Thread(target=_work, args=(self._opening, self._attach), name="toolcache-open")
+                self._threads.append(thread)
+                thread.start()
+            return self._opening
 
     def _attach(self) -> Shared:
         def make(real: str) -> Shared:
@@ -241,3 +248,10 @@ class LogStore:
             event = self._post.events.popleft()
             if self._announce is not None:
                 self._announce(event)
+
+
+def _work(future: "Future[T]", call: Callable[[], T]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as fault:  # noqa: BLE001 - it belongs to who waits
+        future.set_exception(fault)

@@ -58,7 +58,7 @@ class RedisStore:
     Raises:
         SettingsError: for a URL or an option that is not understood.
 
-    Example:
+    Examples:
         >>> store = RedisStore("rediss://app:s3cret@cache.internal", ssl_ca_certs="/etc/ssl/internal.pem")
         >>> store.redacted_url
         'rediss://app:***@cache.internal:6379/0'

@@ -142,7 +142,7 @@ class Address:
         Raises:
             SettingsError: for a URL or an option that is not understood.
 
-        Example:
+        Examples:
             >>> Address.parse("redis://app:s3cret@cache.internal/2").redacted
             'redis://app:***@cache.internal:6379/2'
         """
