@@ -43,7 +43,7 @@ class Cache:
             UnsupportedKeyError: the key is not text.
             CacheClosedError: the cache was closed.
 
-        Example:
+        Examples:
             >>> await cache.get("greeting", MISSING) is MISSING
             True
         """
@@ -96,7 +96,7 @@ class Cache:
             Exception: whatever ``compute`` raised, the same for all who waited; nothing is stored then.
             ReentrantFlightError: ``compute`` asks for its own key.
 
-        Example:
+        Examples:
             >>> await cache.get_or_set("answer", lambda: 6 * 7, ttl="1h")
             42
         """
@@ -109,7 +109,8 @@ class Cache:
 
         Args:
             key: any text.
-            value: anything that comes back equal: see the codec's page for the types.
+            value: what comes back equal: None, bool, int, float, str, bytes, list, tuple, set, frozenset, dict, datetime,
+                date, time, timedelta, Decimal, UUID, and one-dimensional NumPy arrays of floats; exactly these types.
             ttl: seconds, a timedelta or text such as ``"2h30m"``; the default TTL unless given, None for ever.
             tags: labels kept with the entry, at most 16.
 

@@ -61,7 +61,8 @@ class CacheClosedError(ToolCacheError, RuntimeError):
 class CacheWriteError(ToolCacheError):
     """A write is safe nowhere: a configured layer may still hold the old value, and nothing durable says otherwise.
 
-    The memory of this process has dropped the key. ``operation`` is ``"delete"``, ``"clear"`` or ``"set"``.
+    The memory of this process has dropped the key. ``operation`` is ``"delete"``, ``"clear"`` or ``"delete_result"``;
+    with ``strict=True`` also ``"set"``, ``"add"`` or ``"set_result"``.
     """
 
     def __init__(self, operation: str, reason: str) -> None:

@@ -68,9 +68,9 @@ class Settings:
     """What a cache is told. Frozen: parse once, pass around.
 
     Durations are seconds, ``timedelta`` or text (``"7d"``, ``"2h30m"``); sizes are bytes or text (``"100MB"`` is 10⁸,
-    ``"64MiB"`` 2²⁶). Where None means no limit, the text ``none`` or ``never`` stands for it.
+    ``"64MiB"`` 2²⁶). Where None means no limit, the text ``none`` or ``never`` stands for it. Each has a default.
 
-    Args:
+    Attributes:
         enabled: False computes always and stores nothing.
         namespace: keeps apart what shares a Redis or a directory: 1 to 64 of ``A-Za-z0-9._-``.
         tenant: becomes part of the digest of each domain key and task, so that tenants never share an entry.
@@ -99,8 +99,8 @@ class Settings:
         file_timeout: what one call may spend on files.
         failure_threshold: failures in a row that open a breaker.
         recovery_time: how long an open breaker rests, first and longest: ``("1s", "60s")``; one duration is fixed.
-        journal_max_age: how long a write that Redis missed is still owed to it.
-        fsync: ``"promised"`` syncs what was promised to survive a power cut, ``"always"`` everything, ``"never"``.
+        journal_max_age: how long the mark of a delete is kept, ten minutes added.
+        fsync: ``"promised"`` syncs what was promised to survive a power cut, ``"always"`` everything, ``"never"`` nothing.
         strict: a write that no configured store took raises ``CacheWriteError``.
 
     Raises:
@@ -171,7 +171,7 @@ class Settings:
 
         redis-py's own options (``ssl_ca_certs``, ``db``, …) stay in the URL.
 
-        Example:
+        Examples:
             >>> Settings.from_url("rediss://user:pw@host:6380/0?namespace=shop&max_memory=100MB").namespace
             'shop'
         """
