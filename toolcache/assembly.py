@@ -59,6 +59,7 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM) -> Parts:
         mirror=frozenset(settings.mirror),
         default_ttl=settings.default_ttl,
         tombstone_ttl=settings.journal_max_age + _TOMBSTONE_MARGIN,
+        journal_max_age=settings.journal_max_age,
         trust=None if redis is None else _TRUST,
         enabled=settings.enabled,
         strict=settings.strict,

@@ -105,9 +105,31 @@ class ClockAnomaly:
         return f"{self.layer}: a write is dated {self.lead_seconds:,.0f} s ahead of this clock: one of the two is wrong"
 
 
+@dataclass(frozen=True, slots=True)
+class JournalReplayed:
+    """Redis was told what it had missed: writes it took, writes that something newer or time has overtaken, what is left."""
+
+    replayed: int
+    dropped: int
+    pending: int
+
+    def __str__(self) -> str:
+        rest = f"{self.pending:,} are still pending" if self.pending else "nothing is pending"
+        return f"redis was told of {self.replayed:,} writes that it had missed, {self.dropped:,} were obsolete; {rest}"
+
+
 _ADVICE = {"access denied": ": check the user, the password and the certificate"}
 
-Event = BreakerChanged | StoreFault | BlobRejected | ValueNotStored | DataAtRisk | FilesUnavailable | ClockAnomaly
+Event = (
+    BreakerChanged
+    | StoreFault
+    | BlobRejected
+    | ValueNotStored
+    | DataAtRisk
+    | FilesUnavailable
+    | ClockAnomaly
+    | JournalReplayed
+)
 
 _WARN = (BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk)
 _LOG_EVERY = 30.0

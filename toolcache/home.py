@@ -19,7 +19,7 @@ class Home:
     def __init__(self) -> None:
         self.flights: Flights[Held] = Flights()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._attendant: asyncio.Task[None] | None = None
+        self._attendants: dict[Callable[[], Coroutine[Any, Any, None]], asyncio.Task[None]] = {}
 
     def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run work that outlives its caller."""
@@ -30,10 +30,11 @@ class Home:
 
     def attend(self, run: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Have ``run`` running until the home is drained; whether it had to be started."""
-        absent = self._attendant is None or self._attendant.done()
+        attendant = self._attendants.get(run)
+        absent = attendant is None or attendant.done()
         if absent:
             # In a context of its own: it would keep alive what the first caller's refers to.
-            self._attendant = asyncio.get_running_loop().create_task(run(), context=Context())
+            self._attendants[run] = asyncio.get_running_loop().create_task(run(), context=Context())
         return absent
 
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
@@ -42,10 +43,11 @@ class Home:
 
     async def drain(self, patience: float) -> None:
         """Wait for tasks and flights; cancel what is left after ``patience`` seconds."""
-        if self._attendant is not None:
-            self._attendant.cancel()
-            await asyncio.wait([self._attendant])
-            self._attendant = None
+        attendants, self._attendants = self._attendants, {}
+        for attendant in attendants.values():
+            attendant.cancel()
+        if attendants:
+            await asyncio.wait(attendants.values())
         running = self._tasks | self.flights.tasks()
         if running:
             _, late = await asyncio.wait(running, timeout=patience)

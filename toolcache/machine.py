@@ -24,6 +24,7 @@ from toolcache.events import DataAtRisk
 from toolcache.filler import Filler
 from toolcache.follower import Follower
 from toolcache.home import Homes
+from toolcache.journal import Journal
 from toolcache.keys.text import KeyText, key_digest, key_text, place_of
 from toolcache.parts import Parts
 from toolcache.reader import Found, Reader
@@ -65,6 +66,7 @@ class Machine:
         self.sweeper = Sweeper(parts.memory)
         self._filler = Filler(parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies)
         self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
+        self.journal = Journal(parts)
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -344,6 +346,8 @@ class Machine:
         self.sweeper.arm()
         if self._follower.needed and not self.homes.closed and home.attend(self._follower.run):
             self._follower.behind = True
+        if self.journal.needed and not self.homes.closed:
+            home.attend(self.journal.run)
         self.used = self._far  # what must be closed
         places = []
         for key in keys:

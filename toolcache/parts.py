@@ -32,6 +32,7 @@ class Parts:
     mirror: frozenset[str] = frozenset()
     default_ttl: float | None = 3600.0
     tombstone_ttl: float = 87_000.0
+    journal_max_age: float = 86_400.0
     trust: float | None = None
     enabled: bool = True
     strict: bool = False

@@ -187,6 +187,75 @@ class SupportsOverlay(Protocol):
         ...
 
 
+class Debt(NamedTuple):
+    """A record that a shared store is owed, or is to be told again.
+
+    ``blob`` is None where nothing of it need be told any more: the value's life has ended. ``lasting`` marks what says
+    more than a value: tombstones, epochs, results.
+    """
+
+    key: str
+    version: bytes
+    blob: bytes | None
+    lasting: bool
+    once: bool
+
+
+class Turn(Protocol):
+    """The right to pay debts, which one process of a host has at a time."""
+
+    def noted(self) -> str:
+        """What the one before noted; empty if nobody did."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Leave word to those who come after."""
+        ...
+
+    def close(self) -> None:
+        """Let others have it."""
+        ...
+
+
+@runtime_checkable
+class SupportsJournal(SupportsOverlay, Protocol):
+    """A local store that keeps what a shared one is owed until that has it."""
+
+    @property
+    def owing(self) -> int:
+        """How many keys have a record that is owed, as far as is known. Cheap, synchronous."""
+        ...
+
+    def oldest(self) -> float | None:
+        """When the oldest of them was written, in seconds since the epoch. Synchronous, no I/O."""
+        ...
+
+    async def owed(self, *, lasting: bool = False) -> list[bytes]:
+        """Handles of what is owed, in the order in which it is to be paid: tombstones and epochs, results, values.
+
+        With ``lasting``: of all tombstones, epochs and results within their time instead, owed or not.
+        """
+        ...
+
+    async def debts(self, handles: Sequence[bytes], /) -> list[Debt]:
+        """What stands behind handles; those that have gone meanwhile are left out."""
+        ...
+
+    async def take_turn(self) -> Turn | None:
+        """The turn, if no other process has it."""
+        ...
+
+
+@runtime_checkable
+class SupportsIdentity(Protocol):
+    """A shared store that may come back as another: restarted, perhaps empty."""
+
+    @property
+    def run_id(self) -> str | None:
+        """Of the server process last connected to; None before that, and where it does not say."""
+        ...
+
+
 class Changed(NamedTuple):
     """Store keys and the versions they were given; ``lost`` if there were too many to remember them all."""
 

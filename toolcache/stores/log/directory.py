@@ -6,6 +6,7 @@ root/seg/<n>-<writer>.log
 root/locks/w<slot>     held by a writer while it lives, its node id inside
 root/locks/claims      held while a write-once write is decided
 root/locks/compact     held while segments are rewritten
+root/locks/replay      held while Redis is told what it missed; the run id of the server told last inside
 root/locks/<name>.tmp  a segment not yet in its place
 """
 
@@ -23,6 +24,27 @@ _FORMAT: Final = b"toolcache-log 1"
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OWN: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
 _ATTEMPTS: Final = 5
+_NOTE: Final = 64
+
+
+class LockedNote:
+    """A lock file that is held, and the short text in it."""
+
+    def __init__(self, ops: FileOps, file: File) -> None:
+        self._ops = ops
+        self._file = file
+
+    def noted(self) -> str:
+        """What the holder before noted; empty if nobody did."""
+        return self._ops.pread(self._file.fd, _NOTE, 0).decode("ascii", "replace").strip()
+
+    def note(self, text: str) -> None:
+        """Leave word to those who come after."""
+        self._ops.pwrite(self._file.fd, text.ljust(_NOTE).encode("ascii", "replace")[:_NOTE], 0)
+
+    def close(self) -> None:
+        """Let others have the lock."""
+        self._file.close()
 
 
 class Directory:
@@ -124,6 +146,13 @@ class Directory:
             self._ops.pwrite(file.fd, node.hex().encode(), 0)
             return slot, file
         raise OSError(errno.EAGAIN, f"{SLOTS} processes write here already", self.root)
+
+    def take_turn(self) -> LockedNote | None:
+        """The lock of those who replay; None where another process holds it."""
+        try:
+            return LockedNote(self._ops, self.lock("replay"))
+        except BlockingIOError:
+            return None
 
     def lock(self, name: str) -> File:
         """A lock file, held until it is closed; BlockingIOError where another holds it."""

@@ -59,6 +59,7 @@ class Index:
         self._shards: list[dict[bytes, bytes]] = [{} for _ in range(_SHARDS)]
         self._marks: dict[bytes, bytes] = {}
         self._held: dict[bytes, Entry] = {}
+        self._owed: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._shards))
@@ -88,7 +89,7 @@ class Index:
             del self._marks[key]
             if mark == new.version:
                 new = _settled(new)
-        shard[key] = _PACKED.pack(*new)
+        self._keep(key, new)
 
     def release(self) -> None:
         """All there is has been met: what was held back counts, where nothing newer stands any more."""
@@ -100,7 +101,7 @@ class Index:
         """The record of that version is clean. The mark may be met before the record."""
         entry = self.get(key)
         if entry is not None and entry.version == version:
-            self._shard(key)[key] = _PACKED.pack(*_settled(entry))
+            self._keep(key, _settled(entry))
         elif entry is None or entry.version < version:
             self._marks[key] = version
 
@@ -108,6 +109,16 @@ class Index:
         """Forget a key, unless its entry has changed."""
         if self.get(key) == entry:
             del self._shard(key)[key]
+            self._owed.pop(key, None)
+
+    def owed(self) -> dict[bytes, bytes]:
+        """The keys whose newest record Redis has not taken, with its version: a copy."""
+        return self._owed.copy()  # one step for other threads
+
+    @property
+    def owing(self) -> int:
+        """How many these are."""
+        return len(self._owed)
 
     def shards(self) -> Iterator[list[tuple[bytes, Entry]]]:
         """All entries, a thousandth at a time; each portion is a copy."""
@@ -124,6 +135,13 @@ class Index:
             return _settled(later) if (old.flags | new.flags) & CLEAN else later
         winner = new if new.version > old.version or there is None else old
         return winner._replace(keep=keep, flags=winner.flags & ~FIRST)
+
+    def _keep(self, key: bytes, entry: Entry) -> None:
+        self._shard(key)[key] = _PACKED.pack(*entry)
+        if entry.flags & PENDING:
+            self._owed[key] = entry.version
+        else:
+            self._owed.pop(key, None)
 
     def _shard(self, key: bytes) -> dict[bytes, bytes]:
         return self._shards[key[0] | (key[1] & 3) << 8]

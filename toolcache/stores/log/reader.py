@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from toolcache.stores.log.frame import HEAD_SIZE, PENDING, blob_in, read_frame
+from toolcache.protocols import Debt
+from toolcache.stores.log.frame import EPOCH, HEAD_SIZE, LASTING, PENDING, RESULT, TOMBSTONE, blob_in, read_frame
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.log import Log, encode
 
@@ -66,18 +67,62 @@ class Reader:
                 blob = blob_in(record, key)
                 if blob is not None:
                     return blob
-            with self._log.lock:
-                if self._log.index.get(name) != entry:
-                    continue
-                if segment is not None:
-                    self._log.reject("damaged", name)
-                self._log.index.discard(name, entry)
+            if self._forget(name, entry, damaged=segment is not None):
+                return None
         return None
+
+    def _forget(self, name: bytes, entry: Entry, *, damaged: bool) -> bool:
+        """Forget a record that cannot be read; False where a newer one has taken its place."""
+        with self._log.lock:
+            if self._log.index.get(name) != entry:
+                return False
+            if damaged:
+                self._log.reject("damaged", name)
+            self._log.index.discard(name, entry)
+            return True
 
     def owed(self, key: str) -> bytes | None:
         """The version of the newest record of a key, if Redis is owed it."""
         entry = self._log.index.get(digest(encode(key)))
         return entry.version if entry is not None and entry.flags & PENDING else None
+
+    def order_of_debts(self, *, lasting: bool, now_ms: int) -> list[bytes]:
+        """Key digests of what is owed, or of what lasts: tombstones and epochs, results, values; older ones first."""
+        index = self._log.index
+        if lasting:
+            found = [
+                pair for shard in index.shards() for pair in shard if pair[1].flags & LASTING and pair[1].whole(now_ms)
+            ]
+        else:
+            found = [(name, entry) for name in index.owed() if (entry := index.get(name)) is not None]
+        found.sort(key=lambda pair: (_rank(pair[1].flags), pair[1].version))
+        return [name for name, _ in found]
+
+    def debts(self, names: Iterable[bytes], now_ms: int) -> list[Debt]:
+        """What stands in the records of these key digests. Blocks; for a thread."""
+        found = []
+        for name in names:
+            entry = self._log.index.get(name)
+            segment = None if entry is None else self._log.segments.get(entry.segment)
+            if entry is None or segment is None:
+                continue
+            record = self._log.ops.pread(segment.file.fd, entry.length, entry.offset)
+            frame = read_frame(memoryview(record)) if len(record) >= HEAD_SIZE else None
+            key = b"" if frame is None else record[HEAD_SIZE : HEAD_SIZE + frame.key_len]
+            if digest(key) != name or (blob := blob_in(record, key)) is None:
+                self._forget(name, entry, damaged=True)
+                continue
+            flags = entry.flags
+            found.append(
+                Debt(
+                    key.decode("utf-8", "surrogatepass"),
+                    entry.version,
+                    blob if entry.whole(now_ms) else None,
+                    lasting=bool(flags & LASTING),
+                    once=bool(flags & RESULT),
+                )
+            )
+        return found
 
     def keys(self, prefix: bytes, portion: Iterable[tuple[bytes, Entry]], now_ms: int) -> list[str]:
         """The keys of those live entries of a portion of the index that start with a prefix. Blocks; for a thread."""
@@ -97,3 +142,7 @@ class Reader:
             if key.startswith(prefix) and digest(key) == name:
                 found.append(key.decode("utf-8", "surrogatepass"))
         return found
+
+
+def _rank(flags: int) -> int:
+    return 0 if flags & (TOMBSTONE | EPOCH) else 1 if flags & LASTING else 2

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock, Thread
@@ -13,15 +14,16 @@ import aiofiles.os
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
-from toolcache.protocols import Changed, Clock, PutResult, Write
+from toolcache.protocols import Changed, Clock, Debt, PutResult, Write
 from toolcache.stores.log.batch import Batch, Item
 from toolcache.stores.log.compaction import Budget
+from toolcache.stores.log.directory import LockedNote
 from toolcache.stores.log.log import encode
 from toolcache.stores.log.ops import FileOps
 from toolcache.stores.log.post import Post
 from toolcache.stores.log.reader import LATER
 from toolcache.stores.log.shared import TABLE, Shared
-from toolcache.versions import HybridClock
+from toolcache.versions import HybridClock, split
 
 T = TypeVar("T")
 
@@ -149,6 +151,31 @@ class LogStore:
         shared = await self._followed()
         if owed := [mark for mark in marks if shared.reader.owed(mark[0])]:
             await self._written(Batch((), sync=False, marks=owed))
+
+    @property
+    def owing(self) -> int:
+        """How many keys have a record that Redis has not taken, as far as is known."""
+        return 0 if self._shared is None else self._shared.log.index.owing
+
+    def oldest(self) -> float | None:
+        """When the oldest of them was written, in seconds since the epoch."""
+        owed = {} if self._shared is None else self._shared.log.index.owed()
+        return split(min(owed.values()))[0] / 1000 if owed else None
+
+    async def owed(self, *, lasting: bool = False) -> list[bytes]:
+        """Handles of what Redis is owed, in the order in which it is to be told; ``lasting``: of all that lasts."""
+        shared = await self._followed()
+        return await self._job(shared, partial(shared.reader.order_of_debts, lasting=lasting, now_ms=self._now_ms()))
+
+    async def debts(self, handles: Sequence[bytes], /) -> list[Debt]:
+        """What stands behind handles; those that have gone meanwhile are left out."""
+        shared = await self._followed()
+        return await self._job(shared, shared.reader.debts, handles, self._now_ms())
+
+    async def take_turn(self) -> LockedNote | None:
+        """The right to replay, which one process of the host has at a time; None while another has it."""
+        shared = await self._followed()
+        return await self._job(shared, shared.log.directory.take_turn)
 
     async def count(self) -> int:
         """Keys that have a record; tombstones, and values that expired lately, included."""
