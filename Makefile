@@ -10,8 +10,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
-# A server is wanted unless USE_REDIS is unset or says no; the embedded one comes with the test requirements.
-ifneq ($(filter-out 0 false False FALSE no No NO off Off OFF,$(USE_REDIS)),)
+# A server is wanted unless USE_REDIS, here or else in .env, is unset or says no; the embedded one comes with the test
+# requirements.
+WANTED := $(or $(USE_REDIS),$(shell sed -nE "s/^ *(export +)?USE_REDIS *= *[\"']?([[:alnum:]]*).*/\2/p" .env 2>/dev/null))
+ifneq ($(filter-out 0 false False FALSE no No NO off Off OFF,$(lastword $(WANTED))),)
 DEMO_NEEDS := $(VENV)/.test
 else
 DEMO_NEEDS := $(VENV)/.core

@@ -53,6 +53,7 @@ def _machine(run: dict[str, Any]) -> str:
         f"Measured on {machine['date']} on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
         f"{machine['python']}{build}; {machine['server']}; {versions}.{busy}{quick}",
         width=128,
+        break_on_hyphens=False,
     )
 
 

@@ -18,14 +18,12 @@ from stage import (
     BLOCK,
     PACKAGES,
     USD_PER_EMBEDDING,
-    USE_REDIS,
     WIDTH,
     Server,
     Tool,
     Vector,
     discover,
     embed,
-    fresh_namespace,
     heading,
     paint,
     requests,
@@ -40,10 +38,9 @@ from stage import (
 from toolcache import Settings, ToolCache
 
 
-async def demo(folder: str, url: str | None, server: Server | None) -> None:
+async def demo(settings: Settings, server: Server | None) -> None:
     """All five steps, in order."""
-    say(f"toolcache, the basics. {where(url, server)}")
-    settings = Settings(redis_url=url, directory=folder, namespace=fresh_namespace())
+    say(f"toolcache, the basics. {where(settings, server)}")
     async with ToolCache(settings) as cache:
         tools = await a_miss_and_a_hit(cache)
         await least_recently_used()
@@ -51,7 +48,7 @@ async def demo(folder: str, url: str | None, server: Server | None) -> None:
         questions = requests(tools, count=400, distinct=60)
         await the_same_work_twice(cache, tools, questions)
     async with ToolCache(settings) as reopened:
-        await what_is_left_after_closing(reopened, questions[0])
+        await what_is_left_after_closing(reopened, settings, questions[0])
 
 
 async def a_miss_and_a_hit(cache: ToolCache) -> list[Tool]:
@@ -134,14 +131,14 @@ async def the_same_work_twice(cache: ToolCache, tools: list[Tool], questions: li
     row(f"saved, assuming ${USD_PER_EMBEDDING} an embedding", f"${saved * USD_PER_EMBEDDING:.4f}")
 
 
-async def what_is_left_after_closing(reopened: ToolCache, question: str) -> None:
+async def what_is_left_after_closing(reopened: ToolCache, settings: Settings, question: str) -> None:
     heading("5  Closed, and opened again")
     began = time.perf_counter()
     found = await reopened.get_search_results(question, top_k=3)
     row("asked once more", question[: WIDTH // 2])
     row("the answer", found[0] if found else "lost")
     row("it took", span(time.perf_counter() - began))
-    row("it came from", "Redis" if USE_REDIS else "the files")
+    row("it came from", "Redis" if settings.redis_url else "the files")
 
 
 if __name__ == "__main__":

@@ -38,35 +38,35 @@ from stage import (
     where,
 )
 
-from toolcache import AgentTask, CircuitBreaker, CircuitOpenError, Durability, ToolCache
+from toolcache import AgentTask, CircuitBreaker, CircuitOpenError, Durability, Settings, ToolCache
 from toolcache.events import BreakerChanged, Event
 
 
-async def demo(folder: str, url: str | None, server: Server | None) -> None:
+async def demo(settings: Settings, server: Server | None) -> None:
     """All seven demonstrations, in order."""
-    say(f"toolcache, a deep dive. {where(url, server)}")
+    say(f"toolcache, a deep dive. {where(settings, server)}")
     tools = discover()
-    async with await initialisation(folder, url) as cache:
+    async with await initialisation(settings) as cache:
         await basic_operations(cache)
         await time_to_live(cache)
         await complex_data(cache, tools)
         await domains(cache, tools)
         await speed_up(cache, tools)
     heading("7  The breaker")
-    if url is None:
+    if settings.redis_url is None:
         await breaker_alone()
     elif server is not None:
-        await breaker_with_redis(server, folder)
+        await breaker_with_redis(server, str(settings.directory))
     else:
-        await breaker_with_a_server_of_ones_own(folder)
+        await breaker_with_a_server_of_ones_own(str(settings.directory))
     print()
     say("Beside this demo: 01_basics.py, and 03_what_how_when.py for what is kept, how, and when.")
 
 
-async def initialisation(folder: str, url: str | None) -> ToolCache:
+async def initialisation(settings: Settings) -> ToolCache:
     heading("1  Opening a cache, and asking how it is")
     began = time.perf_counter()
-    cache = ToolCache(redis_url=url, directory=folder, namespace=fresh_namespace(), costs={"search": USD_PER_EMBEDDING})
+    cache = ToolCache(settings, costs={"search": USD_PER_EMBEDDING})
     row("made, its modules loaded, no disk and no network touched", span(time.perf_counter() - began))
     began = time.perf_counter()
     health = await cache.health()

@@ -24,7 +24,6 @@ from stage import (
     Vector,
     discover,
     embed,
-    fresh_namespace,
     heading,
     paint,
     row,
@@ -38,10 +37,9 @@ from stage import (
 from toolcache import AgentTask, Settings, ToolCache, make_key
 
 
-async def demo(folder: str, url: str | None, server: Server | None) -> None:
+async def demo(settings: Settings, server: Server | None) -> None:
     """All five demonstrations, in order."""
-    say(f"toolcache: what, how, when. {where(url, server)}")
-    settings = Settings(redis_url=url, directory=folder, namespace=fresh_namespace())
+    say(f"toolcache: what, how, when. {where(settings, server)}")
     tools = discover()
     async with ToolCache(settings) as cache:
         await what(cache, tools)

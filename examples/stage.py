@@ -23,9 +23,13 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from operator import mul
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from toolcache import Settings, SettingsError
 
 USD_PER_EMBEDDING = 0.0001  # an assumption, printed wherever dollars are: the price of one call to a hosted embedder
-USE_REDIS = os.environ.get("USE_REDIS", "").strip().lower() in {"1", "true", "yes", "on"}
 
 Tool = dict[str, Any]
 Vector = list[float]
@@ -136,12 +140,13 @@ def row(label: str, value: str) -> None:
         print(f"      {paint('36', value)}")
 
 
-def where(url: str | None, server: Server | None) -> str:
+def where(settings: Settings, server: Server | None) -> str:
     """What lies below memory in this run."""
-    if url is None:
+    if settings.redis_url is None:
         return "Memory and files, no server; USE_REDIS=true runs it with one."
-    place = url.rpartition("@")[2].removeprefix("redis://")
-    whose = "started for this demo" if server else "yours, from REDIS_URL"
+    url = urlsplit(settings.redis_url)
+    place = url.netloc.rpartition("@")[2] or url.path  # of a socket
+    whose = "started for this demo" if server else "yours, as the settings say"
     return f"Memory, Redis at {place} ({whose}), and files for when it is away."
 
 
@@ -191,29 +196,39 @@ def server_program() -> str | None:
     return shutil.which("redis-server") or shutil.which("valkey-server")
 
 
+OF_REDIS = ("redis_url", "redis_username", "redis_password", "op_timeout", "connect_timeout")
+
+
 @contextmanager
-def redis_for_the_demo(folder: str) -> Iterator[tuple[str | None, Server | None]]:
-    """Where Redis answers, and the server if it is the demo's own; nothing without USE_REDIS."""
-    program = server_program() if USE_REDIS else None
-    if USE_REDIS and os.environ.get("REDIS_URL"):
-        yield os.environ["REDIS_URL"], None
-    elif program:
+def set_up(folder: str) -> Iterator[tuple[Settings, Server | None]]:
+    """Redis as .env and the environment have it, the rest the demo's own; and the server, if the demo started one."""
+    asked = Settings.from_env()
+    settings = Settings(directory=folder, namespace=fresh_namespace())
+    if asked.redis_url is None:
+        yield settings, None
+    elif a_server_is_named():
+        yield settings.replace(**{name: getattr(asked, name) for name in OF_REDIS}), None
+    elif program := server_program():
         server = Server(program, folder)
         try:
             server.start()
-            yield server.url, server
+            yield settings.replace(redis_url=server.url), server
         finally:
             server.stop()
-    elif USE_REDIS:
+    else:
         sys.exit(
             "USE_REDIS=true needs a server: set REDIS_URL, or install redis-server, or run the demo by\n"
             "'USE_REDIS=true make demo', which puts one into .venv. USE_REDIS=false needs none."
         )
-    else:
-        yield None, None
 
 
-Demo: TypeAlias = Callable[[str, str | None, Server | None], Coroutine[Any, Any, None]]
+def a_server_is_named() -> bool:
+    """Whether anybody has given a URL; USE_REDIS=true alone would be localhost, where the demo starts one instead."""
+    variables = {**dotenv_values(".env"), **os.environ}
+    return any((variables.get(name) or "").strip() for name in ("TOOLCACHE_REDIS_URL", "REDIS_URL"))
+
+
+Demo: TypeAlias = Callable[[Settings, Server | None], Coroutine[Any, Any, None]]
 
 
 def run(demo: Demo) -> int:
@@ -221,8 +236,10 @@ def run(demo: Demo) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     logging.getLogger("toolcache").setLevel(logging.ERROR)  # what it would warn of, the demo shows
     try:
-        with tempfile.TemporaryDirectory(prefix="toolcache-demo-") as folder, redis_for_the_demo(folder) as redis:
-            asyncio.run(demo(folder, *redis))
+        with tempfile.TemporaryDirectory(prefix="toolcache-demo-") as folder, set_up(folder) as given:
+            asyncio.run(demo(*given))
+    except SettingsError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         print("\nStopped; the folder and the server of the demo are gone.")
         return 130

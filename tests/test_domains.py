@@ -60,7 +60,7 @@ def test_a_name_that_cannot_stand_in_a_key_is_refused(name: str) -> None:
     ("wrong", "error", "text"),
     [
         ({"ttl": 0}, ValueError, "ttl of the domain 'weather'"),
-        ({"ttl": True}, TypeError, "ttl of the domain 'weather'"),
+        ({"ttl": True}, ValueError, "ttl of the domain 'weather'"),
         ({"ttl": 1, "cost_usd": -1.0}, ValueError, "cost_usd"),
         ({"ttl": 1, "cost_usd": float("nan")}, ValueError, "cost_usd"),
         ({"ttl": 1, "cost_usd": float("inf")}, ValueError, "cost_usd"),

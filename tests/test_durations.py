@@ -117,9 +117,16 @@ def test_spans_of_nothing_and_without_end(value: Any) -> None:
         seconds(value, name="lease")
 
 
-@pytest.mark.parametrize("value", [None, True, False, b"1h", [1], Decimal(1), 1j, object()])
+@pytest.mark.parametrize("value", [True, False])
+def test_a_bool_is_no_span(value: bool) -> None:
+    """SPEC 5.2: true is not a second; it is refused like any other number that is no span, by name."""
+    with pytest.raises(ValueError, match="lease takes seconds, a timedelta or text such as '2h30m', not bool"):
+        seconds(value, name="lease")
+
+
+@pytest.mark.parametrize("value", [None, b"1h", [1], Decimal(1), 1j, object()])
 def test_other_types_are_no_spans(value: Any) -> None:
-    """Other types are refused by name, bool included: true is not a second."""
+    """Other types are refused by name."""
     with pytest.raises(TypeError, match=f"ttl takes seconds, a timedelta or text .* not {type(value).__name__}"):
         seconds(value)
 

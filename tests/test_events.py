@@ -147,9 +147,10 @@ class TestLog:
         assert "more like it" not in caplog.messages[2]
 
     def test_another_kind_has_its_own_line(self, announce: Announcer, caplog: pytest.LogCaptureFixture) -> None:
-        """BUG-56: what differs in layer, operation, kind, reason or state is not held back by the other."""
+        """BUG-56: what differs in layer, operation, kind, domain, directory, reason or state is not held back."""
         fault = SAMPLES[StoreFault]
         changed = SAMPLES[BreakerChanged]
+        unstored, files = SAMPLES[ValueNotStored], SAMPLES[FilesUnavailable]
         unlike = [
             fault,
             dataclasses.replace(fault, layer="file"),
@@ -158,6 +159,10 @@ class TestLog:
             changed,
             dataclasses.replace(changed, name="redis writes"),
             dataclasses.replace(changed, after="half_open"),
+            unstored,
+            dataclasses.replace(unstored, domain="catalog"),
+            files,
+            dataclasses.replace(files, directory="/srv/cache"),
         ]
         for event in unlike * 2:
             announce(event)

@@ -150,19 +150,29 @@ def test_an_unknown_name_is_refused_with_the_nearest(make: Any, origin: str, sug
         ({"tenant": ""}, "tenant"),
         ({"directory": 3}, "directory is the path"),
         ({"mirror": "catalogue"}, "did you mean 'catalog'"),
+        ({"mirror": 5}, "argument mirror: mirror takes names of domains, a list or text such as 'catalog,emb.*not int"),
+        ({"mirror": None}, "mirror takes names of domains.* not NoneType"),
+        ({"mirror": b"catalog"}, "mirror takes names of domains.* not bytes"),
+        ({"mirror": [["catalog"]]}, r"mirror: \['catalog'\] is none of"),
         ({"mirror": ["catalog"], "files": False}, "files=False"),
         ({"mirror": ["catalog"], "fallback": False, "redis_url": "redis://h"}, "fallback=False"),
         ({"default_ttl": 0}, "default_ttl"),
         ({"default_ttl": "soon"}, "default_ttl='soon'"),
+        ({"default_ttl": True}, "argument default_ttl: default_ttl takes seconds.* not bool"),
         ({"ttls": {"serch": 1}}, "did you mean 'search'"),
         ({"ttls": {"general": 1}}, "'general' is none of"),
         ({"ttls": {"search": 0}}, r"ttls\['search'\]"),
         ({"ttls": "search"}, "domain=value"),
+        ({"ttls": 5}, "argument ttls: ttls takes a value for each of some domains, a dict .* text .*, not int"),
+        ({"ttls": ["search"]}, "ttls takes a value for each .* not list"),
+        ({"ttls": {"search": True}}, r"ttls\['search'\] takes seconds.* not bool"),
+        ({"costs": 5}, "argument costs: costs takes a value for each of some domains.*not int"),
         ({"costs": {"search": -1}}, r"costs\['search'\]"),
         ({"costs": {"search": "cheap"}}, r"costs\['search'\]"),
         ({"strategy": "lfo"}, "strategy is one of"),
         ({"max_memory": "many"}, "max_memory='many'"),
         ({"max_memory": 0}, "max_memory"),
+        ({"max_entry": "9GB"}, "argument max_entry: max_entry is at most 4,294,967,295 bytes, not '9GB'"),
         ({"max_entries": 0}, "max_entries"),
         ({"max_entries": True}, "max_entries"),
         ({"max_entries": 1.5}, "max_entries"),
@@ -193,6 +203,8 @@ def test_an_error_says_where_the_value_stands(tmp_path: Path) -> None:
         Settings.from_env({"TOOLCACHE_OP_TIMEOUT": "slow"}, dotenv=dotenv)
     with pytest.raises(SettingsError, match="URL option op_timeout"):
         Settings.from_url("redis://localhost?op_timeout=slow")
+    with pytest.raises(SettingsError, match="environment variable TOOLCACHE_MAX_ENTRY: max_entry is at most"):
+        Settings.from_env({"TOOLCACHE_MAX_ENTRY": "4GiB"}, dotenv=None)
 
 
 # -- the environment -----------------------------------------------------------------------------------------------
@@ -331,6 +343,22 @@ def test_a_url_twice_is_refused() -> None:
     """The URL has one place."""
     with pytest.raises(SettingsError, match="argument redis_url"):
         Settings.from_url("redis://a", redis_url="redis://b")
+    with pytest.raises(SettingsError, match="URL option redis_url is given twice"):
+        Settings.from_url("redis://a?redis_url=redis://b")
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("op_timeout=3&op_timeout=4", "op_timeout"),
+        ("op_timeout=3&op_timeout=3", "op_timeout"),
+        ("db=1&namespace=a&db=2", "db"),
+    ],
+)
+def test_an_option_twice_is_refused(query: str, name: str) -> None:
+    """BUG-104: of two values of one option none is dropped in silence, whether it is a setting or redis-py's."""
+    with pytest.raises(SettingsError, match=f"URL option {name} is given twice"):
+        Settings.from_url(f"redis://h?{query}")
 
 
 # -- secrets -------------------------------------------------------------------------------------------------------

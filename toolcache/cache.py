@@ -112,11 +112,11 @@ class Cache:
             value: what comes back equal: None, bool, int, float, str, bytes, list, tuple, set, frozenset, dict, datetime,
                 date, time, timedelta, Decimal, UUID, and one-dimensional NumPy arrays of floats; exactly these types.
             ttl: seconds, a timedelta or text such as ``"2h30m"``; the default TTL unless given, None for ever.
-            tags: labels kept with the entry, at most 16.
+            tags: labels kept with the entry, at most 16; those that begin with ``@`` are the cache's own.
 
         Raises:
             SerializationError: the value could not come back equal; nothing was changed.
-            ValueError: the ttl is no span of time; nothing was changed.
+            ValueError: the ttl is no span of time, or a tag cannot be; nothing was changed.
             CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
         """
         return (await self._machine.set_many({key: value}, GENERAL, ttl=ttl, tags=tags))[key]

@@ -9,8 +9,8 @@ import asyncio
 import time
 from typing import Final
 
-# macOS has no CLOCK_BOOTTIME; its CLOCK_MONOTONIC counts sleep too.
-_BOOT: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+# macOS has no CLOCK_BOOTTIME; its CLOCK_MONOTONIC counts sleep too. Windows has neither; its monotonic() does.
+_BOOT: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
 class SystemClock:
@@ -21,7 +21,7 @@ class SystemClock:
 
     def time(self) -> float:
         """Seconds since the epoch; steps of the wall clock do not move it."""
-        return time.clock_gettime(_BOOT) + self._offset
+        return self.boottime() + self._offset
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary start, for deadlines."""
@@ -29,7 +29,7 @@ class SystemClock:
 
     def boottime(self) -> float:
         """Seconds since the machine was started, sleep included."""
-        return time.clock_gettime(_BOOT)
+        return time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

@@ -8,8 +8,8 @@ from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, Prot
 
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MISSING, Missing
-from toolcache.errors import SettingsError
 from toolcache.keys.plan import KeyPlan
+from toolcache.tags import labels
 
 _P = ParamSpec("_P")
 _Q = ParamSpec("_Q")
@@ -178,7 +178,7 @@ def cached(
     Raises:
         TypeError: the decorated function is not ``async def``.
         SettingsError: ``key_params`` names no parameter, or another option cannot be.
-        ValueError: the ttl is no span of time.
+        ValueError: the ttl is no span of time, or a tag cannot be.
 
     Examples:
         >>> @cached(ttl="1h", key_params=["query"])
@@ -188,9 +188,7 @@ def cached(
     """
     if callable(ttl):
         raise TypeError("cached takes options: write @cached(), with parentheses")
-    if isinstance(tags, str):
-        raise SettingsError(f"tags is a list of labels: write tags=[{tags!r}]")
-    options: dict[str, Any] = {"tags": tuple(tags)}
+    options: dict[str, Any] = {"tags": labels(tags)}
     if ttl is not MISSING:
         options["ttl"] = None if ttl is None else seconds(ttl)
 

@@ -34,8 +34,8 @@ def seconds(value: Duration, *, name: str = "ttl") -> float:
         name: what the span is called in an error.
 
     Raises:
-        TypeError: for anything else, ``bool`` included.
-        ValueError: for text that is no span, and for zero, negative, infinite and NaN spans.
+        TypeError: for anything else.
+        ValueError: for text that is no span, for zero, negative, infinite and NaN spans, and for ``bool``.
 
     Examples:
         >>> seconds("2h30m")
@@ -43,7 +43,7 @@ def seconds(value: Duration, *, name: str = "ttl") -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float | timedelta | str):
         msg = f"{name} takes seconds, a timedelta or text such as '2h30m', not {type(value).__name__}"
-        raise TypeError(msg)
+        raise (ValueError if isinstance(value, bool) else TypeError)(msg)  # a bool is a number, of no seconds
     if isinstance(value, timedelta):
         span = value.total_seconds()
     elif isinstance(value, str):

@@ -133,6 +133,8 @@ Event = (
 
 _WARN = (BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk)
 _LOG_EVERY = 30.0
+_KIND = ("name", "after", "layer", "operation", "kind", "domain", "directory", "reason")
+"""What tells one kind of trouble from another; the key does not."""
 
 
 class Announcer:
@@ -172,7 +174,7 @@ class Announcer:
         level = logging.WARNING if isinstance(event, _WARN) else logging.INFO
         kind = (
             type(event).__name__,
-            *(str(getattr(event, field, "")) for field in ("name", "after", "layer", "operation", "kind", "reason")),
+            *(str(getattr(event, field, "")) for field in _KIND),
         )
         now = self._clock.monotonic()
         if now < self._quiet_until.get(kind, 0.0):

@@ -23,6 +23,7 @@ from toolcache.keys.text import key_digest
 from toolcache.parts import Parts
 from toolcache.reader import Found
 from toolcache.stats import Tallies
+from toolcache.tags import labels
 from toolcache.versions import ZERO
 from toolcache.writer import Draft, Writer
 
@@ -122,13 +123,14 @@ class Filler:
         name = self._entries.name(key)
         try:
             lifetime = self._entries.lifetime(context.ttl, domain)
-            encoded = self._entries.encode(value, domain, tuple(context.tags))
+            tags = labels(context.tags)
+            encoded = self._entries.encode(value, domain, tags)
         except (SerializationError, ValueError, TypeError) as error:  # or a ttl or tags that the computation set
             tally.not_stored += 1
             self._parts.announce(ValueNotStored(domain.name, type(error).__name__, key_digest(name)[:4].hex()))
             # It goes to those who wait and is held nowhere.
             return Held(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
-        draft = self._entries.draft(name, version, lifetime, encoded, context.tags, took=took, live=False)
+        draft = self._entries.draft(name, version, lifetime, encoded, tags, took=took, live=False)
         held = self._entries.hold(draft, value, domain, tally, took=took)
         overtaken = flight.detached or self._epochs.covers(version)
         if self._parts.enabled and not (context.skipped or overtaken):

@@ -31,6 +31,7 @@ from toolcache.reader import Found, Reader
 from toolcache.records import Records
 from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
+from toolcache.tags import FINGERPRINT, labels
 from toolcache.writer import Draft, Outcome, Writer
 
 _SAMPLE: Final = 1023
@@ -175,10 +176,8 @@ class Machine:
         return values
 
     def _context(self, ttl: Duration | Missing | None, tags: Iterable[str], domain: Domain) -> Context:
-        labels = tuple(tags)
-        self.parts.envelope.check(None, labels)
         lifetime = self._entries.lifetime(ttl, domain)
-        return Context(None if lifetime == float("inf") else lifetime, labels)
+        return Context(None if lifetime == float("inf") else lifetime, labels(tags))
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -192,15 +191,15 @@ class Machine:
     ) -> dict[str, Durability]:
         """Store values; where each is safe. If one cannot be stored, none is."""
         places = self.enter(mapping)
-        lifetime, labels = self._entries.lifetime(ttl, domain), tuple(tags)
-        encoded = [self._entries.encode(value, domain, labels) for value in mapping.values()]
+        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
+        encoded = [self._entries.encode(value, domain, given) for value in mapping.values()]
         if not self.parts.enabled:
             return dict.fromkeys(mapping, Durability.MEMORY)
         tally = self.tallies.of(domain)
         drafts, helds = [], []
         for place, value, body in zip(places, mapping.values(), encoded, strict=True):
             version = self._entries.version(place)
-            draft = self._entries.draft(self._entries.name(place), version, lifetime, body, labels)
+            draft = self._entries.draft(self._entries.name(place), version, lifetime, body, given)
             held = self._entries.hold(draft, value, domain, tally)
             self._put(place, held)
             drafts.append(draft)
@@ -227,15 +226,15 @@ class Machine:
     ) -> bool:
         """Store a value only if none is there; whether it was stored."""
         (place,) = self.enter((key,))
-        lifetime, labels = self._entries.lifetime(ttl, domain), tuple(tags)
-        encoded = self._entries.encode(value, domain, labels)
+        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
+        encoded = self._entries.encode(value, domain, given)
         if not self.parts.enabled:
             return False
         found = (await self.find((place,), domain, counted=False))[place]
         if found.held is not None:
             return False
         name, version = self._entries.name(place), self._entries.version(place, above=found.version)
-        draft = self._entries.draft(name, version, lifetime, encoded, labels, once=True, dead=found.version)
+        draft = self._entries.draft(name, version, lifetime, encoded, given, once=True, dead=found.version)
         outcome = Outcome()
         if self._far:
             outcome = (await self.homes.here().see_through(self._writer.write([draft])))[0]
@@ -315,15 +314,17 @@ class Machine:
         *,
         fingerprint: str,
         ttl: Duration | Missing | None = MISSING,
+        tags: Iterable[str] = (),
     ) -> Durability:
         """Store an output, unless one is stored already; ``fingerprint`` tells later of which task."""
         (place,) = self.enter((key,))
         lifetime = self._entries.lifetime(ttl, domain)
+        own = (f"{FINGERPRINT}{fingerprint}", *labels(tags))
         if not self.parts.enabled:
             return Durability.MEMORY
         tally = self.tallies.of(domain)
         tally.sets += 1
-        commit = self._records.commit(place, output, domain, tally, ttl=lifetime, tags=(f"@f:{fingerprint}",))
+        commit = self._records.commit(place, output, domain, tally, ttl=lifetime, tags=own)
         draft, outcome = await self.homes.here().see_through(commit)
         self._report_risk("set_result", [draft], [outcome], raising=self.parts.strict)
         return outcome.durability

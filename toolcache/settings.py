@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NoReturn, Self, TypedDict, Unpack
 
 from toolcache import sources, spelling
 from toolcache.codec.compress import Method
+from toolcache.codec.envelope import MAX_BODY
 from toolcache.codec.vectors import Precision
 from toolcache.durations import Duration, Size
 from toolcache.errors import SettingsError
@@ -231,7 +232,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "max_memory": spelling.byte_size,
     "max_entries": spelling.unlimited(spelling.count),
     "max_disk": spelling.byte_size,
-    "max_entry": spelling.byte_size,
+    "max_entry": spelling.bounded_size(MAX_BODY),
     "compress_above": spelling.unlimited(spelling.byte_size),
     "compressor": spelling.choice("zlib", "zstd"),
     "vector_precision": spelling.choice("exact", "float32", "float16"),

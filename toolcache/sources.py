@@ -65,10 +65,19 @@ def environment(environ: Mapping[str, str] | None, dotenv: str | os.PathLike[str
 
 
 def query(url: str, *, settings: Collection[str]) -> dict[str, Given]:
-    """The settings in a URL's query, and the URL without them as ``redis_url``."""
+    """The settings in a URL's query, and the URL without them as ``redis_url``.
+
+    Raises:
+        SettingsError: a setting stands in it twice, or ``redis_url`` does, which the URL itself is.
+    """
     address, _, tail = url.partition("?")
     pairs = parse_qsl(tail, keep_blank_values=True)
-    found = {name: Given(value, f"URL option {name}") for name, value in pairs if name in settings}
+    found: dict[str, Given] = {}
+    for name, value in pairs:
+        if name in found or name == "redis_url":
+            raise SettingsError(f"URL option {name} is given twice: write it once")
+        if name in settings:
+            found[name] = Given(value, f"URL option {name}")
     rest = urlencode([(name, value) for name, value in pairs if name not in settings])
     return found | {"redis_url": Given(f"{address}?{rest}" if rest else address, "the URL")}
 

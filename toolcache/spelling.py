@@ -7,7 +7,7 @@ accepted. Those for secrets never repeat the value.
 import difflib
 import math
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -56,6 +56,17 @@ def span(value: Any, name: str) -> float:
 def byte_size(value: Any, name: str) -> int:
     """Bytes of a size."""
     return size(value, name=name)
+
+
+def bounded_size(most: int) -> Reader:
+    """Bytes of a size that has an upper end."""
+
+    def read(value: Any, name: str) -> int:
+        if (number := size(value, name=name)) > most:
+            raise ValueError(f"{name} is at most {most:,} bytes, not {value!r}")
+        return number
+
+    return read
 
 
 def count(value: Any, name: str) -> int:
@@ -108,13 +119,17 @@ def secret(value: Any, name: str) -> bytes:
 
 def domain(value: Any, name: str, known: Collection[str] = DOMAINS) -> str:
     """A domain's name."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name}: {value!r} is none of {', '.join(known)}{nearest(str(value), known)}")
     return str(value)
 
 
 def domains(value: Any, name: str) -> tuple[str, ...]:
     """Names of domains, in text separated by commas; each once."""
+    if not isinstance(value, Iterable) or isinstance(value, bytes):
+        raise TypeError(
+            f"{name} takes names of domains, a list or text such as 'catalog,embedding', not {type(value).__name__}"
+        )
     names = _parts(value) if isinstance(value, str) else value
     return tuple(dict.fromkeys(domain(one, name) for one in names))
 
@@ -128,7 +143,12 @@ def per_domain(read: Reader) -> Reader:
             if not all(equals for _, equals, _ in pairs):
                 raise ValueError(f"{name}={value!r} cannot be read: write domain=value, separated by commas")
             value = {row.strip(): one.strip() for row, _, one in pairs}
-        return {domain(row, name, _ROWS): read(one, f"{name}[{row!r}]") for row, one in dict(value).items()}
+        if not isinstance(value, Mapping):
+            raise TypeError(
+                f"{name} takes a value for each of some domains, a dict such as {{'search': …}} "
+                f"or text such as 'search=…,catalog=…', not {type(value).__name__}"
+            )
+        return {domain(row, name, _ROWS): read(one, f"{name}[{row!r}]") for row, one in value.items()}
 
     return table
 

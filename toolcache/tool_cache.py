@@ -299,10 +299,12 @@ class ToolCache(Cache):
         output = await self._machine.get_result(self._keys.result(task), self._idempotency)
         return default if output is MISSING else output
 
-    async def set_result(self, task: AgentTask, output: Any, *, ttl: TTL = MISSING) -> Durability:
+    async def set_result(
+        self, task: AgentTask, output: Any, *, ttl: TTL = MISSING, tags: Iterable[str] = ()
+    ) -> Durability:
         """Store the output of a task, once: while one is stored, another changes nothing. Returns where it is safe."""
         return await self._machine.commit_result(
-            self._keys.result(task), output, self._idempotency, fingerprint=task.fingerprint, ttl=ttl
+            self._keys.result(task), output, self._idempotency, fingerprint=task.fingerprint, ttl=ttl, tags=tags
         )
 
     async def delete_result(self, task: AgentTask) -> bool:

@@ -170,7 +170,7 @@ class Writer:
 
 
 def _goes_to_files(draft: Draft, taken: PutResult | None, *, mirror: bool) -> bool:
-    if taken is None:
+    if taken is None or taken.status is PutStatus.FOREIGN:
         return True
     # Tombstones, epochs and results stand on disk too: this host must not forget them when Redis does.
     return taken.status in _TAKEN and (mirror or bool(draft.flags & (TOMBSTONE | EPOCH | RECORD)))

@@ -265,12 +265,17 @@ async def test_a_loading_redis(outage: Rig) -> None:
 
 
 async def test_a_foreign_value_is_left_alone(outage: Rig) -> None:
-    """EC-11, BUG-54: a key that holds a list is a miss, is not destroyed, and the breaker stays closed."""
+    """EC-11, BUG-54: a key that holds a list is a miss, is not destroyed, hurts no breaker; files keep what is ours."""
     cache = await outage.open()
     assert outage.server is not None
     outage.server.command("RPUSH", "tc1:v:test:key", "theirs")
     assert await cache.get("key", MISSING) is MISSING
-    await cache.set("key", "ours")
+    files = cache._parts.files is not None
+    assert await cache.set("key", "ours") is (Durability.FILE if files else Durability.MEMORY)
+    if files:
+        assert await (await outage.open()).get("key") == "ours", "the file holds what Redis cannot be given"
+        assert await cache.delete("key") is True
+        assert await (await outage.open()).get("key", MISSING) is MISSING
     assert outage.server.command("LRANGE", "tc1:v:test:key", 0, -1) == [b"theirs"]
     assert redis_breaker(cache).state.value == "closed"
     assert "semantic" in {event.kind for event in outage.recorder.of(StoreFault)}

@@ -232,7 +232,7 @@ async def test_nobody_waits_for_a_store_that_lies(far: Rig) -> None:
     assert await cache.get("key", MISSING) is MISSING
 
 
-@pytest.mark.parametrize("ttl", [0, -1, float("nan"), "soon"])
+@pytest.mark.parametrize("ttl", [0, -1, float("nan"), "soon", True])
 async def test_a_ttl_or_tags_that_a_computation_sets_wrongly_lose_no_value(rig: Rig, ttl: Any) -> None:
     """BUG-84: whatever the computation asked for, its callers get its value; it is stored nowhere, and told."""
     cache = await rig.open()

@@ -401,7 +401,6 @@ def test_trouble_while_unpacking_is_a_miss(monkeypatch: pytest.MonkeyPatch, erro
         (["a:b:c:d:e:f:g:h:i"], "tag 0 has 9 levels"),
         (["a", ""], "tag 1 is not a text or empty"),
         (["a", 5], "tag 1 is not a text or empty"),
-        ("abc", "give a list"),
         ([f"@d:{i}" for i in range(65)], "at most"),
     ],
 )

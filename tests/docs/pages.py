@@ -36,6 +36,12 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def env_example() -> dict[str, str]:
+    """The variables that .env.example offers."""
+    text = (ROOT / ".env.example").read_text("utf-8")
+    return dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE))
+
+
 def run(page: Path, replacements: dict[str, str]) -> None:
     """Run a page's Python blocks as the asyncio prompt would: one after another, one namespace, top-level ``await``.
 

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import PAGES, ROOT, Block, blocks
+from pages import PAGES, ROOT, Block, blocks, env_example
 from servers import RedisServer, server_binary
+
+from toolcache import Settings
+from toolcache.errors import SettingsError
 
 LOCAL_REDIS = "redis://localhost:6379"
 # A measured time or factor: the page shows what one run measured, another run measures something else.
@@ -82,12 +85,50 @@ def comparable(output: str) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_is_of_a_kind_that_is_checked(page: Path) -> None:
-    """E5: no block escapes: Python is run, commands are known ones, the rest is output or a picture in text."""
+    """E5: no block escapes: Python is run, commands and settings are known ones, the rest is output or a picture."""
     for block in blocks(page):
         assert block.language in {"python", "sh", "ini", "text"}, f"{name_of(page)}:{block.line}: {block.language!r}"
         if block.language == "sh":
             for line in block.text.strip().splitlines():
                 check_command(line, f"{name_of(page)}:{block.line}")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(b, id=f"{name_of(page)}:{b.line}") for page in PAGES for b in blocks(page) if b.language == "ini"],
+)
+def test_settings_that_a_page_shows_are_read(block: Block, tmp_path: Path) -> None:
+    """E5: a block of variables is a .env file that the settings understand, and no name in it is misspelt."""
+    check_settings(block.text, tmp_path)
+
+
+def check_settings(text: str, folder: Path) -> None:
+    """The text is one of a .env file whose every line counts."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert lines
+    names = [line.partition("=")[0] for line in lines if "=" in line]
+    assert len(names) == len(set(names)) == len(lines), "each line is one variable, each once"
+    assert set(names) <= env_example().keys(), "a name that nobody reads"
+    file = folder / "page.env"
+    file.write_text(text, "utf-8")
+    Settings.from_env({}, dotenv=file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "REDIS_PASWORD=x",
+        "TOOLCACHE_NAMESPCE=shop",
+        "TOOLCACHE_NAMESPACE=a:b",
+        "TOOLCACHE_NAMESPACE: shop",
+        "TOOLCACHE_TENANT=a\nTOOLCACHE_TENANT=b",
+        "[toolcache]\nTOOLCACHE_TENANT=a",
+    ],
+)
+def test_settings_that_nobody_reads_are_caught(text: str, tmp_path: Path) -> None:
+    """E5: a slip of the pen in a block of variables fails the page."""
+    with pytest.raises((AssertionError, SettingsError)):
+        check_settings(text, tmp_path)
 
 
 def check_command(line: str, where: str) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from pages import ROOT
+from pages import ROOT, env_example
 from servers import RedisServer
 
 import toolcache
@@ -19,12 +19,6 @@ def first_column(page: str) -> list[str]:
     """The names in code in the first column of a page's tables."""
     text = (REFERENCE / page).read_text("utf-8")
     return re.findall(r"^\| `([A-Za-z_.]+)[`(]", text, re.MULTILINE)
-
-
-def env_example() -> dict[str, str]:
-    """The variables that .env.example offers."""
-    text = (ROOT / ".env.example").read_text("utf-8")
-    return dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE))
 
 
 def test_env_example_lists_every_setting_and_nothing_else() -> None:

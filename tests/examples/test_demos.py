@@ -29,11 +29,11 @@ def command(demo: str) -> list[str]:
 
 def run(demo: str, folder: Path, **variables: str) -> str:
     done = subprocess.run(
-        command(demo), env=environment(folder, **variables), capture_output=True, timeout=55, check=False
+        command(demo), cwd=folder, env=environment(folder, **variables), capture_output=True, timeout=55, check=False
     )
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
     assert not done.stderr
-    assert not list(folder.iterdir()), "something was left behind"
+    assert not [left for left in folder.iterdir() if left.name != ".env"], "something was left behind"
     return done.stdout.decode()
 
 
@@ -63,10 +63,56 @@ def assert_complete(demo: str, output: str) -> None:
 def test_a_redis_of_ones_own_is_used_and_left_running(tmp_path: Path, own_redis: RedisServer) -> None:
     """E1: with REDIS_URL the demo uses that server, and stops another one where it stops any."""
     output = run("02_deep_dive", tmp_path, USE_REDIS="true", REDIS_URL=own_redis.url, PYTHONIOENCODING="utf-8")
-    assert "(yours, from REDIS_URL)" in " ".join(output.split())
+    assert "(yours, as the settings say)" in " ".join(output.split())
     assert "Redis ................................................................ killed" in output
     assert own_redis.running
     assert own_redis.command("DBSIZE") > 0
+
+
+def test_a_redis_that_the_file_names_is_used(tmp_path: Path, own_redis: RedisServer) -> None:
+    """E1, E6: URL, user and password of .env hold for the demos, whichever of their names they have."""
+    own_redis.command("ACL", "SETUSER", "agent", "on", ">sesame", "~*", "+@all")
+    own_redis.command("ACL", "SETUSER", "default", "-@all", "+dbsize")
+    url = own_redis.url.removesuffix("/0")
+    (tmp_path / ".env").write_text(
+        f"USE_REDIS=true\nTOOLCACHE_REDIS_URL={url}\nTOOLCACHE_REDIS_USERNAME=agent\nREDIS_PASSWORD=sesame\n"
+    )
+    output = " ".join(run("01_basics", tmp_path, PYTHONIOENCODING="utf-8").split())
+    assert f"Redis at {url.removeprefix('redis://')} (yours, as the settings say)" in output
+    assert "sesame" not in output
+    assert own_redis.command("DBSIZE") > 0
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, own_redis: RedisServer) -> None:
+    """E1, E6: USE_REDIS=false of the environment turns off what .env turns on."""
+    (tmp_path / ".env").write_text(f"USE_REDIS=true\nREDIS_URL={own_redis.url}\n")
+    assert "no server" in run("01_basics", tmp_path, USE_REDIS="false", PYTHONIOENCODING="utf-8")
+    assert own_redis.command("DBSIZE") == 0
+
+
+def test_the_file_alone_starts_a_server(tmp_path: Path) -> None:
+    """E1, E6: USE_REDIS=true in .env without a URL starts one, and says so; a password meant for another is not tried."""
+    (tmp_path / ".env").write_text("USE_REDIS=true\nREDIS_PASSWORD=sesame\n")
+    output = " ".join(run("01_basics", tmp_path, PYTHONIOENCODING="utf-8").split())
+    assert "(started for this demo)" in output
+    assert re.search(r"it came from \.+ Redis", output)
+
+
+def test_a_misspelt_setting_is_said_plainly(tmp_path: Path) -> None:
+    """E1, BUG-104: what is wrong in .env is told with its line, without a traceback."""
+    (tmp_path / ".env").write_text("USE_REDIS=true\nTOOLCACHE_REDISURL=redis://h\n")
+    done = subprocess.run(
+        command("01_basics"),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert ".env, line 2, variable TOOLCACHE_REDISURL: there is no setting 'redisurl'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("demo", DEMOS)
@@ -75,7 +121,7 @@ def test_ending_it_leaves_nothing_behind(demo: str, number: signal.Signals, code
     """E1: Ctrl-C in the middle ends the demo's server and removes its folder."""
     started = environment(tmp_path, USE_REDIS="true", PYTHONUNBUFFERED="1")
     seen = b""
-    with subprocess.Popen(command(demo), env=started, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command(demo), cwd=tmp_path, env=started, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             while not re.search(rb"^2  ", seen, re.MULTILINE):
@@ -101,7 +147,13 @@ def test_no_server_to_be_had_is_said_plainly(demo: str, tmp_path: Path) -> None:
     (hidden / "__init__.py").write_text("")
     variables = {"USE_REDIS": "true", "PATH": "/nowhere", "PYTHONPATH": f"{hidden.parent}{os.pathsep}{ROOT}"}
     done = subprocess.run(
-        command(demo), env=environment(tmp_path, **variables), capture_output=True, text=True, timeout=30, check=False
+        command(demo),
+        cwd=tmp_path,
+        env=environment(tmp_path, **variables),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert done.returncode == 1
     assert "set REDIS_URL" in done.stderr

@@ -23,6 +23,27 @@ def unusable(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "open"
 
 
+def test_a_platform_without_posix_clocks_has_memory(tmp_path: Path) -> None:
+    """LC-11: where the module ``time`` has none of them, as on Windows, and there are no locks for files, memory works."""
+    out, _ = run(
+        """
+        import sys, time
+        for name in [name for name in dir(time) if name.startswith("CLOCK_")]:
+            delattr(time, name)
+        del time.clock_gettime
+        sys.modules["fcntl"] = None
+        import asyncio
+        from toolcache import ToolCache
+        async def main():
+            async with ToolCache(files=False) as cache:
+                await cache.set("key", 1, ttl=60)
+                print(await cache.get("key"), 59 < await cache.ttl("key") <= 60)
+        asyncio.run(main())
+        """
+    )
+    assert out == "1 True\n"
+
+
 def test_making_a_cache_touches_nothing(unusable: Path) -> None:
     """LC-11, BUG-105: no file, socket, name look-up, thread or process, with every store configured and none usable."""
     out, err = run(

@@ -141,7 +141,7 @@ async def domains(cache: ToolCache) -> None:
     assert_type(task.digest(namespace="shop"), Digest)
     assert_type(await cache.get_result(task), Any)
     assert_type(await cache.get_result(task, MISSING), Any)
-    assert_type(await cache.set_result(task, {"label": "greeting"}, ttl="2h"), Durability)
+    assert_type(await cache.set_result(task, {"label": "greeting"}, ttl="2h", tags=["news"]), Durability)
     assert_type(await cache.delete_result(task), bool)
 
 

@@ -31,12 +31,9 @@ from toolcache.codec.seal import MAC_SIZE, Seal
 from toolcache.codec.vectors import VectorCodec
 from toolcache.errors import SettingsError, ValueTooLargeError
 from toolcache.protocols import Encoded
+from toolcache.tags import MAX_STORED, check
 
-MAX_TAGS: Final = 16
-MAX_LEVELS: Final = 8
-MAX_TAG_LENGTH: Final = 128
-_MAX_STORED_TAGS: Final = 64
-_MAX_BODY: Final = (1 << 32) - 1
+MAX_BODY: Final = (1 << 32) - 1
 _CRC_SIZE: Final = 4
 
 
@@ -68,8 +65,8 @@ class Envelope:
         compressor: Method = "zlib",
         max_entry: int = 8 << 20,
     ) -> None:
-        if not 0 < max_entry <= _MAX_BODY:
-            raise SettingsError(f"max_entry={max_entry} is out of range: use 1 to {_MAX_BODY:,} bytes")
+        if not 0 < max_entry <= MAX_BODY:
+            raise SettingsError(f"max_entry={max_entry} is out of range: use 1 to {MAX_BODY:,} bytes")
         if compress_above is not None and compress_above < 0:
             raise SettingsError(f"compress_above={compress_above} is out of range: use 0 or more bytes, or None")
         self._seal = None if secret is None else Seal(secret)
@@ -79,7 +76,7 @@ class Envelope:
 
     def check(self, encoded: Encoded | None, tags: Sequence[str]) -> None:
         """Raises what ``pack`` would raise for this value and these tags, without packing them."""
-        check_tags(tags)
+        check(tags)
         if encoded is not None and len(encoded.body) > self._max_entry:
             raise ValueTooLargeError(len(encoded.body), self._max_entry)
 
@@ -106,7 +103,8 @@ class Envelope:
             fresh_until_ms: from then on the value is stale.
             gone_ms: from then on there is no value; NEVER for no end.
             cost_ms: what computing the value took; cut to what the field holds, 49 days.
-            tags: at most 16 and those reserved, which begin with ``@``; of at most 128 characters and 8 levels each.
+            tags: at most 16 and those reserved, which begin with ``@``, see ``toolcache.tags``; of at most 128 characters
+                and 8 levels each.
             flags: of ``toolcache.blob``; whether it is sealed is not for the caller to say.
 
         Raises:
@@ -197,23 +195,6 @@ class Envelope:
         return body, _pack_meta(codec, dtype, "", 0, tags)
 
 
-def check_tags(tags: Sequence[str]) -> None:
-    """Raises ValueError for more tags, longer or deeper ones than an entry may have, telling which."""
-    if isinstance(tags, str):
-        raise ValueError("tags is one text: give a list of tags")  # noqa: TRY004 - one error for all that is wrong here
-    own = 0
-    for index, tag in enumerate(tags):
-        if not isinstance(tag, str) or not tag:
-            raise ValueError(f"tag {index} is not a text or empty")
-        own += tag[0] != "@"
-        if len(tag) > MAX_TAG_LENGTH:
-            raise ValueError(f"tag {index} has {len(tag)} characters: at most {MAX_TAG_LENGTH} are possible")
-        if tag.count(":") >= MAX_LEVELS:
-            raise ValueError(f"tag {index} has {tag.count(':') + 1} levels: at most {MAX_LEVELS} are possible")
-    if own > MAX_TAGS or len(tags) > _MAX_STORED_TAGS:
-        raise ValueError(f"an entry with {own} tags: at most {MAX_TAGS} are possible")
-
-
 def _pack_meta(codec: str, dtype: str, compressor: str, size: int, tags: Sequence[str]) -> bytes:
     meta: bytes = Packer(unicode_errors="surrogatepass").pack([codec, dtype, compressor, size, list(tags)])
     return meta
@@ -224,7 +205,7 @@ def _read_meta(raw: bytes) -> tuple[str, str, str, int, tuple[str, ...]]:
         codec, dtype, compressor, size, tags = unpackb(raw, unicode_errors="surrogatepass", ext_hook=_refuse)
     except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
         raise CorruptBlobError("meta") from None
-    if type(tags) is not list or len(tags) > _MAX_STORED_TAGS or type(size) is not int or size < 0:
+    if type(tags) is not list or len(tags) > MAX_STORED or type(size) is not int or size < 0:
         raise CorruptBlobError("meta")
     if set(map(type, (codec, dtype, compressor, *tags))) != {str}:
         raise CorruptBlobError("meta")

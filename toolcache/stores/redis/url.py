@@ -187,11 +187,17 @@ def _from_url(url: str) -> dict[str, Any]:
     if port is not None:
         given["port"] = _read("port", port, "URL")
     given |= _place(parts)
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+    _add_options(given, parts.query)
+    return given
+
+
+def _add_options(given: dict[str, Any], query: str) -> None:
+    for name, value in parse_qsl(query, keep_blank_values=True):
         if name in _KEYWORDS_ONLY:
             raise SettingsError(f"URL option {name} is no option: the URL itself says it")
+        if name in given:
+            raise SettingsError(f"URL option {name} is given twice: the URL says it already")
         given[name] = _read(name, value, "URL option")
-    return given
 
 
 def _place(parts: SplitResult) -> dict[str, Any]:
