@@ -155,7 +155,7 @@ class Cache:
 
     def stats(self) -> Stats:
         """Hits, misses, sizes, latencies and savings since the cache was made. Local, no I/O."""
-        return stats(self._parts, self._machine.tallies, self._machine.memory_tally)
+        return stats(self._parts, self._machine.tallies, self._machine.memory_tally, self._machine.journal)
 
     async def health(self, *, probe: bool = True) -> Health:
         """Whether each layer works: one bounded real read per remote layer, unless its breaker is open.
@@ -164,7 +164,7 @@ class Cache:
             probe: False asks nobody and tells what is known.
         """
         self._machine.enter(())
-        return await health(self._parts, probe=probe)
+        return await health(self._parts, self._machine.journal, probe=probe)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener(event)`` for each event from now on; call what is returned to end it."""

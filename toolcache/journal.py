@@ -5,13 +5,12 @@ results, then values; each with the version it was written with, so that repeati
 Redis that has come back as another server, perhaps empty, is told again of everything that must outlive it.
 """
 
-import asyncio
 import random
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from toolcache.events import JournalReplayed
+from toolcache.events import JournalReplayed, StoreFault
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import Debt, PutResult, PutStatus, SupportsIdentity, SupportsJournal, Turn, Write
@@ -57,7 +56,10 @@ class Journal:
     async def run(self) -> None:
         """Replay whenever there is something to replay, until cancelled."""
         while True:
-            await self.replay()
+            try:
+                await self.replay()
+            except Exception as fault:  # noqa: BLE001 - what is owed stays owed, and the next round tries again
+                self._announce(StoreFault("redis", "replay", "local", type(fault).__name__))
             # Not all hosts at once, nor all caches.
             await self._clock.sleep(_EVERY * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
@@ -90,10 +92,10 @@ class Journal:
     async def _assert_anew(self, redis: Layer, files: Layer, store: SupportsJournal, turn: Turn) -> None:
         """Redis is a server that this host may not have told of its tombstones, epochs and results."""
         run_id = self._run_id() or ""
-        if await asyncio.to_thread(turn.noted) != run_id:
+        if turn.noted != run_id:
             if not await self._pay_all(redis, files, store, lasting=True):
                 return
-            await asyncio.to_thread(turn.note, run_id)
+            await files.ask(partial(store.note, turn, run_id), mutation=True)
         self._asserted = run_id
 
     async def _pay_all(self, redis: Layer, files: Layer, store: SupportsJournal, *, lasting: bool) -> bool:

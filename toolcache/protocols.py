@@ -202,15 +202,9 @@ class Debt(NamedTuple):
 
 
 class Turn(Protocol):
-    """The right to pay debts, which one process of a host has at a time."""
+    """The right to pay debts, which one process of a host has at a time; ``noted`` is what the one before left."""
 
-    def noted(self) -> str:
-        """What the one before noted; empty if nobody did."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Leave word to those who come after."""
-        ...
+    noted: str
 
     def close(self) -> None:
         """Let others have it."""
@@ -243,6 +237,10 @@ class SupportsJournal(SupportsOverlay, Protocol):
 
     async def take_turn(self) -> Turn | None:
         """The turn, if no other process has it."""
+        ...
+
+    async def note(self, turn: Any, text: str, /) -> None:
+        """Leave word, a few ASCII letters, to those who take the turn later."""
         ...
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
+from toolcache.journal import Journal
 from toolcache.keys.text import store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
@@ -10,7 +11,7 @@ from toolcache.protocols import SupportsCount
 from toolcache.stats import DomainStats, Health, LayerHealth, LayerTally, Stats, Tallies
 
 
-def stats(parts: Parts, tallies: Tallies, memory_tally: LayerTally) -> Stats:
+def stats(parts: Parts, tallies: Tallies, memory_tally: LayerTally, journal: Journal) -> Stats:
     """A snapshot of every counter."""
     domains = {name: tally.snapshot() for name, tally in tallies.all().items()}
     memory_tally.hits = sum(tally.hits for tally in tallies.all().values())
@@ -36,10 +37,12 @@ def stats(parts: Parts, tallies: Tallies, memory_tally: LayerTally) -> Stats:
         dollars_saved=_dollars(domains),
         layers=layers,
         domains=domains,
+        pending=journal.pending,
+        replayed=journal.replayed,
     )
 
 
-async def health(parts: Parts, *, probe: bool) -> Health:
+async def health(parts: Parts, journal: Journal, *, probe: bool) -> Health:
     """Whether each configured layer answers."""
     redis = await _layer_health(parts, parts.redis, parts.where_redis, probe=probe) if parts.redis else None
     files = await _layer_health(parts, parts.files, parts.where_files, probe=probe) if parts.files else None
@@ -53,6 +56,8 @@ async def health(parts: Parts, *, probe: bool) -> Health:
         memory_bytes=parts.memory.bytes,
         redis=redis,
         files=files,
+        pending=journal.pending,
+        oldest_pending_at=journal.oldest(),
     )
 
 

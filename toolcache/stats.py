@@ -197,7 +197,10 @@ class LayerStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """A cache's counts since it was made; ``layers`` by "memory", "redis", "file", ``domains`` by their names."""
+    """A cache's counts since it was made; ``layers`` by "memory", "redis", "file", ``domains`` by their names.
+
+    ``pending`` are writes of this host that Redis has not taken yet, ``replayed`` those that it was told of since.
+    """
 
     hits: int
     misses: int
@@ -211,6 +214,8 @@ class Stats:
     dollars_saved: float
     layers: Mapping[str, LayerStats]
     domains: Mapping[str, DomainStats]
+    pending: int
+    replayed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +239,8 @@ class Health:
     """Whether a cache works as configured.
 
     ``status`` is "ok", or "degraded" when a configured layer is not usable: answers keep coming from the others.
+    ``pending`` are writes of this host that Redis has not taken yet, the oldest of them made at ``oldest_pending_at``,
+    in seconds since the epoch.
     """
 
     status: str
@@ -244,3 +251,5 @@ class Health:
     memory_bytes: int
     redis: LayerHealth | None
     files: LayerHealth | None
+    pending: int
+    oldest_pending_at: float | None

@@ -28,18 +28,15 @@ _NOTE: Final = 64
 
 
 class LockedNote:
-    """A lock file that is held, and the short text in it."""
+    """A lock file that is held; ``noted`` is the short text that was in it when it was locked."""
 
     def __init__(self, ops: FileOps, file: File) -> None:
         self._ops = ops
         self._file = file
-
-    def noted(self) -> str:
-        """What the holder before noted; empty if nobody did."""
-        return self._ops.pread(self._file.fd, _NOTE, 0).decode("ascii", "replace").strip()
+        self.noted = ops.pread(file.fd, _NOTE, 0).decode("ascii", "replace").strip()
 
     def note(self, text: str) -> None:
-        """Leave word to those who come after."""
+        """Leave word to those who lock it later."""
         self._ops.pwrite(self._file.fd, text.ljust(_NOTE).encode("ascii", "replace")[:_NOTE], 0)
 
     def close(self) -> None:

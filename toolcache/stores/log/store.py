@@ -177,6 +177,10 @@ class LogStore:
         shared = await self._followed()
         return await self._job(shared, shared.log.directory.take_turn)
 
+    async def note(self, turn: LockedNote, text: str, /) -> None:
+        """Leave word to those who take the turn later."""
+        await self._job(await self._followed(), turn.note, text)
+
     async def count(self) -> int:
         """Keys that have a record; tombstones, and values that expired lately, included."""
         shared = await self._followed()

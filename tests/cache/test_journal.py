@@ -1,0 +1,283 @@
+"""What Redis missed is told to it: in order, once, by one process, whatever interrupts it."""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import exceptions as replies
+from rig import Rig, SteadyClock
+from servers import RedisServer
+
+from toolcache.cache import Cache
+from toolcache.domains import IDEMPOTENCY
+from toolcache.entry import MISSING, Durability
+from toolcache.events import JournalReplayed
+from toolcache.journal import Journal
+
+DAY = 86_400.0
+
+
+async def _never(_journal: Journal) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+async def alive(clock: SteadyClock, tmp_path: Path, own_redis: RedisServer) -> AsyncIterator[Rig]:
+    """Caches over Redis and files that replay by themselves, with a server to mistreat."""
+    rig = Rig("memory+redis+file", clock, tmp_path / "files", own_redis)
+    yield rig
+    await rig.aclose()
+
+
+@pytest.fixture
+def rig(alive: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """Caches that replay when they are told to."""
+    monkeypatch.setattr(Journal, "run", _never)
+    return alive
+
+
+def redis(cache: Cache) -> Any:
+    """The cache's Redis, to be made to fail."""
+    assert cache._parts.redis is not None
+    return cache._parts.redis.store
+
+
+async def elsewhere(rig: Rig, tmp_path: Path) -> Cache:
+    """A cache of another host: the same Redis, files of its own."""
+    return await rig.open(directory=tmp_path / "elsewhere")
+
+
+async def replay(rig: Rig, *caches: Cache) -> None:
+    """Have caches replay; the clock goes on meanwhile, since they pace themselves by it."""
+    running = [asyncio.ensure_future(cache._machine.journal.replay()) for cache in caches]
+    while not all(task.done() for task in running):
+        rig.clock.advance(0.01)
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*running)
+
+
+def out(cache: Cache) -> None:
+    """Redis cannot be reached from now on."""
+    redis(cache).fail_with(ConnectionResetError)
+
+
+async def back(rig: Rig, *caches: Cache) -> None:
+    """Redis can be reached again, and its breakers may find out."""
+    for cache in caches:
+        redis(cache).heal()
+    rig.clock.advance(61)
+
+
+async def test_what_was_written_in_an_outage_reaches_the_other_hosts(rig: Rig, tmp_path: Path) -> None:
+    """G2, OR-05: a value, a delete and a result; after it nothing is pending, and the overlay answers no more."""
+    here, there = await rig.open(), await elsewhere(rig, tmp_path)
+    await here.set("deleted", "old")
+    out(here)
+    assert await here.set("key", "value") is Durability.FILE
+    await here.delete("deleted")
+    await here._machine.commit_result("job", {"answer": 42}, IDEMPOTENCY, fingerprint="f")
+    assert here._machine.journal.pending == 3
+    assert here._machine.journal.oldest() == pytest.approx(rig.clock.time(), abs=1)
+    assert await there.get("deleted") == "old"
+    await back(rig, here)
+    await replay(rig, here)
+    assert here._machine.journal.pending == 0
+    assert here._machine.journal.oldest() is None
+    assert await there.get("key") == "value"
+    assert await there.get("deleted", MISSING) is MISSING
+    assert await there._machine.get_result("job", IDEMPOTENCY) == {"answer": 42}
+    told = rig.recorder.of(JournalReplayed)
+    assert sum(event.replayed for event in told) == 3
+    assert told[-1].pending == 0
+
+
+async def test_a_clear_in_an_outage_reaches_the_other_hosts(rig: Rig, tmp_path: Path) -> None:
+    """G3, OR-12: what lay beneath it is gone there too, once it has been told."""
+    here, there = await rig.open(), await elsewhere(rig, tmp_path)
+    await here.set("key", "old")
+    out(here)
+    assert (await here.clear()).redis == "queued"
+    await back(rig, here)
+    await replay(rig, here)
+    assert await there.get("key", MISSING) is MISSING
+
+
+async def test_deletes_and_clears_go_before_results_and_values(rig: Rig) -> None:
+    """SPEC 5.4: so that what is gone is gone before anything else comes."""
+    cache = await rig.open()
+    out(cache)
+    await cache.set("value", 1)
+    await cache._machine.commit_result("job", 2, IDEMPOTENCY, fingerprint="f")
+    await cache.delete("deleted")
+    await cache.clear()
+    await cache.set("later", 3)
+    await back(rig, cache)
+    store = cache._parts.files.store if cache._parts.files else None
+    handles = await store.owed()  # type: ignore[union-attr]  # the log's
+    keys = [debt.key for debt in await store.debts(handles)]  # type: ignore[union-attr]  # the log's
+    assert [key.split(":")[1] for key in keys] == ["v", "e", "i", "v", "v"]
+    assert keys[0].endswith("deleted")
+    assert [key.rsplit(":", 1)[1] for key in keys[3:]] == ["value", "later"]
+
+
+async def test_a_newer_value_is_not_overwritten(rig: Rig, tmp_path: Path) -> None:
+    """I5, OR-03: a replay never bumps: what another host wrote since stands, here too."""
+    here, there = await rig.open(), await elsewhere(rig, tmp_path)
+    out(here)
+    await here.set("key", "older")
+    rig.clock.advance(1)
+    await there.set("key", "newer")
+    await back(rig, here)
+    await replay(rig, here)
+    assert here._machine.journal.pending == 0
+    assert here._machine.journal.dropped == 1
+    assert await there.get("key") == "newer"
+    assert await here.get("key") == "newer"
+
+
+async def test_one_that_redis_will_not_have_blocks_nobody(rig: Rig, own_redis: RedisServer, tmp_path: Path) -> None:
+    """SPEC 5.4: something foreign holds its key; it stays owed, and answers here; the others are told."""
+    here, there = await rig.open(), await elsewhere(rig, tmp_path)
+    out(here)
+    await here.set("bad", 1)
+    await here.set("good", 2)
+    own_redis.command("RPUSH", "tc1:v:test:bad", "theirs")
+    await back(rig, here)
+    await replay(rig, here)
+    assert await there.get("good") == 2
+    assert here._machine.journal.pending == 1
+    assert await here.get("bad") == 1
+
+
+async def test_a_redis_that_refuses_one_write_takes_the_others(rig: Rig, tmp_path: Path) -> None:
+    """SPEC 5.4: a batch that fails as a whole goes one by one."""
+    here, there = await rig.open(), await elsewhere(rig, tmp_path)
+    out(here)
+    for number in range(3):
+        await here.set(f"key{number}", number)
+    await back(rig, here)
+    redis(here).fail_with(replies.ResponseError("strange"), on=["put_many"], every=3)
+    await redis(here).get_many(["warm"])
+    await replay(rig, here)
+    redis(here).heal()
+    await replay(rig, here)
+    assert here._machine.journal.pending == 0
+    assert [await there.get(f"key{number}") for number in range(3)] == [0, 1, 2]
+
+
+async def test_old_values_are_dropped_and_old_deletes_are_not(rig: Rig, tmp_path: Path) -> None:
+    """DECISIONS, journal_max_age: a value that nobody could know of for a day is not believed any more."""
+    here, there = await rig.open(journal_max_age=DAY, tombstone_ttl=10 * DAY), await elsewhere(rig, tmp_path)
+    await there.set("deleted", "old", ttl=None)
+    out(here)
+    await here.set("key", "value", ttl=None)
+    await here.set("short", "value", ttl=60)
+    await here.delete("deleted")
+    rig.clock.advance(DAY + 60)
+    await back(rig, here)
+    await replay(rig, here)
+    assert here._machine.journal.pending == 0
+    assert (here._machine.journal.replayed, here._machine.journal.dropped) == (1, 2)
+    assert await there.get("key", MISSING) is MISSING
+    assert await there.get("deleted", MISSING) is MISSING
+
+
+async def test_one_process_of_a_host_replays(rig: Rig) -> None:
+    """SPEC 5.4: the one that has the turn; another leaves it to it, and has it next."""
+    one, two = await rig.open(), await rig.open()
+    out(one)
+    await one.set("key", 1)
+    await back(rig, one)
+    turn = await two._parts.files.store.take_turn()  # type: ignore[union-attr]  # the log's
+    await replay(rig, one, two)
+    assert one._machine.journal.pending == 1
+    turn.close()
+    await replay(rig, one, two)
+    assert one._machine.journal.pending == 0
+    assert one._machine.journal.replayed + two._machine.journal.replayed == 1
+
+
+async def test_what_a_dead_process_left_is_replayed_by_the_next(rig: Rig, tmp_path: Path) -> None:
+    """G2: at its start, without a call that asks for it."""
+    first = await rig.open()
+    out(first)
+    await first.set("key", "value")
+    await first.aclose()
+    rig.clock.advance(5)
+    await replay(rig, await rig.open())
+    there = await elsewhere(rig, tmp_path)
+    assert await there.get("key") == "value"
+
+
+async def test_it_happens_by_itself(alive: Rig, tmp_path: Path) -> None:
+    """SPEC 5.4: a task of the cache's own, from the first call on, until the cache is closed."""
+    rig = alive
+    here, there = await rig.open(), await elsewhere(rig, tmp_path)
+    out(here)
+    await here.set("key", "value")
+    await back(rig, here)
+    while here._machine.journal.pending:
+        rig.clock.advance(0.5)
+        await asyncio.sleep(0.001)
+    assert await there.get("key") == "value"
+
+
+@pytest.mark.parametrize("interrupted", range(1, 8))
+async def test_interrupted_anywhere_it_can_be_begun_anew(rig: Rig, tmp_path: Path, interrupted: int) -> None:
+    """SPEC 5.4: whatever fails, on either side, the end is the same."""
+    here, there = await rig.open(), await elsewhere(rig, tmp_path)
+    out(here)
+    for number in range(5):
+        await here.set(f"key{number}", number)
+    await here.delete("key4")
+    await back(rig, here)
+    files: Any = here._parts.files.store if here._parts.files else None
+    files.fail_with(lambda: OSError(errno.EIO, "i/o error"), every=interrupted)
+    redis(here).fail_with(ConnectionResetError, on=["put_many"], every=interrupted, applied=True)
+    await replay(rig, here)
+    files.heal()
+    await back(rig, here)
+    await replay(rig, here)
+    assert here._machine.journal.pending == 0
+    assert [await there.get(f"key{number}") for number in range(5)] == [0, 1, 2, 3, None]
+
+
+async def test_a_redis_that_comes_back_empty_is_told_of_deletes_and_results(
+    rig: Rig, own_redis: RedisServer, tmp_path: Path
+) -> None:
+    """SPEC 5.3, OR-15: so that what another host is late with, or still has, does not bring back what was deleted."""
+    here, late = await rig.open(), await elsewhere(rig, tmp_path)
+    out(late)
+    await late.set("key", "of the outage")
+    rig.clock.advance(1)
+    await here.delete("key")
+    await here._machine.commit_result("job", "answer", IDEMPOTENCY, fingerprint="f")
+    await replay(rig, here)
+    own_redis.restart()
+    await back(rig, here, late)
+    assert await here.get("key", MISSING) is MISSING
+    await replay(rig, here)
+    await replay(rig, late)
+    assert await late.get("key", MISSING) is MISSING
+    assert await here.get("key", MISSING) is MISSING
+    third = await rig.open(directory=tmp_path / "third")
+    assert await third._machine.get_result("job", IDEMPOTENCY) == "answer"
+
+
+async def test_health_and_statistics_tell(rig: Rig) -> None:
+    """SPEC 15: how much is pending, since when, and how much has been replayed."""
+    cache = await rig.open()
+    assert ((await cache.health()).pending, (await cache.health()).oldest_pending_at) == (0, None)
+    out(cache)
+    await cache.set("key", 1)
+    written_at = rig.clock.time()
+    health = await cache.health()
+    assert health.pending == 1
+    assert health.oldest_pending_at == pytest.approx(written_at, abs=1)
+    assert cache.stats().pending == 1
+    await back(rig, cache)
+    await replay(rig, cache)
+    assert (cache.stats().pending, cache.stats().replayed) == (0, 1)
