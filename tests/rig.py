@@ -1,5 +1,6 @@
 """Caches over every layering, with a clock to move and real stores beneath."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,18 @@ class Rig:
     """Makes caches of one layering that share their stores, as processes would.
 
     Each cache is a process of its own as far as versions, memory and breakers go. ``redis`` and ``files`` of a cache
-    are ``ChaosStore``s around the real thing.
+    are ``ChaosStore``s around the real thing. With ``replays`` false they replay only when they are told to.
     """
 
-    def __init__(self, layering: str, clock: FakeClock, directory: Path, server: RedisServer | None) -> None:
+    def __init__(
+        self, layering: str, clock: FakeClock, directory: Path, server: RedisServer | None, *, replays: bool = True
+    ) -> None:
         self.layering = layering
         self.clock = clock
         self.recorder = Recorder()
         self.server = server
         self._directory = directory
+        self._replays = replays
         self._stack = AsyncExitStack()
 
     @property
@@ -51,7 +55,10 @@ class Rig:
 
     async def open(self, **options: Any) -> Cache:
         """A cache, closed at the end of the test."""
-        return await self._stack.enter_async_context(Cache(self.parts(**options)))
+        cache = Cache(self.parts(**options))
+        if not self._replays:
+            cache._machine.journal.run = _never  # type: ignore[method-assign]  # only when the test says so
+        return await self._stack.enter_async_context(cache)
 
     def parts(self, *, directory: Path | None = None, max_entries: int | None = None, **options: Any) -> Parts:
         """What a cache is made of."""
@@ -109,3 +116,7 @@ class SteadyClock(FakeClock):
 
     def align(self, now: float) -> None:
         """Stay."""
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()

@@ -106,11 +106,12 @@ class Journal:
         before = self.replayed, self.dropped
         whole = True
         for start in range(0, len(handles), _BATCH):
+            if start:
+                await self._clock.sleep(_BATCH / _RATE)
             debts = await files.ask(partial(store.debts, handles[start : start + _BATCH]))
             if debts is None or not await self._pay(redis, files, store, debts):
                 whole = False
                 break
-            await self._clock.sleep(len(debts) / _RATE)
         replayed, dropped = self.replayed - before[0], self.dropped - before[1]
         if replayed or dropped:
             self._announce(JournalReplayed(replayed, dropped, store.owing))

@@ -15,28 +15,24 @@ from toolcache.cache import Cache
 from toolcache.domains import IDEMPOTENCY
 from toolcache.entry import MISSING, Durability
 from toolcache.events import JournalReplayed
-from toolcache.journal import Journal
 
 DAY = 86_400.0
 
 
-async def _never(_journal: Journal) -> None:
-    await asyncio.Event().wait()
-
-
 @pytest.fixture
-async def alive(clock: SteadyClock, tmp_path: Path, own_redis: RedisServer) -> AsyncIterator[Rig]:
-    """Caches over Redis and files that replay by themselves, with a server to mistreat."""
-    rig = Rig("memory+redis+file", clock, tmp_path / "files", own_redis)
+async def rig(clock: SteadyClock, tmp_path: Path, own_redis: RedisServer) -> AsyncIterator[Rig]:
+    """Caches over Redis and files that replay when they are told to, with a server to mistreat."""
+    rig = Rig("memory+redis+file", clock, tmp_path / "files", own_redis, replays=False)
     yield rig
     await rig.aclose()
 
 
 @pytest.fixture
-def rig(alive: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    """Caches that replay when they are told to."""
-    monkeypatch.setattr(Journal, "run", _never)
-    return alive
+async def alive(clock: SteadyClock, tmp_path: Path, own_redis: RedisServer) -> AsyncIterator[Rig]:
+    """Such that replay by themselves."""
+    rig = Rig("memory+redis+file", clock, tmp_path / "files", own_redis)
+    yield rig
+    await rig.aclose()
 
 
 def redis(cache: Cache) -> Any:

@@ -96,7 +96,7 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         example = next(self.examples)
         self.clock = SteadyClock(time.time())
-        self.rig = Rig(layering, self.clock, directory / str(example), server)
+        self.rig = Rig(layering, self.clock, directory / str(example), server, replays=False)
         self.namespace = f"model{example}"
         self.numbers = itertools.count(1)
         self.redis_fault = self.file_fault = "none"
@@ -246,6 +246,16 @@ class Model(RuleBasedStateMachine):
             below.covered, below.owed = covered, below.owed or owed
         self.clock.advance(0.1)  # until then what a process that knows nothing of it computes may be dropped
 
+    @precondition(lambda self: self.rig.layering == "memory+redis+file" and not self.broken)
+    @rule(process=processes)
+    def replay(self, process: int) -> None:
+        """Redis is told what it missed; to those who read, nothing changes."""
+        journal = self.at(process)._machine.journal
+        self.run(journal.replay())
+        assert journal.pending == 0
+        for below in self.below.values():
+            below.owed = False
+
     # -- what befalls them ------------------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([0.5, 4, 7, 29, 301]))
@@ -259,6 +269,7 @@ class Model(RuleBasedStateMachine):
         for layer in (cache._parts.redis, cache._parts.files):
             if layer is not None:
                 layer.guard.timeout = 60.0  # a slow machine is no fault
+                spoil(layer, self.redis_fault if layer.name == "redis" else self.file_fault)
         await cache.get("anything")  # from now on it hears what others write to files
         return cache
 
