@@ -216,6 +216,23 @@ class SupportsCount(Protocol):
         ...
 
 
+class Usage(NamedTuple):
+    """What a store holds, in entries and bytes, and how many values made room before their end."""
+
+    entries: int
+    bytes: int
+    evictions: int
+
+
+@runtime_checkable
+class SupportsUsage(Protocol):
+    """A local store that knows how much it holds."""
+
+    def usage(self) -> Usage | None:
+        """What it holds now, roughly; None until it is open. Cheap, synchronous, no I/O."""
+        ...
+
+
 @runtime_checkable
 class SupportsScan(Protocol):
     """A store that can list its keys."""

@@ -13,7 +13,7 @@ import aiofiles.os
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
-from toolcache.protocols import Changed, Clock, PutResult, Write
+from toolcache.protocols import Changed, Clock, PutResult, Usage, Write
 from toolcache.stores.log.batch import Batch, Item
 from toolcache.stores.log.compaction import Budget
 from toolcache.stores.log.log import encode
@@ -154,6 +154,13 @@ class LogStore:
         """Keys that have a record; tombstones, and values that expired lately, included."""
         shared = await self._followed()
         return len(shared.log.index)
+
+    def usage(self) -> Usage | None:
+        """What the directory holds, whoever wrote it, entries as ``count``; the evictions are those of this process."""
+        shared = self._shared
+        if shared is None or not shared.log.ready:
+            return None
+        return Usage(len(shared.log.index), shared.log.disk(), shared.compactor.evictions)
 
     async def scan(self, prefix: str, /) -> AsyncIterator[str]:
         """The keys of live values that start with ``prefix``."""
