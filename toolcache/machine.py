@@ -371,11 +371,20 @@ class Machine:
     def _report_risk(
         self, operation: str, drafts: Sequence[Draft], outcomes: Sequence[Outcome], *, raising: bool
     ) -> None:
-        unsafe = [draft for draft, outcome in zip(drafts, outcomes, strict=True) if not self._writer.safe(outcome)]
-        for draft in unsafe:
-            self.parts.announce(DataAtRisk(operation, key_digest(draft.name)[:4].hex()))
-        if unsafe and raising:
-            raise CacheWriteError(operation, f"{len(unsafe)} of {len(drafts)} keys")
+        unsafe = [
+            (draft, outcome) for draft, outcome in zip(drafts, outcomes, strict=True) if not self._writer.safe(outcome)
+        ]
+        told = all(self.parts.announce.explained(layer.name) for layer in self._writer.layers)
+        for draft, outcome in unsafe:
+            digest = key_digest(draft.name)[:4].hex()
+            self.parts.announce(DataAtRisk(operation, digest, self._writer.why(outcome), told))
+        if not unsafe or not raising:
+            return
+        if operation in {"delete", "clear"} and self._writer.shut_out and not self.parts.strict:
+            # Nothing was read from the directory, and what is older will not be, should it be mended.
+            self._entries.shun(max(draft.version for draft, _ in unsafe))
+            return
+        raise CacheWriteError(operation, f"{len(unsafe)} of {len(drafts)} keys")
 
     def _sample(self, key: str) -> None:
         """Time what a hit does: to do it again now and then costs less than to read the clock at each."""

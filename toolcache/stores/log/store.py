@@ -134,6 +134,11 @@ class LogStore:
         """Whether the index is built, and no other process has written since it was last brought up to date."""
         return self._shared is not None and self._shared.log.ready and not self._shared.log.rang()
 
+    @property
+    def refused(self) -> bool:
+        """Whether the directory has refused this process from the start."""
+        return self._shared is not None and self._shared.log.refused
+
     def in_step(self) -> bool:
         """Whether nobody, in this process or another, has written since ``changes`` were last taken."""
         shared = self._shared
