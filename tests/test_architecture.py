@@ -25,7 +25,7 @@ MAX_LINES: Final = 400
 # From the bottom up. A module imports what stands below it; within a level, modules may import one another without
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
-    "words": "errors forks loops blob entry events clock versions durations domains tags",
+    "words": "causes errors forks loops blob entry events clock versions durations domains tags",
     "promises": "protocols",
     "parts": "keys codec memory stores resilience flight bus epochs stats",
     "machine": "layer parts entries filler follower records reader writer crowd home sweeper compute journal machine report cache "

@@ -14,6 +14,8 @@ from toolcache.events import (
     ClockAnomaly,
     DataAtRisk,
     FilesUnavailable,
+    RedisAvailable,
+    RedisUnavailable,
     StoreFault,
     ValueNotStored,
 )
@@ -26,9 +28,11 @@ SAMPLES: dict[type, Any] = {
     ValueNotStored: ValueNotStored("search", "too large", "0a1b2c3d"),
     DataAtRisk: DataAtRisk("delete", "0a1b2c3d"),
     FilesUnavailable: FilesUnavailable("/var/cache", "read-only file system"),
+    RedisUnavailable: RedisUnavailable("redis://app:***@cache:6379/0", "unknown host"),
+    RedisAvailable: RedisAvailable("redis://app:***@cache:6379/0"),
     ClockAnomaly: ClockAnomaly("redis", 61.0),
 }
-WARNINGS = {BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk}
+WARNINGS = {RedisUnavailable, BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk}
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ class TestEvents:
 
     @pytest.mark.parametrize("kind", get_args(events.Event), ids=lambda kind: kind.__name__)
     def test_an_event_has_no_place_for_secrets(self, kind: type) -> None:
-        """No event has a field for a value, an exception or an address; a key is eight digits of its digest."""
+        """No event has a field for a value, an exception or a whole URL; a key is eight digits of its digest."""
         fields = {field.name: field.type for field in dataclasses.fields(kind)}
         assert not fields.keys() & {"value", "exception", "error", "url", "password", "args"}
         assert set(fields.values()) <= {str, bool, float, int, "str", "bool", "float", "int"}
@@ -116,7 +120,48 @@ class TestLog:
         """EC-08: the line of a wrong password names what an operator should look at, and no secret."""
         event = BreakerChanged("redis.conn", "closed", "open", "access denied")
         expected = "breaker redis.conn: closed -> open, access denied: check the user, the password and the certificate"
-        assert str(event) == expected
+        assert str(event).startswith(expected)
+
+    def test_an_opening_says_why_and_what_happens_now(self) -> None:
+        """CB-03: the line of a breaker that opens has the last failure's cause, and says that it tries again."""
+        event = BreakerChanged("redis.conn", "closed", "open", "5 failures in a row", detail="timed out")
+        assert str(event) == (
+            "breaker redis.conn: closed -> open, 5 failures in a row (the last: timed out); "
+            "it is left alone, and tried again from time to time"
+        )
+
+    def test_a_write_at_risk_says_why(self) -> None:
+        """FS-07: the line of a write that memory alone took names what was the matter with each layer."""
+        assert str(DataAtRisk("set", "0a1b2c3d", "file: no space left on device")).endswith(
+            "no configured layer took it (file: no space left on device)"
+        )
+
+    @pytest.mark.parametrize("reason", ["unknown host", "connection refused", "timed out", "no such database", "other"])
+    def test_a_redis_that_cannot_be_reached(self, reason: str) -> None:
+        """The line has the address, the cause and what to check."""
+        said = str(RedisUnavailable("redis://app:***@cache:6379/0", reason))
+        assert said.startswith(f"no connection to redis://app:***@cache:6379/0: {reason}; check ")
+
+    def test_what_follows_from_a_told_cause_is_no_warning(
+        self, announce: Announcer, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """FS-08: once the cause is told, the breaker's opening and the writes at risk are information."""
+        opened = [
+            BreakerChanged(f"{layer}.conn", "closed", "open", "5 failures in a row") for layer in ("redis", "file")
+        ]
+        announce(SAMPLES[RedisUnavailable])
+        announce(SAMPLES[FilesUnavailable])
+        announce(DataAtRisk("set", "0", "", told=True))
+        for event in (*opened, BreakerChanged("redis.conn", "open", "half_open")):
+            announce(event)
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * 2 + ["INFO"] * 4
+        clock.advance(30)  # files that rest are tried again by now, and would have said so
+        announce(SAMPLES[RedisAvailable])
+        assert not announce.explained("redis")
+        caplog.clear()
+        for event in opened:
+            announce(event)
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
 
     @pytest.mark.parametrize("kind", get_args(events.Event), ids=lambda kind: kind.__name__)
     def test_levels(self, announce: Announcer, caplog: pytest.LogCaptureFixture, kind: type) -> None:

@@ -53,6 +53,10 @@ class Crowd:
         self._leader: Flight[Held]
         self._aboard = 0
 
+    def __contains__(self, key: str) -> bool:
+        """Whether the key's flight is one of these; if not, another call had started it before."""
+        return key in self._flights
+
     async def board(self, key: str, flight: Flight[Held]) -> Held:
         """Travel with the others that were started in this tick."""
         self._flights[key] = flight

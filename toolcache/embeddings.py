@@ -53,7 +53,7 @@ async def embed(
         return await machine.compute_many(keys, make, domain)
     if batch_size < 1:
         raise ValueError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
-    found = await machine.get_many(keys, domain)
+    found = await machine.get_many(keys, domain, final=False)
     missing = [key for key in keys if key not in found]
     for start in range(0, len(missing), batch_size):
         found |= await machine.compute_many(missing[start : start + batch_size], make, domain)

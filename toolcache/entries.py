@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from toolcache.blob import NEVER, CorruptBlobError
+from toolcache.blob import NEVER, RECORD, CorruptBlobError, Header
 from toolcache.domains import Domain
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MEMORY, MISSING, Held, Missing
@@ -24,6 +24,7 @@ class Entries:
     def __init__(self, parts: Parts, epochs: Epochs) -> None:
         self._parts = parts
         self._epochs = epochs
+        self._floor = ZERO
         self.epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
     def name(self, place: str) -> str:
@@ -90,7 +91,8 @@ class Entries:
         now = parts.clock.time()
         if not parts.hybrid.observe(header.version):
             parts.announce(ClockAnomaly(layer.name, round(split(header.version)[0] / 1000 - now)))
-        lives = header.alive(int(now * 1000)) and not self._epochs.covers(header.version)
+        dead = self._epochs.covers(header.version) or self._shunned(header, layer)
+        lives = header.alive(int(now * 1000)) and not dead
         return Draft(
             name=name,
             version=header.version,
@@ -103,6 +105,13 @@ class Entries:
             live=False,
             once=True,
         )
+
+    def shun(self, version: bytes) -> None:
+        """Take from the files no value that is older than ``version``: they could not be told of a delete or a clear."""
+        self._floor = max(self._floor, version)
+
+    def _shunned(self, header: Header, layer: Layer) -> bool:
+        return layer is self._parts.files and header.version < self._floor and not header.flags & RECORD
 
     def learn_epoch(self, blob: bytes | None, layer: Layer) -> None:
         """Take note of what a layer says of the namespace's epoch."""

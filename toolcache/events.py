@@ -4,6 +4,7 @@ Events carry no key text and no values. ``key`` is the first 8 hex digits of a d
 """
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,11 +24,15 @@ class BreakerChanged:
     after: str
     reason: str = ""
     manual: bool = False
+    detail: str = ""
+    """Of one that opened by itself: what the last failure was."""
 
     def __str__(self) -> str:
         why = f", {self.reason}" if self.reason else ""
+        last = f" (the last: {self.detail})" if self.detail not in {"", self.reason} else ""
         by = ", by hand" if self.manual else ""
-        return f"breaker {self.name}: {self.before} -> {self.after}{why}{by}{_ADVICE.get(self.reason, '')}"
+        now = "; it is left alone, and tried again from time to time" if self.after == "open" else ""
+        return f"breaker {self.name}: {self.before} -> {self.after}{why}{last}{by}{_ADVICE.get(self.reason, '')}{now}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +79,40 @@ class DataAtRisk:
 
     operation: str
     key: str
+    reason: str = ""
+    """What was the matter with each layer, the last time one failed."""
+    told: bool = False
+    """Whether that has been told already, of each of them, by an event of its own."""
 
     def __str__(self) -> str:
+        why = f" ({self.reason})" if self.reason else ""
         return (
-            f"{self.operation} of entry {self.key} is held by this process's memory alone: no configured layer took it"
+            f"{self.operation} of entry {self.key} is held by this process's memory alone: "
+            f"no configured layer took it{why}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUnavailable:
+    """No connection to Redis: told at the first failure, and again at the first after one that worked."""
+
+    where: str
+    """The address, without the password."""
+    reason: str
+
+    def __str__(self) -> str:
+        check = _CHECK.get(self.reason, "check the URL")
+        return f"no connection to {self.where}: {self.reason}; {check}. The cache goes on without it, and tries again"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAvailable:
+    """Redis is connected, after a time in which it was not."""
+
+    where: str
+
+    def __str__(self) -> str:
+        return f"connected to {self.where} again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +153,17 @@ class JournalReplayed:
 
 
 _ADVICE = {"access denied": ": check the user, the password and the certificate"}
+_CHECK = {
+    "access denied": "check the user and the password",
+    "certificate not trusted": "check the host's name and ssl_ca_certs",
+    "connection lost": "check the port: one that expects TLS needs rediss://",
+    "connection refused": "check the host and the port, and whether the server runs",
+    "no such database": "check the database's number, at the end of the URL",
+    "no answer": "check the host, the port and the firewall; a port without TLS does not answer rediss://",
+    "timed out": "check the host, the port and the firewall; a port without TLS does not answer rediss://",
+    "TLS failed": "check the port: one without TLS needs redis://",
+    "unknown host": "check the host's name",
+}
 
 Event = (
     BreakerChanged
@@ -126,12 +171,14 @@ Event = (
     | BlobRejected
     | ValueNotStored
     | DataAtRisk
+    | RedisUnavailable
+    | RedisAvailable
     | FilesUnavailable
     | ClockAnomaly
     | JournalReplayed
 )
 
-_WARN = (BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk)
+_WARN = (BreakerChanged, RedisUnavailable, FilesUnavailable, ClockAnomaly, DataAtRisk)
 _LOG_EVERY = 30.0
 _KIND = ("name", "after", "layer", "operation", "kind", "domain", "directory", "reason")
 """What tells one kind of trouble from another; the key does not."""
@@ -149,6 +196,7 @@ class Announcer:
         self._listeners: list[Listener] = []
         self._quiet_until: dict[tuple[str, ...], float] = {}
         self._held_back: dict[tuple[str, ...], int] = {}
+        self._explained: dict[str, float] = {}
         self.listener_errors = 0
 
     def subscribe(self, listener: "Listener") -> Callable[[], None]:
@@ -161,8 +209,19 @@ class Announcer:
 
         return unsubscribe
 
+    def explained(self, layer: str) -> bool:
+        """Whether it has been told why a layer cannot be used: what comes of it is no news."""
+        return self._clock.monotonic() < self._explained.get(layer, 0.0)
+
     def __call__(self, event: Event) -> None:
         """Announce an event."""
+        match event:
+            case RedisUnavailable():
+                self._explained["redis"] = math.inf
+            case RedisAvailable():
+                self._explained.pop("redis", None)
+            case FilesUnavailable():  # told anew after each attempt, and there is one in 30 s
+                self._explained["file"] = self._clock.monotonic() + _LOG_EVERY
         self._log(event)
         for listener in tuple(self._listeners):
             try:
@@ -171,7 +230,7 @@ class Announcer:
                 self.listener_errors += 1
 
     def _log(self, event: Event) -> None:
-        level = logging.WARNING if isinstance(event, _WARN) else logging.INFO
+        level = logging.WARNING if isinstance(event, _WARN) and not self._follows(event) else logging.INFO
         kind = (
             type(event).__name__,
             *(str(getattr(event, field, "")) for field in _KIND),
@@ -185,3 +244,14 @@ class Announcer:
             logger.log(level, "%s (and %d more like it)", event, more)
         else:
             logger.log(level, "%s", event)
+
+    def _follows(self, event: Event) -> bool:
+        """Whether the event only follows from what has been told, or calls for nothing."""
+        match event:
+            case BreakerChanged(after="half_open"):
+                return True
+            case BreakerChanged(name=name, after="open"):
+                return self.explained(name.partition(".")[0])
+            case DataAtRisk(told=told):
+                return told
+        return False

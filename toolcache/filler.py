@@ -29,7 +29,7 @@ from toolcache.writer import Draft, Writer
 
 
 class _Find(Protocol):
-    def __call__(self, places: Sequence[str], domain: Domain, /) -> Awaitable[dict[str, Found]]: ...
+    def __call__(self, places: Sequence[str], domain: Domain, /, *, timed: bool) -> Awaitable[dict[str, Found]]: ...
 
 
 class Filler:
@@ -74,9 +74,9 @@ class Filler:
             led = True
             return await self._fly(key, compute, domain, context, flight)
 
+        begun = self._now()
         held = await self._homes.here().flights.join(key, start)
-        if not led:
-            self._tallies.of(domain).far_hits += 1
+        self._count(domain, [held], begun, joined=[] if led else [held])
         return held
 
     async def fill_many(
@@ -86,16 +86,27 @@ class Filler:
         home = self._homes.here()
         crowd = Crowd(
             compute,
-            lambda places: self._find(places, domain),
+            lambda places: self._find(places, domain, timed=False),
             partial(self._keep, domain=domain, context=context),
             self._entries.version,
             self._now,
             home.own,
         )
-        return await asyncio.gather(*(home.flights.join(key, partial(crowd.board, key)) for key in keys))
+        begun = self._now()
+        landed = await asyncio.gather(*(home.flights.join(key, partial(crowd.board, key)) for key in keys))
+        joined = [held for key, held in zip(keys, landed, strict=True) if key not in crowd]
+        self._count(domain, landed, begun, joined=joined)
+        return landed
+
+    def _count(self, domain: Domain, landed: Sequence[Held], begun: float, *, joined: Sequence[Held]) -> None:
+        """Count what this call waited for, and as hits what others were computing."""
+        tally = self._tallies.of(domain)
+        tally.latency.add(self._now() - begun, len(landed))
+        tally.far_hits += len(joined)
+        tally.seconds_saved += sum(held.seconds for held in joined)
 
     async def _fly(self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held]) -> Held:
-        found = (await self._find((key,), domain))[key]
+        found = (await self._find((key,), domain, timed=False))[key]
         if found.held is not None:
             return found.held
         # Taken before the computation: whatever is written meanwhile is newer, and wins.
@@ -129,7 +140,9 @@ class Filler:
             tally.not_stored += 1
             self._parts.announce(ValueNotStored(domain.name, type(error).__name__, key_digest(name)[:4].hex()))
             # It goes to those who wait and is held nowhere.
-            return Held(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
+            held = Held(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
+            held.seconds = took
+            return held
         draft = self._entries.draft(name, version, lifetime, encoded, tags, took=took, live=False)
         held = self._entries.hold(draft, value, domain, tally, took=took)
         overtaken = flight.detached or self._epochs.covers(version)

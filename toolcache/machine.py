@@ -29,7 +29,7 @@ from toolcache.keys.text import KeyText, key_digest, key_text, place_of
 from toolcache.parts import Parts
 from toolcache.reader import Found, Reader
 from toolcache.records import Records
-from toolcache.stats import LayerTally, Tallies
+from toolcache.stats import LayerTally, Tallies, Tally
 from toolcache.sweeper import Sweeper
 from toolcache.tags import FINGERPRINT, labels
 from toolcache.writer import Draft, Outcome, Writer
@@ -85,13 +85,14 @@ class Machine:
             return MISSING
         held.hits += 1
         tally = held.tally
-        tally.hits += 1
+        before = tally.hits
+        tally.hits = before + 1
         tally.seconds_saved += held.seconds
         if self._touch is not None:
             self._touch(key, held)
-        if not tally.hits & _SAMPLE:
-            self._sample(key)
         try:
+            if not before & _SAMPLE:
+                self._sample(key)
             return held.value if held.thaw is None else held.thaw(held.value)
         except CorruptBlobError:  # a codec of others that does not read what it wrote
             return MISSING
@@ -109,8 +110,11 @@ class Machine:
         (place,) = self.enter((key,))
         return (await self.find((place,), domain, counted=counted))[place]
 
-    async def find(self, places: Sequence[str], domain: Domain, *, counted: bool = True) -> dict[str, Found]:
-        """What memory or the layers hold of several places."""
+    async def find(
+        self, places: Sequence[str], domain: Domain, *, counted: bool = True, final: bool = True, timed: bool = True
+    ) -> dict[str, Found]:
+        """What memory or the layers hold of several places; not ``final``: what is missing is counted another time."""
+        begun = self._now()
         if self._follower.behind:
             await self._follower.catch_up()
         tally = self.tallies.of(domain)
@@ -120,20 +124,23 @@ class Machine:
             found.update(await self._reader.fetch(absent, domain, tally))
         if counted:
             hits = [item.held.seconds for item in found.values() if item.held is not None]
+            later = 0 if final else len(places) - len(hits)
             tally.far_hits += len(hits)
             tally.seconds_saved += sum(hits)
-            tally.misses += len(places) - len(hits)
-            self.memory_tally.misses += len(absent)
+            tally.misses += len(places) - len(hits) - later
+            self.memory_tally.misses += len(absent) - later
+            if timed and len(places) > later:
+                tally.latency.add(self._now() - begun, len(places) - later)
         return found
 
-    async def get_many(self, keys: Iterable[str], domain: Domain) -> dict[str, Any]:
-        """The hits, in the order of the keys; what memory lacks is one round trip."""
+    async def get_many(self, keys: Iterable[str], domain: Domain, *, final: bool = True) -> dict[str, Any]:
+        """The hits, in the order of the keys; what memory lacks is one round trip. ``final``: see ``find``."""
         wanted = list(dict.fromkeys(keys))
         values = {key: self.hit(key) for key in wanted}
         absent = [key for key in wanted if values[key] is MISSING]
         if absent:
             places = self.enter(absent)
-            found = await self.find(places, domain)
+            found = await self.find(places, domain, final=final)
             for key, place in zip(absent, places, strict=True):
                 if found[place].held is not None:
                     values[key] = found[place].value
@@ -300,8 +307,10 @@ class Machine:
     async def get_result(self, key: str, domain: Domain) -> Any:
         """A stored output, or MISSING."""
         (place,) = self.enter((key,))
+        begun = self._now()
         output = await self._records.get(place) if self.parts.enabled else MISSING
         tally = self.tallies.of(domain)
+        tally.latency.add(self._now() - begun)
         tally.misses += output is MISSING
         tally.far_hits += output is not MISSING
         return output
@@ -366,15 +375,27 @@ class Machine:
     def _report_risk(
         self, operation: str, drafts: Sequence[Draft], outcomes: Sequence[Outcome], *, raising: bool
     ) -> None:
-        unsafe = [draft for draft, outcome in zip(drafts, outcomes, strict=True) if not self._writer.safe(outcome)]
-        for draft in unsafe:
-            self.parts.announce(DataAtRisk(operation, key_digest(draft.name)[:4].hex()))
-        if unsafe and raising:
-            raise CacheWriteError(operation, f"{len(unsafe)} of {len(drafts)} keys")
+        unsafe = [
+            (draft, outcome) for draft, outcome in zip(drafts, outcomes, strict=True) if not self._writer.safe(outcome)
+        ]
+        told = all(self.parts.announce.explained(layer.name) for layer in self._writer.layers)
+        for draft, outcome in unsafe:
+            digest = key_digest(draft.name)[:4].hex()
+            self.parts.announce(DataAtRisk(operation, digest, self._writer.why(outcome), told))
+        if not unsafe or not raising:
+            return
+        if operation in {"delete", "clear"} and self._writer.shut_out and not self.parts.strict:
+            # Nothing was read from the directory, and what is older will not be, should it be mended.
+            self._entries.shun(max(draft.version for draft, _ in unsafe))
+            return
+        raise CacheWriteError(operation, f"{len(unsafe)} of {len(drafts)} keys")
 
     def _sample(self, key: str) -> None:
+        """Time what a hit does: to do it again now and then costs less than to read the clock at each."""
         begun = self._now()
         held = self._memory.find(key)
-        if held is not None:
+        if held is not None and isinstance(held.tally, Tally):
             held.own()
-            self.memory_tally.latency.add(self._now() - begun)
+            took = self._now() - begun
+            self.memory_tally.latency.add(took)
+            held.tally.sampled.add(took)

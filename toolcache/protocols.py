@@ -165,6 +165,20 @@ class Store(Protocol):
         ...
 
 
+class StoreRestingError(OSError):
+    """A store refuses by itself what failed lately, without asking again: no news of how it fares."""
+
+
+@runtime_checkable
+class SupportsRefusal(Protocol):
+    """A local store whose directory may refuse this process."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the directory has refused from the start, so that this process has read nothing in it. Cheap."""
+        ...
+
+
 @runtime_checkable
 class SupportsOverlay(Protocol):
     """A local store that remembers what a shared one is owed."""
@@ -280,6 +294,23 @@ class SupportsCount(Protocol):
 
     async def count(self) -> int:
         """Entries held, roughly."""
+        ...
+
+
+class Usage(NamedTuple):
+    """What a store holds, in entries and bytes, and how many values made room before their end."""
+
+    entries: int
+    bytes: int
+    evictions: int
+
+
+@runtime_checkable
+class SupportsUsage(Protocol):
+    """A local store that knows how much it holds."""
+
+    def usage(self) -> Usage | None:
+        """What it holds now, roughly; None until it is open. Cheap, synchronous, no I/O."""
         ...
 
 

@@ -7,13 +7,14 @@ from toolcache.journal import Journal
 from toolcache.keys.text import store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
-from toolcache.protocols import SupportsCount
-from toolcache.stats import DomainStats, Health, LayerHealth, LayerTally, Stats, Tallies
+from toolcache.protocols import SupportsCount, SupportsUsage
+from toolcache.stats import DomainStats, Health, LayerHealth, LayerStats, LayerTally, Stats, Tallies, Tally
 
 
 def stats(parts: Parts, tallies: Tallies, memory_tally: LayerTally, journal: Journal) -> Stats:
     """A snapshot of every counter."""
-    domains = {name: tally.snapshot() for name, tally in tallies.all().items()}
+    domains = {name: _domain(parts, tally) for name, tally in tallies.all().items()}
+    memory_tally.writes = parts.memory.writes
     memory_tally.hits = sum(tally.hits for tally in tallies.all().values())
     layers = {
         "memory": memory_tally.snapshot(
@@ -22,7 +23,7 @@ def stats(parts: Parts, tallies: Tallies, memory_tally: LayerTally, journal: Jou
     }
     for layer in (parts.redis, parts.files):
         if layer is not None:
-            layers[layer.name] = layer.tally.snapshot()
+            layers[layer.name] = _layer(layer)
     hits, misses = (sum(getattr(row, name) for row in domains.values()) for name in ("hits", "misses"))
     return Stats(
         hits=hits,
@@ -40,6 +41,18 @@ def stats(parts: Parts, tallies: Tallies, memory_tally: LayerTally, journal: Jou
         pending=journal.pending,
         replayed=journal.replayed,
     )
+
+
+def _domain(parts: Parts, tally: Tally) -> DomainStats:
+    share = parts.memory.share(tally)
+    return tally.snapshot(entries=share.entries, size=share.bytes, evictions=share.evictions)
+
+
+def _layer(layer: Layer) -> LayerStats:
+    usage = layer.store.usage() if isinstance(layer.store, SupportsUsage) else None
+    if usage is None:
+        return layer.tally.snapshot()
+    return layer.tally.snapshot(entries=usage.entries, size=usage.bytes, evictions=usage.evictions)
 
 
 async def health(parts: Parts, journal: Journal, *, probe: bool) -> Health:

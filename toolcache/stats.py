@@ -23,16 +23,26 @@ class Histogram:
     __slots__ = ("_counts", "count", "longest")
 
     def __init__(self) -> None:
-        self._counts = [0] * _BUCKETS
+        self._counts = [0.0] * _BUCKETS
         self.count = 0
         self.longest = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one latency."""
+    def add(self, seconds: float, times: int = 1) -> None:
+        """Count a latency, met ``times`` times (at least once)."""
         bucket = int(math.log2(seconds / _BASE) * _PER_DOUBLING) if seconds > _BASE else 0
-        self._counts[min(bucket, _BUCKETS - 1)] += 1
-        self.count += 1
+        self._counts[min(bucket, _BUCKETS - 1)] += times
+        self.count += times
         self.longest = max(self.longest, seconds)
+
+    def beside(self, sample: "Histogram", whole: int) -> "Histogram":
+        """These latencies and ``whole`` others, of which only a sample was measured: it counts for all of them."""
+        both = Histogram()
+        weight = whole / sample.count if sample.count else 0.0
+        counts = zip(self._counts, sample._counts, strict=True)  # noqa: SLF001 - of another one of this class
+        both._counts = [count + weight * one for count, one in counts]
+        both.count = self.count + (whole if sample.count else 0)
+        both.longest = max(self.longest, sample.longest)
+        return both
 
     def snapshot(self) -> "Latency":
         """The quantiles so far."""
@@ -40,7 +50,7 @@ class Histogram:
 
     def _quantile(self, share: float) -> float:
         wanted = share * self.count
-        seen = 0
+        seen = 0.0
         for bucket, count in enumerate(self._counts):
             seen += count
             if count and seen >= wanted:
@@ -49,7 +59,10 @@ class Histogram:
 
 
 class Tally:
-    """The running counts of one domain. ``hits`` and ``seconds_saved`` are raised on the hit path."""
+    """The running counts of one domain. ``hits`` and ``seconds_saved`` are raised on the hit path.
+
+    ``hits`` are those of memory, of whose latencies ``sampled`` has a few; ``latency`` has those of all other calls.
+    """
 
     __slots__ = (
         "compute_seconds",
@@ -58,8 +71,10 @@ class Tally:
         "deletes",
         "far_hits",
         "hits",
+        "latency",
         "misses",
         "not_stored",
+        "sampled",
         "seconds_saved",
         "sets",
     )
@@ -75,9 +90,11 @@ class Tally:
         self.compute_seconds = 0.0
         self.not_stored = 0
         self.seconds_saved = 0.0
+        self.latency = Histogram()
+        self.sampled = Histogram()
 
-    def snapshot(self) -> "DomainStats":
-        """The counts so far."""
+    def snapshot(self, *, entries: int = 0, size: int = 0, evictions: int = 0) -> "DomainStats":
+        """The counts so far, with what only memory knows."""
         hits = self.hits + self.far_hits
         return DomainStats(
             hits=hits,
@@ -90,6 +107,10 @@ class Tally:
             not_stored=self.not_stored,
             seconds_saved=self.seconds_saved,
             dollars_saved=hits * self.cost_usd,
+            entries=entries,
+            bytes=size,
+            evictions=evictions,
+            latency=self.latency.beside(self.sampled, self.hits).snapshot(),
         )
 
 
@@ -159,7 +180,13 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class DomainStats:
-    """One domain since the cache was made. ``dollars_saved`` is hits × the domain's unit cost."""
+    """One domain since the cache was made.
+
+    ``dollars_saved`` is hits × the domain's unit cost, ``seconds_saved`` what computing the values cost that the hits
+    did not; a call that waited for the computation of another is a hit. ``entries``, ``bytes`` and ``evictions`` are
+    memory's. ``latency`` is of whole calls that read or compute, one for each key that was answered: hits of memory
+    are sampled, one in 1,024 from the first on, and count as many as they were.
+    """
 
     hits: int
     misses: int
@@ -171,15 +198,21 @@ class DomainStats:
     not_stored: int
     seconds_saved: float
     dollars_saved: float
+    entries: int
+    bytes: int
+    evictions: int
+    latency: Latency
 
 
 @dataclass(frozen=True, slots=True)
 class LayerStats:
     """One layer since the cache was made.
 
-    ``faults`` are operations that failed, ``refused`` those the breaker spared, ``rejected`` blobs that could not be
-    used. ``entries`` and ``bytes`` are None where only the store could tell. Latencies are of whole operations; those
-    of memory are sampled, one hit in 1,024.
+    ``writes`` of memory are the entries it took in, those found in other layers included. ``faults`` are operations
+    that failed, ``refused`` those the breaker spared, ``rejected`` blobs that could not be used. ``entries`` and
+    ``bytes`` are None where the store would have to be asked: of Redis, and of files not used yet. Those of files are
+    the directory's, whoever wrote them, deleted keys included for a while; its ``evictions`` are by this process.
+    Latencies are of whole operations; those of memory are sampled, of each domain one hit in 1,024 from the first on.
     """
 
     hits: int
@@ -199,6 +232,7 @@ class LayerStats:
 class Stats:
     """A cache's counts since it was made; ``layers`` by "memory", "redis", "file", ``domains`` by their names.
 
+    ``entries``, ``bytes``, ``evictions`` and ``expirations`` are memory's.
     ``pending`` are writes of this host that Redis has not taken yet, ``replayed`` those that it was told of since.
     """
 

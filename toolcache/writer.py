@@ -14,7 +14,7 @@ from toolcache.entry import Durability, Invalidation
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.parts import Parts
-from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsOverlay, Write
+from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsOverlay, SupportsRefusal, Write
 from toolcache.versions import ZERO
 
 _BUMPS: Final = 3
@@ -44,12 +44,13 @@ class Draft:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a draft: where it is safe, whether anything stands against it, and what was there before."""
+    """What became of a draft: where it is safe, what stands against it, and what was there before."""
 
     durability: Durability = Durability.MEMORY
     on_file: bool = False
     superseded: bool = False
     was_live: bool = False
+    foreign: bool = False
 
 
 class Writer:
@@ -87,6 +88,28 @@ class Writer:
         if self._parts.redis is None and self._parts.files is None:
             return True
         return outcome.durability > Durability.MEMORY
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Those that are configured."""
+        return [layer for layer in (self._parts.redis, self._parts.files) if layer is not None]
+
+    @property
+    def shut_out(self) -> bool:
+        """Whether files are the only layer, and their directory has refused this process from the start."""
+        files = self._parts.files
+        if self._parts.redis is not None or files is None:
+            return False
+        return isinstance(files.store, SupportsRefusal) and files.store.refused
+
+    def why(self, outcome: Outcome) -> str:
+        """What was the matter with each layer that did not take a write."""
+        said = []
+        for layer in self.layers:
+            foreign = outcome.foreign and layer is self._parts.redis
+            if fault := "a foreign value holds the key" if foreign else layer.guard.last_fault:
+                said.append(f"{layer.name}: {fault}")
+        return ", ".join(said)
 
     def receipt(self, scope: str, outcome: Outcome) -> Invalidation:
         """What became of an invalidation, layer by layer."""
@@ -184,6 +207,7 @@ def _note(
             continue
         outcome.was_live = outcome.was_live or result.was_live
         taken = result.status in _TAKEN
+        outcome.foreign = outcome.foreign or result.status is PutStatus.FOREIGN
         outcome.superseded = outcome.superseded or result.status is PutStatus.NEWER
         # A write that yields to a live value is as safe as that value.
         if taken or (draft.once and result.was_live):

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from rig import Rig, SteadyClock
 from servers import RedisServer
 
 from toolcache.cache import Cache
+from toolcache.domains import IDEMPOTENCY
 from toolcache.entry import MISSING, Durability
 from toolcache.errors import CacheWriteError
 from toolcache.events import BreakerChanged, DataAtRisk, FilesUnavailable, StoreFault
@@ -279,6 +279,8 @@ async def test_a_foreign_value_is_left_alone(outage: Rig) -> None:
     assert outage.server.command("LRANGE", "tc1:v:test:key", 0, -1) == [b"theirs"]
     assert redis_breaker(cache).state.value == "closed"
     assert "semantic" in {event.kind for event in outage.recorder.of(StoreFault)}
+    expected = set() if files else {"redis: a foreign value holds the key"}
+    assert {event.reason for event in outage.recorder.of(DataAtRisk)} == expected
 
 
 async def test_scripts_that_the_server_forgot(outage: Rig) -> None:
@@ -356,19 +358,103 @@ async def test_a_cleared_namespace_stays_cleared_when_redis_was_away(outage: Rig
     assert await cache.get("key") == "new"
 
 
-async def test_an_unwritable_directory_is_one_event_and_no_error(rig: Rig, tmp_path: Path) -> None:
-    """LR-09, FS-15: files that cannot be used are told of once; everything else works."""
+@pytest.fixture(params=["others may write", "a file", "under a file", "under /proc"])
+def unwritable(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A directory that is refused, whoever asks, root included."""
+    if request.param == "under /proc":
+        return Path("/proc/none/cache")
+    if request.param == "others may write":
+        (tmp_path / "bad").mkdir()
+        (tmp_path / "bad").chmod(0o777)
+        return tmp_path / "bad"
+    (tmp_path / "bad").write_text("in the way")
+    return tmp_path / "bad" if request.param == "a file" else tmp_path / "bad" / "cache"
+
+
+async def test_an_unwritable_directory_is_one_warning_and_no_error(
+    rig: Rig, unwritable: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """FS-08, LR-09, FS-15: files that cannot be used are told of once; everything else works."""
     if "file" not in rig.layering:
         return
-    bad = tmp_path / "bad"
-    bad.mkdir(mode=0o777)
-    os.chmod(bad, 0o777)  # noqa: PTH101 - what is refused
-    cache = await rig.open(directory=bad, **MIRROR)
-    assert await cache.set("key", 1) is (Durability.REDIS if rig.shared else Durability.MEMORY)
-    assert await cache.get("key") == 1
+    caplog.set_level(logging.DEBUG, "toolcache")
+    cache = await rig.open(directory=unwritable, **MIRROR)
+    kept = Durability.REDIS if rig.shared else Durability.MEMORY
     for number in range(10):
-        await cache.set(f"key{number}", 1)
+        assert await cache.set("key", number) is kept
+        assert await cache.get("key") == number
+        assert await cache.get_or_set(f"new{number}", lambda: [1]) == [1]
+        assert await cache.get(f"absent{number}", MISSING) is MISSING
+        assert await cache.delete("key") is True
+        assert await cache.get("key", MISSING) is MISSING
+    assert (await cache.clear()).files == "failed"
+    assert await cache.get("new1", MISSING) is MISSING
     assert len(rig.recorder.of(FilesUnavailable)) == 1
+    (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert str(unwritable) in warning.getMessage()
+    files = cache._parts.files
+    assert files is not None
+    assert (files.guard.breaker.state.value, files.guard.breaker.stats().failures) in {("closed", 1), ("closed", 0)}
+
+
+@pytest.fixture
+async def filed(clock: SteadyClock, tmp_path: Path) -> AsyncIterator[Rig]:
+    """A rig of memory and files."""
+    rig = Rig("memory+file", clock, tmp_path / "files", None)
+    yield rig
+    await rig.aclose()
+
+
+async def test_a_delete_that_could_not_be_told_holds_when_the_directory_is_mended(
+    filed: Rig, clock: SteadyClock, tmp_path: Path
+) -> None:
+    """FS-08, LR-11: what lay in a directory that refused does not answer, results excepted; new writes do."""
+    before = await filed.open()
+    await before.set("key", "old")
+    await before._machine.commit_result("task", "output", IDEMPOTENCY, fingerprint="f")
+    await before.aclose()
+    (tmp_path / "files").chmod(0o777)
+    clock.advance(1)
+    cache = await filed.open()
+    assert await cache.delete("key") is False
+    (tmp_path / "files").chmod(0o700)
+    clock.advance(31)
+    assert await cache.get("key", MISSING) is MISSING
+    assert await cache._machine.get_result("task", IDEMPOTENCY) == "output"
+    assert await cache.set("key", "new") is Durability.FILE
+    assert await (await filed.open()).get("key") == "new"
+    (tmp_path / "files").chmod(0o777)
+    assert await cache.delete("key") is True
+
+
+async def test_a_directory_that_was_opened_once_owes_the_delete(filed: Rig, tmp_path: Path) -> None:
+    """LR-11, SPEC 5.2: files that were in use, and strict writes, raise for a delete that memory alone took."""
+    cache = await filed.open()
+    await cache.set("key", "old")
+    chaos = cache._parts.files.store if cache._parts.files else None
+    assert isinstance(chaos, ChaosStore)
+    chaos.fail_with(lambda: OSError(errno.EROFS, "Read-only file system"), on=["put_many"])
+    with pytest.raises(CacheWriteError):
+        await cache.delete("key")
+    (tmp_path / "in the way").write_text("")
+    strict = await filed.open(strict=True, directory=tmp_path / "in the way")
+    with pytest.raises(CacheWriteError):
+        await strict.delete("key")
+
+
+async def test_a_full_disk_is_named(filed: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """FS-07: the warning of a write that memory alone took says that the disk is full, and the breaker's does."""
+    cache = await filed.open()
+    chaos = cache._parts.files.store if cache._parts.files else None
+    assert isinstance(chaos, ChaosStore)
+    chaos.fail_with(lambda: OSError(errno.ENOSPC, "/home/secret"), on=["put_many"])
+    for number in range(6):
+        assert await cache.set(f"key{number}", 1) is Durability.MEMORY
+    assert {event.reason for event in filed.recorder.of(DataAtRisk)} == {"file: no space left on device"}
+    assert filed.recorder.of(BreakerChanged)[0].detail == "no space left on device"
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 2
+    assert all("no space left on device" in warning for warning in warnings)
 
 
 async def test_memory_answers_in_an_outage_past_its_trust(outage: Rig) -> None:

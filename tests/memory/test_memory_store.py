@@ -16,7 +16,7 @@ from toolcache.memory.lru import LRU
 from toolcache.memory.s3fifo import S3FIFO
 from toolcache.memory.store import MemoryStore
 from toolcache.testing import FakeClock
-from toolcache.testing.policies import held_of
+from toolcache.testing.policies import NoCounts, held_of
 
 Policy = type[LRU] | type[S3FIFO]
 
@@ -194,6 +194,33 @@ def test_bounded_by_entries(make: Make, entry: MakeEntry) -> None:
         assert len(store) <= 1_000
     assert len(store) == len(list(store.keys())) == 1_000
     assert store.evictions == 9_000
+
+
+def test_each_tally_has_its_share(make: Make, entry: MakeEntry, clock: FakeClock) -> None:
+    """Entries, bytes and evictions are told by tally, whichever way an entry comes and goes."""
+    store = make(max_bytes=10**9, max_entries=5)
+    mine, other = NoCounts(), NoCounts()
+
+    def put(key: str, tally: NoCounts, ttl: float | None = None) -> None:
+        held = entry(ttl)
+        held.tally = tally
+        store.put(key, held)
+
+    def shares() -> list[tuple[int, int, int]]:
+        return [(share.entries, share.bytes, share.evictions) for share in map(store.share, (mine, other))]
+
+    for number in range(6):
+        put(f"{number}", mine, ttl=9.0 if number == 5 else None)
+    assert shares() == [(5, 505, 1), (0, 0, 0)]
+    put("5", other, ttl=9.0)
+    assert shares() == [(4, 404, 1), (1, 101, 0)]
+    clock.advance(10.0)
+    store.sweep()
+    store.remove("4")
+    assert shares() == [(3, 303, 1), (0, 0, 0)]
+    assert (len(store), store.bytes, store.writes) == (3, 303, 7)
+    store.clear()
+    assert shares() == [(0, 0, 1), (0, 0, 0)]
 
 
 def test_bounded_by_bytes(make: Make, entry: MakeEntry) -> None:

@@ -106,7 +106,8 @@ class TestClosed:
             with pytest.raises(ConnectionResetError, match="mine"):
                 await breaker.call(broken)
         assert breaker.state is OPEN
-        assert recorder.of(BreakerChanged) == [BreakerChanged("redis", "closed", "open", "3 failures in a row")]
+        opened = BreakerChanged("redis", "closed", "open", "3 failures in a row", detail="connection lost")
+        assert recorder.of(BreakerChanged) == [opened]
 
     def test_a_neutral_outcome_is_not_even_a_success(self, breaker: CircuitBreaker) -> None:
         """BUG-54: what says nothing about the other side neither adds to the failures nor forgives them."""

@@ -14,8 +14,9 @@ from redis import exceptions as redis_errors
 from redis.credentials import CredentialProvider
 
 from toolcache.blob import CorruptBlobError
+from toolcache.causes import describe
 from toolcache.errors import CacheClosedError, SerializationError
-from toolcache.resilience.faults import FaultKind, classify, connection_lost, describe
+from toolcache.resilience.faults import FaultKind, classify, connection_lost
 
 CANCEL, LOCAL, AUTH = FaultKind.CANCEL, FaultKind.LOCAL, FaultKind.AUTH
 CONN, WRITE_REFUSED, SEMANTIC = FaultKind.CONN, FaultKind.WRITE_REFUSED, FaultKind.SEMANTIC
@@ -32,6 +33,12 @@ def wrapped(origin: BaseException) -> BaseException:
     wrapper = redis_errors.ConnectionError("Error connecting")
     wrapper.__context__ = origin
     return wrapper
+
+
+def several(number: int) -> OSError:
+    """As asyncio says it of a host with several addresses, none of which would have us."""
+    one = f"[Errno {number}] Connect call failed"
+    return OSError(f"Multiple exceptions: {one} ('::1', 6379, 0, 0), {one} ('127.0.0.1', 6379)")
 
 
 EITHER = [  # of reads and of mutations alike
@@ -200,6 +207,8 @@ def test_chains_without_end_are_left() -> None:
         (asyncio.IncompleteReadError(b"", 2), True),
         (wrapped(ConnectionRefusedError(errno.ECONNREFUSED, "refused")), False),
         (ConnectionRefusedError(), False),
+        (wrapped(several(errno.ECONNREFUSED)), False),
+        (wrapped(socket.gaierror(socket.EAI_NONAME, "unknown")), False),
         (redis_errors.ConnectionError("max number of clients reached"), False),
         (redis_errors.BusyLoadingError("loading"), False),
         (redis_errors.AuthenticationError("no"), False),
@@ -218,18 +227,29 @@ def test_a_lost_connection(exc: BaseException, lost: bool) -> None:
 @pytest.mark.parametrize(
     ("exc", "told"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", f"/home/{SECRET}"), "OSError ENOSPC"),
+        (OSError(errno.ENOSPC, SECRET, f"/home/{SECRET}"), "no space left on device"),
+        (OSError(errno.EDQUOT, SECRET), "the disk's quota, or max_disk, is used up"),
         (OSError(123456, "of another system"), "OSError"),
-        (wrapped(ConnectionRefusedError(errno.ECONNREFUSED, SECRET)), "ConnectionError ECONNREFUSED"),
+        (wrapped(ConnectionRefusedError(errno.ECONNREFUSED, SECRET)), "connection refused"),
+        (wrapped(several(errno.ECONNREFUSED)), "connection refused"),
+        (wrapped(socket.gaierror(socket.EAI_NONAME, SECRET)), "unknown host"),
+        (wrapped(FileNotFoundError(errno.ENOENT, SECRET)), "no such file or directory"),
+        (wrapped(ssl.SSLCertVerificationError(1, SECRET)), "certificate not trusted"),
+        (wrapped(ssl.SSLError(1, SECRET)), "TLS failed"),
+        (redis_errors.TimeoutError(SECRET), "timed out"),
+        (TimeoutError(), "timed out"),
+        (wrapped(redis_errors.ResponseError("DB index is out of range")), "no such database"),
+        (redis_errors.ConnectionError(SECRET), "connection lost"),
+        (redis_errors.ConnectionError("max number of clients reached"), "too many clients"),
         (redis_errors.ResponseError(f"MISCONF {SECRET}"), "ResponseError MISCONF"),
         (redis_errors.ResponseError(f"{SECRET} said a script"), "ResponseError"),
-        (redis_errors.AuthenticationError(f"redis://user:{SECRET}@host"), "AuthenticationError"),
+        (redis_errors.AuthenticationError(f"redis://user:{SECRET}@host"), "access denied"),
         (ValueError(SECRET), "ValueError"),
     ],
     ids=name_of,
 )
 def test_what_is_told(exc: BaseException, told: str) -> None:
-    """EC-15: a fault is told by its type, its errno or its known code, never by its text."""
+    """EC-15: a fault is told by its cause in words, or its type and known code, never by its text."""
     assert describe(exc) == told
 
 

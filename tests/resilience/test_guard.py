@@ -10,7 +10,8 @@ import pytest
 from redis import exceptions as redis_errors
 
 from toolcache.errors import CacheClosedError, CircuitOpenError
-from toolcache.events import StoreFault
+from toolcache.events import BreakerChanged, StoreFault
+from toolcache.protocols import StoreRestingError
 from toolcache.resilience.breaker import BreakerState, CircuitBreaker
 from toolcache.resilience.faults import FaultKind
 from toolcache.resilience.guard import Guard, Unusable
@@ -125,6 +126,24 @@ class TestOutcomes:
             assert (error.kind, error.__cause__) == (kind, fault)
             assert states(guard) == expected
         assert [event.kind for event in recorder.of(StoreFault)] == [kind.value] * 2
+
+    async def test_a_store_at_rest_is_no_news(self, guard: Guard) -> None:
+        """FS-08: what a store refuses by itself, without asking again, neither opens a breaker nor forgives."""
+        resting = StoreRestingError(errno.EACCES, "Permission denied")
+        for ask in (read, write):
+            assert (await unusable(ask(guard, Script(resting)))).kind is FaultKind.LOCAL
+        assert states(guard) == ("closed", "closed")
+        assert guard.breaker.stats().neutral == 2
+        assert guard.last_fault == "permission denied"
+
+    async def test_the_opening_carries_the_last_cause(self, clock: FakeClock, recorder: Recorder) -> None:
+        """CB-03: the breaker's event has the last failure in words, and none of an earlier one."""
+        breaker = CircuitBreaker(name="redis", failure_threshold=2, jitter=0, clock=clock, on_change=recorder)
+        guard = Guard(breaker=breaker, timeout=5.0, clock=clock)
+        for fault in (TimeoutError(), DOWN):
+            await unusable(read(guard, Script(fault)))
+        (opened,) = recorder.of(BreakerChanged)
+        assert (opened.reason, opened.detail) == ("2 failures in a row", "connection refused")
 
     async def test_refused_writes_leave_reads_alone(self, guard: Guard) -> None:
         """BUG-57: with the write breaker open, mutations are refused and reads go on."""

@@ -13,7 +13,7 @@ from logs import PREFIX, body, descriptors, entry_of, log_of, make, modes, names
 from toolcache.blob import NEVER, RECORD, TOMBSTONE
 from toolcache.errors import CacheClosedError
 from toolcache.events import BlobRejected, ClockAnomaly, Event
-from toolcache.protocols import PutStatus, Store, SupportsCount, SupportsOverlay, SupportsScan, Write
+from toolcache.protocols import PutStatus, Store, SupportsCount, SupportsOverlay, SupportsScan, SupportsUsage, Write
 from toolcache.stores.log.frame import CLEAN, FIRST, HEAD_SIZE, PENDING, RESULT
 from toolcache.stores.log.store import LogStore
 from toolcache.testing import FakeClock
@@ -66,10 +66,11 @@ def test_making_one_does_no_io(tmp_path: Path, clock: FakeClock) -> None:
 
 
 def test_says_what_it_can_do(tmp_path: Path, clock: FakeClock) -> None:
-    """Overlay, count and scan are looked for once, when a layer is built."""
+    """Overlay, count, usage and scan are what the cache asks it for beyond reads and writes."""
     store = make(tmp_path / "log", clock)
     assert isinstance(store, SupportsOverlay)
     assert isinstance(store, SupportsCount)
+    assert isinstance(store, SupportsUsage)
     assert isinstance(store, SupportsScan)
 
 

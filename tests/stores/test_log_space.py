@@ -184,6 +184,28 @@ async def test_the_budget_holds_and_the_oldest_values_go_first(tmp_path: Path, c
     await store.aclose()
 
 
+async def test_what_was_given_up_for_the_budget_is_counted(tmp_path: Path, clock: FakeClock) -> None:
+    """Of values that have not ended, each is there or was evicted; what expired, was replaced or deleted is not."""
+    store = make(tmp_path / "log", clock, max_disk=_MIB)
+    assert store.usage() is None
+    await put(store, *(write(clock, f"short{n}", 1, bytes(5000), ttl=1.0) for n in range(20)))
+    await put(store, write(clock, "gone", 1, bytes(5000)), write(clock, "gone", 2, b"", flags=TOMBSTONE))
+    clock.advance(2.0)
+    for number in range(1, 30):
+        await put(store, *(write(clock, f"k{number}-{n}", number, bytes(5000)) for n in range(10)))
+        await put(store, write(clock, "again", number, bytes(5000)))
+    await store.compact()
+    keys = [f"k{number}-{n}" for number in range(1, 30) for n in range(10)]
+    there = [blob for blob in await store.get_many([PREFIX + key for key in keys]) if blob]
+    usage = store.usage()
+    assert usage is not None
+    assert usage.evictions == len(keys) - len(there) > 50
+    assert usage.entries == await store.count() >= len(there)
+    assert usage.bytes == disk(tmp_path / "log")
+    await store.aclose()
+    assert store.usage() is None
+
+
 async def test_the_budget_takes_no_promise_back(tmp_path: Path, clock: FakeClock) -> None:
     """FS-21: pending writes, tombstones within their time, epochs and results stay; clean copies go."""
     root = tmp_path / "log"

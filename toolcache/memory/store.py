@@ -7,9 +7,10 @@ from math import inf
 from typing import Final
 
 from toolcache.blob import NEVER
-from toolcache.entry import Held
+from toolcache.entry import Counts, Held
 from toolcache.forks import watch
 from toolcache.memory.expiry import Expiry
+from toolcache.memory.share import Share
 from toolcache.protocols import Clock, MemoryPolicy
 
 OVERHEAD: Final = 640
@@ -50,6 +51,7 @@ class MemoryStore:
         mask: which bits of a key's hash choose its table.
         touch: to be called with key and entry at each hit, unless it is None.
         bytes: what all entries take now.
+        writes: entries taken in.
         evictions: entries that made room before their end.
         expirations: entries freed after their end.
         era: raised by the cache whenever an epoch changes; an entry of an older era is to be looked at again.
@@ -72,6 +74,7 @@ class MemoryStore:
         self._count = 0
         self._most = sys.maxsize if max_entries is None else max_entries
         self._buried: list[dict[str, Held]] = []
+        self._shares: dict[Counts, Share] = {}
         self.max_bytes = max_bytes
         self.max_entries = max_entries
         self.overhead = overhead
@@ -79,6 +82,7 @@ class MemoryStore:
         self.mask = _SHARDS - 1
         self.touch: Callable[[str, Held], None] | None = self._touch if policy.touch else None
         self.bytes = 0
+        self.writes = 0
         self.evictions = 0
         self.expirations = 0
         self.era = 0
@@ -93,6 +97,10 @@ class MemoryStore:
     def next_expiry(self) -> float:
         """The monotonic instant from which ``sweep`` has work; ``inf`` if nothing ends."""
         return self._clock.monotonic() if self._buried else self._expiry.due
+
+    def share(self, tally: Counts) -> Share:
+        """What the entries of a tally have of the store; to be read."""
+        return self._shares.get(tally) or Share()
 
     def find(self, key: str) -> Held | None:
         """The entry of a key, ended or not; leaves no trace."""
@@ -139,13 +147,14 @@ class MemoryStore:
                 if freed[-1] is old:
                     old, spare = None, 0
             held.gone_until = gone_until
-            self.bytes += cost - spare
+            self.writes += 1
+            self._weigh(held, 1, cost)
             if old is None:
-                self._count += 1
                 held.key = key
                 self._policy.admit(key, held)
             else:
                 freed.append(old)
+                self._weigh(old, -1, -spare)
                 held.key = old.key
                 held.hits += old.hits
                 self._expiry.discard(old)
@@ -168,6 +177,8 @@ class MemoryStore:
             self._policy.clear()
             self._expiry.clear()
             self._count = self.bytes = 0
+            for share in self._shares.values():
+                share.entries = share.bytes = 0
 
     def forked(self) -> None:
         """Start empty, with a new lock: another thread of the parent may have held the old one."""
@@ -211,8 +222,7 @@ class MemoryStore:
         shard = self.shards[hash(key) & self.mask]
         held = shard.pop(key)
         self._expiry.discard(held)
-        self._count -= 1
-        self.bytes -= self._cost(key, held)
+        self._weigh(held, -1, -self._cost(key, held)).evictions += 1
         self.evictions += 1
         return held
 
@@ -233,8 +243,17 @@ class MemoryStore:
     def _leave(self, held: Held) -> None:
         key = held.key
         del self.shards[hash(key) & self.mask][key]
-        self._count -= 1
-        self.bytes -= self._cost(key, held)
+        self._weigh(held, -1, -self._cost(key, held))
+
+    def _weigh(self, held: Held, entries: int, size: int) -> Share:
+        self._count += entries
+        self.bytes += size
+        share = self._shares.get(held.tally)
+        if share is None:
+            share = self._shares[held.tally] = Share()
+        share.entries += entries
+        share.bytes += size
+        return share
 
     def _bury(self, limit: int, freed: list[Held]) -> None:
         """Free entries that ``clear`` left; linked as they are, only the garbage collector would."""

@@ -23,6 +23,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
+from toolcache.causes import describe
 from toolcache.clock import SYSTEM
 from toolcache.durations import Duration, seconds
 from toolcache.errors import CacheClosedError, CircuitOpenError, SettingsError
@@ -134,7 +135,7 @@ class CircuitBreaker:
         self._lock = Lock()
         watch(self)
         self._state = BreakerState.CLOSED
-        self._reason = ""
+        self._reason = self._detail = ""
         self._generation = 0
         self._in_a_row = 0
         self._openings_in_a_row = 0
@@ -257,7 +258,7 @@ class CircuitBreaker:
         if exc is not None and isinstance(exc, self._ignore):
             permit.neutral()
         else:
-            permit.judge(None if exc is None else classify(exc))
+            permit.judge(*((None,) if exc is None else (classify(exc), describe(exc))))
 
     # What follows runs under the lock, except _resolve, _force and _tell.
 
@@ -270,6 +271,7 @@ class CircuitBreaker:
             raise self._refusal(None)
         if self._probing and min(self._probing.values()) <= now:
             self._tally[Outcome.FAIL] += 1
+            self._detail = ""
             self._open("a probe outlived its deadline", now)
         if self._state is BreakerState.OPEN:
             if now < self._open_until:
@@ -293,6 +295,7 @@ class CircuitBreaker:
             if permit.settled:
                 return
             permit.settled = True
+            self._detail = permit.detail
             self._record(permit.generation, permit.slot, outcome)
         self._tell()
 
@@ -346,7 +349,8 @@ class CircuitBreaker:
             self._openings_in_a_row = 0
             self._wait = self._first
         if tell and before is not state and self._on_change is not None:
-            self._news.append(BreakerChanged(self.name, before.value, state.value, reason, manual))
+            detail = self._detail if state is BreakerState.OPEN else ""
+            self._news.append(BreakerChanged(self.name, before.value, state.value, reason, manual, detail))
 
     def _force(self, state: BreakerState, reason: str) -> None:
         with self._lock:

@@ -8,12 +8,15 @@ a class that an older release lacks is simply never met.
 
 import asyncio
 import errno
+import socket
 import ssl
 from enum import Enum
 from typing import Final
 
 from toolcache.blob import CorruptBlobError
+from toolcache.causes import errno_of, origin_of, redis_names, reply_code
 from toolcache.errors import ToolCacheError
+from toolcache.protocols import StoreRestingError
 
 
 class FaultKind(Enum):
@@ -22,7 +25,7 @@ class FaultKind(Enum):
     CANCEL = "cancel"
     """The caller left. Says nothing."""
     LOCAL = "local"
-    """This process is at fault: out of descriptors, a closed loop, a value that cannot be packed."""
+    """Says nothing of the store: out of descriptors, a closed loop, a value that cannot be packed, a store at rest."""
     AUTH = "auth"
     """The store knows us and will not have us; asking again soon is useless."""
     CONN = "conn"
@@ -35,6 +38,7 @@ class FaultKind(Enum):
 
 _LOCAL_ERRNOS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _REFUSING_ERRNOS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+_UNREACHED: Final = {errno.ECONNREFUSED, errno.ENOENT, errno.EHOSTUNREACH, errno.ENETUNREACH}
 _LOOP_TROUBLE: Final = ("event loop", "different loop", "new futures after", "new thread")
 
 _LOCAL_NAMES: Final = {"MaxConnectionsError", "DataError"}
@@ -57,8 +61,6 @@ _CONN_NAMES: Final = {
 _CONN_CODES: Final = {"BUSY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"}
 _REFUSED_NAMES: Final = {"OutOfMemoryError", "ReadOnlyError"}
 _REFUSED_CODES: Final = {"OOM", "READONLY", "MISCONF", "NOREPLICAS"}
-_KNOWN_CODES: Final = _AUTH_CODES | _CONN_CODES | _REFUSED_CODES | {"NOPERM", "WRONGTYPE"}
-_NO_PERMISSION_TEXTS: Final = ("the user executing the script can't", "acl failure in script")
 _PROVIDER_METHODS: Final = {"get_credentials", "get_credentials_async"}
 
 
@@ -71,9 +73,9 @@ def classify(exc: BaseException, *, mutation: bool = False) -> FaultKind:  # noq
     """
     if isinstance(exc, asyncio.CancelledError) or not isinstance(exc, Exception):
         return FaultKind.CANCEL
-    names = _redis_names(exc)
-    origin = _origin(exc, names)
-    code = _reply_code(exc, names)
+    names = redis_names(exc)
+    origin = origin_of(exc, names)
+    code = reply_code(exc, names)
     if _is_local(exc, names, origin):
         return FaultKind.LOCAL
     if _is_auth(exc, names, origin, code):
@@ -95,29 +97,17 @@ def classify(exc: BaseException, *, mutation: bool = False) -> FaultKind:  # noq
 
 def connection_lost(exc: BaseException) -> bool:
     """Whether a connection that had stood broke under the operation, so that another may carry it at once."""
-    names = _redis_names(exc)
+    names = redis_names(exc)
     if not names:
         return isinstance(exc, ConnectionResetError | ConnectionAbortedError | BrokenPipeError | EOFError)
-    origin = _origin(exc, names)
-    # The subclasses (loading, authentication, pool limit) are answers; a refusal to connect is one too.
+    origin = origin_of(exc, names)
+    # The subclasses (loading, authentication, pool limit) are answers; a failure to connect is one too.
     return (
         type(exc).__name__ == "ConnectionError"
-        and not isinstance(origin, ConnectionRefusedError | TimeoutError)
+        and not isinstance(origin, ConnectionRefusedError | TimeoutError | socket.gaierror)
+        and (not isinstance(origin, OSError) or errno_of(origin) not in _UNREACHED)
         and "max number of clients" not in str(exc)
     )
-
-
-def describe(exc: BaseException) -> str:
-    """The exception's type, with the errno or the reply's code where there is one: what may be told of it.
-
-    Messages are left out: they carry addresses, keys, and now and then a password.
-    """
-    names = _redis_names(exc)
-    origin = _origin(exc, names)
-    number = origin.errno if isinstance(origin, OSError) else None
-    detail = _reply_code(exc, names) if number is None else errno.errorcode.get(number, "")
-    told = number is not None or detail in _KNOWN_CODES
-    return f"{type(exc).__name__} {detail}".rstrip() if told else type(exc).__name__
 
 
 def _is_local(exc: Exception, names: set[str], origin: BaseException) -> bool:
@@ -128,7 +118,7 @@ def _is_local(exc: Exception, names: set[str], origin: BaseException) -> bool:
     if "ConnectionError" in names and "No connection available" in str(exc):
         return True  # redis-py's blocking pool, tired of waiting for a place in itself
     return bool(names & _LOCAL_NAMES) or isinstance(
-        exc, ToolCacheError | CorruptBlobError | UnicodeError | MemoryError | RecursionError
+        exc, ToolCacheError | StoreRestingError | CorruptBlobError | UnicodeError | MemoryError | RecursionError
     )
 
 
@@ -138,40 +128,6 @@ def _is_auth(exc: Exception, names: set[str], origin: BaseException, code: str) 
     if names and "invalid username-password pair" in str(exc).lower():
         return True
     return _from_provider(exc) or _from_provider(origin)
-
-
-def _redis_names(exc: BaseException) -> set[str]:
-    """The names of the classes of redis-py that ``exc`` is an instance of."""
-    return {cls.__name__ for cls in type(exc).__mro__ if cls.__module__ == "redis.exceptions"}
-
-
-def _origin(exc: BaseException, names: set[str]) -> BaseException:
-    """What redis-py's ``ConnectionError`` and ``TimeoutError`` were raised for, or ``exc`` itself.
-
-    redis-py raises them within ``except OSError``, mostly without ``from``, so the context counts as well; but only
-    beneath its own wrappers: the context of anything else may be what the caller was handling when it called.
-    """
-    for _ in range(4):
-        beneath = exc.__cause__ or exc.__context__
-        if beneath is None or not names & {"ConnectionError", "TimeoutError"}:
-            break
-        exc, names = beneath, _redis_names(beneath)
-    return exc
-
-
-def _reply_code(exc: BaseException, names: set[str]) -> str:
-    """The word that begins an error reply, such as MISCONF; empty for what is no reply."""
-    if "ResponseError" not in names:
-        return ""
-    if "NoPermissionError" in names:
-        return "NOPERM"
-    text = str(exc)
-    if any(mark in text.lower() for mark in _NO_PERMISSION_TEXTS):
-        return "NOPERM"
-    # Before Redis 7 a script's own failure stood inside the reply: "Error running script (…): -OOM command not …".
-    head, dash, inner = text.partition(": -")
-    words = (inner if dash and head.startswith("Error running script") else text).split(maxsplit=1)
-    return words[0] if words else ""
 
 
 def _from_provider(exc: BaseException) -> bool:

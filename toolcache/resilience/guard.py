@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeVar
 
+from toolcache.causes import describe
 from toolcache.clock import SYSTEM
 from toolcache.errors import ToolCacheError
 from toolcache.events import StoreFault
 from toolcache.protocols import Clock
 from toolcache.resilience.breaker import BreakerState, CircuitBreaker
-from toolcache.resilience.faults import FaultKind, classify, connection_lost, describe
+from toolcache.resilience.faults import FaultKind, classify, connection_lost
 from toolcache.resilience.permit import Permit
 
 T = TypeVar("T")
@@ -134,10 +135,12 @@ class Guard:
             kind = classify(exc, mutation=mutation)
             if kind is FaultKind.CONN and deadline.expired() and self._clock.monotonic() - due > _STALLED:
                 kind = FaultKind.LOCAL
-            _judge(permits, kind)
+            if kind is not FaultKind.CANCEL:
+                self.last_fault = describe(exc)
+            _judge(permits, kind, self.last_fault)
             if kind is FaultKind.CANCEL:
                 raise
-            self._report(name, kind, exc)
+            self._report(name, kind)
             raise Unusable(kind) from exc
         _judge(permits, None)
         return answer
@@ -171,19 +174,18 @@ class Guard:
     def _breakers(self) -> tuple[CircuitBreaker, ...]:
         return (self.breaker,) if self.write_breaker is None else (self.breaker, self.write_breaker)
 
-    def _report(self, name: str, kind: FaultKind, exc: BaseException) -> None:
-        self.last_fault = describe(exc)
+    def _report(self, name: str, kind: FaultKind) -> None:
         if self._announce is not None:
             self._announce(StoreFault(self._layer, name, kind.value, self.last_fault))
 
 
-def _judge(permits: _Permits, kind: FaultKind | None) -> None:
-    permits.all.judge(kind)
+def _judge(permits: _Permits, kind: FaultKind | None, detail: str = "") -> None:
+    permits.all.judge(kind, detail)
     if permits.write is None:
         return
     if kind is None:
         permits.write.ok()
     elif kind is FaultKind.WRITE_REFUSED:
-        permits.write.fail()
+        permits.write.fail(detail=detail)
     else:
         permits.write.neutral()

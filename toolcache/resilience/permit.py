@@ -22,7 +22,7 @@ class Permit:
     One that is dropped unsaid is neutral, and warns: a probe's place must not be lost with it.
     """
 
-    __slots__ = ("_abandon", "_resolve", "generation", "settled", "slot")
+    __slots__ = ("_abandon", "_resolve", "detail", "generation", "settled", "slot")
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Permit:
         self.generation = generation
         self.slot = slot
         self.settled = False
+        self.detail = ""
 
     @property
     def probe(self) -> bool:
@@ -46,18 +47,24 @@ class Permit:
         """The other side answered."""
         self._resolve(self, Outcome.OK)
 
-    def fail(self, *, auth: bool = False) -> None:
-        """The other side did not answer; with ``auth``, it will not have us, and one such failure is enough."""
+    def fail(self, *, auth: bool = False, detail: str = "") -> None:
+        """The other side did not answer; with ``auth``, it will not have us, and one such failure is enough.
+
+        Args:
+            auth: whether access was denied.
+            detail: why, in a few words that may be told.
+        """
+        self.detail = detail
         self._resolve(self, Outcome.AUTH if auth else Outcome.FAIL)
 
     def neutral(self) -> None:
         """The call says nothing about the other side."""
         self._resolve(self, Outcome.NEUTRAL)
 
-    def judge(self, kind: FaultKind | None) -> None:
+    def judge(self, kind: FaultKind | None, detail: str = "") -> None:
         """Resolve by what ``classify`` said; None is success. A store that refuses or objects has answered."""
         if kind is FaultKind.CONN or kind is FaultKind.AUTH:
-            self.fail(auth=kind is FaultKind.AUTH)
+            self.fail(auth=kind is FaultKind.AUTH, detail=detail)
         elif kind is FaultKind.CANCEL or kind is FaultKind.LOCAL:
             self.neutral()
         else:

@@ -26,6 +26,9 @@ class NoCounts:
     seconds_saved: float = 0.0
 
 
+_NOBODY = NoCounts()
+
+
 def held_of(
     key: str = "",
     value: object = b"value",
@@ -55,7 +58,7 @@ def held_of(
         version=version.to_bytes(16, "big") if isinstance(version, int) else version,
         created_ms=created_ms,
         gone_ms=gone_ms,
-        tally=NoCounts(),
+        tally=_NOBODY,
     )
     held.key = key
     return held

@@ -54,11 +54,15 @@ class Compactor:
     Args:
         log: the shared state.
         budget: what it may take.
+
+    Attributes:
+        evictions: values given up before their end.
     """
 
     def __init__(self, log: Log, budget: Budget) -> None:
         self.budget = budget
         self.closing = False
+        self.evictions = 0
         self.pool = ThreadPoolExecutor(1, "toolcache-compact")
         self._log = log
         self._turn = threading.Lock()
@@ -125,6 +129,7 @@ class Pass:
         self._parts: list[bytes] = []
         self._moved: list[tuple[bytes, Entry]] = []
         self._dead: list[tuple[bytes, Entry]] = []
+        self._given_up = 0
         self._size = 0
 
     def run(self, below: int) -> None:
@@ -223,6 +228,7 @@ class Pass:
 
     def _keep_newest(self, name: bytes, entry: Entry, key: bytes, blob: memoryview, *, evict: bool) -> None:
         given_up = evict and not entry.flags & (PENDING | LASTING)
+        self._given_up += given_up and entry.live(self._now_ms)
         if entry.whole(self._now_ms) and not given_up:
             body, flags = bytes(blob), entry.flags
         elif entry.keep > self._now_ms and not (given_up and entry.flags & FIRST):
@@ -275,6 +281,8 @@ class Pass:
             dead, self._dead = self._dead, []
             self._discard(dead)
             self._log.ring()
+        self._owner.evictions += self._given_up
+        self._given_up = 0
 
     def _sync_all_but(self, rewritten: list[Segment]) -> None:
         for segment in self._in_order():

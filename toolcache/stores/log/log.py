@@ -47,6 +47,7 @@ class Log:
         self.posts: list[Post] = []
         self.rejected = 0
         self.ready = False
+        self._opened = False
         self.nowait = True
         self.lock = threading.RLock()
         self._rest = Rest(clock, self.tell, root)
@@ -89,7 +90,12 @@ class Log:
                 self.close()
                 self._rest.begin(fault)
                 raise
-            self.ready = True
+            self.ready = self._opened = True
+
+    @property
+    def refused(self) -> bool:
+        """Whether the directory was refused, and never opened."""
+        return self._rest.begun and not self._opened
 
     def check(self) -> None:
         """Raise at once where opening failed lately."""

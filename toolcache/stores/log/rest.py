@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from toolcache.events import Event, FilesUnavailable
-from toolcache.protocols import Clock
+from toolcache.protocols import Clock, StoreRestingError
 
 _REST: Final = 30.0
 _SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -29,7 +29,12 @@ class Rest:
     def check(self) -> None:
         """Raise what was met last, while it rests."""
         if self._until and self._clock.monotonic() < self._until:
-            raise OSError(*self._fault, self._root)
+            raise StoreRestingError(*self._fault, self._root)
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was ever refused."""
+        return bool(self._until)
 
     def begin(self, fault: OSError) -> None:
         """Rest from now on."""

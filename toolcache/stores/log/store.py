@@ -14,7 +14,7 @@ import aiofiles.os
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
-from toolcache.protocols import Changed, Clock, Debt, PutResult, Write
+from toolcache.protocols import Changed, Clock, Debt, PutResult, Usage, Write
 from toolcache.stores.log.batch import Batch, Item
 from toolcache.stores.log.compaction import Budget
 from toolcache.stores.log.directory import LockedNote
@@ -136,6 +136,11 @@ class LogStore:
         """Whether the index is built, and no other process has written since it was last brought up to date."""
         return self._shared is not None and self._shared.log.ready and not self._shared.log.rang()
 
+    @property
+    def refused(self) -> bool:
+        """Whether the directory has refused this process from the start."""
+        return self._shared is not None and self._shared.log.refused
+
     def in_step(self) -> bool:
         """Whether nobody, in this process or another, has written since ``changes`` were last taken."""
         shared = self._shared
@@ -185,6 +190,13 @@ class LogStore:
         """Keys that have a record; tombstones, and values that expired lately, included."""
         shared = await self._followed()
         return len(shared.log.index)
+
+    def usage(self) -> Usage | None:
+        """What the directory holds, whoever wrote it, entries as ``count``; the evictions are those of this process."""
+        shared = self._shared
+        if shared is None or not shared.log.ready:
+            return None
+        return Usage(len(shared.log.index), shared.log.disk(), shared.compactor.evictions)
 
     async def scan(self, prefix: str, /) -> AsyncIterator[str]:
         """The keys of live values that start with ``prefix``."""

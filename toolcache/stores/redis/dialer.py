@@ -3,10 +3,13 @@
 import asyncio
 import re
 import sys
+from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from toolcache.errors import SettingsError
+from toolcache.causes import describe
+from toolcache.errors import CacheClosedError, SettingsError
+from toolcache.events import Event, RedisAvailable, RedisUnavailable
 from toolcache.protocols import Clock
 from toolcache.stores.redis.url import Address
 from toolcache.stores.redis.wire import pack
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
 
 _DRIVER: Final = "toolcache.stores.redis.driver"
 _SHOWN: Final = ("host", "port", "path", "db", "username", "password")
+_HASTE: Final = 0.9
+"""Of the patience that callers have: when connecting takes that long, the cause is told."""
+_STALLED: Final = 0.1
+"""Seconds. A timer that fires later than this says that the loop stood still, not the server."""
 _RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]{40})", re.MULTILINE)
 
 
@@ -29,13 +36,22 @@ class Dialer:
         clock: set to the server's time by ``dial_and_align``.
         timeout: seconds that connecting may take.
         patience: seconds after which a silent server is given up.
+        announce: told of the first failure to connect, of the first after a success, and of the success after one.
 
     Attributes:
         run_id: of the server process last dialled; None before that, and where it does not say.
     """
 
     def __init__(
-        self, address: Address, *, client: Any, provider: Any, clock: Clock, timeout: float, patience: float
+        self,
+        address: Address,
+        *,
+        client: Any,
+        provider: Any,
+        clock: Clock,
+        timeout: float,
+        patience: float,
+        announce: Callable[[Event], None],
     ) -> None:
         self._address = address
         self._pool = getattr(client, "connection_pool", client)
@@ -49,6 +65,8 @@ class Dialer:
         self._clock = clock
         self._timeout = timeout
         self._patience = patience
+        self._announce = announce
+        self._lost = False
         self.run_id: str | None = None
 
     @property
@@ -61,6 +79,46 @@ class Dialer:
 
     async def dial(self) -> "Connection":
         """A new connection."""
+        return await self._told(self._dial)
+
+    async def dial_and_align(self) -> "Connection":
+        """A new connection; the clock is set by its server's, and ``run_id`` read."""
+        return await self._told(self._dial_and_align)
+
+    async def _told(self, opener: "Callable[[], Awaitable[Connection]]") -> "Connection":
+        # Those who wait are about to leave without an answer: the cause is told before what comes of it.
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def late(due: float) -> None:
+            nonlocal timer
+            if (now := loop.time()) - due > _STALLED:  # it is this process that slept
+                timer = loop.call_at(now + _STALLED, late, now + _STALLED)
+            else:
+                self._failed("no answer")
+
+        due = loop.time() + _HASTE * self._patience
+        timer = loop.call_at(due, late, due)
+        try:
+            connection = await opener()
+        except CacheClosedError:
+            raise
+        except Exception as error:
+            self._failed(describe(error))
+            raise
+        finally:
+            timer.cancel()
+        if self._lost:
+            self._lost = False
+            self._announce(RedisAvailable(self.redacted_url))
+        return connection
+
+    def _failed(self, reason: str) -> None:
+        if not self._lost:
+            self._lost = True
+            self._announce(RedisUnavailable(self.redacted_url, reason))
+
+    async def _dial(self) -> "Connection":
         if _DRIVER not in sys.modules:  # a tenth of a second and more, which the loop need not stand still for
             await asyncio.to_thread(import_module, _DRIVER)
         from toolcache.stores.redis import driver
@@ -71,16 +129,18 @@ class Dialer:
             raw = driver.connection_like(self._pool, self._timeout)
         connection = await driver.connect(raw, within=self._timeout, patience=self._patience)
         try:
-            # By ourselves and without looking at the reply: a user without this permission may cache all the same.
-            await connection.call(pack(b"CLIENT", b"SETNAME", self._name.encode()))
+            # By ourselves and whatever the reply: a user without this permission may cache all the same. One who has not
+            # said a password that the server wants may not.
+            (said,) = await connection.call(pack(b"CLIENT", b"SETNAME", self._name.encode()))
+            if type(said).__name__ == "AuthenticationError":
+                raise said  # noqa: TRY301 - closed below
         except BaseException:
             connection.close()
             raise
         return connection
 
-    async def dial_and_align(self) -> "Connection":
-        """A new connection; the clock is set by its server's, and ``run_id`` read."""
-        connection = await self.dial()
+    async def _dial_and_align(self) -> "Connection":
+        connection = await self._dial()
         try:
             sent_at = self._clock.monotonic()
             (said,) = await connection.call(pack(b"TIME"))

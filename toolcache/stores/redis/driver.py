@@ -22,6 +22,10 @@ with contextlib.suppress(ImportError):  # older ones have no such class, and rea
 _NOT_OURS: Final = re.compile("retry|health_check|maint|oss_cluster|orig_|event_dispatcher")
 
 
+class NotAdmittedError(exceptions.ConnectionError):
+    """The server answered one of the commands that make a connection usable, such as SELECT, with an error."""
+
+
 class Credentials(CredentialProvider):
     """A user's credential provider, asked off the loop if it can only block; its failures tell no secrets.
 
@@ -81,8 +85,13 @@ async def connect(raw: driver.AbstractConnection, *, within: float, patience: fl
         raise exceptions.TimeoutError(f"the server did not answer within {within:g} s of connecting") from None
     except BaseException as error:
         await raw.disconnect(nowait=True)
-        if (hidden := _beneath(error)) is not None:
-            raise hidden from None
+        found = _beneath(error) or error
+        if isinstance(found, exceptions.NoPermissionError):
+            raise exceptions.AuthorizationError("the user may not do what connecting takes") from None
+        if isinstance(found, exceptions.ResponseError):
+            raise NotAdmittedError("the server answered with an error while connecting") from found
+        if found is not error:
+            raise found from None
         raise
     return Connection(raw, patience=patience)
 

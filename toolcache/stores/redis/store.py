@@ -52,7 +52,7 @@ class RedisStore:
             It is never closed.
         max_entry: bytes of the largest body; of a larger one only the beginning is read, which no reader takes.
         clock: set to the server's time at each connect.
-        announce: told of what is wrong with single keys.
+        announce: told of what is wrong with single keys, and of connections that cannot be made.
         **options: what ``Address.parse`` takes: host, port, username, password, ssl_ca_certs, ... They win over the URL.
 
     Raises:
@@ -79,6 +79,7 @@ class RedisStore:
         announce: Callable[[Event], None] | None = None,
         **options: Any,
     ) -> None:
+        self._announce = announce or (lambda _event: None)
         self._dialer = Dialer(
             Address.parse(url, **options),
             client=client,
@@ -86,11 +87,11 @@ class RedisStore:
             clock=clock,
             timeout=connect_timeout,
             patience=op_timeout,
+            announce=self._announce,
         )
         if client is not None and (url is not None or options):
             raise SettingsError("a client brings its own address: give either a client, or a URL and options")
         self._max_entry = math.inf if max_entry is None else max_entry
-        self._announce = announce or (lambda _event: None)
         self._lanes = LoopLanes(lambda: Lanes(self._dialer.dial_and_align, self._dialer.dial))
 
     def __repr__(self) -> str:
