@@ -6,11 +6,13 @@ Redis that has come back as another server, perhaps empty, is told again of ever
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
+from toolcache.blob import TOMBSTONE
 from toolcache.events import JournalReplayed, StoreFault
+from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import Debt, PutResult, PutStatus, SupportsIdentity, SupportsJournal, Turn, Write
@@ -26,14 +28,18 @@ class Journal:
 
     Args:
         parts: the cache's parts.
+        catch_up: makes known what is owed.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]]) -> None:
+        self._catch_up = catch_up
         self.replayed = 0
         self.dropped = 0
         self._clock = parts.clock
         self._announce = parts.announce
+        self._envelope = parts.envelope
         self._max_age = parts.journal_max_age
+        self._tombstone_ttl = parts.tombstone_ttl
         self._redis, self._files = parts.redis, parts.files
         store = parts.files.store if parts.files and parts.redis else None
         self._store = store if isinstance(store, SupportsJournal) else None
@@ -67,8 +73,7 @@ class Journal:
         """Tell Redis what it is owed, as far as it takes it. Whatever interrupts this, it can be begun anew."""
         if self._store is None or self._files is None or self._redis is None:
             return
-        if not self._store.ready:
-            await self._files.ask(self._store.open)
+        await self._catch_up()
         if self._redis.guard.refuses(mutation=True) or not (self._store.owing or self._is_another()):
             return
         turn = await self._files.ask(self._store.take_turn)
@@ -119,19 +124,18 @@ class Journal:
 
     async def _pay(self, redis: Layer, files: Layer, store: SupportsJournal, debts: Sequence[Debt]) -> bool:
         """Tell Redis of some; what it has then, it is no longer owed. False where it takes nothing any more."""
-        due = [debt for debt in debts if self._worth(debt)]
-        marks = [(debt.key, debt.version) for debt in debts if debt not in due]
-        self.dropped += len(marks)
-        results = await self._offer(redis, due)
-        for debt, result in zip(due, results, strict=False):
+        results = await self._offer(redis, debts)
+        marks = []
+        for debt, result in zip(debts, results, strict=False):
             # What it will not have stays owed, and is offered again another time; nothing waits for it.
             if result is not None and result.status is not PutStatus.FOREIGN:
-                self.replayed += result.status is PutStatus.STORED
-                self.dropped += result.status is PutStatus.NEWER
+                obsolete = result.status is PutStatus.NEWER or not self._worth(debt)
+                self.dropped += obsolete
+                self.replayed += not obsolete and result.status is PutStatus.STORED
                 marks.append((debt.key, debt.version))
         if marks:
             await files.ask(partial(store.settle, marks), mutation=True)
-        return len(results) == len(due)
+        return len(results) == len(debts)
 
     def _worth(self, debt: Debt) -> bool:
         """Whether it still says anything: unexpired, and, if it is only a value, not too old to be believed."""
@@ -139,9 +143,25 @@ class Journal:
             return False
         return debt.lasting or self._clock.time() - split(debt.version)[0] / 1000 <= self._max_age
 
+    def _write(self, debt: Debt) -> Write:
+        """The write, with its own version. Of a value whose time is over, that: or what it replaced would be back."""
+        if debt.blob is not None and self._worth(debt):
+            return Write(debt.key, debt.blob, once=debt.once)
+        now_ms = int(self._clock.time() * 1000)
+        blob = self._envelope.pack(
+            None,
+            digest=key_digest(debt.key),
+            version=debt.version,
+            created_ms=now_ms,
+            fresh_until_ms=(gone_ms := now_ms + int(self._tombstone_ttl * 1000)),
+            gone_ms=gone_ms,
+            flags=TOMBSTONE,
+        )
+        return Write(debt.key, blob)
+
     async def _offer(self, redis: Layer, due: Sequence[Debt]) -> list[PutResult | None]:
         """What became of each, None for what Redis refused alone; fewer than there are where it takes nothing any more."""
-        writes = [Write(debt.key, debt.blob or b"", once=debt.once) for debt in due]
+        writes = [self._write(debt) for debt in due]
         if not writes:
             return []
         together = await redis.write(writes)

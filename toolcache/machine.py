@@ -19,16 +19,16 @@ from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import MISSING, Durability, Held, Invalidation, Missing
 from toolcache.epochs import NAMESPACE, Epochs
-from toolcache.errors import CacheClosedError, CacheWriteError, UnsupportedKeyError
-from toolcache.events import DataAtRisk
+from toolcache.errors import CacheClosedError, UnsupportedKeyError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
 from toolcache.home import Homes
 from toolcache.journal import Journal
-from toolcache.keys.text import KeyText, key_digest, key_text, place_of
+from toolcache.keys.text import KeyText, key_text, place_of
 from toolcache.parts import Parts
 from toolcache.reader import Found, Reader
 from toolcache.records import Records
+from toolcache.risk import Risk
 from toolcache.stats import LayerTally, Tallies, Tally
 from toolcache.sweeper import Sweeper
 from toolcache.tags import FINGERPRINT, labels
@@ -63,11 +63,12 @@ class Machine:
         self._entries = Entries(parts, self._epochs)
         self._reader = Reader(parts, self._epochs, self._entries)
         self._writer = Writer(parts)
+        self._risk = Risk(parts, self._entries, self._writer)
         self._records = Records(parts, self._entries, self._reader, self._writer)
         self.sweeper = Sweeper(parts.memory)
         self._filler = Filler(parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies)
         self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
-        self.journal = Journal(parts)
+        self.journal = Journal(parts, self._reader.catch_up)
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ class Machine:
         for place, held, draft, outcome in zip(places, helds, drafts, outcomes, strict=True):
             held.version, held.layer = draft.version, outcome.durability.name.lower()
             self._reader.overtake(place, draft.version)
-        self._report_risk("set", drafts, outcomes, raising=self.parts.strict)
+        self._risk.report("set", drafts, outcomes, raising=self.parts.strict)
         return {key: outcome.durability for key, outcome in zip(mapping, outcomes, strict=True)}
 
     async def add(
@@ -247,7 +248,7 @@ class Machine:
             outcome = (await self.homes.here().see_through(self._writer.write([draft])))[0]
             if outcome.superseded:
                 return False
-            self._report_risk("add", [draft], [outcome], raising=self.parts.strict)
+            self._risk.report("add", [draft], [outcome], raising=self.parts.strict)
         tally, layer = self.tallies.of(domain), outcome.durability.name.lower()
         tally.sets += 1
         return self._put(place, self._entries.hold(draft, value, domain, tally, layer=layer)) or self._far
@@ -274,7 +275,7 @@ class Machine:
         # Once more: a read that was under way may have brought the old value back in the meantime.
         for place, draft in zip(places, drafts, strict=True):
             self._reader.overtake(place, draft.version)
-        self._report_risk("delete", drafts, outcomes, raising=True)
+        self._risk.report("delete", drafts, outcomes, raising=True)
         return {key: here or there.was_live for key, here, there in zip(wanted, was, outcomes, strict=True)}
 
     def _tombstone(self, place: str) -> Draft:
@@ -293,7 +294,7 @@ class Machine:
         draft = Draft(name=self._entries.epoch_name, version=version, created_ms=now_ms, gone_ms=NEVER, flags=EPOCH)
         outcome = (await self.homes.here().see_through(self._writer.write([draft])))[0]
         self._forget_before(draft.version)
-        self._report_risk("clear", [draft], [outcome], raising=True)
+        self._risk.report("clear", [draft], [outcome], raising=True)
         return self._writer.receipt("namespace", outcome)
 
     def _forget_before(self, version: bytes) -> None:
@@ -335,7 +336,7 @@ class Machine:
         tally.sets += 1
         commit = self._records.commit(place, output, domain, tally, ttl=lifetime, tags=own)
         draft, outcome = await self.homes.here().see_through(commit)
-        self._report_risk("set_result", [draft], [outcome], raising=self.parts.strict)
+        self._risk.report("set_result", [draft], [outcome], raising=self.parts.strict)
         return outcome.durability
 
     async def forget_result(self, key: str, domain: Domain) -> bool:
@@ -343,7 +344,7 @@ class Machine:
         (place,) = self.enter((key,))
         self.tallies.of(domain).deletes += 1
         known, draft, outcome = await self.homes.here().see_through(self._records.forget(place))
-        self._report_risk("delete_result", [draft], [outcome], raising=True)
+        self._risk.report("delete_result", [draft], [outcome], raising=True)
         return known
 
     # -- small change -------------------------------------------------------------------------------------------
@@ -354,10 +355,11 @@ class Machine:
             raise CacheClosedError
         home = self.homes.here()
         self.sweeper.arm()
-        if self._follower.needed and not self.homes.closed and home.attend(self._follower.run):
-            self._follower.behind = True
-        if self.journal.needed and not self.homes.closed:
-            home.attend(self.journal.run)
+        if not self.homes.closed:
+            if self._follower.needed and home.attend(self._follower.run):
+                self._follower.behind = True
+            if self.journal.needed:
+                home.attend(self.journal.run)
         self.used = self._far  # what must be closed
         places = []
         for key in keys:
@@ -371,24 +373,6 @@ class Machine:
                     self._places.clear()
                 self._places[key] = place
         return places
-
-    def _report_risk(
-        self, operation: str, drafts: Sequence[Draft], outcomes: Sequence[Outcome], *, raising: bool
-    ) -> None:
-        unsafe = [
-            (draft, outcome) for draft, outcome in zip(drafts, outcomes, strict=True) if not self._writer.safe(outcome)
-        ]
-        told = all(self.parts.announce.explained(layer.name) for layer in self._writer.layers)
-        for draft, outcome in unsafe:
-            digest = key_digest(draft.name)[:4].hex()
-            self.parts.announce(DataAtRisk(operation, digest, self._writer.why(outcome), told))
-        if not unsafe or not raising:
-            return
-        if operation in {"delete", "clear"} and self._writer.shut_out and not self.parts.strict:
-            # Nothing was read from the directory, and what is older will not be, should it be mended.
-            self._entries.shun(max(draft.version for draft, _ in unsafe))
-            return
-        raise CacheWriteError(operation, f"{len(unsafe)} of {len(drafts)} keys")
 
     def _sample(self, key: str) -> None:
         """Time what a hit does: to do it again now and then costs less than to read the clock at each."""

@@ -137,16 +137,25 @@ class Reader:
         """The answer without what lies beneath an epoch, which may have come with the last of it."""
         return {key: Found(None, it.version) if self._epochs.covers(it.version) else it for key, it in answer.items()}
 
+    async def catch_up(self) -> None:
+        """Know all that this host owes Redis."""
+        files, overlay = self._parts.files, self._overlay
+        if files is None or overlay is None:
+            return
+        opening = self._openings.here()
+        under_way = opening.task is not None and not opening.task.done()
+        if not under_way and not overlay.ready:
+            opening.task, under_way = asyncio.get_running_loop().create_task(files.ask(overlay.open)), True
+        # Also who comes when a thread has done it already, so that all who came in one tick go on in one.
+        if under_way and opening.task is not None:
+            await asyncio.shield(opening.task)
+
     async def _owed(self, names: dict[str, str]) -> dict[str, bytes]:
         """The keys whose newest record Redis is owed, with its version; an epoch that it is owed is taken note of."""
         files, overlay = self._parts.files, self._overlay
         if overlay is None or files is None or files.guard.refuses():
             return {}
-        if not overlay.ready:
-            opening = self._openings.here()
-            if opening.task is None or opening.task.done():
-                opening.task = asyncio.get_running_loop().create_task(files.ask(overlay.open))
-            await asyncio.shield(opening.task)
+        await self.catch_up()
         epoch = overlay.pending(self._entries.epoch_name)
         if epoch is not None and self._epochs.advance(NAMESPACE, epoch):
             self._memory.era += 1
