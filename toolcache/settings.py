@@ -100,7 +100,8 @@ class Settings:
         file_timeout: what one call may spend on files.
         failure_threshold: failures in a row that open a breaker.
         recovery_time: how long an open breaker rests, first and longest: ``("1s", "60s")``; one duration is fixed.
-        journal_max_age: how long the mark of a delete is kept, ten minutes added.
+        journal_max_age: how long a value that Redis missed is still told to it; the mark of a delete is kept ten
+            minutes longer.
         fsync: ``"promised"`` syncs what was promised to survive a power cut, ``"always"`` everything, ``"never"`` nothing.
         strict: a write that no configured store took raises ``CacheWriteError``.
 

@@ -170,6 +170,7 @@ async def test_old_values_are_dropped_and_old_deletes_are_not(rig: Rig, tmp_path
     """  # noqa: D205 - one sentence
     here, there = await rig.open(journal_max_age=DAY, tombstone_ttl=10 * DAY), await elsewhere(rig, tmp_path)
     await there.set_many({"deleted": "old", "key": "old", "short": "old"}, ttl=None)
+    rig.clock.advance(1)
     out(here)
     await here.set("key", "value", ttl=None)
     await here.set("short", "value", ttl=60)
