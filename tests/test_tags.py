@@ -98,7 +98,7 @@ async def test_tags_of_a_result_stand_behind_the_fingerprint(tmp_path: Path) -> 
         own = (f"{FINGERPRINT}{TASK.fingerprint}", "news", "eu:no")
         assert [held.tags for shard in memory._parts.memory.shards for held in shard.values()] == [own]
         records = files._machine._records
-        stored = await records._find(records._name(files._keys.result(TASK)))
+        stored = await records._find(records._name(files._keys.result(TASK)), files._parts.due())
         assert stored is not None
         assert stored.tags == own
 

@@ -238,14 +238,14 @@ class Machine:
         encoded = self._entries.encode(value, domain, given)
         if not self.parts.enabled:
             return False
-        found = (await self.find((place,), domain, counted=False))[place]
+        due, found = self.parts.due(), (await self.find((place,), domain, counted=False))[place]
         if found.held is not None:
             return False
         name, version = self._entries.name(place), self._entries.version(place, above=found.version)
         draft = self._entries.draft(name, version, lifetime, encoded, given, once=True, dead=found.version)
         outcome = Outcome()
         if self._far:
-            outcome = (await self.homes.here().see_through(self._writer.write([draft])))[0]
+            outcome = (await self.homes.here().see_through(self._writer.write([draft], due=due)))[0]
             if outcome.superseded:
                 return False
             self._risk.report("add", [draft], [outcome], raising=self.parts.strict)

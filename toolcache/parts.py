@@ -1,6 +1,7 @@
 """What a cache is made of. Chosen by the composition root; the machine knows only these."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
@@ -9,6 +10,13 @@ from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
 from toolcache.protocols import Clock
 from toolcache.versions import HybridClock
+
+
+class Due(NamedTuple):
+    """The monotonic instants by which one public call, with all its steps, is to be done with each layer."""
+
+    redis: float
+    files: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +46,7 @@ class Parts:
     strict: bool = False
     where_redis: str = ""
     where_files: str = ""
+
+    def due(self) -> Due:
+        """For a call that begins now."""
+        return Due(self.redis.budget() if self.redis else 0.0, self.files.budget() if self.files else 0.0)

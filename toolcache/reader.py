@@ -23,7 +23,7 @@ from toolcache.events import BlobRejected
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.loops import PerLoop
-from toolcache.parts import Parts
+from toolcache.parts import Due, Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.stats import Tally
 from toolcache.versions import ZERO
@@ -99,11 +99,11 @@ class Reader:
 
     async def fetch(self, keys: Sequence[str], domain: Domain, tally: Tally) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
-        names = {key: self._entries.name(key) for key in keys}
+        names, due = {key: self._entries.name(key) for key in keys}, self._parts.due()
         token = object()
         self._fills.update(dict.fromkeys(keys, token))
         try:
-            found = await self._ask_layers(names, domain, tally, token)
+            found = await self._ask_layers(names, domain, tally, token, due)
             for key, (held, _, _) in found.items():
                 if held is not None and self._fills.get(key) is token:
                     self._memory.put(key, held)
@@ -113,24 +113,26 @@ class Reader:
                     del self._fills[key]
         return found
 
-    async def _ask_layers(self, names: dict[str, str], domain: Domain, tally: Tally, token: object) -> dict[str, Found]:
+    async def _ask_layers(
+        self, names: dict[str, str], domain: Domain, tally: Tally, token: object, due: Due
+    ) -> dict[str, Found]:
         redis, files = self._parts.redis, self._parts.files
         if redis is None:
-            return await self._ask(files, names, domain, tally) if files else dict.fromkeys(names, NOTHING)
+            return await self._ask(files, names, domain, tally, due.files) if files else dict.fromkeys(names, NOTHING)
         owed = await self._owed(names)
         local = {key: names[key] for key in owed}
-        found = await self._ask(files, local, domain, tally) if files and local else {}
+        found = await self._ask(files, local, domain, tally, due.files) if files and local else {}
         # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
-        due = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
-        answer = await self._ask_redis(redis, names, domain, tally, token)
+        last = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
+        answer = await self._ask_redis(redis, names, domain, tally, token, due.redis)
         if answer is None:
             rest = {key: name for key, name in names.items() if key not in owed}
             mirrored = files is not None and domain.name in self._parts.mirror
-            copies = await self._ask(files, rest, domain, tally) if files and mirrored and rest else {}
-            return self._uncovered({key: self._remembered(key, (due | copies).get(key, NOTHING)) for key in names})
+            copies = await self._ask(files, rest, domain, tally, due.files) if files and mirrored and rest else {}
+            return self._uncovered({key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names})
         for key, version in owed.items():
             if version >= answer[key].version:
-                answer[key] = due[key]
+                answer[key] = last[key]
         return self._uncovered(answer)
 
     def _uncovered(self, answer: dict[str, Found]) -> dict[str, Found]:
@@ -162,9 +164,9 @@ class Reader:
         return {key: version for key, name in names.items() if (version := overlay.pending(name)) is not None}
 
     async def _ask_redis(
-        self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object
+        self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object, until: float
     ) -> dict[str, Found] | None:
-        blobs = await redis.read([self._entries.epoch_name, *names.values()])
+        blobs = await redis.read([self._entries.epoch_name, *names.values()], until=until)
         if blobs is None:
             return None
         self._entries.learn_epoch(blobs[0], redis)
@@ -173,8 +175,10 @@ class Reader:
             for (key, name), blob in zip(names.items(), blobs[1:], strict=True)
         }
 
-    async def _ask(self, layer: Layer, names: dict[str, str], domain: Domain, tally: Tally) -> dict[str, Found]:
-        blobs = await layer.read([self._entries.epoch_name, *names.values()])
+    async def _ask(
+        self, layer: Layer, names: dict[str, str], domain: Domain, tally: Tally, until: float
+    ) -> dict[str, Found]:
+        blobs = await layer.read([self._entries.epoch_name, *names.values()], until=until)
         if blobs is None:
             return {key: self._remembered(key, NOTHING) for key in names}
         self._entries.learn_epoch(blobs[0], layer)

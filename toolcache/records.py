@@ -13,7 +13,7 @@ from toolcache.entries import Entries
 from toolcache.entry import MISSING, Durability
 from toolcache.keys.text import place_of, store_key
 from toolcache.layer import Layer
-from toolcache.parts import Parts
+from toolcache.parts import Due, Parts
 from toolcache.reader import Reader
 from toolcache.stats import Tally
 from toolcache.versions import ZERO
@@ -31,7 +31,7 @@ class Records:
 
     async def get(self, key: str) -> Any:
         """The stored output, or MISSING."""
-        found = await self._find(self._name(key))
+        found = await self._find(self._name(key), self._parts.due())
         if found is not None and found.encoded is not None:
             try:
                 return self._parts.coder.decode(found.encoded)
@@ -47,13 +47,13 @@ class Records:
     ) -> tuple[Draft, Outcome]:
         """Keep an output, unless one is kept already: what was to be kept, and what became of it."""
         encoded = self._entries.encode(output, domain, tags)
-        name = self._name(key)
-        found = await self._find(name)
+        name, due = self._name(key), self._parts.due()
+        found = await self._find(name, due)
         # What this host has forgotten, Redis may still hold.
         dead = found.version if found is not None and found.encoded is None else ZERO
         version = self._entries.version(_at(key), above=dead)
         draft = self._entries.draft(name, version, ttl, encoded, tags, flags=RECORD, once=True, dead=dead)
-        outcome = (await self._writer.write([draft]))[0]
+        outcome = (await self._writer.write([draft], due=due))[0]
         if outcome.durability is Durability.MEMORY and not self._reader.alive(_at(key)):
             self._parts.memory.put(_at(key), self._entries.hold(draft, output, domain, tally))
         return draft, outcome
@@ -67,23 +67,22 @@ class Records:
         outcome = (await self._writer.write([draft]))[0]
         return known or outcome.was_live, draft, outcome
 
-    async def _find(self, name: str) -> Draft | None:
+    async def _find(self, name: str, due: Due) -> Draft | None:
         """The newest of what the file and Redis say, the file's word first; a tombstone has no ``encoded``."""
         files, redis = self._parts.files, self._parts.redis
-        until = files.budget() if files else None
-        found = await self._ask(files, name, until) if files else None
+        found = await self._ask(files, name, due.files) if files else None
         if redis is None or (found is not None and found.encoded is not None):
             return found
-        shared = await self._ask(redis, name, None)
+        shared = await self._ask(redis, name, due.redis)
         # What this host has forgotten, and Redis has not heard of yet, stays forgotten.
         if shared is None or (found is not None and found.version >= shared.version):
             return found
         if files is not None and shared.encoded is not None:
-            await self._writer.keep_on_file(shared, until=until)
-            return await self._ask(files, name, until) or shared
+            await self._writer.keep_on_file(shared, until=due.files)
+            return await self._ask(files, name, due.files) or shared
         return shared
 
-    async def _ask(self, layer: Layer, name: str, until: float | None) -> Draft | None:
+    async def _ask(self, layer: Layer, name: str, until: float) -> Draft | None:
         blobs = await layer.read([self._entries.epoch_name, name], until=until)
         if blobs is None or blobs[1] is None:
             return None

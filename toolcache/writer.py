@@ -13,7 +13,7 @@ from toolcache.blob import EPOCH, RECORD, TOMBSTONE
 from toolcache.entry import Durability, Invalidation
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
-from toolcache.parts import Parts
+from toolcache.parts import Due, Parts
 from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsOverlay, SupportsRefusal, Write
 from toolcache.versions import ZERO
 
@@ -61,13 +61,13 @@ class Writer:
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
 
-    async def write(self, drafts: Sequence[Draft], *, mirror: bool = False) -> list[Outcome]:
+    async def write(self, drafts: Sequence[Draft], *, mirror: bool = False, due: Due | None = None) -> list[Outcome]:
         """Keep the drafts as safely as the layers allow; never raises for a store."""
-        outcomes = [Outcome() for _ in drafts]
+        outcomes, due = [Outcome() for _ in drafts], due or self._parts.due()
         redis, files = self._parts.redis, self._parts.files
         to_files = list(range(len(drafts)))
         if redis is not None:
-            taken = await self._offer(redis, drafts)
+            taken = await self._offer(redis, drafts, until=due.redis)
             _note(drafts, outcomes, taken, Durability.REDIS)
             to_files = [i for i in to_files if _goes_to_files(drafts[i], taken[i], mirror=mirror)]
             await self._settle(drafts, taken, set(to_files))
@@ -75,10 +75,10 @@ class Writer:
             owed = redis is not None
             chosen, noted = [drafts[i] for i in to_files], [outcomes[i] for i in to_files]
             pending = [owed and outcome.durability < Durability.REDIS for outcome in noted]
-            _note(chosen, noted, await self._offer(files, chosen, pending=pending), Durability.FILE)
+            _note(chosen, noted, await self._offer(files, chosen, pending=pending, until=due.files), Durability.FILE)
         return outcomes
 
-    async def keep_on_file(self, draft: Draft, *, until: float | None) -> None:
+    async def keep_on_file(self, draft: Draft, *, until: float) -> None:
         """Copy what Redis holds to this host's file."""
         if self._parts.files is not None:
             await self._offer(self._parts.files, [draft], until=until)
@@ -126,11 +126,10 @@ class Writer:
         drafts: Sequence[Draft],
         *,
         pending: Sequence[bool] | None = None,
-        until: float | None = None,
+        until: float,
     ) -> list[PutResult | None]:
         results: list[PutResult | None] = [None] * len(drafts)
         left = list(range(len(drafts)))
-        until = layer.budget() if until is None else until
         for _ in range(1 + _BUMPS):
             blobs = [self._blob(drafts[i], pending=pending is not None and pending[i]) for i in left]
             answer = await layer.write(blobs, until=until)

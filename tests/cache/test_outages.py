@@ -12,6 +12,7 @@ import pytest
 from rig import Rig, SteadyClock
 from servers import RedisServer
 
+from toolcache import AgentTask, ToolCache
 from toolcache.cache import Cache
 from toolcache.domains import IDEMPOTENCY
 from toolcache.entry import MISSING, Durability
@@ -111,6 +112,21 @@ async def test_a_frozen_redis_costs_one_deadline(outage: Rig) -> None:
         _, took = await timed(asyncio.gather(*(cache.get(f"absent{n}") for n in range(100))))
         assert took < DEADLINE / 2
     await back_to_normal(outage, cache)
+
+
+async def test_all_steps_of_a_call_share_one_deadline(own_redis: RedisServer, tmp_path: Path) -> None:
+    """DECISIONS, layers: what reads before it writes waits for a frozen Redis once, not twice."""
+    task = AgentTask("agent", "do it", {})
+    async with ToolCache(
+        redis_url=own_redis.url, directory=tmp_path, op_timeout=DEADLINE, failure_threshold=100
+    ) as cache:
+        await cache.set("warm", 1)
+        with own_redis.frozen():
+            for call in (cache.add("key", 1), cache.set_result(task, 1), cache.get_result(task)):
+                _, took = await timed(call)
+                assert took < DEADLINE + SLACK
+        assert await cache.get("key") == 1
+        assert await cache.get_result(task) == 1
 
 
 async def test_a_fresh_process_is_served_from_the_mirror(outage: Rig) -> None:
