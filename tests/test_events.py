@@ -14,6 +14,7 @@ from toolcache.events import (
     ClockAnomaly,
     DataAtRisk,
     FilesUnavailable,
+    JournalReplayed,
     RedisAvailable,
     RedisUnavailable,
     StoreFault,
@@ -31,6 +32,7 @@ SAMPLES: dict[type, Any] = {
     RedisUnavailable: RedisUnavailable("redis://app:***@cache:6379/0", "unknown host"),
     RedisAvailable: RedisAvailable("redis://app:***@cache:6379/0"),
     ClockAnomaly: ClockAnomaly("redis", 61.0),
+    JournalReplayed: JournalReplayed(3, 1, 0),
 }
 WARNINGS = {RedisUnavailable, BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk}
 
