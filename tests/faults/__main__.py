@@ -5,7 +5,7 @@ import asyncio
 import json
 import sys
 
-from faults import outages  # noqa: F401 - registers
+from faults import lifecycles, outages, refusals, replies  # noqa: F401 - they register
 from faults.report import Report, table
 from faults.scenarios import SCENARIOS, play
 

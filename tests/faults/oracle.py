@@ -43,6 +43,8 @@ class Oracle:
     acknowledged: Counter[str] = field(default_factory=Counter)
     foreign: frozenset[str] = frozenset()
     """Keys that others write: only their values are judged, not their age."""
+    ordered: bool = True
+    """Whether each key has one writer, one write at a time; else only the values are judged, too."""
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
     _losses: list[tuple[frozenset[str] | None, float]] = field(default_factory=list)
 
@@ -77,6 +79,8 @@ class Oracle:
     def found(self, key: str, number: int | None, gone_at: float, who: str) -> None:
         """After the end, ``who`` reads the write of this number, or None for nothing."""
         self._judge(key, number, inf, who)
+        if key in self.foreign or not self.ordered:
+            return
         acts = self.acts[key]
         last = self.floor(key, inf)
         if number is None:
@@ -96,11 +100,12 @@ class Oracle:
         if number is None:
             return
         known = {act.number: act for act in self.acts[key]}
-        if number == -1 or (key not in self.foreign and (number not in known or known[number].kind == "delete")):
+        foreign = key in self.foreign
+        if number == -1 or (not foreign and (number not in known or known[number].kind == "delete")):
             self.violated(f"I12: {who}: {key}: a value that nobody wrote there (#{number})")
             return
-        floor = self.floor(key, begun_at)
-        if key not in self.foreign and floor is not None and number < floor.number:
+        floor = None if foreign or not self.ordered else self.floor(key, begun_at)
+        if floor is not None and number < floor.number:
             kind = "I4" if floor.kind == "delete" else "I3"
             self.violated(f"{kind}: {who}: {key}: #{number} came back after {_told(floor)}")
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from math import ceil
 from pathlib import Path
 from types import TracebackType
@@ -73,6 +73,7 @@ class Stage:
         self.cache: ToolCache
         self._log = _Logged()
         self._stack = contextlib.AsyncExitStack()
+        self._props = contextlib.AsyncExitStack()
         self._opened: list[ToolCache] = []
         self._began = time.monotonic()
 
@@ -89,8 +90,7 @@ class Stage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        for cache in self._opened:
-            await cache.aclose()
+        await self._close()
         await self._stack.aclose()
 
     # -- setting up -------------------------------------------------------------------------------------------------
@@ -109,11 +109,9 @@ class Stage:
         self._opened.append(cache)
         return cache
 
-    @contextlib.asynccontextmanager
-    async def proxied(self) -> AsyncIterator[FaultProxy]:
+    async def proxy(self) -> FaultProxy:
         """A proxy before the server."""
-        async with FaultProxy(self.server.port) as proxy:
-            yield proxy
+        return await self._props.enter_async_context(FaultProxy(self.server.port))
 
     # -- playing ----------------------------------------------------------------------------------------------------
 
@@ -160,8 +158,7 @@ class Stage:
         self._judge_calls()
         self._judge_breakers()
         stats = self.cache.stats()
-        for cache in self._opened:
-            await cache.aclose()
+        await self._close()
         await self._judge_leftovers()
         await self._ask_others()
         for line in [*self._log.lines, *map(str, self.events.events)]:
@@ -183,6 +180,11 @@ class Stage:
             facts=self.facts,
             violations=tuple(self.oracle.violations),
         )
+
+    async def _close(self) -> None:
+        for cache in self._opened:
+            await cache.aclose()
+        await self._props.aclose()
 
     def deadline(self) -> float:
         """What a call may take: its budget for Redis, and what the files really took, as far as theirs goes."""

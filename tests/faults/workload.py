@@ -148,7 +148,6 @@ class Workload:
 
     async def get_or_set(self, key: str) -> None:
         """A read, or else a value that may or may not be kept."""
-
         made: list[Act] = []
 
         def compute() -> Any:

@@ -1,0 +1,97 @@
+"""Redis, or the disk, is there and takes no writes."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from faults.scenarios import scenario
+from faults.stage import KEEPING, Stage
+from fileops import MeddlingOps
+from servers import free_port
+
+
+class FullDisk(MeddlingOps):
+    """While ``full``, a write takes half, and the next nothing at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = False
+        self._short = False
+
+    def write(self, fd: int, data: memoryview) -> int:
+        """Write, as far as there is room."""
+        if not self.full:
+            return super().write(fd, data)
+        self._short = not self._short
+        if self._short and len(data) > 1:
+            return os.write(fd, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+
+async def _misconf(stage: Stage, command: Callable[..., Awaitable[Any]]) -> None:
+    # A snapshot whose file is a directory cannot be written, not even by root.
+    (stage.server.directory / "taken").mkdir(exist_ok=True)
+    await command("CONFIG", "SET", "dbfilename", "taken")
+    await command("CONFIG", "SET", "save", "1 1")
+    await command("BGSAVE")
+    while b"rdb_last_bgsave_status:err" not in await command("INFO", "persistence"):  # noqa: ASYNC110 - the server is asked
+        await asyncio.sleep(0.02)
+
+
+@scenario("F-07")
+async def write_refusal(stage: Stage) -> None:
+    """The server answers reads and refuses writes, for one reason after the other."""
+
+    async def command(*words: Any) -> Any:
+        return await stage.do(stage.server.command, *words)
+
+    faults: dict[str, tuple[Callable[[], Awaitable[Any]], tuple[str, ...]]] = {
+        "OOM": (lambda: command("CONFIG", "SET", "maxmemory", 1 << 20), ("CONFIG", "SET", "maxmemory", "0")),
+        "READONLY": (lambda: command("REPLICAOF", "127.0.0.1", free_port()), ("REPLICAOF", "NO", "ONE")),
+        "MISCONF": (lambda: _misconf(stage, command), ("CONFIG", "SET", "save", "")),
+        "NOREPLICAS": (
+            lambda: command("CONFIG", "SET", "min-replicas-to-write", 1),
+            ("CONFIG", "SET", "min-replicas-to-write", "0"),
+        ),
+        "NOPERM": (lambda: command("ACL", "SETUSER", "default", "-set"), ("ACL", "SETUSER", "default", "+@all")),
+    }
+    stage.open()
+    async with stage.work.running():
+        await stage.during("before", 1)
+        for name, (begin, cure) in faults.items():
+            await begin()
+            await asyncio.sleep(0.05)  # what was under way has been answered
+            before = stage.acknowledgements()
+            await stage.during(name, 2)
+            during = stage.acknowledgements() - before
+            if during["REDIS"] or during["MEMORY"] or not during["FILE"]:
+                stage.oracle.violated(f"{name}: writes were acknowledged as {dict(during)}")
+            await command(*cure)
+            await stage.heal(name)
+        await stage.during("after", 0.5)
+    if opened := stage.changes("redis.conn"):
+        stage.oracle.violated(f"the breaker for all operations went to {opened}")
+
+
+@scenario("F-13", *KEEPING)
+async def disk_full(stage: Stage) -> None:
+    """Redis is killed and the disk is full; there is room again, and then Redis."""
+    disk = FullDisk()
+    cache = stage.open()
+    assert cache._parts.files is not None
+    cache._parts.files.store._ops = disk  # type: ignore[attr-defined]  # the log's seam
+    stage.work.may_refuse = True
+    async with stage.work.running():
+        await stage.during("before", 1)
+        await stage.kill(keeps=True)
+        await stage.during("outage", 1)
+        disk.full = True
+        await stage.during("full", 2)
+        disk.full = False
+        await stage.during("outage", 3)
+        await stage.do(stage.server.start)
+        await stage.during("after", 2)
+    if not (stage.oracle.acknowledged["MEMORY"] and stage.work.counts["refused"]):
+        stage.oracle.violated("nobody noticed that the disk was full")
