@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
+import traceback
 
 from faults import lifecycles, outages, refusals, replies  # noqa: F401 - they register
 from faults.report import Report, table
@@ -23,15 +24,20 @@ def main() -> int:
     if unknown := [name for name in names if name not in SCENARIOS]:
         sys.exit(f"no scenario {', '.join(unknown)}: there are {', '.join(sorted(SCENARIOS))}")
     reports: list[Report] = []
+    failed: list[str] = []
     for name in names:
         for seed in range(options.seed, options.seed + options.seeds):
             sys.stderr.write(f"{name} SEED={seed}: {SCENARIOS[name].play.__doc__}\n")
-            reports.append(asyncio.run(play(name, seed, quick=options.quick)))
+            try:
+                reports.append(asyncio.run(play(name, seed, quick=options.quick)))
+            except Exception:  # noqa: BLE001 - the other runs are wanted all the same
+                failed.append(f"{name} SEED={seed}: not played to the end")
+                traceback.print_exc()
     if options.json:
         sys.stdout.write(json.dumps([report.as_dict() for report in reports], indent=1) + "\n")
     else:
-        sys.stdout.write(table(reports) + "\n")
-    return 0 if all(report.holds for report in reports) else 1
+        sys.stdout.write("\n".join([table(reports), *failed, ""]))
+    return 0 if not failed and all(report.holds for report in reports) else 1
 
 
 if __name__ == "__main__":

@@ -34,10 +34,10 @@ async def _misconf(stage: Stage, command: Callable[..., Awaitable[Any]]) -> None
     # A snapshot whose file is a directory cannot be written, not even by root.
     (stage.server.directory / "taken").mkdir(exist_ok=True)
     await command("CONFIG", "SET", "dbfilename", "taken")
-    await command("CONFIG", "SET", "save", "1 1")
     await command("BGSAVE")
     while b"rdb_last_bgsave_status:err" not in await command("INFO", "persistence"):  # noqa: ASYNC110 - the server is asked
         await asyncio.sleep(0.02)
+    await command("CONFIG", "SET", "save", "1000 1000")
 
 
 @scenario("F-07")

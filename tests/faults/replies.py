@@ -119,6 +119,11 @@ async def corrupted(stage: Stage) -> None:
         name, other = (f"tc1:v:default:{each}" for each in (key, stage.chance.choice(KEYS)))
         connection.set(name, _garbage(stage.chance, connection.get(name) or b"", connection.get(other) or b""))  # type: ignore[arg-type]  # bytes
 
+    def forge(key: str) -> None:
+        blob: bytes = connection.get(f"tc1:v:default:{stage.chance.choice(KEYS)}") or bytes(99)  # type: ignore[assignment]  # not awaited
+        forged = stage.chance.choice((blob[:2] + b"\x01", blob[:4] + b"\xff" * 6 + blob[10:], blob))
+        connection.set(f"tc1:v:default:{key}", b"TC\x01" + forged[3:])
+
     async with stage.work.running():
         await stage.during("before", 1)
         stage.work.phase = "garbage"
@@ -127,6 +132,19 @@ async def corrupted(stage: Stage) -> None:
             await stage.do(spoil, key)
             stage.oracle.lost({key})
             await asyncio.sleep(0.01)
+    await stage.heal("the garbage")
+    stage.work.phase = "garbage that looks newer"
+    forged = KEYS[:10]
+    for key in forged:
+        await stage.do(forge, key)
+        stage.oracle.lost({key})
+    with stage.server.frozen():
+        await asyncio.gather(*(stage.work.timed("set", stage.work.set(key)) for key in forged))
+    await stage.heal("writes that met garbage")
+    for key in forged:
+        stage.cache._parts.memory.remove(key)
+        if await stage.work.get(key) is MISSING:
+            stage.oracle.violated(f"I5: {key}: a write on file was lost to garbage that looked newer")
     connection.close()
     # The next write of each key works.
     kept = Counter([await stage.work.set(key) for key in KEYS])
