@@ -44,7 +44,7 @@ async def outage_with_data(stage: Stage) -> None:
 @scenario("F-03")
 async def hang(stage: Stage) -> None:
     """Redis stands still, and then does what it had been told before."""
-    stage.open()
+    stage.open(failure_threshold=3)
     async with stage.work.running():
         await stage.during("before", 2)
         stage.server.freeze()

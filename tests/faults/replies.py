@@ -116,7 +116,8 @@ async def corrupted(stage: Stage) -> None:
     connection = redis.Redis(port=stage.server.port, protocol=2)
 
     def spoil(key: str) -> None:
-        name, other = (f"tc1:v:default:{each}" for each in (key, stage.chance.choice(KEYS)))
+        # Not the key's own blob: by the time it is written, it may be of yesterday, which is no garbage.
+        name, other = (f"tc1:v:default:{each}" for each in (key, stage.chance.choice([k for k in KEYS if k != key])))
         connection.set(name, _garbage(stage.chance, connection.get(name) or b"", connection.get(other) or b""))  # type: ignore[arg-type]  # bytes
 
     def forge(key: str) -> None:
