@@ -101,9 +101,8 @@ class Troubles:
 async def everything(stage: Stage) -> None:
     """Troubles of the server, the network and the disk, at random."""
     proxy, disk = await stage.proxy(), FullDisk()
-    cache = stage.open(proxy.url)
-    assert cache._parts.files is not None
-    cache._parts.files.store._ops = disk  # type: ignore[attr-defined]  # the log's seam
+    stage.open(proxy.url)
+    stage.disk(disk)
     stage.work.may_refuse = True
     troubles = Troubles(stage, proxy, disk)
     until = time.monotonic() + (8.0 if stage.quick else 60.0)

@@ -12,10 +12,11 @@ from faults.scenarios import scenario
 from faults.stage import Stage
 from faults.values import KEYS
 from faults.workload import LagMeter
-from programs import run
+from programs import run, start
 
 from toolcache.entry import MISSING, Durability
 
+_REPLAYING = "import sys; from faults.replaying import main; main(*sys.argv[1:])"
 _FORKING = "import sys; from faults.forked import main; main(*sys.argv[1:])"
 
 
@@ -80,6 +81,37 @@ async def fork(stage: Stage) -> None:
     if len({tuple(process["address"]) for process in told}) != 3:
         stage.oracle.violated("processes share a socket")
     await cache.get(KEYS[0])
+
+
+@scenario("F-16")
+async def crash_during_replay(stage: Stage) -> None:
+    """Processes are killed while they tell Redis what it missed."""
+    cache = stage.open()
+    left = []
+    assert cache._parts.files is not None
+    files: Any = cache._parts.files.store
+    for number in range(5 if stage.quick else 50):
+        base = 1 + number * len(KEYS)
+        program = await stage.do(start, _REPLAYING, stage.server.url, stage.directory / "files", stage.seed, base)
+        out, err = await stage.do(_until_ready, program)
+        await asyncio.sleep(stage.chance.uniform(0.001, 0.2))
+        program.kill()
+        await stage.do(program.communicate)
+        if not out:
+            stage.oracle.violated(f"round {number}: the program did not get ready: {err}")
+            return
+        for key, *act in out:
+            stage.oracle.acts[key].append(_act(*act))
+            stage.work.counts[act[0]] += 1
+        await files.open()
+        left.append(cache._machine.journal.pending)
+    stage.facts["left by each"] = left
+    await cache.get(KEYS[0])
+
+
+def _until_ready(program: Any) -> tuple[list[Any], str]:
+    line = program.stdout.readline()
+    return (json.loads(line), "") if line else ([], program.stderr.read())
 
 
 def _act(kind: str, number: int, begun: float, ended: float, durability: int | None, gone: float) -> Act:

@@ -61,7 +61,7 @@ class Oracle:
         if ttl is not None:
             act.gone_at = time.time() + ttl
         if durability is not None:
-            self.acknowledged[durability.name] += 1
+            self.acknowledged["DELETED" if act.kind == "delete" else durability.name] += 1
 
     def lost(self, keys: Iterable[str] | None = None) -> None:
         """What Redis holds up to now, of these keys or of all, is gone, and nobody is to blame for it."""

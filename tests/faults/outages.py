@@ -94,3 +94,27 @@ async def pause(stage: Stage) -> None:
     reads = [call.took for call in stage.work.calls if (call.kind, call.phase) == ("get", "pause WRITE")]
     if max(reads) > stage.cache.settings.op_timeout / 2:
         stage.oracle.violated(f"while writes were paused a read took {max(reads):.3f} s")
+
+
+@scenario("F-09")
+async def loading(stage: Stage) -> None:
+    """Redis comes back, and takes its time to load what it had."""
+    cache = stage.open()
+    await stage.do(stage.server.command, "DEBUG", "POPULATE", stage.times(3_000))
+    async with stage.work.running():
+        await stage.during("before", 1)
+    await stage.do(stage.server.command, "SAVE")
+    await stage.kill(keeps=True)
+    async with stage.work.running():
+        await stage.during("outage", 2)
+        await stage.do(
+            stage.server.start, "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"
+        )
+        stage.work.phase = "loading"
+        while b"loading:1" in await stage.do(stage.server.command, "INFO", "persistence"):
+            stage.facts["replayed while loading"] = cache.stats().replayed
+            await asyncio.sleep(0.05)
+        await stage.heal("the data was loaded")
+        await stage.during("after", 1)
+    if stage.facts.get("replayed while loading") != 0:
+        stage.oracle.violated("a server that was loading was told, or it had nothing to load")

@@ -8,7 +8,7 @@ from typing import Any
 
 from faults.scenarios import scenario
 from faults.stage import KEEPING, Stage
-from fileops import MeddlingOps
+from fileops import MUTATIONS, MeddlingOps, SlowOps
 from servers import free_port
 
 
@@ -28,6 +28,15 @@ class FullDisk(MeddlingOps):
         if self._short and len(data) > 1:
             return os.write(fd, data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "no space left on device")
+
+
+class Forbidden(MeddlingOps):
+    """Nothing may be changed."""
+
+    def before(self, name: str, *args: Any) -> None:
+        """Refuse."""
+        if name in MUTATIONS:
+            raise PermissionError(errno.EACCES, "permission denied")
 
 
 async def _misconf(stage: Stage, command: Callable[..., Awaitable[Any]]) -> None:
@@ -79,9 +88,8 @@ async def write_refusal(stage: Stage) -> None:
 async def disk_full(stage: Stage) -> None:
     """Redis is killed and the disk is full; there is room again, and then Redis."""
     disk = FullDisk()
-    cache = stage.open()
-    assert cache._parts.files is not None
-    cache._parts.files.store._ops = disk  # type: ignore[attr-defined]  # the log's seam
+    stage.open()
+    stage.disk(disk)
     stage.work.may_refuse = True
     async with stage.work.running():
         await stage.during("before", 1)
@@ -95,3 +103,44 @@ async def disk_full(stage: Stage) -> None:
         await stage.during("after", 2)
     if not (stage.oracle.acknowledged["MEMORY"] and stage.work.counts["refused"]):
         stage.oracle.violated("nobody noticed that the disk was full")
+
+
+@scenario("F-14")
+async def no_permission(stage: Stage) -> None:
+    """The files may not be used, from the start; and then Redis is killed, too."""
+    stage.open()
+    stage.disk(Forbidden())
+    stage.work.may_refuse = True
+    async with stage.work.running():
+        await stage.during("before", 2)
+        if any(call.kind == "delete" for call in stage.work.calls) and stage.work.counts["refused"]:
+            stage.oracle.violated("a delete was refused although Redis took it")
+        await stage.kill()
+        await stage.during("outage", 2)
+        await stage.do(stage.server.start)
+        await stage.during("after", 2)
+    if len(told := stage.warnings("files in")) != 1:
+        stage.oracle.violated(f"it was told {len(told)} times: {told[:3]}")
+
+
+@scenario("F-25")
+async def slow_disk(stage: Stage) -> None:
+    """Each call to the disk takes half a second; Redis is well."""
+    disk = SlowOps(0.0)
+    stage.open()
+    stage.disk(disk)
+    async with stage.work.running():
+        await stage.during("before", 3)
+        disk.seconds = 0.5
+        await stage.during("slow", 5)
+        disk.seconds = 0.0
+        disk.let_go.set()
+    p99 = {}
+    for phase in ("before", "slow"):
+        # Redis' calls; a delete is on the disk as well.
+        took = sorted(call.took for call in stage.work.calls if call.phase == phase and call.kind in {"get", "set"})
+        p99[phase] = took[len(took) * 99 // 100]
+    if p99["slow"] > p99["before"] + 0.005:
+        stage.oracle.violated(f"the p99 of reads and writes went from {p99['before']:.4f} s to {p99['slow']:.4f} s")
+    if opened := stage.changes("redis.conn") + stage.changes("redis.write"):
+        stage.oracle.violated(f"the breakers of Redis went to {opened}")

@@ -24,6 +24,7 @@ from proxy import FaultProxy
 from servers import RedisServer
 
 from toolcache.events import BreakerChanged
+from toolcache.stores.log.ops import FileOps
 from toolcache.testing import Recorder
 from toolcache.tool_cache import ToolCache
 
@@ -42,9 +43,12 @@ class _Logged(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self.warnings: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            self.warnings.append(record.getMessage())
 
 
 class Stage:
@@ -112,6 +116,12 @@ class Stage:
     async def proxy(self) -> FaultProxy:
         """A proxy before the server."""
         return await self._props.enter_async_context(FaultProxy(self.server.port))
+
+    def disk(self, ops: FileOps) -> None:
+        """Put something between the cache, not yet used, and its disk."""
+        assert self.cache._parts.files is not None
+        store: Any = self.cache._parts.files.store
+        store._ops = ops
 
     # -- playing ----------------------------------------------------------------------------------------------------
 
@@ -226,6 +236,10 @@ class Stage:
         for who, answers in json.loads(out).items():
             for key, (number, gone_at) in answers.items():
                 self.oracle.found(key, number, gone_at, who)
+
+    def warnings(self, about: str) -> list[str]:
+        """What was logged as a warning, with these words in it."""
+        return [line for line in self._log.warnings if about in line]
 
     def changes(self, name: str) -> list[str]:
         """The states that a breaker went through."""
