@@ -1,6 +1,7 @@
 # What a person types here. Each target sets up what it needs in .venv, and does nothing when nothing changed.
 #   make PYTHON=/path/to/python3.12 …   uses that interpreter for a new .venv
-#   make test ARGS="-k breaker"         passes arguments on (test, demo, bench)
+#   make test ARGS="-k breaker"         passes arguments on (test, faults, demo, bench)
+#   make faults SCENARIO=F-03 SEED=7    plays one scenario with one seed
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +22,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check faults bench docs clean
 
 help: ## Show this list
 	@echo "toolcache: make <target>"
@@ -38,6 +39,9 @@ check: $(VENV)/.lint $(VENV)/.test ## Lint, formatting, types and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -m "not slow"
+
+faults: $(VENV)/.test ## Kill, freeze and fill real servers beneath a cache; SCENARIO=F-03 SEED=7 make faults: one of them
+	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(VENV)/.test $(VENV)/.bench ## Measure against other caches; QUICK=1 make bench: a smoke run
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)

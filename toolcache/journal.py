@@ -138,10 +138,12 @@ class Journal:
         return len(results) == len(debts)
 
     def _worth(self, debt: Debt) -> bool:
-        """Whether it still says anything: unexpired, and, if it is only a value, not too old to be believed."""
-        if debt.blob is None:
+        """Whether it still says anything: unexpired; if it is only a value, not overtaken, nor too old to be believed."""
+        if debt.blob is None or debt.lasting or self._store is None:
+            return debt.blob is not None
+        if self._store.pending(debt.key) is None:
             return False
-        return debt.lasting or self._clock.time() - split(debt.version)[0] / 1000 <= self._max_age
+        return self._clock.time() - split(debt.version)[0] / 1000 <= self._max_age
 
     def _write(self, debt: Debt) -> Write:
         """The write, with its own version. Of a value whose time is over, that: or what it replaced would be back."""

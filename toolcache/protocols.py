@@ -196,6 +196,10 @@ class SupportsOverlay(Protocol):
         """The version of the key's newest record, if it is one that Redis has not taken. Synchronous, no I/O."""
         ...
 
+    def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:
+        """Have ``pending`` say so at once, as far as this process goes, of what ``settle`` is to be told. Synchronous, no I/O."""
+        ...
+
     async def settle(self, marks: Sequence[tuple[str, bytes]], /) -> None:
         """Redis holds something at or above these versions of keys: nothing older is owed to it any more."""
         ...

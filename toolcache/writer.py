@@ -164,15 +164,14 @@ class Writer:
             return
         if not overlay.ready:
             await files.ask(overlay.open)
-        marks = [
-            (draft.name, draft.version)
+        overtaken = {
+            i: (draft.name, draft.version)
             for i, (draft, result) in enumerate(zip(drafts, taken, strict=True))
-            if result is not None
-            and result.status is not PutStatus.FOREIGN
-            and i not in to_files
-            and overlay.pending(draft.name) is not None
-        ]
-        if marks:
+            if result is not None and result.status is not PutStatus.FOREIGN and overlay.pending(draft.name) is not None
+        }
+        # Before the disk, which may take neither the mark nor the tombstone that is to come.
+        overlay.disown(tuple(overtaken.values()))
+        if marks := [mark for i, mark in overtaken.items() if i not in to_files]:
             await files.ask(partial(overlay.settle, marks), mutation=True)
 
     def _blob(self, draft: Draft, *, pending: bool) -> Write:

@@ -267,6 +267,33 @@ async def test_a_redis_that_comes_back_empty_is_told_of_deletes_and_results(
     assert await third._machine.get_result("job", IDEMPOTENCY) == "answer"
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_what_redis_took_while_the_disk_was_full_is_not_undone(
+    rig: Rig, own_redis: RedisServer, tmp_path: Path, deleted: bool
+) -> None:
+    """F-28: what is owed on a disk that takes no mark answers no more, and is told to nobody, when Redis loses the rest."""
+    cache, there = await rig.open(), await elsewhere(rig, tmp_path)
+    files: Any = cache._parts.files.store if cache._parts.files else None
+    out(cache)
+    assert await cache.set("key", "old") is Durability.FILE
+    await back(rig, cache)
+    files.fail_with(lambda: OSError(errno.ENOSPC, "no space left on device"), on=["put_many", "settle"])
+    if deleted:
+        await cache.delete("key")
+    else:
+        assert await cache.set("key", "new") is Durability.REDIS
+    cache._parts.memory.clear()
+    out(cache)
+    assert await cache.get("key", MISSING) is MISSING
+    own_redis.command("FLUSHALL")
+    files.heal()
+    await back(rig, cache)
+    await replay(rig, cache)
+    assert await cache.get("key", MISSING) is MISSING
+    assert await there.get("key", MISSING) is MISSING
+    assert cache._machine.journal.pending == 0
+
+
 async def test_health_and_statistics_tell(rig: Rig) -> None:
     """SPEC 15: how much is pending, since when, and how much has been replayed."""
     cache = await rig.open()

@@ -127,6 +127,31 @@ async def test_settling_marks_the_pending_record_clean(store: LogStore, clock: F
         await again.aclose()
 
 
+async def test_disowning_is_heeded_at_once_and_forgotten_with_the_process(store: LogStore, clock: FakeClock) -> None:
+    """F-28: nothing is written; what is older than the mark is owed no more, what is newer is."""
+    await put(store, write(clock, "k", 5, pending=True))
+    size = segments(Path(store._root))[0].stat().st_size
+    store.disown([(PREFIX + "k", version_of(4)), (PREFIX + "other", version_of(4))])
+    assert store.pending(PREFIX + "k") == version_of(5)
+    store.disown([(PREFIX + "k", version_of(6))])
+    store.disown([(PREFIX + "k", version_of(4))])
+    assert store.pending(PREFIX + "k") is None
+    assert store.owing == 1
+    assert segments(Path(store._root))[0].stat().st_size == size
+    again = await reopened(store, clock)
+    try:
+        assert again.pending(PREFIX + "k") == version_of(5)
+        again.disown([(PREFIX + "k", version_of(6))])
+        await put(again, write(clock, "k", 7, pending=True))
+        assert again.pending(PREFIX + "k") == version_of(7)
+        await again.settle([(PREFIX + "k", version_of(8))])
+        assert again.owing == 0
+        assert again._shared is not None
+        assert again._shared.disowned == {}
+    finally:
+        await again.aclose()
+
+
 async def test_settling_leaves_what_was_written_since(store: LogStore, clock: FakeClock) -> None:
     """A mark for an older version changes nothing, nor does one for a key that nothing is owed of."""
     await put(store, write(clock, "k", 5, pending=True))

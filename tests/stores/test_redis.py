@@ -140,6 +140,36 @@ async def test_what_is_no_blob_is_overwritten_and_told(
     assert events == told
 
 
+def _flipped(blob: bytes, at: int) -> bytes:
+    return blob[:at] + bytes([blob[at] ^ 0x80]) + blob[at + 1 :]
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("damaged", [*range(3, 74), None])
+async def test_what_is_damaged_or_of_another_key_stands_in_nobodys_way(
+    store: RedisStore, redis_server: RedisServer, events: list[Event], damaged: int | None, once: bool
+) -> None:
+    """F-12: a header with one wrong bit, or of another key, is overwritten although its version looks newer."""
+    newer = write("k" if damaged is not None else "other", version=5).blob
+    redis_server.command("SET", "k", newer if damaged is None else _flipped(newer, damaged))
+    one = write("k", version=4, once=once)
+    assert await store.put_many([one]) == [(PutStatus.STORED, version_of(4), False)]
+    assert await store.get_many(["k"]) == [one.blob]
+    header = read_header(one.blob)
+    assert header is not None
+    assert events == [BlobRejected("redis", "foreign", header.digest[:4].hex())]
+
+
+async def test_a_whole_header_of_a_newer_version_stands(store: RedisStore) -> None:
+    """OR-01: whatever its bytes are."""
+    for number in range(50):
+        flags = TOMBSTONE if number % 2 else 0
+        newer = write(f"k{number}", bytes(range(number)), version=10**9 + number, ttl=600.0 + number, flags=flags)
+        older = write(f"k{number}", version=number)
+        results = await store.put_many([newer, older, newer])
+        assert [result.status for result in results] == [PutStatus.STORED, PutStatus.NEWER, PutStatus.ALREADY]
+
+
 async def test_lifetimes(store: RedisStore, redis_server: RedisServer) -> None:
     """The server forgets a blob at its end, keeps one without end, and takes one that is over already."""
     await store.put_many(

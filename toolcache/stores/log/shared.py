@@ -27,6 +27,8 @@ class Shared:
         self.users = 0
         self.log = Log(root, clock, hybrid, ops)
         self.reader = Reader(self.log)
+        self.disowned: dict[str, bytes] = {}
+        """Keys whose pending records Redis has overtaken up to a version, while the disk takes no mark that says so."""
         self._start(Budget())
 
     def _start(self, budget: Budget) -> None:

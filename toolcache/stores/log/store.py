@@ -23,7 +23,7 @@ from toolcache.stores.log.ops import FileOps
 from toolcache.stores.log.post import Post
 from toolcache.stores.log.reader import LATER
 from toolcache.stores.log.shared import TABLE, Shared
-from toolcache.versions import HybridClock, split
+from toolcache.versions import ZERO, HybridClock, split
 
 T = TypeVar("T")
 
@@ -129,7 +129,18 @@ class LogStore:
 
     def pending(self, key: str, /) -> bytes | None:
         """The version of the key's newest record, as far as is known, if it is one that Redis has not taken."""
-        return None if self._shared is None else self._shared.reader.owed(key)
+        shared = self._shared
+        version = None if shared is None else shared.reader.owed(key)
+        if shared is None or version is None or version <= shared.disowned.get(key, ZERO):
+            return None
+        return version
+
+    def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:
+        """Owe Redis nothing of these keys up to these versions, from now on; ``settle`` has the disk know, when it can."""
+        if self._shared is not None:
+            for key, version in marks:
+                if self._shared.reader.owed(key) is not None:
+                    self._shared.disowned[key] = max(version, self._shared.disowned.get(key, ZERO))
 
     @property
     def ready(self) -> bool:
@@ -156,6 +167,9 @@ class LogStore:
         shared = await self._followed()
         if owed := [mark for mark in marks if shared.reader.owed(mark[0])]:
             await self._written(Batch((), sync=False, marks=owed))
+        for key, version in marks:
+            if shared.disowned.get(key, ZERO) <= version:
+                shared.disowned.pop(key, None)
 
     @property
     def owing(self) -> int:

@@ -10,7 +10,8 @@
 --        its version        16 bytes, after L and D
 --
 -- Offsets are those of a blob's header (toolcache/blob.py; change both together): magic and format 1..3, flags 4,
--- version 5..20, gone 37..44, all big-endian. What is alive, and for how long, goes by the server's own clock.
+-- version 5..20, gone 37..44, digest of the key 49..64, CRC-32 of all before it 71..74, all big-endian. What is alive, and
+-- for how long, goes by the server's own clock.
 
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -29,9 +30,26 @@ local function lt(a, b) -- bytewise; Lua's own < follows the server's locale
   return false
 end
 
-local function kind(head)
+local NIBBLES = { -- of the CRC-32 with the reversed polynomial 0xedb88320
+  0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+  0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c }
+
+local function whole(head) -- whether it is what somebody wrote; costs more than the rest, so ask only where it decides
+  if not bit then return true end -- not a server but a double of one, which has no such library
+  local crc, told = 0xffffffff, 0
+  for i = 1, 70 do
+    crc = bit.bxor(crc, string.byte(head, i))
+    for _ = 1, 2 do crc = bit.bxor(bit.rshift(crc, 4), NIBBLES[bit.band(crc, 15) + 1]) end
+  end
+  for i = 71, 74 do told = told * 256 + string.byte(head, i) end
+  return bit.bnot(crc) % 4294967296 == told
+end
+
+local function kind(head, blob)
   if #head == 0 then return '-' end
-  if #head < 44 or string.sub(head, 1, 3) ~= 'TC\1' then return 'X' end
+  if #head < 74 or string.sub(head, 1, 3) ~= 'TC\1' or string.sub(head, 49, 64) ~= string.sub(blob, 49, 64) then
+    return 'X'
+  end
   local tombstone = string.byte(head, 4) % 2 == 1
   return (tombstone or milliseconds(head) <= now) and 'D' or 'L'
 end
@@ -46,19 +64,24 @@ end
 local done = {}
 for i, key in ipairs(KEYS) do
   local blob, dead = ARGV[2 * i - 1], ARGV[2 * i]
-  local head = redis.pcall('GETRANGE', key, 0, 43)
+  local head = redis.pcall('GETRANGE', key, 0, 73)
   if type(head) == 'table' then
     if not string.find(head.err, 'WRONGTYPE', 1, true) then return head end
     done[i] = 'F'
   else
-    local what, verdict = kind(head), 'S'
-    local ours = what == 'L' or what == 'D'
-    local held, new = ours and string.sub(head, 5, 20) or '', string.sub(blob, 5, 20)
-    if held == new then
-      verdict = 'A'
-    elseif ours and lt(new, held) or #dead == 16 and what == 'L' and lt(dead, held) then
-      verdict = 'N'
-    else
+    local what, verdict, held = kind(head, blob), 'S', ''
+    if what == 'L' or what == 'D' then
+      local new = string.sub(blob, 5, 20)
+      held = string.sub(head, 5, 20)
+      if held == new then
+        verdict = 'A'
+      elseif lt(new, held) or #dead == 16 and what == 'L' and lt(dead, held) then
+        verdict = 'N'
+      end
+      -- damaged bytes that look newer would stand in the way of every write, and be read by nobody
+      if verdict ~= 'S' and not whole(head) then what, verdict, held = 'X', 'S', '' end
+    end
+    if verdict == 'S' then
       local said = put(key, blob)
       if said.err then return said end
     end

@@ -1,0 +1,120 @@
+"""What was promised, and whether what comes back keeps it."""
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from faults.values import KEYS, number_of
+
+from toolcache.entry import Durability
+
+
+@dataclass
+class Act:
+    """One write of a key: ``durability`` once it was acknowledged; instants are monotonic."""
+
+    kind: str
+    number: int
+    begun_at: float
+    ended_at: float = inf
+    durability: Durability | None = None
+    gone_at: float = inf
+
+    @property
+    def safe(self) -> bool:
+        """Whether it was promised to outlive this process."""
+        return self.durability is not None and self.durability > Durability.MEMORY
+
+
+@dataclass
+class Oracle:
+    """Records the writes of keys that have one writer each, and judges what reads bring.
+
+    A set or delete that was acknowledged as on file or in Redis is the floor: from then on nothing older may be seen.
+    What was acknowledged by memory alone, what raised, and what was computed may or may not be there.
+    """
+
+    acts: dict[str, list[Act]] = field(default_factory=lambda: {key: [] for key in KEYS})
+    violations: list[str] = field(default_factory=list)
+    acknowledged: Counter[str] = field(default_factory=Counter)
+    foreign: frozenset[str] = frozenset()
+    """Keys that others write: only their values are judged, not their age."""
+    ordered: bool = True
+    """Whether each key has one writer, one write at a time; else only the values are judged, too."""
+    _numbers: Any = field(default_factory=lambda: itertools.count(1))
+    _losses: list[tuple[frozenset[str] | None, float]] = field(default_factory=list)
+
+    def begin(self, kind: str, key: str) -> Act:
+        """A write begins."""
+        act = Act(kind, next(self._numbers), time.monotonic())
+        self.acts[key].append(act)
+        return act
+
+    def end(self, act: Act, durability: Durability | None = None, *, ttl: float | None = None) -> None:
+        """A write has ended; ``durability`` None for one that promised nothing."""
+        act.ended_at = time.monotonic()
+        act.durability = durability
+        if ttl is not None:
+            act.gone_at = time.time() + ttl
+        if durability is not None:
+            self.acknowledged["DELETED" if act.kind == "delete" else durability.name] += 1
+
+    def lost(self, keys: Iterable[str] | None = None) -> None:
+        """What Redis holds up to now, of these keys or of all, is gone, and nobody is to blame for it."""
+        self._losses.append((None if keys is None else frozenset(keys), time.monotonic()))
+
+    def violated(self, what: str) -> None:
+        """An invariant does not hold."""
+        if what not in self.violations:
+            self.violations.append(what)
+
+    def saw(self, key: str, value: Any, begun_at: float) -> None:
+        """A read that began then brought this, MISSING for nothing."""
+        self._judge(key, number_of(key, value), begun_at, "a read")
+
+    def found(self, key: str, number: int | None, gone_at: float, who: str) -> None:
+        """After the end, ``who`` reads the write of this number, or None for nothing."""
+        self._judge(key, number, inf, who)
+        if key in self.foreign or not self.ordered:
+            return
+        acts = self.acts[key]
+        last = self.floor(key, inf)
+        if number is None:
+            kept = last is not None and last.kind == "set" and not self._excused(key, last)
+            if kept and not any(act.kind == "delete" and act.number > last.number for act in acts):  # type: ignore[union-attr]  # kept
+                self.violated(f"I5: {who}: {key}: {_told(last)} is lost")
+            return
+        found = next((act for act in acts if act.number == number), None)
+        if found is not None and gone_at > found.gone_at + 0.02:
+            self.violated(f"I8: {who}: {key}: {_told(found)} lives {gone_at - found.gone_at:.3f} s too long")
+
+    def floor(self, key: str, at: float) -> Act | None:
+        """The last write of a key that was safe before an instant."""
+        return next((act for act in reversed(self.acts[key]) if act.safe and act.ended_at < at), None)
+
+    def _judge(self, key: str, number: int | None, begun_at: float, who: str) -> None:
+        if number is None:
+            return
+        known = {act.number: act for act in self.acts[key]}
+        foreign = key in self.foreign
+        if number == -1 or (not foreign and (number not in known or known[number].kind == "delete")):
+            self.violated(f"I12: {who}: {key}: a value that nobody wrote there (#{number})")
+            return
+        floor = None if foreign or not self.ordered else self.floor(key, begun_at)
+        if floor is not None and number < floor.number:
+            kind = "I4" if floor.kind == "delete" else "I3"
+            self.violated(f"{kind}: {who}: {key}: #{number} came back after {_told(floor)}")
+
+    def _excused(self, key: str, act: Act) -> bool:
+        since = act.begun_at if act.durability is Durability.REDIS else act.ended_at
+        return any(at >= since and (keys is None or key in keys) for keys, at in self._losses)
+
+
+def _told(act: Act | None) -> str:
+    if act is None or act.durability is None:
+        return "nothing"
+    return f"{act.kind} #{act.number} ({act.durability.name})"
