@@ -31,14 +31,14 @@ help: ## Show this list
 demo: $(DEMO_NEEDS) ## Run the deep dive without a server; USE_REDIS=true make demo: with one
 	@$(BIN)/python examples/02_deep_dive.py $(ARGS)
 
-test: $(VENV)/.test ## Run all tests
-	@$(BIN)/python -m pytest -q $(ARGS)
+test: $(VENV)/.test ## Run all tests but the faults
+	@$(BIN)/python -m pytest -q --ignore=tests/faults $(ARGS)
 
 check: $(VENV)/.lint $(VENV)/.test ## Lint, formatting, types and the fast tests: before every commit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" --ignore=tests/faults
 
 faults: $(VENV)/.test ## Kill, freeze and fill real servers beneath a cache; SCENARIO=F-03 SEED=7 make faults: one of them
 	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) $(ARGS)
