@@ -48,6 +48,9 @@ class Working:
     def pending(self, key: str, /) -> bool:
         return key == "pending"
 
+    def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:
+        return None
+
     async def settle(self, key: str, version: bytes, /) -> None:
         del self.blobs[key]
 

@@ -4,13 +4,17 @@ A live write that meets a newer version takes one above it and tries again; a co
 version goes to every layer, an attempt that timed out and is applied late changes nothing.
 """
 
-from collections.abc import Container, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from threading import Lock
+from typing import Final, TypeAlias
 
 from toolcache.blob import EPOCH, RECORD, TOMBSTONE
 from toolcache.entry import Durability, Invalidation
+from toolcache.forks import watch
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.parts import Due, Parts
@@ -53,6 +57,54 @@ class Outcome:
     foreign: bool = False
 
 
+_Mark: TypeAlias = tuple[str, bytes]
+
+
+class _UnderWay:
+    """The newest version that Redis took of each key that is being written.
+
+    A write that Redis did not take may come to the disk after a later one of its key has come to Redis. It is not owed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._writes: Counter[str] = Counter()
+        self._taken: dict[str, bytes] = {}
+        watch(self)
+
+    @contextmanager
+    def of(self, drafts: Sequence[Draft]) -> Iterator[None]:
+        """Inside, the drafts are being written."""
+        names = [draft.name for draft in drafts]
+        with self._lock:
+            self._writes.update(names)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._writes.subtract(names)
+                for name in names:
+                    if not self._writes[name]:
+                        del self._writes[name]
+                        self._taken.pop(name, None)
+
+    def took(self, marks: Iterable[_Mark]) -> None:
+        """Redis took these."""
+        with self._lock:
+            for name, version in marks:
+                if self._writes[name] > 1:
+                    self._taken[name] = max(version, self._taken.get(name, ZERO))
+
+    def overtaken(self, drafts: Sequence[Draft]) -> list[_Mark]:
+        """What it took that is newer than drafts that it did not."""
+        taken = self._taken
+        return [(draft.name, taken[draft.name]) for draft in drafts if taken.get(draft.name, ZERO) > draft.version]
+
+    def forked(self) -> None:
+        """The parent's writes are not under way here."""
+        self._lock, self._writes, self._taken = Lock(), Counter(), {}
+
+
 class Writer:
     """Writes for one cache."""
 
@@ -60,10 +112,18 @@ class Writer:
         self._parts = parts
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
+        self._under_way = _UnderWay()
 
     async def write(self, drafts: Sequence[Draft], *, mirror: bool = False, due: Due | None = None) -> list[Outcome]:
         """Keep the drafts as safely as the layers allow; never raises for a store."""
-        outcomes, due = [Outcome() for _ in drafts], due or self._parts.due()
+        due = due or self._parts.due()
+        if self._overlay is None:
+            return await self._write(drafts, due, mirror=mirror)
+        with self._under_way.of(drafts):
+            return await self._write(drafts, due, mirror=mirror)
+
+    async def _write(self, drafts: Sequence[Draft], due: Due, *, mirror: bool) -> list[Outcome]:
+        outcomes = [Outcome() for _ in drafts]
         redis, files = self._parts.redis, self._parts.files
         to_files = list(range(len(drafts)))
         if redis is not None:
@@ -76,6 +136,8 @@ class Writer:
             chosen, noted = [drafts[i] for i in to_files], [outcomes[i] for i in to_files]
             pending = [owed and outcome.durability < Durability.REDIS for outcome in noted]
             _note(chosen, noted, await self._offer(files, chosen, pending=pending, until=due.files), Durability.FILE)
+            if owed and (late := self._under_way.overtaken(chosen)):
+                await self._disown(files, late, late)
         return outcomes
 
     async def keep_on_file(self, draft: Draft, *, until: float) -> None:
@@ -162,17 +224,24 @@ class Writer:
         files, overlay = self._parts.files, self._overlay
         if overlay is None or files is None:
             return
-        if not overlay.ready:
-            await files.ask(overlay.open)
-        overtaken = {
+        marks = {
             i: (draft.name, draft.version)
             for i, (draft, result) in enumerate(zip(drafts, taken, strict=True))
-            if result is not None and result.status is not PutStatus.FOREIGN and overlay.pending(draft.name) is not None
+            if result is not None and result.status is not PutStatus.FOREIGN
         }
-        # Before the disk, which may take neither the mark nor the tombstone that is to come.
-        overlay.disown(tuple(overtaken.values()))
-        if marks := [mark for i, mark in overtaken.items() if i not in to_files]:
-            await files.ask(partial(overlay.settle, marks), mutation=True)
+        self._under_way.took(marks.values())
+        if not overlay.ready:
+            await files.ask(overlay.open)
+        overtaken = {i: mark for i, mark in marks.items() if overlay.pending(mark[0]) is not None}
+        # A tombstone on file says the same as a mark, if the disk takes it.
+        await self._disown(files, overtaken.values(), [mark for i, mark in overtaken.items() if i not in to_files])
+
+    async def _disown(self, files: Layer, overtaken: Iterable[_Mark], marks: Sequence[_Mark]) -> None:
+        """Owe Redis no longer what it has overtaken: at once, since the disk may take none of these marks."""
+        if self._overlay is not None:
+            self._overlay.disown(tuple(overtaken))
+        if self._overlay is not None and marks:
+            await files.ask(partial(self._overlay.settle, marks), mutation=True)
 
     def _blob(self, draft: Draft, *, pending: bool) -> Write:
         blob = self._parts.envelope.pack(

@@ -294,6 +294,39 @@ async def test_what_redis_took_while_the_disk_was_full_is_not_undone(
     assert cache._machine.journal.pending == 0
 
 
+@pytest.mark.parametrize("computed", [False, True])
+async def test_a_write_that_comes_late_to_the_disk_is_not_owed_if_redis_took_a_later_one(
+    rig: Rig, own_redis: RedisServer, tmp_path: Path, computed: bool
+) -> None:
+    """F-28: the order of versions counts, not that of arrivals; and so when Redis loses the later one."""
+    cache, there = await rig.open(), await elsewhere(rig, tmp_path)
+    files: Any = cache._parts.files.store if cache._parts.files else None
+    await cache.set("other", "value")
+    out(cache)
+    files.hang()
+    first: asyncio.Future[Any]
+    if computed:
+        assert await cache.get_or_set("key", lambda: "old") == "old"
+        first = asyncio.gather(*cache._machine.homes.here()._tasks)
+    else:
+        first = asyncio.ensure_future(cache.set("key", "old"))
+    while not files.calls["put_many"]:  # noqa: ASYNC110 - a plain counter
+        await asyncio.sleep(0)
+    await back(rig, cache)
+    assert await cache.set("key", "new") is Durability.REDIS
+    files.heal()
+    await first
+    cache._parts.memory.clear()
+    out(cache)
+    assert await cache.get("key", MISSING) is MISSING
+    own_redis.command("FLUSHALL")
+    await back(rig, cache)
+    await replay(rig, cache)
+    assert await cache.get("key", MISSING) is MISSING
+    assert await there.get("key", MISSING) is MISSING
+    assert cache._machine.journal.pending == 0
+
+
 async def test_health_and_statistics_tell(rig: Rig) -> None:
     """SPEC 15: how much is pending, since when, and how much has been replayed."""
     cache = await rig.open()

@@ -105,7 +105,7 @@ async def everything(stage: Stage) -> None:
     stage.disk(disk)
     stage.work.may_refuse = True
     troubles = Troubles(stage, proxy, disk)
-    until = time.monotonic() + (8.0 if stage.quick else 60.0)
+    until = time.monotonic() + (5.0 if stage.quick else 60.0)
     async with stage.work.running():
         stage.work.phase = "troubles"
         await asyncio.gather(

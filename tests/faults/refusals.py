@@ -135,12 +135,13 @@ async def slow_disk(stage: Stage) -> None:
         await stage.during("slow", 5)
         disk.seconds = 0.0
         disk.let_go.set()
-    p99 = {}
+    # The p99; of the few calls of a quick run the p90.
+    share, most = (0.90 if stage.quick else 0.99), {}
     for phase in ("before", "slow"):
         # Redis' calls; a delete is on the disk as well.
         took = sorted(call.took for call in stage.work.calls if call.phase == phase and call.kind in {"get", "set"})
-        p99[phase] = took[len(took) * 99 // 100]
-    if p99["slow"] > p99["before"] + 0.005:
-        stage.oracle.violated(f"the p99 of reads and writes went from {p99['before']:.4f} s to {p99['slow']:.4f} s")
+        most[phase] = took[int(len(took) * share)]
+    if most["slow"] > most["before"] + 0.005:
+        stage.oracle.violated(f"most reads and writes took {most['before']:.4f} s before, and now {most['slow']:.4f} s")
     if opened := stage.changes("redis.conn") + stage.changes("redis.write"):
         stage.oracle.violated(f"the breakers of Redis went to {opened}")

@@ -24,6 +24,7 @@ from proxy import FaultProxy
 from servers import RedisServer
 
 from toolcache.events import BreakerChanged
+from toolcache.resilience.breaker import BreakerState
 from toolcache.stores.log.ops import FileOps
 from toolcache.testing import Recorder
 from toolcache.tool_cache import ToolCache
@@ -165,6 +166,7 @@ class Stage:
     async def judge(self) -> Report:
         """All invariants, once the workload has ended and Redis is well."""
         await self.heal()
+        await self._recover()
         self._judge_calls()
         self._judge_breakers()
         stats = self.cache.stats()
@@ -203,6 +205,24 @@ class Stage:
         if files is not None:
             on_file = settings.file_timeout if files.tally.faults else files.tally.latency.longest
         return settings.op_timeout + min(on_file, settings.file_timeout) + SLACK
+
+    async def _recover(self) -> None:
+        """Have calls made until the breakers of Redis have found out that it is well."""
+        redis = self.cache._parts.redis
+        assert redis is not None
+        assert redis.guard.write_breaker is not None
+        breakers = (redis.guard.breaker, redis.guard.write_breaker)
+        begun, late = time.monotonic(), self.meter.late()
+        patience = self.cache.settings.recovery_time[1] * 1.2 + self.cache.settings.op_timeout + SLACK
+        while any(breaker.state is not BreakerState.CLOSED for breaker in breakers):
+            if time.monotonic() - begun - (self.meter.late() - late) > patience:
+                self.oracle.violated(f"I10: breakers are {[breaker.state.value for breaker in breakers]} long after")
+                break
+            self.cache._parts.memory.remove(KEYS[0])
+            await self.work.get(KEYS[0])
+            await self.work.set(KEYS[0])
+            await asyncio.sleep(0.02)
+        await self.heal("the breakers closed")
 
     def _judge_calls(self) -> None:
         limit = self.deadline()

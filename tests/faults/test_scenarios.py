@@ -1,8 +1,11 @@
 """The scenarios hold, with shortened times and one seed. ``make faults`` plays them at length, with any."""
 
+import json
+
 import pytest
 from faults import everything, lifecycles, outages, refusals, replies  # noqa: F401 - they register
 from faults.scenarios import SCENARIOS, play
+from programs import run
 
 LONG = {"F-07", "F-09", "F-13", "F-16", "F-28"}
 OPEN = {"F-06": "reads and writes share a connection, on which reads wait behind a write that the server holds back"}
@@ -20,3 +23,18 @@ async def test_nothing_is_lost_and_nobody_waits(name: str) -> None:
     """F-01, F-02, F-03, F-04, F-05, F-06, F-07, F-09, F-10, F-11, F-12, F-13, F-14, F-16, F-22, F-23, F-24, F-25, F-28: I1 to I12 hold."""
     report = await play(name, 7, quick=True)
     assert report.violations == (), f"make faults SCENARIO={name} SEED=7 says more"
+
+
+def test_one_is_played_by_name() -> None:
+    """FAULTS 3: what ``make faults SCENARIO=F-24 SEED=3`` runs, and what programs read of it."""
+    out, err = run(
+        """
+    import sys
+    from faults.__main__ import main
+    sys.argv = ["faults", "--scenario", "F-24", "--seed", "3", "--quick", "--json"]
+    sys.exit(main())
+        """
+    )
+    (report,) = json.loads(out)
+    assert (report["scenario"], report["seed"], report["holds"]) == ("F-24", 3, True)
+    assert "F-24 SEED=3" in err
