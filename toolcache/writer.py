@@ -4,9 +4,7 @@ A live write that meets a newer version takes one above it and tries again; a co
 version goes to every layer, an attempt that timed out and is applied late changes nothing.
 """
 
-from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -68,25 +66,26 @@ class _UnderWay:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._writes: Counter[str] = Counter()
+        self._writes: dict[str, int] = {}
         self._taken: dict[str, bytes] = {}
         watch(self)
 
-    @contextmanager
-    def of(self, drafts: Sequence[Draft]) -> Iterator[None]:
-        """Inside, the drafts are being written."""
-        names = [draft.name for draft in drafts]
+    def begin(self, drafts: Sequence[Draft]) -> None:
+        """The drafts are being written from now on."""
         with self._lock:
-            self._writes.update(names)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._writes.subtract(names)
-                for name in names:
-                    if not self._writes[name]:
-                        del self._writes[name]
-                        self._taken.pop(name, None)
+            for draft in drafts:
+                self._writes[draft.name] = self._writes.get(draft.name, 0) + 1
+
+    def end(self, drafts: Sequence[Draft]) -> None:
+        """They are not any more."""
+        with self._lock:
+            for draft in drafts:
+                left = self._writes[draft.name] - 1
+                if left:
+                    self._writes[draft.name] = left
+                else:
+                    del self._writes[draft.name]
+                    self._taken.pop(draft.name, None)
 
     def took(self, marks: Iterable[_Mark]) -> None:
         """Redis took these."""
@@ -102,7 +101,7 @@ class _UnderWay:
 
     def forked(self) -> None:
         """The parent's writes are not under way here."""
-        self._lock, self._writes, self._taken = Lock(), Counter(), {}
+        self._lock, self._writes, self._taken = Lock(), {}, {}
 
 
 class Writer:
@@ -119,8 +118,11 @@ class Writer:
         due = due or self._parts.due()
         if self._overlay is None:
             return await self._write(drafts, due, mirror=mirror)
-        with self._under_way.of(drafts):
+        self._under_way.begin(drafts)
+        try:
             return await self._write(drafts, due, mirror=mirror)
+        finally:
+            self._under_way.end(drafts)
 
     async def _write(self, drafts: Sequence[Draft], due: Due, *, mirror: bool) -> list[Outcome]:
         outcomes = [Outcome() for _ in drafts]

@@ -346,6 +346,28 @@ async def test_the_clock_is_set_by_the_server(redis_server: RedisServer) -> None
     await store.aclose()
 
 
+class SlowExchange(FakeClock):
+    """A clock by which whatever is measured takes a second."""
+
+    def monotonic(self) -> float:
+        self.asked = getattr(self, "asked", 0) + 1
+        return super().monotonic() + self.asked
+
+
+@pytest.mark.parametrize(("ahead", "moved"), [(0.5, False), (5.0, True), (-5.0, True)])
+async def test_a_slow_reply_does_not_disturb_a_clock_that_may_be_right(
+    redis_server: RedisServer, ahead: float, moved: bool
+) -> None:
+    """F-09, I8: of the server's time only as much is known as the exchange was quick."""
+    clock = SlowExchange(time.time() + ahead)
+    store = RedisStore(redis_server.url, clock=clock, op_timeout=5.0)
+    before = clock.time()
+    await store.get_many(["k"])
+    assert (clock.time() != before) is moved
+    assert -1.0 <= clock.time() - time.time() <= 1.0
+    await store.aclose()
+
+
 async def test_the_server_sees_who_is_connected(store: RedisStore, redis_server: RedisServer) -> None:
     """One connection for small things, and a second only when something large moves; both have the client's name."""
     await asyncio.gather(*(store.get_many([f"k{n}"]) for n in range(100)))

@@ -144,8 +144,10 @@ class Dialer:
         try:
             sent_at = self._clock.monotonic()
             (said,) = await connection.call(pack(b"TIME"))
-            if (now := _instant(said)) is not None:
-                self._clock.align(now + (self._clock.monotonic() - sent_at) / 2)
+            took = self._clock.monotonic() - sent_at
+            # A slow reply tells little: a clock that may be right is left alone.
+            if (now := _instant(said)) is not None and not now <= self._clock.time() <= now + took:
+                self._clock.align(now + took / 2)
             (info,) = await connection.call(pack(b"INFO", b"server"))
         except BaseException:
             connection.close()
