@@ -7,9 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-# The newest interpreter that starts and is recent enough; shims that only say "not installed" are passed over.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+# The newest interpreter that starts and is recent enough; shims that only say "not installed" are passed over. Looked
+# for once, and only while there is no .venv.
+ifeq ($(origin PYTHON)$(wildcard $(BIN)/python),undefined)
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+endif
 
 # A server is wanted unless USE_REDIS, here or else in .env, is unset or says no; the embedded one comes with the test
 # requirements.

@@ -37,6 +37,28 @@ def run(demo: str, folder: Path, **variables: str) -> str:
     return done.stdout.decode()
 
 
+def begin(
+    demo: str, folder: Path, until: str, *, number: signal.Signals = signal.SIGINT, code: int = 130, **variables: str
+) -> str:
+    """What a demo prints until something is there; then it is ended."""
+    started = environment(folder, **variables, PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8")
+    seen = ""
+    with subprocess.Popen(command(demo), cwd=folder, env=started, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            while not re.search(until, seen, re.MULTILINE):
+                line = process.stdout.readline()
+                assert line, seen
+                seen += line
+            process.send_signal(number)
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == code
+    assert not [left for left in folder.iterdir() if left.name != ".env"], "something was left behind"
+    return seen
+
+
 @pytest.mark.parametrize("demo", DEMOS)
 def test_runs_without_a_server_in_any_terminal(demo: str, tmp_path: Path) -> None:
     """E1: all demonstrations, in forty columns of ASCII and without colours."""
@@ -77,7 +99,7 @@ def test_a_redis_that_the_file_names_is_used(tmp_path: Path, own_redis: RedisSer
     (tmp_path / ".env").write_text(
         f"USE_REDIS=true\nTOOLCACHE_REDIS_URL={url}\nTOOLCACHE_REDIS_USERNAME=agent\nREDIS_PASSWORD=sesame\n"
     )
-    output = " ".join(run("01_basics", tmp_path, PYTHONIOENCODING="utf-8").split())
+    output = " ".join(begin("01_basics", tmp_path, "^2  ").split())
     assert f"Redis at {url.removeprefix('redis://')} (yours, as the settings say)" in output
     assert "sesame" not in output
     assert own_redis.command("DBSIZE") > 0
@@ -86,16 +108,15 @@ def test_a_redis_that_the_file_names_is_used(tmp_path: Path, own_redis: RedisSer
 def test_the_environment_wins_over_the_file(tmp_path: Path, own_redis: RedisServer) -> None:
     """E1, E6: USE_REDIS=false of the environment turns off what .env turns on."""
     (tmp_path / ".env").write_text(f"USE_REDIS=true\nREDIS_URL={own_redis.url}\n")
-    assert "no server" in run("01_basics", tmp_path, USE_REDIS="false", PYTHONIOENCODING="utf-8")
+    assert "no server" in begin("01_basics", tmp_path, "^2  ", USE_REDIS="false")
     assert own_redis.command("DBSIZE") == 0
 
 
 def test_the_file_alone_starts_a_server(tmp_path: Path) -> None:
     """E1, E6: USE_REDIS=true in .env without a URL starts one, and says so; a password meant for another is not tried."""
     (tmp_path / ".env").write_text("USE_REDIS=true\nREDIS_PASSWORD=sesame\n")
-    output = " ".join(run("01_basics", tmp_path, PYTHONIOENCODING="utf-8").split())
-    assert "(started for this demo)" in output
-    assert re.search(r"it came from \.+ Redis", output)
+    output = begin("01_basics", tmp_path, r"it came from \.+ Redis")
+    assert "(started for this demo)" in " ".join(output.split())
 
 
 def test_a_misspelt_setting_is_said_plainly(tmp_path: Path) -> None:
@@ -119,22 +140,8 @@ def test_a_misspelt_setting_is_said_plainly(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
 def test_ending_it_leaves_nothing_behind(demo: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
     """E1: Ctrl-C in the middle ends the demo's server and removes its folder."""
-    started = environment(tmp_path, USE_REDIS="true", PYTHONUNBUFFERED="1")
-    seen = b""
-    with subprocess.Popen(command(demo), cwd=tmp_path, env=started, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            while not re.search(rb"^2  ", seen, re.MULTILINE):
-                line = process.stdout.readline()
-                assert line, seen
-                seen += line
-            process.send_signal(number)
-            process.communicate(timeout=20)
-        finally:
-            process.kill()
-    assert process.returncode == code
-    assert not list(tmp_path.iterdir())
-    port = int(re.findall(rb"127\.0\.0\.1:(\d+)", seen.replace(b"\n", b""))[0])
+    seen = begin(demo, tmp_path, "^2  ", number=number, code=code, USE_REDIS="true")
+    port = int(re.findall(r"127\.0\.0\.1:(\d+)", seen.replace("\n", ""))[0])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
 

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_the_demo_has_a_server_where_one_is_wanted(
         (tmp_path / ".env").write_text(file)
     kept = {k: v for k, v in os.environ.items() if not re.match(r"USE_REDIS|MAKE|MFLAGS", k)}
     done = subprocess.run(
-        ["make", "-n", "demo"],
+        ["make", "-n", "demo", f"PYTHON={sys.executable}"],
         cwd=tmp_path,
         env=kept | variables,
         capture_output=True,
