@@ -257,8 +257,10 @@ class CircuitBreaker:
         _entered.set(tuple(outer))
         if exc is not None and isinstance(exc, self._ignore):
             permit.neutral()
+        elif exc is None:
+            permit.ok()
         else:
-            permit.judge(*((None,) if exc is None else (classify(exc), describe(exc))))
+            permit.judge(classify(exc), describe(exc))
 
     # What follows runs under the lock, except _resolve, _force and _tell.
 
