@@ -173,8 +173,11 @@ async def test_recovery_time(open_cache: Open, nowhere: str) -> None:
 
 @proves("journal_max_age")
 async def test_journal_max_age(open_cache: Open, redis_server: RedisServer) -> None:
-    """The mark of a delete stays in Redis as long as older writes may be owed to it, and ten minutes more."""
+    """The mark of a delete stays in Redis as long as older writes may be owed to it, and ten minutes more; how old these
+    may be, the replay is told.
+    """  # noqa: D205 - one sentence
     cache = open_cache(redis_url=redis_server.url, journal_max_age="1h")
+    assert cache._machine.journal._max_age == 3600
     await cache.delete("k")
     (name,) = redis_server.command("KEYS", "*")
     assert 4_100_000 < redis_server.command("PTTL", name) <= 4_200_000
