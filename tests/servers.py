@@ -80,13 +80,17 @@ class RedisServer:
     def start(self, *options: str, wait: bool = True) -> None:
         """Start it on its port with what its directory holds; ``wait`` until it takes connections."""
         assert not self.running, "the server is running already"
-        fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
-        quiet = ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
-        command = [server_binary(), *fixed, *quiet, *_PERMISSIVE, *self.options, *options]
+        command = [server_binary(), *self.arguments(), *options]
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         if wait and self.port:
             self._await_port()
+
+    def arguments(self) -> list[str]:
+        """What the process is started with."""
+        fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        quiet = ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
+        return [*fixed, *quiet, *_PERMISSIVE, *self.options]
 
     def stop(self) -> None:
         """SIGKILL, which ends a frozen server too, before it executes what its sockets hold; unsaved data is lost."""

@@ -66,7 +66,13 @@ def connection_like(pool: Any, timeout: float) -> driver.AbstractConnection:
     return made
 
 
-async def connect(raw: driver.AbstractConnection, *, within: float, patience: float) -> Connection:
+async def connect(
+    raw: driver.AbstractConnection,
+    *,
+    within: float,
+    patience: float,
+    farewells: tuple[type[Exception], ...] = (),
+) -> Connection:
     """Connect, authenticate and select, ``within`` seconds.
 
     Raises:
@@ -84,7 +90,7 @@ async def connect(raw: driver.AbstractConnection, *, within: float, patience: fl
         if (hidden := _beneath(error)) is not None:
             raise hidden from None
         raise
-    return Connection(raw, patience=patience)
+    return Connection(raw, patience=patience, farewells=farewells)
 
 
 def _beneath(error: BaseException) -> BaseException | None:
