@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ _GIVE_UP_SECONDS = 30.0
 _SLOTS = 16_384
 _NODE_TIMEOUT_MS = 500
 _DOWN_AFTER_MS = 300
+_QUICK_REPLICAS = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 
 
 def eventually(holds: Callable[[], bool]) -> None:
@@ -32,13 +34,23 @@ class RedisCluster:
         *options: further arguments of each server.
         primaries: how many.
         replicas: of each primary.
+        certificates: where those for TLS are; the nodes then speak nothing else.
         client: arguments for the connections by which the cluster is set up.
     """
 
-    def __init__(self, *options: str, primaries: int = 3, replicas: int = 0, **client: Any) -> None:
-        self._options = options
+    def __init__(
+        self,
+        *options: str,
+        primaries: int = 3,
+        replicas: int = 0,
+        certificates: Path | None = None,
+        **client: Any,
+    ) -> None:
+        self._options = options if certificates is None else ("--tls-cluster", "yes", *options)
+        self._certificates = certificates
         self._client = client
         self.nodes: list[RedisServer] = []
+        self._buses: dict[int, int] = {}
         try:
             self.primaries = [self.add() for _ in range(primaries)]
             self.replicas = [[self.add() for _ in range(replicas)] for _ in range(primaries)]
@@ -50,15 +62,17 @@ class RedisCluster:
     @property
     def url(self) -> str:
         """Two of the nodes."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+        return f"{_scheme(self._certificates)}+cluster://" + ",".join(
+            f"127.0.0.1:{node.port}" for node in self.nodes[:2]
+        )
 
     def add(self) -> RedisServer:
         """One more node, which knows nobody yet."""
         bus = free_port()
         enabled = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
         quick = ("--cluster-node-timeout", str(_NODE_TIMEOUT_MS), "--cluster-replica-validity-factor", "0")
-        node = RedisServer(*enabled, *quick, "--repl-diskless-sync-delay", "0", *self._options)
-        node.bus = bus
+        node = RedisServer(*enabled, *quick, *_QUICK_REPLICAS, *self._options, certificates=self._certificates)
+        self._buses[node.port] = bus
         self.nodes.append(node)
         return node
 
@@ -68,7 +82,7 @@ class RedisCluster:
 
     def meet(self, node: RedisServer) -> None:
         """Make a node known to the cluster."""
-        self.ask(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", node.port, node.bus)
+        self.ask(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", node.port, self._buses[node.port])
         eventually(lambda: all(self._known(one) == len(self.nodes) for one in self.nodes))
 
     def identity(self, node: RedisServer) -> str:
@@ -102,7 +116,7 @@ class RedisCluster:
             self.ask(node, "CLUSTER", "ADDSLOTSRANGE", first, last - 1)
             self.ask(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
-            self.ask(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", node.port, node.bus)
+            self.ask(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", node.port, self._buses[node.port])
         eventually(lambda: all(self._known(node) == len(self.nodes) for node in self.nodes))
         for primary, replicas in zip(self.primaries, self.replicas, strict=True):
             for replica in replicas:
@@ -136,22 +150,29 @@ class WatchedServers:
     Args:
         *options: further arguments of each server.
         sentinels: how many; a majority of them decides.
-        sentinel_lines: further lines for each sentinel's configuration.
-        client: arguments for connections to servers and sentinels, by which they are set up.
+        lines: further ones for each sentinel's configuration.
+        certificates: where those for TLS are; servers and sentinels then speak nothing else.
+        client: arguments for the connections to servers by which they are set up.
     """
 
     service = "main"
 
     def __init__(
-        self, *options: str, sentinels: int = 3, sentinel_lines: tuple[str, ...] = (), **client: Any
+        self,
+        *options: str,
+        sentinels: int = 3,
+        lines: tuple[str, ...] = (),
+        certificates: Path | None = None,
+        **client: Any,
     ) -> None:
         self._client = client
+        self._certificates = certificates
         self.sentinels: list[RedisServer] = []
-        self.servers = [RedisServer("--repl-diskless-sync-delay", "0", *options)]
+        self.servers = [RedisServer(*_QUICK_REPLICAS, *options, certificates=certificates)]
         try:
             following = ("--replicaof", f"127.0.0.1 {self.master.port}")
-            self.servers.append(RedisServer("--repl-diskless-sync-delay", "0", *following, *options))
-            self._watch(sentinels, sentinel_lines)
+            self.servers.append(RedisServer(*_QUICK_REPLICAS, *following, *options, certificates=certificates))
+            self._watch(sentinels, lines)
         except BaseException:
             self.close()
             raise
@@ -170,7 +191,7 @@ class WatchedServers:
     def url(self) -> str:
         """The sentinels and the service."""
         places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{places}/{self.service}"
+        return f"{_scheme(self._certificates)}+sentinel://{places}/{self.service}"
 
     def fail_over(self) -> None:
         """Have the replica take over, as an operator does."""
@@ -200,14 +221,21 @@ class WatchedServers:
                     f"sentinel down-after-milliseconds {self.service} {_DOWN_AFTER_MS}",
                     f"sentinel failover-timeout {self.service} 2000",
                     *lines,
+                    certificates=self._certificates,
                 )
             )
+        for sentinel in self.sentinels:  # else an old master keeps that role for eight seconds
+            sentinel.command("SENTINEL", "DEBUG", "publish-period", 300, "info-period", 500, "ping-period", 100)
         eventually(lambda: all(self._knows_all(sentinel) for sentinel in self.sentinels))
 
     def _knows_all(self, sentinel: RedisServer) -> bool:
-        said = sentinel.command("SENTINEL", "MASTER", self.service, **self._client)
+        said = sentinel.command("SENTINEL", "MASTER", self.service)
         about = dict(zip(said[::2], said[1::2], strict=True))
         return int(about[b"num-slaves"]) == 1 and int(about[b"num-other-sentinels"]) == len(self.sentinels) - 1
+
+
+def _scheme(certificates: Path | None) -> str:
+    return "redis" if certificates is None else "rediss"
 
 
 class Sentinel(RedisServer):
@@ -217,14 +245,16 @@ class Sentinel(RedisServer):
         *lines: of its configuration.
     """
 
-    def __init__(self, *lines: str) -> None:
+    def __init__(self, *lines: str, certificates: Path | None = None) -> None:
         self._lines = lines
-        super().__init__()
+        super().__init__(certificates=certificates)
 
     def arguments(self) -> list[str]:
         """A file that it rewrites, and what makes it a sentinel."""
         file = self.directory / "sentinel.conf"
         if not file.exists():
-            fixed = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.directory}")
+            words = iter(self._listening())
+            listening = (f"{name.removeprefix('--')} {value}" for name, value in zip(words, words, strict=True))
+            fixed = (*listening, "bind 127.0.0.1", f"dir {self.directory}")
             file.write_text("\n".join((*fixed, *self._lines, "")))
         return [str(file), "--sentinel"]
