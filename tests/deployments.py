@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -96,8 +97,11 @@ class RedisCluster:
 
     def calls(self, node: RedisServer, command: str) -> int:
         """How often a node has executed a command."""
-        found = [line for line in self._info(node, "commandstats") if line.startswith(f"cmdstat_{command}:")]
-        return int(found[0].partition("calls=")[2].partition(",")[0]) if found else 0
+        return self._counted(node, "commandstats", f"cmdstat_{command}:calls=")
+
+    def refusals(self, node: RedisServer, code: str) -> int:
+        """How often a node has answered with an error of that name."""
+        return self._counted(node, "errorstats", f"errorstat_{code}:count=")
 
     def close(self) -> None:
         """End all."""
@@ -123,7 +127,7 @@ class RedisCluster:
                 self.ask(replica, "CLUSTER", "REPLICATE", self.identity(primary))
         eventually(lambda: all("cluster_state:ok" in self._info_of_cluster(node) for node in self.nodes))
         for replica in [one for some in self.replicas for one in some]:
-            eventually(lambda node=replica: "master_link_status:up" in self._info(node, "replication"))
+            eventually(partial(self._follows, replica))
         wanted = len(self.nodes)
         eventually(
             lambda: all(
@@ -131,9 +135,16 @@ class RedisCluster:
             )
         )
 
+    def _follows(self, node: RedisServer) -> bool:
+        return "master_link_status:up" in self._info(node, "replication")
+
     def _known(self, node: RedisServer) -> int:
         nodes: bytes = self.ask(node, "CLUSTER", "NODES")
         return sum(b" connected" in line and b"handshake" not in line for line in nodes.splitlines())
+
+    def _counted(self, node: RedisServer, section: str, start: str) -> int:
+        found = [line.removeprefix(start) for line in self._info(node, section) if line.startswith(start)]
+        return int(found[0].partition(",")[0]) if found else 0
 
     def _info(self, node: RedisServer, section: str) -> list[str]:
         text: bytes = self.ask(node, "INFO", section)

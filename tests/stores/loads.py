@@ -12,7 +12,6 @@ from toolcache.stores.redis.store import RedisStore
 from toolcache.testing.stores import blob_of
 
 _WORKERS = 12
-_DEADLINE = 0.5
 
 
 @dataclass
@@ -27,13 +26,13 @@ class Log:
 
 
 @contextlib.asynccontextmanager
-async def under_load(store: RedisStore) -> AsyncIterator[Log]:
+async def under_load(store: RedisStore, *, deadline: float = 0.5) -> AsyncIterator[Log]:
     """Workers that write and read keys of their own, without pause, inside the block.
 
-    Each call has a deadline, as a guard gives it.
+    Each call has a deadline, in seconds, as a guard gives it.
     """
     log = Log()
-    tasks = [asyncio.create_task(_work(store, number, log)) for number in range(_WORKERS)]
+    tasks = [asyncio.create_task(_work(store, number, log, deadline)) for number in range(_WORKERS)]
     try:
         yield log
     finally:
@@ -52,7 +51,7 @@ async def resumed(log: Log, *, within: float) -> float:
     raise AssertionError(f"not all calls were acknowledged again within {within:g} s: {log.faults} {log.examples[:3]}")
 
 
-async def _work(store: RedisStore, number: int, log: Log) -> None:
+async def _work(store: RedisStore, number: int, log: Log, deadline: float) -> None:
     keys = [f"load:{number}:{place}" for place in range(5)]
     version = 0
     while True:
@@ -61,7 +60,7 @@ async def _work(store: RedisStore, number: int, log: Log) -> None:
         begun_at = time.monotonic()
         log.calls += 1
         try:
-            async with asyncio.timeout(_DEADLINE):
+            async with asyncio.timeout(deadline):
                 done = await store.put_many([Write(key, blob) for key, blob in zip(keys, blobs, strict=True)])
                 read = await store.get_many(keys)
         except Exception as fault:  # noqa: BLE001 - to be looked at

@@ -59,8 +59,8 @@ class SlotMap:
         """
         try:
             return cls([(*_range(one), _shard(one[2:], asked)) for one in reply])
-        except (AttributeError, IndexError, TypeError) as error:
-            raise ValueError("no reply to CLUSTER SLOTS") from error
+        except (AttributeError, IndexError, TypeError, ValueError):
+            raise ValueError("a reply that is no map of slots") from None
 
     def shard(self, slot: int) -> Shard | None:
         """Who has the slot; None if nobody has."""
@@ -85,7 +85,7 @@ class SlotMap:
 def _range(one: Any) -> tuple[int, int]:
     first, last = int(one[0]), int(one[1])
     if not 0 <= first <= last < SLOTS:
-        raise ValueError("no range of slots")
+        raise ValueError
     return first, last
 
 
