@@ -11,6 +11,7 @@ import pytest
 from deployments import WatchedServers, eventually
 from loads import resumed, under_load
 from redis.asyncio.sentinel import MasterNotFoundError
+from redis.credentials import CredentialProvider
 from redis.exceptions import RedisError
 from servers import RedisServer, free_port, supports_tls
 
@@ -104,6 +105,22 @@ async def test_a_master_that_is_killed_under_load(own_watched: WatchedServers) -
     assert own_watched.replica.command("DBSIZE") > 0
     assert store.run_id not in {None, before}
     await store.aclose()
+
+
+async def test_a_cache_whose_master_is_killed(own_watched: WatchedServers) -> None:
+    """BUG-104: no caller meets an error; writes are in Redis again, at the new master, without a restart of anything."""
+    async with ToolCache(
+        redis_url=own_watched.url, files=False, op_timeout=0.5, connect_timeout=1.0, recovery_time=0.2
+    ) as cache:
+        assert await cache.set("k", 0) is Durability.REDIS
+        await asyncio.to_thread(own_watched.master.stop)
+        assert await cache.set("k", 1) is Durability.MEMORY
+        give_up = time.monotonic() + _RESUMED_SECONDS
+        while await cache.set("k", 2) is not Durability.REDIS:
+            assert await cache.get("k") == 2
+            assert time.monotonic() < give_up
+            await asyncio.sleep(0.02)
+    assert own_watched.replica.command("DBSIZE") == 1
 
 
 async def test_a_master_that_is_frozen_under_load(own_watched: WatchedServers) -> None:
@@ -242,7 +259,9 @@ async def test_passwords_of_servers_and_of_sentinels() -> None:
             await store.aclose()
         default = RedisStore(url, sentinel_password="other")
         assert await default.get_many(["k"]) == [None]
-        for store in (right, by_keyword, default):
+        provided = RedisStore(watched.url, sentinel_password="other", credential_provider=Provider())
+        assert await provided.get_many(["k"]) == [None]
+        for store in (right, by_keyword, default, provided):
             await store.aclose()
 
 
@@ -260,6 +279,14 @@ async def test_over_tls(certificates: Path) -> None:
             await distrustful.get_many(["k"])
         assert classify(raised.value) is FaultKind.AUTH
         await distrustful.aclose()
+
+
+class Provider(CredentialProvider):
+    """Knows the servers' password."""
+
+    def get_credentials(self) -> tuple[str, str]:
+        """User and password."""
+        return "default", "pw-of-servers"
 
 
 class StubSentinel:

@@ -32,13 +32,12 @@ async def inquire(askers: Sequence[Callable[[], Awaitable[T]]]) -> AsyncGenerato
             done, asked = await asyncio.wait(
                 asked, timeout=_MOMENT if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
-            for one in done:
-                yield _outcome(one)
+            for outcome in [_outcome(one) for one in done]:
+                yield outcome
     finally:
         for one in asked:
             one.cancel()
-        if asked:
-            await asyncio.wait(asked)
+        await asyncio.gather(*asked, return_exceptions=True)
 
 
 def _outcome(one: "asyncio.Future[Any]") -> Any:
