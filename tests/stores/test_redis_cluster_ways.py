@@ -8,6 +8,7 @@ import pytest
 from redis import exceptions
 
 from toolcache.resilience.faults import FaultKind, classify
+from toolcache.stores.redis import cluster
 from toolcache.stores.redis.cluster import Cluster, ClusterLanes
 from toolcache.stores.redis.slots import SLOTS
 from toolcache.stores.redis.url import Address, Place
@@ -32,8 +33,8 @@ class Lane:
 class Node:
     """Answers to commands, one by one; ``asked`` is what it was asked, without questions for the map."""
 
-    def __init__(self, cluster: "Nodes", place: Place) -> None:
-        self._cluster = cluster
+    def __init__(self, nodes: "Nodes", place: Place) -> None:
+        self._nodes = nodes
         self._place = place
         self.small = self.bulk = Lane()
         self.asked: list[bytes] = []
@@ -47,12 +48,12 @@ class Node:
         await asyncio.sleep(0)
         if list(commands) == [_SLOTS_OF]:
             self.views += 1
-            answer: Any = self._cluster.maps[self._place]
+            answer: Any = self._nodes.maps[self._place]
             if isinstance(answer, Exception):
                 raise answer
             return [answer]
         self.asked += commands
-        answers = [self._cluster.says(self._place, command) for command in commands]
+        answers = [self._nodes.says(self._place, command) for command in commands]
         for answer in answers:
             if isinstance(answer, OSError):
                 raise answer
@@ -148,6 +149,27 @@ async def test_a_node_that_fails_is_looked_for_elsewhere(lanes_of: Make) -> None
     nodes.maps[_A], nodes.maps[_B] = exceptions.ConnectionError("gone"), whole(_C)
     assert await lanes.exchange([_GET], [b"k"]) == [b"v"]
     assert nodes.nodes[_C].asked == [_GET]
+
+
+async def test_a_node_that_nobody_waits_for_long_enough(lanes_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BUG-103: where connecting takes longer than a caller has, the next one finds a new map all the same."""
+    monkeypatch.setattr(cluster, "_SETTLE_SECONDS", -1.0)
+    nodes = Nodes(lambda *_: b"v")
+    lanes = lanes_of(nodes)
+    await lanes.primaries()
+    nodes.nodes[_A].small.ready = False
+    nodes.maps = dict.fromkeys(nodes.maps, whole(_B))
+    never = asyncio.Event()
+
+    async def connect(*_: object, **__: object) -> Any:
+        await never.wait()
+
+    monkeypatch.setattr(nodes.nodes[_A], "exchange", connect)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await lanes.exchange([_GET], [b"k"])
+    assert await lanes.exchange([_GET], [b"k"]) == [b"v"]
+    assert nodes.nodes[_B].asked == [_GET]
 
 
 async def test_too_much_under_way_says_nothing_about_nodes(lanes_of: Make) -> None:

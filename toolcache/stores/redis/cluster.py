@@ -192,7 +192,15 @@ class ClusterLanes:
             if shard not in chosen:
                 chosen[shard] = _Way(self._reader(shard, bulk=bulk) if reading else shard.primary)
             ways[at] = chosen[shard]
+        self._suspect([way.place for way in chosen.values()])
         return ways
+
+    def _suspect(self, places: Sequence[Place]) -> None:
+        """Have the map read again if a node must be connected to anew: who waits for that may leave before it fails."""
+        lost = {place for place in places if not self._to(place).small.ready}
+        if lost and asyncio.get_running_loop().time() - self._learned_at > _SETTLE_SECONDS:
+            self._doubted |= lost
+            self._learning.start()
 
     def _reader(self, shard: Shard, *, bulk: bool) -> Place:
         """The replica whose turn it is, of those that are connected; nobody waits for one that is not."""
