@@ -195,6 +195,21 @@ async def test_sentinels_that_are_dead_frozen_or_ignorant(own_redis: RedisServer
             await store.aclose()
 
 
+async def test_one_sentinel_refuses_and_another_names_a_dead_master() -> None:
+    """EC-04: class CONN, since a failover may be under way; where all refuse, class AUTH."""
+    async with StubSentinel(1, refusing=True) as refusing, StubSentinel(free_port()) as other:
+        store = RedisStore(f"redis+sentinel://127.0.0.1:{refusing.port},127.0.0.1:{other.port}/main")
+        with pytest.raises(RedisError) as raised:
+            await store.get_many(["k"])
+        assert classify(raised.value) is FaultKind.CONN
+        await store.aclose()
+        store = RedisStore(refusing.url)
+        with pytest.raises(RedisError) as raised:
+            await store.get_many(["k"])
+        assert classify(raised.value) is FaultKind.AUTH
+        await store.aclose()
+
+
 async def test_a_service_that_nobody_knows(watched: WatchedServers) -> None:
     """EC-04: redis-py's own error for it, of class CONN: a failover may be under way."""
     store = RedisStore(watched.url.replace("/main", "/other"))
@@ -295,9 +310,11 @@ class StubSentinel:
     Args:
         port_named: of the master; None for a service that it does not know.
         silent: whether it takes connections and answers nothing.
+        refusing: whether it wants a password first.
     """
 
-    def __init__(self, port_named: int | None, *, silent: bool = False) -> None:
+    def __init__(self, port_named: int | None, *, silent: bool = False, refusing: bool = False) -> None:
+        self._refusing = refusing
         self.port_named = port_named
         self.port = 0
         self._silent = silent
@@ -338,6 +355,8 @@ class StubSentinel:
     def _answer(self, words: list[bytes]) -> bytes:
         if words[0].upper() != b"SENTINEL":
             return b"+OK\r\n"
+        if self._refusing:
+            return b"-NOAUTH Authentication required.\r\n"
         if self.port_named is None:
             return b"*-1\r\n"
         port = b"%d" % self.port_named
