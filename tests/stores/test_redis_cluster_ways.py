@@ -8,8 +8,9 @@ import pytest
 from redis import exceptions
 
 from toolcache.resilience.faults import FaultKind, classify
-from toolcache.stores.redis import cluster
-from toolcache.stores.redis.cluster import Cluster, ClusterLanes
+from toolcache.stores.redis import cluster_lanes
+from toolcache.stores.redis.cluster import Cluster
+from toolcache.stores.redis.cluster_lanes import ClusterLanes
 from toolcache.stores.redis.slots import SLOTS
 from toolcache.stores.redis.url import Address, Place
 from toolcache.stores.redis.wire import pack
@@ -153,7 +154,7 @@ async def test_a_node_that_fails_is_looked_for_elsewhere(lanes_of: Make) -> None
 
 async def test_a_node_that_nobody_waits_for_long_enough(lanes_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """BUG-103: where connecting takes longer than a caller has, the next one finds a new map all the same."""
-    monkeypatch.setattr(cluster, "_SETTLE_SECONDS", -1.0)
+    monkeypatch.setattr(cluster_lanes, "_SETTLE_SECONDS", -1.0)
     nodes = Nodes(lambda *_: b"v")
     lanes = lanes_of(nodes)
     await lanes.primaries()
