@@ -236,7 +236,7 @@ class WatchedServers:
                 )
             )
         for sentinel in self.sentinels:  # else an old master keeps that role for eight seconds
-            sentinel.command("SENTINEL", "DEBUG", "publish-period", 300, "info-period", 500, "ping-period", 100)
+            sentinel.command("SENTINEL", "DEBUG", "publish-period", 300, "info-period", 500)
         eventually(lambda: all(self._knows_all(sentinel) for sentinel in self.sentinels))
 
     def _knows_all(self, sentinel: RedisServer) -> bool:
