@@ -219,7 +219,8 @@ def moving(cluster: RedisCluster, slot: int, source: RedisServer, target: RedisS
         for node in (target, source):
             for key in node.command("CLUSTER", "GETKEYSINSLOT", slot, 1000):
                 node.command("DEL", key) if node is source else node.command("FLUSHALL")
-        for node in cluster.nodes:
+        source.command("CLUSTER", "BUMPEPOCH")  # or the target's word would count for more
+        for node in (source, *cluster.nodes):
             node.command("CLUSTER", "SETSLOT", slot, "NODE", cluster.identity(source))
 
 
