@@ -74,7 +74,15 @@ class Nodes(Cluster):
 
     def __init__(self, says: Callable[[Place, bytes], Any], **options: Any) -> None:
         address = Address(deployment="cluster", nodes=(_A, _B), **options)
-        super().__init__(address, client=None, provider=None, clock=FakeClock(), timeout=1.0, patience=1.0)
+        super().__init__(
+            address,
+            client=None,
+            provider=None,
+            clock=FakeClock(),
+            timeout=1.0,
+            patience=1.0,
+            announce=lambda _event: None,
+        )
         self.says = says
         self.maps: dict[Place, Any] = {place: whole(_A) for place in (_A, _B, _C)}
         self.nodes: dict[Place, Node] = {}
