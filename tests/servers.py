@@ -50,13 +50,15 @@ class RedisServer:
     Args:
         *options: further arguments of the server, such as ``"--requirepass", "secret"``.
         port: where it listens; a free one by default. 0 with ``--tls-port`` for TLS alone.
+        certificates: a directory with ``server.pem``, ``server.key`` and ``ca.pem``: its port is then one for TLS.
 
     The methods block for as long as the server takes; a test that must keep its loop turning calls them in a thread.
     """
 
-    def __init__(self, *options: str, port: int | None = None) -> None:
+    def __init__(self, *options: str, port: int | None = None, certificates: Path | None = None) -> None:
         self.port = free_port() if port is None else port
         self.options = options
+        self._certificates = certificates
         self.directory = Path(tempfile.mkdtemp(prefix="toolcache-redis-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -80,13 +82,25 @@ class RedisServer:
     def start(self, *options: str, wait: bool = True) -> None:
         """Start it on its port with what its directory holds; ``wait`` until it takes connections."""
         assert not self.running, "the server is running already"
-        fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
-        quiet = ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
-        command = [server_binary(), *fixed, *quiet, *_PERMISSIVE, *self.options, *options]
+        command = [server_binary(), *self.arguments(), *options]
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         if wait and self.port:
             self._await_port()
+
+    def arguments(self) -> list[str]:
+        """What the process is started with."""
+        fixed = [*self._listening(), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        quiet = ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
+        return [*fixed, *quiet, *_PERMISSIVE, *self.options]
+
+    def _listening(self) -> list[str]:
+        if self._certificates is None:
+            return ["--port", str(self.port)]
+        files = {"cert-file": "server.pem", "key-file": "server.key", "ca-cert-file": "ca.pem"}
+        words = [word for name, file in files.items() for word in (f"--tls-{name}", str(self._certificates / file))]
+        switches = ["--tls-auth-clients", "no", "--tls-replication", "yes"]
+        return ["--port", "0", "--tls-port", str(self.port), *words, *switches]
 
     def stop(self) -> None:
         """SIGKILL, which ends a frozen server too, before it executes what its sockets hold; unsaved data is lost."""
@@ -126,7 +140,9 @@ class RedisServer:
     def command(self, *arguments: str | bytes | int, **client: Any) -> Any:
         """Send one command over a connection of its own, and return the reply; error replies are raised."""
         options: dict[str, Any] = {"protocol": 2, "socket_timeout": 5.0, "decode_responses": False, **client}
-        with redis.Redis(port=self.port, **options) as connection:
+        if self._certificates is not None:
+            options |= {"ssl": True, "ssl_ca_certs": str(self._certificates / "ca.pem")}
+        with redis.Redis(host="127.0.0.1", port=self.port, **options) as connection:
             connection.response_callbacks.clear()
             return connection.execute_command(*arguments)
 

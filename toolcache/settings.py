@@ -75,7 +75,8 @@ class Settings:
         enabled: False computes always and stores nothing.
         namespace: keeps apart what shares a Redis or a directory: 1 to 64 of ``A-Za-z0-9._-``.
         tenant: becomes part of the digest of each domain key and task, so that tenants never share an entry.
-        redis_url: ``redis://``, ``rediss://`` (TLS, certificates verified) or ``unix://``; None for no Redis.
+        redis_url: ``redis://``, ``redis+sentinel://`` or ``redis+cluster://`` (each with ``rediss`` for TLS, certificates
+            verified), or ``unix://``; None for no Redis.
         redis_username: ACL user; wins over the URL's.
         redis_password: wins over the URL's.
         directory: where the files lie; the user's cache directory unless given.

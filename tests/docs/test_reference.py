@@ -11,6 +11,7 @@ from servers import RedisServer
 
 import toolcache
 from toolcache import Settings, ToolCache, errors, events
+from toolcache.stores.redis import options
 
 REFERENCE = ROOT / "docs/reference"
 
@@ -44,6 +45,16 @@ def test_the_settings_page_lists_every_setting_with_its_default() -> None:
     """E5: the table of settings is the dataclass of settings."""
     names = [name for name in first_column("settings.md") if name.islower()]  # not the table of other variables
     assert names == [one.name for one in dataclasses.fields(Settings)]
+
+
+def test_the_page_on_redis_lists_every_option_of_its_url() -> None:
+    """E5: the table of options is what a URL may hold, and each is understood there."""
+    text = (
+        (ROOT / "docs/how-to/redis.md").read_text("utf-8").partition("## Options in the URL")[2].partition("\n## ")[0]
+    )
+    listed = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.*?)\|", text, re.MULTILINE)))
+    by_url_alone = {"host", "port", "path", "tls"}
+    assert sorted(listed) == sorted(options._READERS.keys() - by_url_alone)
 
 
 def test_the_errors_page_lists_every_error() -> None:

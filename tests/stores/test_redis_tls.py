@@ -1,6 +1,5 @@
 """The Redis store over TLS, with a certificate authority made for the occasion."""
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,24 +15,6 @@ from toolcache.stores.redis.store import RedisStore
 from toolcache.testing.stores import blob_of
 
 pytestmark = pytest.mark.skipif(not supports_tls(), reason="the server under test was built without TLS")
-
-
-def _openssl(directory: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with an authority (ca), a server for 127.0.0.1, and a client."""
-    at = tmp_path_factory.mktemp("tls")
-    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    _openssl(at, "req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=Test CA")
-    (at / "san").write_text("subjectAltName=IP:127.0.0.1\n")
-    for name in ("server", "client"):
-        _openssl(at, "req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        sign = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san")
-        _openssl(at, "x509", "-req", "-in", f"{name}.csr", *sign, "-out", f"{name}.pem")
-    return at
 
 
 def _serve(certificates: Path, *, clients: str) -> Iterator[tuple[int, RedisServer]]:

@@ -44,11 +44,15 @@ class Connection:
     Args:
         raw: redis-py's connection, connected.
         patience: seconds after which a silent server that owes a reply is given up.
+        farewells: error replies by which the server says that it is the right one no more; they end the connection.
     """
 
-    def __init__(self, raw: AbstractConnection, *, patience: float) -> None:
+    def __init__(
+        self, raw: AbstractConnection, *, patience: float, farewells: tuple[type[Exception], ...] = ()
+    ) -> None:
         self._raw = raw
         self._patience = patience
+        self._farewells = farewells
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._waiting: deque[_Call] = deque()
@@ -122,6 +126,8 @@ class Connection:
             try:
                 reply = await read(disable_decoding=True, disconnect_on_error=False)
             except _ERROR_REPLIES as error:
+                if isinstance(error, self._farewells):
+                    raise exceptions.ConnectionError("the server is not the master any more") from error
                 reply = _discreet(error)
             self._heard_at = clock()
             if not waiting:

@@ -1,4 +1,4 @@
-"""Opens connections to one server, and learns its time and identity on the way."""
+"""Opens connections to a server, and learns its time and identity on the way."""
 
 import asyncio
 import re
@@ -11,6 +11,7 @@ from toolcache.causes import describe
 from toolcache.errors import CacheClosedError, SettingsError
 from toolcache.events import Event, RedisAvailable, RedisUnavailable
 from toolcache.protocols import Clock
+from toolcache.stores.redis.lanes import Lanes
 from toolcache.stores.redis.url import Address
 from toolcache.stores.redis.wire import pack
 
@@ -77,6 +78,10 @@ class Dialer:
         known = self._pool.connection_kwargs
         return Address(**{name: known[name] for name in _SHOWN if known.get(name)}).redacted
 
+    def lanes(self) -> Lanes:
+        """The connections of one more loop, none of them open yet."""
+        return Lanes(self.dial_and_align, self.dial)
+
     async def dial(self) -> "Connection":
         """A new connection."""
         return await self._told(self._dial)
@@ -119,15 +124,17 @@ class Dialer:
             self._announce(RedisUnavailable(self.redacted_url, reason))
 
     async def _dial(self) -> "Connection":
-        if _DRIVER not in sys.modules:  # a tenth of a second and more, which the loop need not stand still for
-            await asyncio.to_thread(import_module, _DRIVER)
-        from toolcache.stores.redis import driver
-
+        driver = await load_driver()
         if self._pool is None:
-            raw = driver.connection_to(self._address, self._provider, self._timeout)
-        else:
-            raw = driver.connection_like(self._pool, self._timeout)
-        connection = await driver.connect(raw, within=self._timeout, patience=self._patience)
+            return await self._greet(driver.connection_to(self._address, self._provider, self._timeout))
+        return await self._greet(driver.connection_like(self._pool, self._timeout))
+
+    async def _greet(self, raw: Any, *, farewells: tuple[type[Exception], ...] = ()) -> "Connection":
+        """Connect, and say who we are."""
+        driver = await load_driver()
+        connection: Connection = await driver.connect(
+            raw, within=self._timeout, patience=self._patience, farewells=farewells
+        )
         try:
             # By ourselves and whatever the reply: a user without this permission may cache all the same. One who has not
             # said a password that the server wants may not.
@@ -155,6 +162,13 @@ class Dialer:
         found = _RUN_ID.search(info) if isinstance(info, bytes) else None
         self.run_id = found[1].decode() if found else None
         return connection
+
+
+async def load_driver() -> Any:
+    """The module that imports redis-py: a tenth of a second and more, which the loop need not stand still for."""
+    if _DRIVER not in sys.modules:
+        await asyncio.to_thread(import_module, _DRIVER)
+    return sys.modules[_DRIVER]
 
 
 def _instant(said: Any) -> float | None:

@@ -70,7 +70,13 @@ def connection_like(pool: Any, timeout: float) -> driver.AbstractConnection:
     return made
 
 
-async def connect(raw: driver.AbstractConnection, *, within: float, patience: float) -> Connection:
+async def connect(
+    raw: driver.AbstractConnection,
+    *,
+    within: float,
+    patience: float,
+    farewells: tuple[type[Exception], ...] = (),
+) -> Connection:
     """Connect, authenticate and select, ``within`` seconds.
 
     Raises:
@@ -93,7 +99,7 @@ async def connect(raw: driver.AbstractConnection, *, within: float, patience: fl
         if found is not error:
             raise found from None
         raise
-    return Connection(raw, patience=patience)
+    return Connection(raw, patience=patience, farewells=farewells)
 
 
 def _beneath(error: BaseException) -> BaseException | None:

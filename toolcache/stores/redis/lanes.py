@@ -8,9 +8,10 @@ that it shares with its parent.
 import asyncio
 import contextlib
 import contextvars
+import math
 import threading
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from toolcache.errors import CacheClosedError
@@ -21,6 +22,68 @@ if TYPE_CHECKING:
 
     Loop = asyncio.AbstractEventLoop
     Opener = Callable[[], Awaitable[Connection]]
+
+T = TypeVar("T")
+
+_REST_SECONDS: Final = 1.0
+
+
+class Joint(Generic[T]):
+    """Something slow that is done once for all who wait for it, and goes on when they leave.
+
+    Args:
+        work: does it; the next who asks after its end has it done again.
+        name: of the task.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[T]], name: str) -> None:
+        self._work = work
+        self._name = name
+        self._task: asyncio.Task[T] | None = None
+        self.closed = False
+
+    def start(self) -> "asyncio.Task[T]":
+        """Begin, unless it is under way.
+
+        Raises:
+            CacheClosedError: after ``close()``.
+        """
+        if self.closed:
+            raise CacheClosedError
+        if self._task is None:
+            # In a context of its own: what comes of it outlives the request that happened to need it first.
+            self._task = asyncio.get_running_loop().create_task(
+                self._do(), name=self._name, context=contextvars.Context()
+            )
+            self._task.add_done_callback(_retrieve)
+        return self._task
+
+    async def result(self) -> T:
+        """What comes of it; all who wait are told the same failure."""
+        return await asyncio.shield(self.start())
+
+    def close(self) -> None:
+        """Give it up."""
+        self.closed = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def aclose(self) -> None:
+        """Give it up, and wait for the end of it."""
+        task = self._task
+        self.close()
+        if task is not None:
+            await asyncio.wait([task])
+
+    async def _do(self) -> T:
+        try:
+            return await self._work()
+        except asyncio.CancelledError:
+            if not self.closed:
+                raise
+            raise CacheClosedError from None  # those who wait are not cancelled themselves
+        finally:
+            self._task = None
 
 
 class Lane:
@@ -33,49 +96,40 @@ class Lane:
     def __init__(self, opener: "Opener") -> None:
         self._opener = opener
         self._connection: Connection | None = None
-        self._opening: asyncio.Task[Connection] | None = None
-        self._closed = False
+        self._opening = Joint(self._open, "toolcache-redis-connect")
+        self._prepared_at = -math.inf
+
+    @property
+    def ready(self) -> bool:
+        """Whether its connection stands."""
+        return self._connection is not None and self._connection.alive
 
     async def connection(self) -> "Connection":
         """The connection; opening one goes on if the caller leaves, and all who wait are told the same failure."""
         if self._connection is not None and self._connection.alive:
             return self._connection
-        if self._closed:
-            raise CacheClosedError
-        if self._opening is None:
-            # In a context of its own: the connection outlives the request that happened to need it first.
-            self._opening = asyncio.get_running_loop().create_task(
-                self._open(), name="toolcache-redis-connect", context=contextvars.Context()
-            )
-            self._opening.add_done_callback(_retrieve)
-        return await asyncio.shield(self._opening)
+        return await self._opening.result()
+
+    def prepare(self) -> None:
+        """Open it, if it is not open and this has not been tried a moment ago, without anybody's waiting."""
+        now = asyncio.get_running_loop().time()
+        if not self.ready and not self._opening.closed and now - self._prepared_at > _REST_SECONDS:
+            self._prepared_at = now
+            self._opening.start()
 
     async def _open(self) -> "Connection":
-        try:
-            self._connection = await self._opener()
-        except asyncio.CancelledError:
-            if not self._closed:
-                raise
-            raise CacheClosedError from None  # those who wait are not cancelled themselves
-        else:
-            return self._connection
-        finally:
-            self._opening = None
+        self._connection = await self._opener()
+        return self._connection
 
     def close(self) -> None:
         """Close at once, from the lane's own loop."""
-        self._closed = True
-        if self._opening is not None:
-            self._opening.cancel()
+        self._opening.close()
         if self._connection is not None:
             self._connection.close()
 
     async def aclose(self) -> None:
         """Let what is under way end, and close."""
-        self._closed = True
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait([self._opening])
+        await self._opening.aclose()
         if self._connection is not None:
             await self._connection.aclose()
 
@@ -87,6 +141,37 @@ class Lanes:
         self.small = Lane(small)
         self.bulk = Lane(bulk)
 
+    async def exchange(
+        self,
+        commands: Sequence[bytes],
+        keys: Sequence[bytes],  # noqa: ARG002 - a cluster goes by them
+        *,
+        bulk: bool = False,
+        reading: bool = False,  # noqa: ARG002 - and by this
+    ) -> list[Any]:
+        """The replies to commands, in order; error replies are among them as exceptions, not raised.
+
+        Args:
+            commands: packed.
+            keys: one that each command is about.
+            bulk: whether they would hold up others.
+            reading: whether they change nothing.
+
+        Raises:
+            RedisError: (redis-py's) the server cannot be reached.
+        """
+        connection = await (self.bulk if bulk else self.small).connection()
+        return await connection.call(b"".join(commands), len(commands))
+
+    @staticmethod
+    def together(keys: Sequence[bytes]) -> list[list[int]]:
+        """Which of the keys, by their places, may stand in one command."""
+        return [list(range(len(keys)))]
+
+    async def primaries(self) -> "list[Lanes]":
+        """Those to all servers that have keys which no other has."""
+        return [self]
+
     def close(self) -> None:
         """Close both at once."""
         self.small.close()
@@ -97,6 +182,32 @@ class Lanes:
         await asyncio.gather(self.small.aclose(), self.bulk.aclose())
 
 
+class Network(Protocol):
+    """The connections of one loop, to one server or to many."""
+
+    async def exchange(
+        self, commands: Sequence[bytes], keys: Sequence[bytes], *, bulk: bool = False, reading: bool = False
+    ) -> list[Any]:
+        """As ``Lanes.exchange``."""
+        ...
+
+    def together(self, keys: Sequence[bytes]) -> list[list[int]]:
+        """As ``Lanes.together``."""
+        ...
+
+    async def primaries(self) -> list[Lanes]:
+        """As ``Lanes.primaries``."""
+        ...
+
+    def close(self) -> None:
+        """As ``Lanes.close``."""
+        ...
+
+    async def aclose(self) -> None:
+        """As ``Lanes.aclose``."""
+        ...
+
+
 class LoopLanes:
     """The lanes of each loop that uses a store, from any thread.
 
@@ -104,14 +215,14 @@ class LoopLanes:
         make: the lanes of a loop that has none yet.
     """
 
-    def __init__(self, make: Callable[[], Lanes]) -> None:
+    def __init__(self, make: Callable[[], Network]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._lanes: WeakKeyDictionary[Loop, Lanes] = WeakKeyDictionary()
+        self._lanes: WeakKeyDictionary[Loop, Network] = WeakKeyDictionary()
         self._closed = False
         watch(self)
 
-    def here(self) -> Lanes:
+    def here(self) -> Network:
         """Those of the running loop."""
         loop = asyncio.get_running_loop()
         lanes = self._lanes.get(loop)
@@ -129,7 +240,7 @@ class LoopLanes:
         if mine is not None:
             await mine.aclose()
 
-    def _add(self, loop: "Loop") -> Lanes:
+    def _add(self, loop: "Loop") -> Network:
         with self._lock:
             if self._closed:
                 raise CacheClosedError

@@ -11,8 +11,10 @@ from toolcache.clock import SYSTEM
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
 from toolcache.protocols import Clock, PutResult, PutStatus, Write
+from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.dialer import Dialer
-from toolcache.stores.redis.lanes import Lane, Lanes, LoopLanes
+from toolcache.stores.redis.lanes import Lanes, LoopLanes
+from toolcache.stores.redis.sentinel import SentinelDialer
 from toolcache.stores.redis.url import Address
 from toolcache.stores.redis.wire import Script, pack
 from toolcache.versions import ZERO
@@ -80,8 +82,14 @@ class RedisStore:
         **options: Any,
     ) -> None:
         self._announce = announce or (lambda _event: None)
-        self._dialer = Dialer(
-            Address.parse(url, **options),
+        address = Address.parse(url, **options)
+        kinds: dict[str, Callable[..., Dialer | Cluster]] = {
+            "server": Dialer,
+            "sentinel": SentinelDialer,
+            "cluster": Cluster,
+        }
+        self._servers = kinds[address.deployment](
+            address,
             client=client,
             provider=credential_provider,
             clock=clock,
@@ -92,7 +100,7 @@ class RedisStore:
         if client is not None and (url is not None or options):
             raise SettingsError("a client brings its own address: give either a client, or a URL and options")
         self._max_entry = math.inf if max_entry is None else max_entry
-        self._lanes = LoopLanes(lambda: Lanes(self._dialer.dial_and_align, self._dialer.dial))
+        self._lanes = LoopLanes(self._servers.lanes)
 
     def __repr__(self) -> str:
         return f"<RedisStore {self.redacted_url}>"
@@ -100,12 +108,12 @@ class RedisStore:
     @property
     def redacted_url(self) -> str:
         """Where the server is, without the password."""
-        return self._dialer.redacted_url
+        return self._servers.redacted_url
 
     @property
     def run_id(self) -> str | None:
         """The server process last connected to; None before that, and where it does not say."""
-        return self._dialer.run_id
+        return self._servers.run_id
 
     async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
         """The blobs, in order; None where there is none, or a value of another type.
@@ -146,31 +154,39 @@ class RedisStore:
         return [results[at] for at in range(len(writes))]
 
     async def run(
-        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], *, bulk: bool = False
-    ) -> Any:
-        """The reply of a script, loaded where the server does not know it (any more)."""
-        lane = self._lane(bulk=bulk)
-        for whole in (False, True):
-            connection = await lane.connection()
-            (reply,) = await connection.call(script.call(keys, arguments, whole=whole))
-            if type(reply).__name__ != "NoScriptError":
-                break
-        return _answer(reply)
+        self, script: Script, calls: Sequence[tuple[Sequence[bytes], Sequence[bytes]]], *, bulk: bool = False
+    ) -> list[Any]:
+        """The replies of a script, in order, as ``exchange`` gives them; it is loaded where it is not known (any more).
+
+        Args:
+            script: to run.
+            calls: keys, which on a cluster are of one slot, and arguments of each call.
+            bulk: whether the calls would hold up others.
+        """
+        lanes = self._lanes.here()
+        places = [keys[0] for keys, _ in calls]
+        replies = await lanes.exchange([script.call(*call) for call in calls], places, bulk=bulk)
+        unknown = [at for at, reply in enumerate(replies) if type(reply).__name__ == "NoScriptError"]
+        if unknown:
+            whole = [script.call(*calls[at], whole=True) for at in unknown]
+            said = await lanes.exchange(whole, [places[at] for at in unknown], bulk=bulk)
+            for at, reply in zip(unknown, said, strict=True):
+                replies[at] = reply
+        return replies
 
     async def count(self) -> int:
         """Keys in the database, those of others included."""
-        return int(await self._ask(b"DBSIZE"))
+        return sum([int(await _ask(server, b"DBSIZE")) for server in await self._lanes.here().primaries()])
 
     async def scan(self, prefix: str, /) -> AsyncIterator[str]:
         """The keys that start with ``prefix``, each at least once."""
         pattern = re.sub(r"([\\*?\[\]])", r"\\\1", prefix).encode() + b"*"
-        cursor = b"0"
-        while True:
-            cursor, keys = await self._ask(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_COUNT)
-            for key in keys:
-                yield key.decode(errors="replace")
-            if cursor == b"0":
-                return
+        for server in await self._lanes.here().primaries():
+            cursor = b""
+            while cursor != b"0":
+                cursor, keys = await _ask(server, b"SCAN", cursor or b"0", b"MATCH", pattern, b"COUNT", _SCAN_COUNT)
+                for key in keys:
+                    yield key.decode(errors="replace")
 
     async def aclose(self) -> None:
         """Close the connections, once what is under way has ended or ``op_timeout`` has passed."""
@@ -180,9 +196,8 @@ class RedisStore:
         if not keys:
             return []
         lanes = self._lanes.here()
-        connection = await lanes.small.connection()
         raw = [key.encode() for key in keys]
-        replies = await connection.call(b"".join([_GET_FIRST % (len(key), key) for key in raw]), len(raw))
+        replies = await lanes.exchange([_GET_FIRST % (len(key), key) for key in raw], raw, reading=True)
         blobs = [self._blob(reply) for reply in replies]
         long = {
             at: pack(b"GETRANGE", raw[at], b"0", b"%d" % last)
@@ -190,8 +205,8 @@ class RedisStore:
             if blob is not None and len(blob) == _FIRST and (last := self._last_byte(blob))
         }
         if long:
-            connection = await lanes.bulk.connection()
-            for at, whole in zip(long, await connection.call(b"".join(long.values()), len(long)), strict=True):
+            wholes = await lanes.exchange([*long.values()], [raw[at] for at in long], bulk=True, reading=True)
+            for at, whole in zip(long, wholes, strict=True):
                 blobs[at] = self._blob(whole)
         return blobs
 
@@ -215,11 +230,32 @@ class RedisStore:
 
     async def _put(self, writes: Sequence[Write], *, bulk: bool) -> list[PutResult]:
         keys = [write.key.encode() for write in writes]
-        arguments = [word for write in writes for word in (write.blob, write.dead if write.once else b"")]
-        said = await self.run(_PUT, keys, arguments, bulk=bulk)
-        if not isinstance(said, list) or len(said) != len(writes):
-            raise _confused()
-        return [self._outcome(write, one) for write, one in zip(writes, said, strict=True)]
+        results: dict[int, PutResult] = {}
+
+        async def put(groups: list[list[int]]) -> list[int]:
+            """Apply writes, those of a group in one call; which of them are to go alone."""
+            calls = [
+                (
+                    [keys[at] for at in group],
+                    [word for at in group for word in (writes[at].blob, writes[at].dead if writes[at].once else b"")],
+                )
+                for group in groups
+            ]
+            alone = []
+            for group, said in zip(groups, await self.run(_PUT, calls, bulk=bulk), strict=True):
+                if type(said).__name__ == "TryAgainError" and len(group) > 1:
+                    alone += group
+                    continue
+                if not isinstance(_answer(said), list) or len(said) != len(group):
+                    raise _confused()
+                for at, one in zip(group, said, strict=True):
+                    results[at] = self._outcome(writes[at], one)
+            return alone
+
+        # While a slot of a cluster moves, its keys are in two places, and a call that names several is sent away.
+        if alone := await put(self._lanes.here().together(keys)):
+            await put([[at] for at in alone])
+        return [results[at] for at in range(len(writes))]
 
     def _outcome(self, write: Write, said: Any) -> PutResult:
         """What ``put.lua`` says of one write."""
@@ -232,15 +268,6 @@ class RedisStore:
             self._announce(BlobRejected(self.name, "foreign", write.blob[_DIGEST].hex()))
         version = write.blob[_VERSION] if status is PutStatus.STORED else held or ZERO
         return PutResult(status, version, there == b"L")
-
-    async def _ask(self, *words: bytes) -> Any:
-        connection = await self._lanes.here().small.connection()
-        (reply,) = await connection.call(pack(*words))
-        return _answer(reply)
-
-    def _lane(self, *, bulk: bool) -> Lane:
-        lanes = self._lanes.here()
-        return lanes.bulk if bulk else lanes.small
 
 
 def _batches(writes: Sequence[Write], places: list[int]) -> Iterator[list[int]]:
@@ -256,6 +283,11 @@ def _batches(writes: Sequence[Write], places: list[int]) -> Iterator[list[int]]:
         size += more
     if some:
         yield some
+
+
+async def _ask(server: Lanes, *words: bytes) -> Any:
+    (reply,) = await server.exchange([pack(*words)], [b""])
+    return _answer(reply)
 
 
 def _answer(reply: Any) -> Any:

@@ -1,0 +1,78 @@
+"""A cluster: how to reach its nodes, and which of them are the primaries."""
+
+import hashlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from toolcache.errors import SettingsError
+from toolcache.stores.redis.cluster_lanes import ClusterLanes
+from toolcache.stores.redis.dialer import Dialer
+from toolcache.stores.redis.lanes import Lanes
+from toolcache.stores.redis.slots import SlotMap
+from toolcache.stores.redis.url import Address, Place
+from toolcache.stores.redis.wire import pack
+
+if TYPE_CHECKING:
+    from toolcache.stores.redis.connection import Connection
+
+
+class Cluster:
+    """How to reach the nodes of a cluster.
+
+    Args:
+        address: of some of its nodes.
+        client: None; a client is borrowed from for single servers only.
+        **options: what ``Dialer`` takes.
+    """
+
+    def __init__(self, address: Address, *, client: Any, **options: Any) -> None:
+        if client is not None:
+            raise SettingsError("a client brings its own address: give either a client, or a URL and options")
+        self.address = address
+        self._options = options
+        self._dialers: dict[Place, Dialer] = {}
+        self._primaries: tuple[Place, ...] = ()
+        self._at(address.nodes[0])  # what is wrong with the options is said now
+
+    @property
+    def redacted_url(self) -> str:
+        """Where the nodes are, without the password."""
+        return self.address.redacted
+
+    @property
+    def run_id(self) -> str | None:
+        """Of all primaries together, so that it is another when one of them is; None until each has told its own."""
+        own = [self._at(place).run_id for place in self._primaries]
+        if not own or None in own:
+            return None
+        return hashlib.sha1("".join(sorted(map(str, own))).encode(), usedforsecurity=False).hexdigest()
+
+    def lanes(self) -> ClusterLanes:
+        """The connections of one more loop, none of them open yet."""
+        return ClusterLanes(self)
+
+    def learned(self, slots: SlotMap) -> None:
+        """These are the nodes now."""
+        self._primaries = tuple(slots.primaries())
+        known = {*slots.places(), *self.address.nodes}
+        self._dialers = {place: dialer for place, dialer in self._dialers.items() if place in known}
+
+    def lanes_to(self, place: Place) -> Lanes:
+        """The connections of one loop to one node."""
+        dialer = self._at(place)
+        if not self.address.read_from_replicas:
+            return dialer.lanes()
+        return Lanes(partial(_for_reading, dialer.dial_and_align), partial(_for_reading, dialer.dial))
+
+    def _at(self, place: Place) -> Dialer:
+        dialer = self._dialers.get(place)
+        if dialer is None:
+            dialer = self._dialers[place] = Dialer(self.address.at(place), client=None, **self._options)
+        return dialer
+
+
+async def _for_reading(dial: Any) -> "Connection":
+    """A connection on which a replica answers for its primary; to a primary it makes no difference."""
+    connection: Connection = await dial()
+    await connection.call(pack(b"READONLY"))
+    return connection
