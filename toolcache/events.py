@@ -118,6 +118,33 @@ class JournalReplayed:
         return f"redis was told of {self.replayed:,} writes that it had missed, {self.dropped:,} were obsolete; {rest}"
 
 
+@dataclass(frozen=True, slots=True)
+class CoherenceChanged:
+    """Memory is kept in step with other processes in another way: by "tracking", or "timed"; why it is no longer told."""
+
+    before: str
+    after: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.after == "tracking":
+            return "redis tells memory what other processes write"
+        return f"redis no longer tells memory what other processes write ({self.reason}): until it does, memory asks every few seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingRefused:
+    """Redis will not tell what others write; ``reason`` is the code of its reply."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"redis will not tell memory what other processes write ({self.reason}): memory asks every few seconds. "
+            "It takes Redis 6.2, and a user with +client|id +client|tracking +subscribe +ping &__redis__:invalidate"
+        )
+
+
 _ADVICE = {"access denied": ": check the user, the password and the certificate"}
 
 Event = (
@@ -129,9 +156,11 @@ Event = (
     | FilesUnavailable
     | ClockAnomaly
     | JournalReplayed
+    | CoherenceChanged
+    | TrackingRefused
 )
 
-_WARN = (BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk)
+_WARN = (BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused)
 _LOG_EVERY = 30.0
 _KIND = ("name", "after", "layer", "operation", "kind", "domain", "directory", "reason")
 """What tells one kind of trouble from another; the key does not."""

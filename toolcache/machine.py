@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from toolcache.blob import EPOCH, NEVER, TOMBSTONE, CorruptBlobError
+from toolcache.bus import Bus
 from toolcache.compute import Compute, Context
 from toolcache.crowd import ComputeMany
 from toolcache.domains import Domain
@@ -65,8 +66,11 @@ class Machine:
         self._writer = Writer(parts)
         self._records = Records(parts, self._entries, self._reader, self._writer)
         self.sweeper = Sweeper(parts.memory)
-        self._filler = Filler(parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies)
+        self._filler = Filler(
+            parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._acknowledge
+        )
         self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
+        self.bus = Bus(parts, self._epochs, self._entries, self._reader, self.homes)
         self.journal = Journal(parts)
         self._far = parts.redis is not None or parts.files is not None
 
@@ -211,7 +215,7 @@ class Machine:
         outcomes = await self.homes.here().see_through(self._writer.write(drafts, mirror=mirror))
         for place, held, draft, outcome in zip(places, helds, drafts, outcomes, strict=True):
             held.version, held.layer = draft.version, outcome.durability.name.lower()
-            self._reader.overtake(place, draft.version)
+            self._acknowledge(place, draft, outcome)
         self._report_risk("set", drafts, outcomes, raising=self.parts.strict)
         return {key: outcome.durability for key, outcome in zip(mapping, outcomes, strict=True)}
 
@@ -243,6 +247,10 @@ class Machine:
             self._report_risk("add", [draft], [outcome], raising=self.parts.strict)
         tally, layer = self.tallies.of(domain), outcome.durability.name.lower()
         tally.sets += 1
+        if self._told(outcome):
+            self.homes.detach(place)
+            self._reader.forget([place])
+            return True
         return self._put(place, self._entries.hold(draft, value, domain, tally, layer=layer)) or self._far
 
     def _put(self, place: str, held: Held) -> bool:
@@ -250,6 +258,14 @@ class Machine:
         self.homes.detach(place)
         self._reader.interrupt(place)
         return self._memory.put(place, held)
+
+    def _acknowledge(self, place: str, draft: Draft, outcome: Outcome) -> None:
+        """The layers have answered a write."""
+        self._reader.overtake(place, draft.version, told=self._told(outcome))
+
+    def _told(self, outcome: Outcome) -> bool:
+        """Whether Redis has the write, and tells memory when another one follows."""
+        return self.bus.live and outcome.durability is Durability.REDIS
 
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""
@@ -265,8 +281,8 @@ class Machine:
             return dict(zip(wanted, was, strict=True))
         outcomes = await self.homes.here().see_through(self._writer.write(drafts))
         # Once more: a read that was under way may have brought the old value back in the meantime.
-        for place, draft in zip(places, drafts, strict=True):
-            self._reader.overtake(place, draft.version)
+        for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
+            self._acknowledge(place, draft, outcome)
         self._report_risk("delete", drafts, outcomes, raising=True)
         return {key: here or there.was_live for key, here, there in zip(wanted, was, outcomes, strict=True)}
 
@@ -347,6 +363,8 @@ class Machine:
         self.sweeper.arm()
         if self._follower.needed and not self.homes.closed and home.attend(self._follower.run):
             self._follower.behind = True
+        if self.bus.needed and not self.homes.closed:
+            home.attend(self.bus.run)
         if self.journal.needed and not self.homes.closed:
             home.attend(self.journal.run)
         self.used = self._far  # what must be closed

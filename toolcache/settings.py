@@ -60,6 +60,7 @@ class Options(TypedDict, total=False):
     failure_threshold: int
     recovery_time: Duration | tuple[Duration, Duration]
     journal_max_age: Duration
+    coherence: bool
     fsync: Fsync
     strict: bool
 
@@ -101,6 +102,7 @@ class Settings:
         failure_threshold: failures in a row that open a breaker.
         recovery_time: how long an open breaker rests, first and longest: ``("1s", "60s")``; one duration is fixed.
         journal_max_age: how long the mark of a delete is kept, ten minutes added.
+        coherence: has Redis tell memory what other processes write; False asks every 5 s.
         fsync: ``"promised"`` syncs what was promised to survive a power cut, ``"always"`` everything, ``"never"`` nothing.
         strict: a write that no configured store took raises ``CacheWriteError``.
 
@@ -136,6 +138,7 @@ class Settings:
     failure_threshold: int = 5
     recovery_time: tuple[float, float] = (1.0, 60.0)
     journal_max_age: float = 86_400.0
+    coherence: bool = True
     fsync: Fsync = "promised"
     strict: bool = False
 

@@ -1,7 +1,6 @@
 """Opens connections to one server, and learns its time and identity on the way."""
 
 import asyncio
-import re
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -9,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 from toolcache.errors import SettingsError
 from toolcache.protocols import Clock
 from toolcache.stores.redis.url import Address
-from toolcache.stores.redis.wire import pack
+from toolcache.stores.redis.wire import pack, run_id_of
 
 if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
     from toolcache.stores.redis.connection import Connection
+    from toolcache.stores.redis.tracking import Tracking
 
 _DRIVER: Final = "toolcache.stores.redis.driver"
 _SHOWN: Final = ("host", "port", "path", "db", "username", "password")
-_RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]{40})", re.MULTILINE)
 
 
 class Dialer:
@@ -61,15 +62,10 @@ class Dialer:
 
     async def dial(self) -> "Connection":
         """A new connection."""
-        if _DRIVER not in sys.modules:  # a tenth of a second and more, which the loop need not stand still for
-            await asyncio.to_thread(import_module, _DRIVER)
-        from toolcache.stores.redis import driver
+        raw = await self._raw()
+        from toolcache.stores.redis.driver import Connection
 
-        if self._pool is None:
-            raw = driver.connection_to(self._address, self._provider, self._timeout)
-        else:
-            raw = driver.connection_like(self._pool, self._timeout)
-        connection = await driver.connect(raw, within=self._timeout, patience=self._patience)
+        connection = Connection(raw, patience=self._patience)
         try:
             # By ourselves and without looking at the reply: a user without this permission may cache all the same.
             await connection.call(pack(b"CLIENT", b"SETNAME", self._name.encode()))
@@ -77,6 +73,13 @@ class Dialer:
             connection.close()
             raise
         return connection
+
+    async def dial_for_tracking(self) -> "Tracking":
+        """A new connection that is told what others write, once it is armed."""
+        raw = await self._raw()
+        from toolcache.stores.redis.driver import Tracking
+
+        return Tracking(raw, name=self._name.encode(), within=self._timeout)
 
     async def dial_and_align(self) -> "Connection":
         """A new connection; the clock is set by its server's, and ``run_id`` read."""
@@ -90,9 +93,21 @@ class Dialer:
         except BaseException:
             connection.close()
             raise
-        found = _RUN_ID.search(info) if isinstance(info, bytes) else None
-        self.run_id = found[1].decode() if found else None
+        self.run_id = run_id_of(info)
         return connection
+
+    async def _raw(self) -> "AbstractConnection":
+        """redis-py's connection, connected."""
+        if _DRIVER not in sys.modules:  # a tenth of a second and more, which the loop need not stand still for
+            await asyncio.to_thread(import_module, _DRIVER)
+        from toolcache.stores.redis import driver
+
+        if self._pool is None:
+            raw = driver.connection_to(self._address, self._provider, self._timeout)
+        else:
+            raw = driver.connection_like(self._pool, self._timeout)
+        await driver.connect(raw, within=self._timeout)
+        return raw
 
 
 def _instant(said: Any) -> float | None:

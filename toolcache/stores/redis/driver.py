@@ -11,7 +11,10 @@ from redis.asyncio import connection as driver
 from redis.credentials import CredentialProvider
 
 from toolcache.stores.redis.connection import Connection
+from toolcache.stores.redis.tracking import Tracking
 from toolcache.stores.redis.url import Address
+
+__all__ = ["Connection", "Credentials", "Tracking", "connect", "connection_like", "connection_to"]
 
 # A timeout around each read would cost as much as the read; retries, health checks and time limits are ours.
 _OURS: Final[dict[str, Any]] = {"protocol": 2, "decode_responses": False, "socket_timeout": None}
@@ -66,7 +69,7 @@ def connection_like(pool: Any, timeout: float) -> driver.AbstractConnection:
     return made
 
 
-async def connect(raw: driver.AbstractConnection, *, within: float, patience: float) -> Connection:
+async def connect(raw: driver.AbstractConnection, *, within: float) -> None:
     """Connect, authenticate and select, ``within`` seconds.
 
     Raises:
@@ -84,7 +87,6 @@ async def connect(raw: driver.AbstractConnection, *, within: float, patience: fl
         if (hidden := _beneath(error)) is not None:
             raise hidden from None
         raise
-    return Connection(raw, patience=patience)
 
 
 def _beneath(error: BaseException) -> BaseException | None:

@@ -10,7 +10,7 @@ from toolcache.blob import HEADER_SIZE, read_header
 from toolcache.clock import SYSTEM
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
-from toolcache.protocols import Clock, PutResult, PutStatus, Write
+from toolcache.protocols import Clock, PutResult, PutStatus, Watch, Write
 from toolcache.stores.redis.dialer import Dialer
 from toolcache.stores.redis.lanes import Lane, Lanes, LoopLanes
 from toolcache.stores.redis.url import Address
@@ -41,7 +41,8 @@ class RedisStore:
     """Blobs in one Redis (or Valkey) server, 6.2 or newer, over two multiplexed connections for each event loop.
 
     A user of its own needs the commands GETRANGE, SET, EVAL, EVALSHA and TIME; SELECT for another database;
-    DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital.
+    DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital; CLIENT ID, CLIENT TRACKING, SUBSCRIBE, PING and the
+    channel ``__redis__:invalidate`` for ``track``.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
@@ -155,6 +156,18 @@ class RedisStore:
             if type(reply).__name__ != "NoScriptError":
                 break
         return _answer(reply)
+
+    async def track(self, prefixes: Sequence[str], watch: Watch, /) -> None:
+        """Tell ``watch`` what changes beneath ``prefixes``, over a connection of its own, until that is lost.
+
+        Raises:
+            UntrackedError: the server is too old, or the user may not use CLIENT, or the channel of its messages.
+            RedisError: (redis-py's) the server cannot be reached, or has fallen silent.
+        """
+        # Opened first, so that it is known which server is read; the listener has to be connected to the same one.
+        await self._lanes.here().small.connection()
+        tracking = await self._dialer.dial_for_tracking()
+        await tracking.run(prefixes, watch, run_id=lambda: self._dialer.run_id)
 
     async def count(self) -> int:
         """Keys in the database, those of others included."""
