@@ -246,6 +246,20 @@ async def test_max_disk(open_cache: Open, tmp_path: Path) -> None:
     assert await written("bound", max_disk=500_000) < 1_000_000
 
 
+@proves("coherence")
+@pytest.mark.parametrize("coherence", [True, False])
+async def test_coherence(open_cache: Open, redis_server: RedisServer, coherence: bool) -> None:  # noqa: FBT001 - the option
+    """Listens for what other processes write; without, it opens no connection for that."""
+    cache = open_cache(redis_url=redis_server.url, coherence=coherence)
+    await cache.get("k")
+    if coherence:
+        async with asyncio.timeout(20):
+            while (await cache.health(probe=False)).coherence != "tracking":
+                await asyncio.sleep(0.01)
+    assert (await cache.health(probe=False)).coherence == ("tracking" if coherence else "timed")
+    assert (b" sub=1 " in redis_server.command("CLIENT", "LIST")) is coherence
+
+
 @proves("fsync")
 async def test_fsync(open_cache: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``always`` waits for the disk with each write, ``promised`` with results, ``never`` with none."""

@@ -8,6 +8,7 @@ seconds, and asks then.
 """
 
 import asyncio
+import contextlib
 import random
 import threading
 from collections.abc import Sequence
@@ -101,9 +102,10 @@ class Bus:
         try:
             while not self._homes.closed:
                 if self._appoint(listener):
-                    await listener.listen([self._values, self._entries.epoch_name])
+                    with contextlib.suppress(_TakenOverError):
+                        await listener.listen([self._values, self._entries.epoch_name])
                 await asyncio.sleep(_LOOK_EVERY)
-        except (CacheClosedError, _TakenOverError):
+        except CacheClosedError:
             pass
         finally:
             self._dismiss(listener)

@@ -246,6 +246,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "failure_threshold": spelling.count,
     "recovery_time": spelling.recovery,
     "journal_max_age": spelling.span,
+    "coherence": spelling.switch,
     "fsync": spelling.choice("promised", "always", "never"),
     "strict": spelling.switch,
 }

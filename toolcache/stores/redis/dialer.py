@@ -106,7 +106,7 @@ class Dialer:
             raw = driver.connection_to(self._address, self._provider, self._timeout)
         else:
             raw = driver.connection_like(self._pool, self._timeout)
-        await driver.connect(raw, within=self._timeout)
+        await driver.establish(raw, within=self._timeout)
         return raw
 
 

@@ -14,7 +14,7 @@ from toolcache.stores.redis.connection import Connection
 from toolcache.stores.redis.tracking import Tracking
 from toolcache.stores.redis.url import Address
 
-__all__ = ["Connection", "Credentials", "Tracking", "connect", "connection_like", "connection_to"]
+__all__ = ["Connection", "Credentials", "Tracking", "connect", "connection_like", "connection_to", "establish"]
 
 # A timeout around each read would cost as much as the read; retries, health checks and time limits are ours.
 _OURS: Final[dict[str, Any]] = {"protocol": 2, "decode_responses": False, "socket_timeout": None}
@@ -69,7 +69,13 @@ def connection_like(pool: Any, timeout: float) -> driver.AbstractConnection:
     return made
 
 
-async def connect(raw: driver.AbstractConnection, *, within: float) -> None:
+async def connect(raw: driver.AbstractConnection, *, within: float, patience: float) -> Connection:
+    """A connection for commands, over ``raw``; raises as ``establish`` does."""
+    await establish(raw, within=within)
+    return Connection(raw, patience=patience)
+
+
+async def establish(raw: driver.AbstractConnection, *, within: float) -> None:
     """Connect, authenticate and select, ``within`` seconds.
 
     Raises:

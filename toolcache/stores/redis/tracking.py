@@ -93,7 +93,8 @@ class Tracking:
         except _PASSING:
             raise
         except exceptions.ResponseError as refusal:
-            raise UntrackedError(str(refusal).split(maxsplit=1)[0] or "ERR") from refusal
+            denied = isinstance(refusal, exceptions.NoPermissionError)
+            raise UntrackedError("NOPERM" if denied else "ERR") from refusal
         return run_id_of(info)
 
     async def _pump(self, watch: Watch) -> None:
