@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hearing import Open, fill, settled, state, until
-from programs import clients, tasks
+from programs import clients, run, tasks
 from servers import RedisServer
 
 from toolcache import MISSING, Durability, ToolCache
@@ -382,3 +382,49 @@ def test_two_loops_side_by_side(own_redis: RedisServer) -> None:
     asyncio.run(second())
     assert still.is_set()
     asyncio.run(third())
+
+
+def test_a_forked_child_listens_for_itself(own_redis: RedisServer) -> None:
+    """LC-09: over a connection of its own; the parent's goes on."""
+    code = """
+        import asyncio, os, sys, warnings
+        from hearing import fill, settled, state, until
+        from programs import clients
+        from toolcache import ToolCache
+        warnings.simplefilter("ignore")
+        cache = ToolCache(redis_url=sys.argv[1], files=False)
+
+        async def use(key):
+            await cache.get(key)
+            await until(lambda: state(cache) == "tracking")
+            await cache.set(key, 1)
+            assert await fill(cache, key) == 1
+
+        async def parent():
+            await use("parent")
+            pid = os.fork()
+            if not pid:
+                return False
+            _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+            assert status == 0, status
+            await until(lambda: not settled(cache, "parent"))  # the child wrote it
+            assert state(cache) == "tracking"
+            await cache.aclose()
+            return True
+
+        async def child():
+            assert state(cache) == "timed"
+            assert len(cache._parts.memory) == 0
+            await use("child")
+            await cache.set("parent", 2)
+            await cache.aclose()
+
+        loop = asyncio.new_event_loop()
+        if loop.run_until_complete(parent()):
+            print("done")
+        else:
+            asyncio.events._set_running_loop(None)
+            asyncio.run(child())
+            os._exit(0)
+    """
+    assert run(code, own_redis.url) == ("done\n", "")
