@@ -12,7 +12,7 @@ Open = Callable[..., Awaitable[Any]]
 async def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
     """Wait for something that comes by itself; fail if it does not."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - it is anything at all
             await asyncio.sleep(0.001)
 
 

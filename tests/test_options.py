@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hearing import state, until
 from servers import RedisServer
 
 from toolcache import AgentTask, Durability, Settings, ToolCache
@@ -248,14 +249,12 @@ async def test_max_disk(open_cache: Open, tmp_path: Path) -> None:
 
 @proves("coherence")
 @pytest.mark.parametrize("coherence", [True, False])
-async def test_coherence(open_cache: Open, redis_server: RedisServer, coherence: bool) -> None:  # noqa: FBT001 - the option
+async def test_coherence(open_cache: Open, redis_server: RedisServer, coherence: bool) -> None:
     """Listens for what other processes write; without, it opens no connection for that."""
     cache = open_cache(redis_url=redis_server.url, coherence=coherence)
     await cache.get("k")
     if coherence:
-        async with asyncio.timeout(20):
-            while (await cache.health(probe=False)).coherence != "tracking":
-                await asyncio.sleep(0.01)
+        await until(lambda: state(cache) == "tracking")
     assert (await cache.health(probe=False)).coherence == ("tracking" if coherence else "timed")
     assert (b" sub=1 " in redis_server.command("CLIENT", "LIST")) is coherence
 

@@ -1,4 +1,6 @@
-"""How long one process serves what another has overwritten: ``python tests/coherence/staleness.py --writes 10000``.
+"""How long one process serves what another has overwritten.
+
+    PYTHONPATH=.:tests python tests/staleness.py --writes 10000 --kill
 
 A process writes numbers, one after another; this one reads all the time. A number is stale from the moment at which the
 write of a later one was acknowledged until the last read that did not see that. All processes of a machine read the
@@ -9,18 +11,19 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 from servers import RedisServer
 
 from toolcache import ToolCache
 
 _KILL_EVERY = 0.5
+_TESTS = Path(__file__).parent
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{_TESTS.parent}{os.pathsep}{_TESTS}"}
 
 
 def cache_at(url: str, *, coherence: bool) -> ToolCache:
@@ -72,7 +75,7 @@ async def measure(writes: int, pause: float, *, killing: bool = False, coherence
         reading = asyncio.create_task(read(server.url, ended, writes, coherence=coherence))
         killed = asyncio.create_task(kill(server, ended)) if killing else None
         words = [sys.executable, __file__, "--write", server.url, "--writes", str(writes), "--pause", str(pause)]
-        writer = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+        writer = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE, env=_ENVIRONMENT)
         out, _ = await writer.communicate()
         ended.set()
         acknowledged = json.loads(out)
