@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +185,16 @@ async def test_the_listener_is_killed_and_comes_back(open_cache: Open, own_redis
     recorder = Recorder()
     one.subscribe(recorder)
     await two.set("key", 0)
+
+    def more(before: int) -> bool:
+        return len(recorder.of(CoherenceChanged)) > before
+
     for number in range(5):
         assert await fill(one, "key") == number
         before = len(recorder.of(CoherenceChanged))
         await command(own_redis, "CLIENT", "KILL", "TYPE", "pubsub")
         await two.set("key", number + 1)
-        await until(lambda before=before: len(recorder.of(CoherenceChanged)) > before)
+        await until(partial(more, before))
         assert await one.get("key") == number + 1
         await until(lambda: state(one) == "tracking")
     states = [event.after for event in recorder.of(CoherenceChanged)]
