@@ -12,9 +12,11 @@ from toolcache.events import (
     BlobRejected,
     BreakerChanged,
     ClockAnomaly,
+    CoherenceChanged,
     DataAtRisk,
     FilesUnavailable,
     StoreFault,
+    TrackingRefused,
     ValueNotStored,
 )
 from toolcache.testing import FakeClock, Recorder
@@ -27,8 +29,10 @@ SAMPLES: dict[type, Any] = {
     DataAtRisk: DataAtRisk("delete", "0a1b2c3d"),
     FilesUnavailable: FilesUnavailable("/var/cache", "read-only file system"),
     ClockAnomaly: ClockAnomaly("redis", 61.0),
+    CoherenceChanged: CoherenceChanged("tracking", "timed", "ConnectionError"),
+    TrackingRefused: TrackingRefused("NOPERM"),
 }
-WARNINGS = {BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk}
+WARNINGS = {BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused}
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ class Bus:
 
     # -- what is heard ----------------------------------------------------------------------------------------------
 
-    def find(self) -> None:
+    def gain(self) -> None:
         """From now on every change is told."""
         self._reader.doubt_all()  # what was read so far may have been changed unheard
         self._entries.trust = _TRUST
@@ -264,7 +264,7 @@ class _Listener:
         """Every change is told from now on."""
         self._check()
         self._refused = False
-        self._bus.find()
+        self._bus.gain()
 
     def changed(self, keys: Sequence[str] | None) -> None:
         """These were."""

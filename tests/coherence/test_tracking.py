@@ -278,7 +278,7 @@ async def test_a_data_connection_to_another_server(open_cache: Open, own_redis: 
     await until(lambda: state(cache) == "tracking")
 
 
-@pytest.mark.parametrize("missing", ["-client|tracking", "-subscribe", "resetchannels"])
+@pytest.mark.parametrize("missing", ["-client|tracking", "-subscribe", "-ping", "resetchannels"])
 async def test_a_user_who_may_not_listen(open_cache: Open, own_redis: RedisServer, missing: str) -> None:
     """SPEC 5.6: told once; memory asks every few seconds, and everything else works."""
     await command(own_redis, "ACL", "SETUSER", "app", "on", ">sesame", "~*", "+@all", "&*", missing)

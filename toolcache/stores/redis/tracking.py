@@ -87,9 +87,10 @@ class Tracking:
             await self._send(
                 pack(b"CLIENT", b"TRACKING", b"ON", b"REDIRECT", b"%d" % number, b"BCAST", *beneath)
                 + pack(b"SUBSCRIBE", _CHANNEL)
+                + pack(b"PING")
             )
-            for _ in range(2):
-                await self._read()
+            while _kind(await self._read()) != b"pong":  # what is told meanwhile is before all that counts
+                pass
         except _PASSING:
             raise
         except exceptions.ResponseError as refusal:
@@ -100,7 +101,7 @@ class Tracking:
     async def _pump(self, watch: Watch) -> None:
         while True:
             said = await self._read()
-            kind = said[0] if isinstance(said, list) and said else None
+            kind = _kind(said)
             if kind == b"pong":
                 self._pinged = False
                 watch.heard()
@@ -125,6 +126,10 @@ class Tracking:
 
     async def _send(self, command: bytes) -> None:
         await self._raw.send_packed_command(command, check_health=False)
+
+
+def _kind(said: Any) -> Any:
+    return said[0] if isinstance(said, list) and said else None
 
 
 def _agree(mine: str | None, read: str | None) -> None:
