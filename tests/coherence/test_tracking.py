@@ -1,6 +1,8 @@
 """What one process writes, another one's memory does not go on serving."""
 
 import asyncio
+import itertools
+import random
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -466,3 +468,43 @@ async def test_what_is_computed_after_an_own_delete_is_stored(tmp_path: Path) ->
 
         assert await cache.get_or_set("key", compute) == 2
         assert await cache.get("key", MISSING) == 2
+
+
+@pytest.mark.parametrize("killing", [False, True])
+async def test_nothing_is_stale_at_rest(open_cache: Open, own_redis: RedisServer, killing: bool) -> None:
+    """BUG-29, BUG-30: three processes read, set, delete, add and compute the same keys at once; then all agree for good."""
+    caches = [await open_cache() for _ in range(3)]
+    chance = random.Random(7)
+    keys = [f"key{n}" for n in range(100)]
+    numbers = itertools.count()
+
+    async def work(cache: ToolCache) -> None:
+        for _ in range(600):
+            key, number = chance.choice(keys), next(numbers)
+            call = chance.randrange(8)
+            if call == 0:
+                await cache.set(key, number)
+            elif call == 1:
+                await cache.delete(key)
+            elif call == 2:
+                await cache.add(key, number)
+            elif call == 3:
+                await cache.get_or_set(key, lambda number=number: asyncio.sleep(0.001, number))
+            else:
+                await cache.get_many(chance.sample(keys, 3))
+
+    async def kill() -> None:
+        while killing:
+            await command(own_redis, "CLIENT", "KILL", "TYPE", "pubsub")
+            await asyncio.sleep(0.1)
+
+    killer = asyncio.create_task(kill())
+    await asyncio.gather(*(work(cache) for cache in caches * 4))
+    killer.cancel()
+    await asyncio.gather(*(task for cache in caches for task in cache._machine.homes.here()._tasks))
+    await until(lambda: all(state(cache) == "tracking" for cache in caches))
+    await asyncio.sleep(0.2)  # the last messages
+    fresh = await (await open_cache(listening=False, coherence=False)).get_many(keys)
+    for cache in caches:
+        assert await cache.get_many(keys) == fresh
+        assert any(settled(cache, key) for key in keys)
