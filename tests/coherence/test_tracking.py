@@ -508,3 +508,38 @@ async def test_nothing_is_stale_at_rest(open_cache: Open, own_redis: RedisServer
     for cache in caches:
         assert await cache.get_many(keys) == fresh
         assert any(settled(cache, key) for key in keys)
+
+
+@pytest.mark.parametrize("what", ["gap", "flush", "clear"])
+async def test_a_read_under_way_while_messages_were_lost(open_cache: Open, own_redis: RedisServer, what: str) -> None:
+    """BUG-29, BUG-30: what was answered before a gap, a flush or a clear, and comes in after it, is not kept."""
+    one, two = await open_cache(), await open_cache()
+    recorder = Recorder()
+    two.subscribe(recorder)
+    await one.set("key", "old")
+    store = two._parts.redis.store
+    get_many = store.get_many
+    sent, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(keys: list[str]) -> list[bytes | None]:
+        blobs: list[bytes | None] = await get_many(keys)
+        if not sent.is_set():
+            sent.set()
+            await go.wait()
+        return blobs
+
+    store.get_many = slow
+    era = two._parts.memory.era
+    reading = asyncio.create_task(two.get("key"))
+    await sent.wait()
+    if what == "gap":
+        await command(own_redis, "CLIENT", "KILL", "TYPE", "pubsub")
+        await one.delete("key")
+        await until(lambda: len(recorder.of(CoherenceChanged)) == 2)
+    else:
+        await (command(own_redis, "FLUSHALL") if what == "flush" else one.clear())
+        await until(lambda: two._parts.memory.era != era)
+    go.set()
+    assert await reading == "old" or what == "clear"
+    assert not settled(two, "key")
+    assert await two.get("key", MISSING) is MISSING
