@@ -11,6 +11,7 @@ from contextvars import ContextVar, copy_context
 from typing import Any, Generic, TypeVar
 
 from toolcache.errors import FlightAbortedError, ReentrantFlightError
+from toolcache.versions import ZERO
 
 T = TypeVar("T")
 
@@ -23,12 +24,18 @@ def aboard() -> bool:
 
 
 class Flight(Generic[T]):
-    """One computation in the air. ``detached`` says that its result may no longer be stored."""
+    """One computation in the air. ``detached`` says that its result may no longer be stored.
 
-    __slots__ = ("detached", "task", "waiters", "waits_for")
+    ``seen`` is the version that stood in the layers when the computation began, None before; ``heard`` the highest that
+    another process is known to have written since the flight did.
+    """
+
+    __slots__ = ("detached", "heard", "seen", "task", "waiters", "waits_for")
 
     def __init__(self) -> None:
         self.detached = False
+        self.heard = ZERO
+        self.seen: bytes | None = None
         self.waiters = 0
         self.waits_for: set[Flight[Any]] = set()
         self.task: asyncio.Task[T]
@@ -94,6 +101,26 @@ class Flights(Generic[T]):
         flight = self._by_key.pop(key, None)
         if flight is not None:
             flight.detached = True
+
+    def flying(self, key: str) -> bool:
+        """Whether the key has a flight."""
+        return key in self._by_key
+
+    def hear(self, key: str, version: bytes) -> None:
+        """This version stands in the layers now: detach the key's flight, unless it has seen that."""
+        flight = self._by_key.get(key)
+        if flight is None:
+            return
+        flight.heard = max(flight.heard, version)
+        if flight.seen is not None:
+            self.see(key, flight, flight.seen)
+
+    def see(self, key: str, flight: Flight[T], version: bytes) -> None:
+        """The flight has seen this version in the layers and computes: detach it if a newer one was heard of."""
+        flight.seen = version
+        if flight.heard > version:
+            flight.detached = True
+            self._forget(key, flight)
 
     def detach_all(self) -> None:
         """Detach every flight."""

@@ -10,7 +10,7 @@ from toolcache.blob import HEADER_SIZE, read_header
 from toolcache.clock import SYSTEM
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
-from toolcache.protocols import Clock, PutResult, PutStatus, Write
+from toolcache.protocols import Clock, PutResult, PutStatus, Watch, Write
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.dialer import Dialer
 from toolcache.stores.redis.lanes import Lanes, LoopLanes
@@ -43,7 +43,8 @@ class RedisStore:
     """Blobs in one Redis (or Valkey) server, 6.2 or newer, over two multiplexed connections for each event loop.
 
     A user of its own needs the commands GETRANGE, SET, EVAL, EVALSHA and TIME; SELECT for another database;
-    DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital.
+    DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital; CLIENT ID, CLIENT TRACKING, SUBSCRIBE, PING and the
+    channel ``__redis__:invalidate`` for ``track``.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
@@ -173,6 +174,15 @@ class RedisStore:
             for at, reply in zip(unknown, said, strict=True):
                 replies[at] = reply
         return replies
+
+    async def track(self, prefixes: Sequence[str], watch: Watch, /) -> None:
+        """Tell ``watch`` what changes beneath ``prefixes``, over a connection of its own, until that is lost.
+
+        Raises:
+            UntrackedError: the server is too old, or the user may not use CLIENT, or the channel of its messages.
+            RedisError: (redis-py's) the server cannot be reached, or has fallen silent.
+        """
+        await self._servers.track(await self._lanes.here().primaries(), prefixes, watch)
 
     async def count(self) -> int:
         """Keys in the database, those of others included."""
