@@ -78,7 +78,7 @@ class Filler:
             return await self._fly(key, compute, domain, context, flight)
 
         begun = self._now()
-        held = await self._homes.here().flights.join(key, start)
+        held = await self._homes.here().flights.join(key, start, under=self._epochs.names(context.tags))
         self._count(domain, [held], begun, joined=[] if led else [held])
         return held
 
@@ -91,13 +91,13 @@ class Filler:
             compute,
             lambda places: self._find(places, domain, timed=False),
             partial(self._keep, domain=domain, context=context),
-            self._entries.version,
+            partial(self._entries.version, tags=context.tags),
             self._now,
             home.own,
             home.flights.see,
         )
-        begun = self._now()
-        landed = await asyncio.gather(*(home.flights.join(key, partial(crowd.board, key)) for key in keys))
+        begun, under = self._now(), self._epochs.names(context.tags)
+        landed = await asyncio.gather(*(home.flights.join(key, partial(crowd.board, key), under=under) for key in keys))
         joined = [held for key, held in zip(keys, landed, strict=True) if key not in crowd]
         self._count(domain, landed, begun, joined=joined)
         return landed
@@ -115,7 +115,7 @@ class Filler:
             return found.held
         self._homes.here().flights.see(key, flight, found.version)
         # Taken before the computation: whatever is written meanwhile is newer, and wins.
-        version = self._entries.version(above=found.version)
+        version = self._entries.version(above=found.version, tags=context.tags)
         begun = self._now()
         value = await run(compute, context)
         took = self._now() - begun
@@ -150,7 +150,7 @@ class Filler:
             return held
         draft = self._entries.draft(name, version, lifetime, encoded, tags, took=took, live=False)
         held = self._entries.hold(draft, value, domain, tally, took=took)
-        overtaken = flight.detached or self._epochs.covers(version)
+        overtaken = flight.detached or self._epochs.covers(version, tags)
         if self._parts.enabled and not (context.skipped or overtaken):
             self._parts.memory.put(key, held)
             if self._far:
