@@ -305,8 +305,11 @@ class Machine:
 
     async def invalidate(self, tags: Iterable[str]) -> Invalidation:
         """Forget in every layer what carries one of these tags, or one beneath it."""
+        given = labels(tags)
+        if not given:
+            raise ValueError("name at least one tag: invalidate(tags=['news'])")
         self.enter(())
-        return await self._invalidator.invalidate("tags", labels(tags))
+        return await self._invalidator.invalidate("tags", given)
 
     # -- results, written once ----------------------------------------------------------------------------------
 
