@@ -14,7 +14,8 @@ from toolcache.tags import scopes
 from toolcache.versions import ZERO
 
 NAMESPACE: Final = "@n"
-_REMEMBERED: Final = 65_536
+REMEMBERED: Final = 65_536
+"""Epochs of tags that a process keeps in mind, and once more as many older ones."""
 
 
 class Epochs:
@@ -31,6 +32,7 @@ class Epochs:
     def __init__(self, name: Callable[[str], str]) -> None:
         self.name = name
         self._versions: dict[str, bytes] = {}
+        self._older: dict[str, bytes] = {}
         self._known: set[str] = set()
         self._asked: dict[str, object] = {}
         self._told = False
@@ -50,14 +52,14 @@ class Epochs:
 
     def of(self, name: str) -> bytes:
         """The epoch of that name; ZERO where none is known."""
-        return self._versions.get(name, ZERO)
+        return self._versions.get(name) or self._older.get(name, ZERO)
 
     def newest(self, tags: tuple[str, ...] = ()) -> bytes:
         """The highest epoch that is known of all that an entry with these tags is under."""
         floor = self._versions.get(self.namespace, ZERO)
-        if not tags or not self._versions:
+        if not tags or not (self._versions or self._older):
             return floor
-        return max(floor, *(self._versions.get(name, ZERO) for name in self.names(tags)), ZERO)
+        return max(floor, *map(self.of, self.names(tags)))
 
     def covers(self, version: bytes, tags: tuple[str, ...] = ()) -> bool:
         """Whether an entry of this version and with these tags lies at or before an epoch."""
@@ -66,10 +68,23 @@ class Epochs:
     def advance(self, name: str, version: bytes) -> bool:
         """Take note of an epoch; False if a later one is known already."""
         with self._lock:
-            if version <= self._versions.get(name, ZERO):
+            if version <= self.of(name):
                 return False
             self._versions[name] = version
             return True
+
+    @property
+    def many(self) -> bool:
+        """Whether it is time to ``forget``."""
+        return len(self._versions) > REMEMBERED
+
+    def forget(self) -> None:
+        """Let go of the epochs that were old the last time; a layer that knows them is asked anew."""
+        with self._lock:
+            self._known.difference_update(self._older)
+            self._older, self._versions = self._versions, {}
+            if namespace := self._older.pop(self.namespace, None):
+                self._versions[self.namespace] = namespace
 
     # -- whether a shared store has to be asked ------------------------------------------------------------------------
 
@@ -96,7 +111,7 @@ class Epochs:
     def learn(self, names: Iterable[str], token: object) -> None:
         """It has answered, and each answer is taken note of: they are known, unless they were raised in between."""
         with self._lock:
-            if len(self._known) > _REMEMBERED:
+            if len(self._known) > REMEMBERED:
                 self._known.clear()
             for name in names:
                 if self._asked.get(name) is token:
@@ -106,7 +121,7 @@ class Epochs:
     def raised(self, name: str) -> bool:
         """A shared store says that this one was raised: whether that matters here."""
         with self._lock:
-            matters = name in self._known or name in self._asked or name in self._versions
+            matters = name in self._known or name in self._asked or self.of(name) != ZERO
             self._known.discard(name)
             self._asked.pop(name, None)
             return matters

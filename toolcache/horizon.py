@@ -37,6 +37,7 @@ class Horizon:
         self._writer = writer
         self._homes = homes
         overlay = parts.files.store if parts.files and parts.redis else None
+        self._forgot_in = 0
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
 
     def name(self, label: str) -> str:
@@ -137,4 +138,8 @@ class Horizon:
         if not self._epochs.advance(name, version):
             return False
         self._memory.era += 1
+        if self._epochs.many:
+            # What nobody has looked at since the last time may lie beneath one that is forgotten now.
+            self._epochs.forget()
+            self._memory.forgotten, self._forgot_in = self._forgot_in, self._memory.era
         return True

@@ -266,7 +266,7 @@ class Reader:
         """Whether the entry has outlived every epoch; one of an older era is looked at once."""
         era = self._memory.era
         if held.era != era:
-            if self._epochs.covers(held.version, held.tags):
+            if held.era < self._memory.forgotten or self._epochs.covers(held.version, held.tags):
                 self._memory.remove(key)
                 return False
             if held.era < self._memory.doubted:

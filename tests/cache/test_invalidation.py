@@ -13,6 +13,7 @@ from toolcache.entry import MISSING
 from toolcache.errors import CacheWriteError
 from toolcache.tags import scopes
 from toolcache.testing import FakeClock
+from toolcache.versions import ZERO
 
 
 async def settle(cache: Cache) -> None:
@@ -38,7 +39,7 @@ async def readers(rig: Rig, cache: Cache) -> list[Cache]:
 
 
 async def test_a_tag_covers_what_carries_it_and_nothing_else(rig: Rig, cache: Cache) -> None:
-    """C12, BUG-39: exact names; a tag covers those beneath it; what is set afterwards stays."""
+    """C12, BUG-39, BUG-35, BUG-42: exact names; a tag covers those beneath it; what is set afterwards stays."""
     tags = {
         "plain": [],
         "parent": ["products"],
@@ -87,7 +88,7 @@ async def test_every_way_of_storing_carries_tags(rig: Rig, cache: Cache, counted
 
 
 async def test_what_is_computed_meanwhile_is_not_stored(rig: Rig, cache: Cache) -> None:
-    """SPEC 6, C11: those who waited get it; who comes after the invalidation starts anew; others are left alone."""
+    """BUG-35, SPEC 6, C11: those who waited get it; who comes after the invalidation starts anew; others are left alone."""
     gates = {key: asyncio.Event() for key in ("covered", "spared")}
     runs: list[str] = []
 
@@ -150,6 +151,22 @@ async def test_what_is_no_list_of_tags_is_refused(cache: Cache, tags: Any) -> No
     assert await cache.get("key") == 1
 
 
+async def test_epochs_do_not_pile_up_in_memory(rig: Rig, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BUG-37: a process remembers a bounded number; what may be beneath a forgotten one is not served from memory."""
+    monkeypatch.setattr("toolcache.epochs.REMEMBERED", 10)
+    for key, tag in (("covered", "t"), ("spared", "u")):
+        await cache.set(key, [key], tags=[tag])
+    await cache.invalidate(tags=["t"])
+    for number in range(100):
+        await cache.invalidate(tags=[f"user:{number}"])
+        assert await cache.get("spared") == ["spared"]
+    epochs = cache._machine._epochs
+    assert len(epochs._versions) + len(epochs._older) <= 22
+    assert epochs.of(epochs.name("t")) == ZERO
+    for reader in await readers(rig, cache):
+        assert await reader.get_many(["covered", "spared"]) == {"spared": ["spared"]}
+
+
 async def test_a_clock_that_lags_does_not_write_beneath_an_epoch(rig: Rig, clock: FakeClock) -> None:
     """SPEC 5.3, OR-17: who knows of an epoch writes above it, also within the 50 ms by which it is ahead."""
     cache = await rig.open()
@@ -210,7 +227,7 @@ class TestOverRedis:
         return str(request.param)
 
     async def test_it_costs_the_same_however_much_it_covers(self, rig: Rig) -> None:
-        """C11, A10: one write, and no search for members, with ten of them and with a thousand."""
+        """BUG-35, C11, A10: one write, and no search for members, with ten of them and with a thousand."""
         cache = await rig.open()
         assert rig.server is not None
         costs = []
