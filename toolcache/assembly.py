@@ -12,7 +12,7 @@ from toolcache.events import Announcer, FilesUnavailable
 from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
 from toolcache.parts import Parts
-from toolcache.protocols import Clock, MemoryPolicy, Store
+from toolcache.protocols import Clock, MemoryPolicy, Store, SupportsSeparateReads
 from toolcache.resilience.breaker import CircuitBreaker
 from toolcache.resilience.guard import Guard
 from toolcache.settings import STRATEGIES, Settings
@@ -142,6 +142,7 @@ def _layer(
         breaker=breaker("conn"),
         write_breaker=breaker("write"),
         timeout=timeout,
+        reads_stand=store.reads_stand if isinstance(store, SupportsSeparateReads) else lambda: False,
         clock=clock,
         announce=announce,
         layer=store.name,

@@ -42,7 +42,7 @@ class StoreFault:
     layer: str
     operation: str
     kind: str
-    """The class of the fault: conn, auth, write_refused, semantic or local."""
+    """The class of the fault: conn, auth, write_refused, write_lost, semantic or local."""
     detail: str = ""
 
     def __str__(self) -> str:

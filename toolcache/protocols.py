@@ -263,6 +263,15 @@ class SupportsJournal(SupportsOverlay, Protocol):
 
 
 @runtime_checkable
+class SupportsSeparateReads(Protocol):
+    """A store whose reads and writes go separate ways, so that one may be closed and the other open."""
+
+    def reads_stand(self) -> bool:
+        """Whether the way of reads is open, as far as is known: a write lost meanwhile was lost on its own way. Cheap."""
+        ...
+
+
+@runtime_checkable
 class SupportsIdentity(Protocol):
     """A shared store that may come back as another: restarted, perhaps empty."""
 

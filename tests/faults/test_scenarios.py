@@ -8,14 +8,10 @@ from faults.scenarios import SCENARIOS, play
 from programs import run
 
 LONG = {"F-07", "F-09", "F-13", "F-16", "F-28"}
-OPEN = {"F-06": "reads and writes share a connection, on which reads wait behind a write that the server holds back"}
 
 
 def _marked(name: str) -> object:
-    marks = [pytest.mark.slow] if name in LONG else []
-    if name in OPEN:
-        marks.append(pytest.mark.xfail(reason=OPEN[name], strict=True))
-    return pytest.param(name, marks=marks)
+    return pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
 
 
 @pytest.mark.parametrize("name", [_marked(name) for name in sorted(SCENARIOS)])

@@ -14,6 +14,7 @@ from toolcache.stores.redis.wire import pack
 
 if TYPE_CHECKING:
     from toolcache.stores.redis.connection import Connection
+    from toolcache.stores.redis.lanes import Dial
 
 
 class Cluster:
@@ -62,7 +63,7 @@ class Cluster:
         dialer = self._at(place)
         if not self.address.read_from_replicas:
             return dialer.lanes()
-        return Lanes(partial(_for_reading, dialer.dial_and_align), partial(_for_reading, dialer.dial))
+        return Lanes(partial(_for_reading, dialer.dial))
 
     def _at(self, place: Place) -> Dialer:
         dialer = self._dialers.get(place)
@@ -71,8 +72,8 @@ class Cluster:
         return dialer
 
 
-async def _for_reading(dial: Any) -> "Connection":
+async def _for_reading(dial: "Dial", first: bool) -> "Connection":
     """A connection on which a replica answers for its primary; to a primary it makes no difference."""
-    connection: Connection = await dial()
+    connection: Connection = await dial(first)
     await connection.call(pack(b"READONLY"))
     return connection

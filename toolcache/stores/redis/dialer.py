@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,7 +35,7 @@ class Dialer:
         address: where it is; without meaning if there is a client.
         client: a client or pool of ``redis.asyncio`` whose settings are borrowed, or None.
         provider: a credential provider, or None.
-        clock: set to the server's time by ``dial_and_align``.
+        clock: set to the server's time when it is met.
         timeout: seconds that connecting may take.
         patience: seconds after which a silent server is given up.
         announce: told of the first failure to connect, of the first after a success, and of the success after one.
@@ -80,15 +81,11 @@ class Dialer:
 
     def lanes(self) -> Lanes:
         """The connections of one more loop, none of them open yet."""
-        return Lanes(self.dial_and_align, self.dial)
+        return Lanes(self.dial)
 
-    async def dial(self) -> "Connection":
-        """A new connection."""
-        return await self._told(self._dial)
-
-    async def dial_and_align(self) -> "Connection":
-        """A new connection; the clock is set by its server's, and ``run_id`` read."""
-        return await self._told(self._dial_and_align)
+    async def dial(self, first: bool) -> "Connection":
+        """A new connection, its server's ``run_id`` read; the ``first`` one sets the clock by the server's, too."""
+        return await self._told(partial(self._meet, aligning=first))
 
     async def _told(self, opener: "Callable[[], Awaitable[Connection]]") -> "Connection":
         # Those who wait are about to leave without an answer: the cause is told before what comes of it.
@@ -146,22 +143,27 @@ class Dialer:
             raise
         return connection
 
-    async def _dial_and_align(self) -> "Connection":
+    async def _meet(self, *, aligning: bool) -> "Connection":
         connection = await self._dial()
         try:
-            sent_at = self._clock.monotonic()
-            (said,) = await connection.call(pack(b"TIME"))
-            took = self._clock.monotonic() - sent_at
-            # A slow reply tells little: a clock that may be right is left alone.
-            if (now := _instant(said)) is not None and not now <= self._clock.time() <= now + took:
-                self._clock.align(now + took / 2)
+            if aligning:
+                await self._align(connection)
             (info,) = await connection.call(pack(b"INFO", b"server"))
         except BaseException:
             connection.close()
             raise
         found = _RUN_ID.search(info) if isinstance(info, bytes) else None
         self.run_id = found[1].decode() if found else None
+        connection.server = self.run_id or connection.server
         return connection
+
+    async def _align(self, connection: "Connection") -> None:
+        sent_at = self._clock.monotonic()
+        (said,) = await connection.call(pack(b"TIME"))
+        took = self._clock.monotonic() - sent_at
+        # A slow reply tells little: a clock that may be right is left alone.
+        if (now := _instant(said)) is not None and not now <= self._clock.time() <= now + took:
+            self._clock.align(now + took / 2)
 
 
 async def load_driver() -> Any:

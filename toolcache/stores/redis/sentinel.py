@@ -84,6 +84,7 @@ class SentinelDialer(Dialer):
         raw = driver.connection_to(self._address.at(place), self._provider, self._timeout)
         connection = await self._greet(raw, farewells=(exceptions.ReadOnlyError, exceptions.MasterDownError))
         try:
+            connection.server = str(place)  # where the user may not ask who it is
             await _expect_master(connection)
         except BaseException:
             connection.close()

@@ -40,7 +40,7 @@ _DIGEST: Final = slice(48, 52)
 
 
 class RedisStore:
-    """Blobs in one Redis (or Valkey) server, 6.2 or newer, over two multiplexed connections for each event loop.
+    """Blobs in one Redis (or Valkey) server, 6.2 or newer, over multiplexed connections of each event loop.
 
     A user of its own needs the commands GETRANGE, SET, EVAL, EVALSHA and TIME; SELECT for another database;
     DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital.
@@ -114,6 +114,10 @@ class RedisStore:
     def run_id(self) -> str | None:
         """The server process last connected to; None before that, and where it does not say."""
         return self._servers.run_id
+
+    def reads_stand(self) -> bool:
+        """Whether reads have their connections in the running loop, which writes do not share."""
+        return self._lanes.stand
 
     async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
         """The blobs, in order; None where there is none, or a value of another type.
@@ -286,7 +290,7 @@ def _batches(writes: Sequence[Write], places: list[int]) -> Iterator[list[int]]:
 
 
 async def _ask(server: Lanes, *words: bytes) -> Any:
-    (reply,) = await server.exchange([pack(*words)], [b""])
+    (reply,) = await server.exchange([pack(*words)], [b""], reading=True)
     return _answer(reply)
 
 
