@@ -72,8 +72,8 @@ class Cluster:
         return dialer
 
 
-async def _for_reading(dial: "Dial", first: bool) -> "Connection":
+async def _for_reading(dial: "Dial", anew: bool) -> "Connection":
     """A connection on which a replica answers for its primary; to a primary it makes no difference."""
-    connection: Connection = await dial(first)
+    connection: Connection = await dial(anew)
     await connection.call(pack(b"READONLY"))
     return connection

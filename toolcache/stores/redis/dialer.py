@@ -83,9 +83,9 @@ class Dialer:
         """The connections of one more loop, none of them open yet."""
         return Lanes(self.dial)
 
-    async def dial(self, first: bool) -> "Connection":
-        """A new connection, its server's ``run_id`` read; the ``first`` one sets the clock by the server's, too."""
-        return await self._told(partial(self._meet, aligning=first))
+    async def dial(self, anew: bool) -> "Connection":
+        """A new connection, its server's ``run_id`` read; and the clock set, if it is met ``anew`` or is another."""
+        return await self._told(partial(self._meet, anew=anew))
 
     async def _told(self, opener: "Callable[[], Awaitable[Connection]]") -> "Connection":
         # Those who wait are about to leave without an answer: the cause is told before what comes of it.
@@ -143,18 +143,18 @@ class Dialer:
             raise
         return connection
 
-    async def _meet(self, *, aligning: bool) -> "Connection":
+    async def _meet(self, *, anew: bool) -> "Connection":
         connection = await self._dial()
         try:
-            if aligning:
-                await self._align(connection)
             (info,) = await connection.call(pack(b"INFO", b"server"))
+            found = _RUN_ID.search(info) if isinstance(info, bytes) else None
+            before, self.run_id = self.run_id, found[1].decode() if found else None
+            connection.server = self.run_id or connection.server
+            if anew or self.run_id != before:
+                await self._align(connection)
         except BaseException:
             connection.close()
             raise
-        found = _RUN_ID.search(info) if isinstance(info, bytes) else None
-        self.run_id = found[1].decode() if found else None
-        connection.server = self.run_id or connection.server
         return connection
 
     async def _align(self, connection: "Connection") -> None:
