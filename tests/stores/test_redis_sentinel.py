@@ -159,6 +159,7 @@ async def test_a_master_that_turns_read_only_is_left(own_redis: RedisServer) -> 
         async with StubSentinel(own_redis.port) as sentinel:
             store = RedisStore(sentinel.url, op_timeout=2.0)
             await store.put_many([write("k")])
+            assert await store.get_many(["other"]) == [None]
             own_redis.command("REPLICAOF", "127.0.0.1", other.port)
             with pytest.raises(RedisError) as raised:
                 await store.put_many([write("k", version=2)])
@@ -169,6 +170,8 @@ async def test_a_master_that_turns_read_only_is_left(own_redis: RedisServer) -> 
             sentinel.port_named = other.port
             await store.put_many([write("k", version=2)])
             assert other.command("EXISTS", "k") == 1
+            other.command("SET", "other", write("other").blob)
+            assert await store.get_many(["other"]) != [None], "reads have stayed with the server that was"
             await store.aclose()
 
 
