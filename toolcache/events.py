@@ -101,7 +101,7 @@ class RedisUnavailable:
     reason: str
 
     def __str__(self) -> str:
-        check = _CHECK.get(self.reason, "check the URL")
+        check = _CHECK.get(self.reason.partition(" (")[0], "check the URL")
         return f"no connection to {self.where}: {self.reason}; {check}. The cache goes on without it, and tries again"
 
 
@@ -154,6 +154,7 @@ class JournalReplayed:
 
 _ADVICE = {"access denied": ": check the user, the password and the certificate"}
 _CHECK = {
+    "no credentials": "check what was given as credentials",
     "access denied": "check the user and the password",
     "certificate not trusted": "check the host's name and ssl_ca_certs",
     "connection lost": "check the port: one that expects TLS needs rediss://",

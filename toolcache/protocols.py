@@ -272,6 +272,31 @@ class SupportsSeparateReads(Protocol):
 
 
 @runtime_checkable
+class SupportsRenewal(Protocol):
+    """A store that logs in with credentials that may change."""
+
+    async def renewed(self) -> bool:
+        """Whether it would log in with others than last time. Never raises for who provides them."""
+        ...
+
+
+class CredentialProvider(Protocol):
+    """Gives the password of Redis, or user and password, and may block. redis-py's ``CredentialProvider`` is one."""
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Those of now; asked at each connect, in a thread."""
+        ...
+
+
+class AsyncCredentialProvider(Protocol):
+    """The same on the event loop; preferred where a provider is both."""
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """Those of now; asked at each connect."""
+        ...
+
+
+@runtime_checkable
 class SupportsIdentity(Protocol):
     """A shared store that may come back as another: restarted, perhaps empty."""
 

@@ -277,7 +277,7 @@ async def test_passwords_of_servers_and_of_sentinels() -> None:
             await store.aclose()
         default = RedisStore(url, sentinel_password="other")
         assert await default.get_many(["k"]) == [None]
-        provided = RedisStore(watched.url, sentinel_password="other", credential_provider=Provider())
+        provided = RedisStore(watched.url, sentinel_password="other", credentials=Provider())
         assert await provided.get_many(["k"]) == [None]
         for store in (right, by_keyword, default, provided):
             await store.aclose()

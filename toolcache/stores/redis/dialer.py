@@ -12,6 +12,7 @@ from toolcache.causes import describe
 from toolcache.errors import CacheClosedError, SettingsError
 from toolcache.events import Event, RedisAvailable, RedisUnavailable
 from toolcache.protocols import Clock
+from toolcache.stores.redis.credentials import Credentials
 from toolcache.stores.redis.lanes import Lanes
 from toolcache.stores.redis.url import Address
 from toolcache.stores.redis.wire import pack
@@ -34,7 +35,7 @@ class Dialer:
     Args:
         address: where it is; without meaning if there is a client.
         client: a client or pool of ``redis.asyncio`` whose settings are borrowed, or None.
-        provider: a credential provider, or None.
+        credentials: what logs in instead of the address' user and password, or None.
         clock: set to the server's time when it is met.
         timeout: seconds that connecting may take.
         patience: seconds after which a silent server is given up.
@@ -49,7 +50,7 @@ class Dialer:
         address: Address,
         *,
         client: Any,
-        provider: Any,
+        credentials: Credentials | None,
         clock: Clock,
         timeout: float,
         patience: float,
@@ -59,11 +60,11 @@ class Dialer:
         self._pool = getattr(client, "connection_pool", client)
         if client is not None and not hasattr(self._pool, "connection_class"):
             raise SettingsError("client takes a redis.asyncio client or pool of a single server")
-        if provider is not None and (client is not None or address.username or address.password):
-            raise SettingsError("credential_provider takes the place of user, password, and a client's own credentials")
+        if credentials is not None and (client is not None or address.username or address.password):
+            raise SettingsError("credentials take the place of user, password, and a client's own: give one of them")
         borrowed = getattr(self._pool, "connection_kwargs", {})
         self._name = borrowed.get("client_name") or address.client_name
-        self._provider = provider
+        self._credentials = credentials
         self._clock = clock
         self._timeout = timeout
         self._patience = patience
@@ -97,7 +98,8 @@ class Dialer:
             if (now := loop.time()) - due > _STALLED:  # it is this process that slept
                 timer = loop.call_at(now + _STALLED, late, now + _STALLED)
             else:
-                self._failed("no answer")
+                asking = self._credentials is not None and self._credentials.asking
+                self._failed("no credentials (the provider has not answered yet)" if asking else "no answer")
 
         due = loop.time() + _HASTE * self._patience
         timer = loop.call_at(due, late, due)
@@ -123,7 +125,7 @@ class Dialer:
     async def _dial(self) -> "Connection":
         driver = await load_driver()
         if self._pool is None:
-            return await self._greet(driver.connection_to(self._address, self._provider, self._timeout))
+            return await self._greet(driver.connection_to(self._address, self._credentials, self._timeout))
         return await self._greet(driver.connection_like(self._pool, self._timeout))
 
     async def _greet(self, raw: Any, *, farewells: tuple[type[Exception], ...] = ()) -> "Connection":

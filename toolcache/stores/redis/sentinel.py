@@ -81,7 +81,7 @@ class SentinelDialer(Dialer):
         from redis import exceptions
 
         driver = await load_driver()
-        raw = driver.connection_to(self._address.at(place), self._provider, self._timeout)
+        raw = driver.connection_to(self._address.at(place), self._credentials, self._timeout)
         connection = await self._greet(raw, farewells=(exceptions.ReadOnlyError, exceptions.MasterDownError))
         try:
             connection.server = str(place)  # where the user may not ask who it is
