@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from toolcache.clock import SYSTEM
 from toolcache.codec.coder import Coder
@@ -12,20 +12,11 @@ from toolcache.events import Announcer, FilesUnavailable
 from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
 from toolcache.parts import Parts
-from toolcache.protocols import (
-    AsyncCredentialProvider,
-    Clock,
-    CredentialProvider,
-    MemoryPolicy,
-    Store,
-    SupportsSeparateReads,
-)
+from toolcache.protocols import AnyCredentialProvider, Clock, MemoryPolicy, Store, SupportsSeparateReads
 from toolcache.resilience.breaker import CircuitBreaker
 from toolcache.resilience.guard import Guard
 from toolcache.settings import STRATEGIES, Settings
 from toolcache.versions import HybridClock, process_clock
-
-Provider: TypeAlias = CredentialProvider | AsyncCredentialProvider
 
 _TRUST: Final = 5.0
 """Seconds that memory answers without asking Redis, through which other processes may write."""
@@ -34,7 +25,7 @@ _TOMBSTONE_MARGIN: Final = 600.0
 """Seconds that the mark of a delete outlives the oldest write that may still be replayed."""
 
 
-def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: Provider | None = None) -> Parts:
+def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCredentialProvider | None = None) -> Parts:
     """The parts of a cache. Does no I/O: a store that is down is found at its first use.
 
     Args:
@@ -93,7 +84,9 @@ def _policy(strategy: str) -> MemoryPolicy:
     return policy
 
 
-def _redis(settings: Settings, clock: Clock, announce: Announcer, credentials: Provider | None) -> tuple[Layer, str]:
+def _redis(
+    settings: Settings, clock: Clock, announce: Announcer, credentials: AnyCredentialProvider | None
+) -> tuple[Layer, str]:
     # redis-py takes a fifth of a second to import: now, not out of the first call's deadline.
     import toolcache.stores.redis.driver  # noqa: F401
     from toolcache.stores.redis.store import RedisStore

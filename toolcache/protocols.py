@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from toolcache.entry import Held
 from toolcache.versions import ZERO
@@ -294,6 +294,9 @@ class AsyncCredentialProvider(Protocol):
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         """Those of now; asked at each connect."""
         ...
+
+
+AnyCredentialProvider: TypeAlias = CredentialProvider | AsyncCredentialProvider
 
 
 @runtime_checkable

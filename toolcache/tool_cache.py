@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Self, TypeAlias, Unpack, overload
 
-from toolcache.assembly import Provider, assemble
+from toolcache.assembly import assemble
 from toolcache.cache import Cache
 from toolcache.clock import SYSTEM
 from toolcache.compute import Compute
@@ -17,7 +17,7 @@ from toolcache.durations import Duration
 from toolcache.embeddings import Embed, Vector, check_lengths, embed, in_order, several
 from toolcache.entry import MISSING, Durability, Missing
 from toolcache.errors import SettingsError
-from toolcache.protocols import Clock
+from toolcache.protocols import AnyCredentialProvider, Clock
 from toolcache.settings import Options, Settings
 
 TTL: TypeAlias = Duration | Missing | None
@@ -53,7 +53,7 @@ class ToolCache(Cache):
         /,
         *,
         clock: Clock = SYSTEM,
-        credentials: Provider | None = None,
+        credentials: AnyCredentialProvider | None = None,
         **options: Unpack[Options],
     ) -> None:
         if settings is None:
@@ -79,14 +79,16 @@ class ToolCache(Cache):
         environ: Mapping[str, str] | None = None,
         dotenv: str | os.PathLike[str] | None = ".env",
         *,
-        credentials: Provider | None = None,
+        credentials: AnyCredentialProvider | None = None,
         **options: Unpack[Options],
     ) -> Self:
         """A cache as the environment says, and a ``.env`` file if there is one; see ``Settings.from_env``."""
         return cls(Settings.from_env(environ, dotenv, **options), credentials=credentials)
 
     @classmethod
-    def from_url(cls, url: str, *, credentials: Provider | None = None, **options: Unpack[Options]) -> Self:
+    def from_url(
+        cls, url: str, *, credentials: AnyCredentialProvider | None = None, **options: Unpack[Options]
+    ) -> Self:
         """A cache over the Redis of a URL, whose query may hold settings; see ``Settings.from_url``."""
         return cls(Settings.from_url(url, **options), credentials=credentials)
 

@@ -159,11 +159,6 @@ class CircuitBreaker:
         """Where it stands. Reading it changes nothing: an OPEN breaker whose wait is over is OPEN until somebody calls."""
         return self._state
 
-    @property
-    def denied(self) -> bool:
-        """Whether it is open because access was denied."""
-        return self._state is BreakerState.OPEN and self._reason == _DENIED
-
     def forked(self) -> None:
         """Another thread of the parent may have held the lock."""
         self._lock = Lock()
@@ -320,7 +315,7 @@ class CircuitBreaker:
         if outcome is Outcome.OK:
             self._in_a_row = 0
         elif outcome is Outcome.AUTH:
-            self._open(_DENIED, self._clock.monotonic(), longest=True)
+            self._open("access denied", self._clock.monotonic(), longest=True)
         elif outcome is Outcome.FAIL:
             self._in_a_row += 1
             if self._in_a_row >= self._threshold:
@@ -333,7 +328,7 @@ class CircuitBreaker:
                 self._enter(BreakerState.CLOSED, "probes succeeded")
         elif outcome is not Outcome.NEUTRAL:
             denied = outcome is Outcome.AUTH
-            reason = _DENIED if denied else "a probe failed"
+            reason = "access denied" if denied else "a probe failed"
             self._open(reason, self._clock.monotonic(), longest=denied)
 
     def _open(self, reason: str, now: float, *, longest: bool = False) -> None:
@@ -384,8 +379,6 @@ class CircuitBreaker:
             finally:
                 self._telling.release()
 
-
-_DENIED: Final = "access denied"
 
 # Permits of the `async with` blocks that the current task is in, innermost last.
 _entered: Final[ContextVar[tuple[Permit, ...]]] = ContextVar("toolcache_entered_breakers", default=())

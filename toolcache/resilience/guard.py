@@ -91,6 +91,12 @@ class Guard:
         writes = self.write_breaker if mutation else None
         return self.breaker.state in _FEELING or (writes is not None and writes.state in _FEELING)
 
+    @property
+    def denied(self) -> bool:
+        """Whether the store is not asked because it denied access."""
+        stats = self.breaker.stats()
+        return stats.state is BreakerState.OPEN and stats.reason == "access denied"
+
     def allow_probe(self) -> None:
         """Word from outside that the store may be back."""
         for breaker in self._breakers():

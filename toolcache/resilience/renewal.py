@@ -35,7 +35,7 @@ class Renewal:
     def look(self) -> None:
         """A call was refused: ask, if that was for denied access and has not been done a moment ago."""
         now = self._clock.monotonic()
-        if self._task is None and now - self._asked_at >= _REST_SECONDS and self._guard.breaker.denied:
+        if self._task is None and now - self._asked_at >= _REST_SECONDS and self._guard.denied:
             self._asked_at = now
             # In a context of its own: what comes of it is not the caller's.
             self._task = asyncio.get_running_loop().create_task(

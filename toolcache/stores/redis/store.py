@@ -10,7 +10,7 @@ from toolcache.blob import HEADER_SIZE, read_header
 from toolcache.clock import SYSTEM
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
-from toolcache.protocols import AsyncCredentialProvider, Clock, CredentialProvider, PutResult, PutStatus, Write
+from toolcache.protocols import AnyCredentialProvider, Clock, PutResult, PutStatus, Write
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.credentials import Credentials
 from toolcache.stores.redis.dialer import Dialer
@@ -76,7 +76,7 @@ class RedisStore:
         *,
         op_timeout: float = 0.5,
         connect_timeout: float = 5.0,
-        credentials: CredentialProvider | AsyncCredentialProvider | None = None,
+        credentials: AnyCredentialProvider | None = None,
         client: Any = None,
         max_entry: int | None = None,
         clock: Clock = SYSTEM,
