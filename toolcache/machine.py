@@ -219,7 +219,7 @@ class Machine:
         outcomes = await self.homes.here().see_through(self._writer.write(drafts, mirror=mirror))
         for place, held, draft, outcome in zip(places, helds, drafts, outcomes, strict=True):
             held.version, held.layer = draft.version, outcome.durability.name.lower()
-            self._reader.overtake(place, draft.version)
+            self._acknowledge(place, draft)
         self._risk.report("set", drafts, outcomes, raising=self.parts.strict)
         return {key: outcome.durability for key, outcome in zip(mapping, outcomes, strict=True)}
 
@@ -259,6 +259,11 @@ class Machine:
         self._reader.interrupt(place)
         return self._memory.put(place, held)
 
+    def _acknowledge(self, place: str, draft: Draft) -> None:
+        """The layers have answered a write: what was read before it meanwhile goes, and who asks now joins none of that."""
+        self.homes.detach(place)
+        self._reader.overtake(place, draft.version)
+
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""
         wanted = list(dict.fromkeys(keys))
@@ -272,9 +277,8 @@ class Machine:
         if not self._far:
             return dict(zip(wanted, was, strict=True))
         outcomes = await self.homes.here().see_through(self._writer.write(drafts))
-        # Once more: a read that was under way may have brought the old value back in the meantime.
         for place, draft in zip(places, drafts, strict=True):
-            self._reader.overtake(place, draft.version)
+            self._acknowledge(place, draft)
         self._risk.report("delete", drafts, outcomes, raising=True)
         return {key: here or there.was_live for key, here, there in zip(wanted, was, outcomes, strict=True)}
 

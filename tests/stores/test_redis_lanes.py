@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from servers import RedisServer
 
 from toolcache import Durability, ToolCache
 from toolcache.events import BreakerChanged
-from toolcache.protocols import SupportsSeparateReads, Write
+from toolcache.protocols import PutResult, Store, SupportsSeparateReads, Write
 from toolcache.resilience.breaker import BreakerState
 from toolcache.stores.redis.connection import Connection
 from toolcache.stores.redis.driver import connect, connection_to
@@ -226,3 +226,55 @@ def _later(cache: ToolCache) -> list[Any]:
         await cache.set(f"k{n}", 0)
 
     return [later(n) for n in range(2, 5)]
+
+
+# Reads that overtake writes
+
+
+class Late:
+    """A store whose writes wait before they leave, and whose reads wait before they come back."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.name = store.name
+        self.writes, self.reads = asyncio.Event(), asyncio.Event()
+
+    async def put_many(self, writes: Sequence[Write]) -> list[PutResult]:
+        """Wait, and write."""
+        await self.writes.wait()
+        return await self._store.put_many(writes)
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Read, and wait."""
+        blobs = await self._store.get_many(keys)
+        await self.reads.wait()
+        return blobs
+
+    async def aclose(self) -> None:
+        """Close."""
+        await self._store.aclose()
+
+
+@pytest.mark.parametrize("kind", ["set", "delete"])
+async def test_nobody_joins_a_read_from_before_an_acknowledgement(redis_server: RedisServer, kind: str) -> None:
+    """BUG-08: a read sent while a write is under way may be executed before it; who asks after the write sees it."""
+    async with ToolCache(redis_url=redis_server.url, files=False, op_timeout=10) as cache:
+        await cache.set("key", "old")
+        layer = cache._parts.redis
+        assert layer is not None
+        layer.store = late = Late(layer.store)
+        writing: asyncio.Task[Any] = asyncio.create_task(
+            cache.set("key", "new") if kind == "set" else cache.delete("key")
+        )
+        await asyncio.sleep(0)
+        cache._parts.memory.clear()  # as if there were no room in it
+        before = asyncio.create_task(cache.get_or_set("key", lambda: "computed"))
+        reading = asyncio.create_task(cache.get("key"))
+        await asyncio.sleep(0.05)
+        late.writes.set()
+        await writing
+        after = asyncio.create_task(cache.get_or_set("key", lambda: "new"))
+        await asyncio.sleep(0.05)
+        late.reads.set()
+        assert (await before, await reading, await after) == ("old", "old", "new")
+        assert await cache.get("key") == "new"
