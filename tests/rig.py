@@ -15,7 +15,7 @@ from toolcache.layer import Layer
 from toolcache.memory.s3fifo import S3FIFO
 from toolcache.memory.store import MemoryStore
 from toolcache.parts import Parts
-from toolcache.protocols import Store
+from toolcache.protocols import Store, SupportsSeparateReads
 from toolcache.resilience.breaker import CircuitBreaker
 from toolcache.resilience.guard import Guard
 from toolcache.stores.redis.store import RedisStore
@@ -105,6 +105,7 @@ class Rig:
             breaker=breaker("conn"),
             write_breaker=breaker("write"),
             timeout=timeout,
+            reads_stand=store.reads_stand if isinstance(store, SupportsSeparateReads) else lambda: False,
             clock=self.clock,
             announce=announce,
             layer=store.name,

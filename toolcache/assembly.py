@@ -12,7 +12,7 @@ from toolcache.events import Announcer, FilesUnavailable
 from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
 from toolcache.parts import Parts
-from toolcache.protocols import Clock, MemoryPolicy, Store
+from toolcache.protocols import AnyCredentialProvider, Clock, MemoryPolicy, Store, SupportsSeparateReads
 from toolcache.resilience.breaker import CircuitBreaker
 from toolcache.resilience.guard import Guard
 from toolcache.settings import STRATEGIES, Settings
@@ -25,16 +25,17 @@ _TOMBSTONE_MARGIN: Final = 600.0
 """Seconds that the mark of a delete outlives the oldest write that may still be replayed."""
 
 
-def assemble(settings: Settings, *, clock: Clock = SYSTEM) -> Parts:
+def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCredentialProvider | None = None) -> Parts:
     """The parts of a cache. Does no I/O: a store that is down is found at its first use.
 
     Args:
         settings: what was asked for.
         clock: another than the machine's, for tests.
+        credentials: what logs in to Redis instead of the settings' user and password.
     """
     announce = Announcer(clock)
     hybrid = process_clock() if clock is SYSTEM else HybridClock(clock)
-    redis = None if settings.redis_url is None else _redis(settings, clock, announce)
+    redis = None if settings.redis_url is None else _redis(settings, clock, announce, credentials)
     files = _files(settings, clock, hybrid, announce) if _wants_files(settings, announce) else None
     return Parts(
         namespace=settings.namespace,
@@ -84,7 +85,9 @@ def _policy(strategy: str) -> MemoryPolicy:
     return policy
 
 
-def _redis(settings: Settings, clock: Clock, announce: Announcer) -> tuple[Layer, str]:
+def _redis(
+    settings: Settings, clock: Clock, announce: Announcer, credentials: AnyCredentialProvider | None
+) -> tuple[Layer, str]:
     # redis-py takes a fifth of a second to import: now, not out of the first call's deadline.
     import toolcache.stores.redis.driver  # noqa: F401
     from toolcache.stores.redis.store import RedisStore
@@ -95,6 +98,7 @@ def _redis(settings: Settings, clock: Clock, announce: Announcer) -> tuple[Layer
         password=settings.redis_password,
         op_timeout=settings.op_timeout,
         connect_timeout=settings.connect_timeout,
+        credentials=credentials,
         max_entry=settings.max_entry,
         clock=clock,
         announce=announce,
@@ -143,6 +147,7 @@ def _layer(
         breaker=breaker("conn"),
         write_breaker=breaker("write"),
         timeout=timeout,
+        reads_stand=store.reads_stand if isinstance(store, SupportsSeparateReads) else lambda: False,
         clock=clock,
         announce=announce,
         layer=store.name,

@@ -145,6 +145,11 @@ class Bus:
             self._listener = None
         self.lose("the event loop has ended")
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is no use in trying: what was refused would be refused again."""
+        return self._redis is not None and self._redis.guard.denied
+
     def on_duty(self, listener: "_Listener") -> bool:
         """Whether it is this one that listens."""
         return self._listener is listener and not self._homes.closed
@@ -240,7 +245,7 @@ class _Listener:
         """Listen, again whenever the connection is lost, for as long as it is this one's turn."""
         self._wait = _AGAIN[0]
         while self._bus.on_duty(self):
-            pause = await self._listen_once(prefixes)
+            pause = _LOOK_EVERY if self._bus.idle else await self._listen_once(prefixes)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _listen_once(self, prefixes: Sequence[str]) -> float:

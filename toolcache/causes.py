@@ -42,6 +42,8 @@ def _words(exc: BaseException, origin: BaseException, names: set[str]) -> str:  
         return _system_words(number)
     if isinstance(origin, TimeoutError) or "TimeoutError" in names:
         return "timed out"
+    if type(exc).__name__ == "NoCredentialsError":
+        return str(exc)  # words of our own
     if names & _ACCESS:
         return "access denied"
     if "ResponseError" in names and type(exc) is not type(origin) and _about_database(str(origin)):

@@ -42,7 +42,7 @@ class StoreFault:
     layer: str
     operation: str
     kind: str
-    """The class of the fault: conn, auth, write_refused, semantic or local."""
+    """The class of the fault: conn, auth, write_refused, write_lost, semantic or local."""
     detail: str = ""
 
     def __str__(self) -> str:
@@ -101,7 +101,7 @@ class RedisUnavailable:
     reason: str
 
     def __str__(self) -> str:
-        check = _CHECK.get(self.reason, "check the URL")
+        check = _CHECK.get(self.reason.partition(" (")[0], "check the URL")
         return f"no connection to {self.where}: {self.reason}; {check}. The cache goes on without it, and tries again"
 
 
@@ -183,6 +183,7 @@ class TrackingRefused:
 
 _ADVICE = {"access denied": ": check the user, the password and the certificate"}
 _CHECK = {
+    "no credentials": "check what was given as credentials",
     "access denied": "check the user and the password",
     "certificate not trusted": "check the host's name and ssl_ca_certs",
     "connection lost": "check the port: one that expects TLS needs rediss://",

@@ -80,7 +80,7 @@ class Journal:
         if self._store is None or self._files is None or self._redis is None:
             return
         await self._catch_up()
-        if self._redis.guard.refuses(mutation=True) or not (self._store.owing or self._is_another()):
+        if self._redis.refuses(mutation=True) or not (self._store.owing or self._is_another()):
             return
         turn = await self._files.ask(self._store.take_turn)
         if turn is None:
@@ -180,7 +180,7 @@ class Journal:
             return list(together)
         results: list[PutResult | None] = []
         for write in writes:
-            if redis.guard.refuses(mutation=True):
+            if redis.refuses(mutation=True):
                 break
             alone = await redis.write([write])
             results.append(None if alone is None else alone[0])

@@ -12,8 +12,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from toolcache.errors import CircuitOpenError
 from toolcache.loops import PerLoop
-from toolcache.protocols import Clock, PutResult, Store, Write
+from toolcache.protocols import Clock, PutResult, Store, SupportsRenewal, Write
 from toolcache.resilience.guard import Guard, Unusable
+from toolcache.resilience.renewal import Renewal
 from toolcache.stats import LayerTally
 
 T = TypeVar("T")
@@ -85,6 +86,10 @@ class Layer:
         self._batched = batched
         self._reads = PerLoop(lambda: _Queue(self._send_reads))
         self._writes = PerLoop(lambda: _Queue(self._send_writes))
+        self._renewals: PerLoop[Renewal] | None = None
+        if isinstance(store, SupportsRenewal):
+            renewed = store.renewed
+            self._renewals = PerLoop(lambda: Renewal(guard, renewed, clock))
 
     @property
     def name(self) -> str:
@@ -132,10 +137,19 @@ class Layer:
         tasks = self._reads.here().tasks | self._writes.here().tasks
         if tasks:
             await asyncio.wait(tasks)
+        if self._renewals is not None:
+            await self._renewals.here().aclose()
         await self.store.aclose()
 
-    def _refuses(self, *, mutation: bool) -> bool:
+    def refuses(self, *, mutation: bool = False) -> bool:
+        """Whether an operation would be refused now."""
         refused = self.guard.refuses(mutation=mutation)
+        if refused and self._renewals is not None:
+            self._renewals.here().look()
+        return refused
+
+    def _refuses(self, *, mutation: bool) -> bool:
+        refused = self.refuses(mutation=mutation)
         self.tally.refused += refused
         return refused
 

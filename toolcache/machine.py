@@ -71,7 +71,7 @@ class Machine:
         self._records = Records(parts, self._entries, self._horizon, self._reader, self._writer)
         self.sweeper = Sweeper(parts.memory)
         self._filler = Filler(
-            parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._acknowledge
+            parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._written
         )
         self._follower = Follower(parts, self._horizon, self._reader, self.homes)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
@@ -272,7 +272,12 @@ class Machine:
         return self._memory.put(place, held)
 
     def _acknowledge(self, place: str, draft: Draft, outcome: Outcome) -> None:
-        """The layers have answered a write."""
+        """The layers have answered a write: what was read before it meanwhile goes, and who asks now joins none of that."""
+        self.homes.detach(place)
+        self._written(place, draft, outcome)
+
+    def _written(self, place: str, draft: Draft, outcome: Outcome) -> None:
+        """The layers have a version of the key."""
         self._reader.overtake(place, draft.version, told=self.bus.tells_of(outcome))
 
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
@@ -288,7 +293,6 @@ class Machine:
         if not self._far:
             return dict(zip(wanted, was, strict=True))
         outcomes = await self.homes.here().see_through(self._writer.write(drafts))
-        # Once more: a read that was under way may have brought the old value back in the meantime.
         for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
             self._acknowledge(place, draft, outcome)
         self._risk.report("delete", drafts, outcomes, raising=True)

@@ -17,7 +17,7 @@ from toolcache.durations import Duration
 from toolcache.embeddings import Embed, Vector, check_lengths, embed, in_order, several
 from toolcache.entry import MISSING, Durability, Missing
 from toolcache.errors import SettingsError
-from toolcache.protocols import Clock
+from toolcache.protocols import AnyCredentialProvider, Clock
 from toolcache.settings import Options, Settings
 
 TTL: TypeAlias = Duration | Missing | None
@@ -35,6 +35,8 @@ class ToolCache(Cache):
     Args:
         settings: the defaults unless given.
         clock: another than the machine's, for tests.
+        credentials: gives user and password of Redis at each connect, where those change: an object with
+            ``get_credentials_async()`` or ``get_credentials()``, such as a ``redis.CredentialProvider``.
         options: single settings, by name; see ``Settings``. They win.
 
     Raises:
@@ -46,7 +48,13 @@ class ToolCache(Cache):
     """
 
     def __init__(
-        self, settings: Settings | None = None, /, *, clock: Clock = SYSTEM, **options: Unpack[Options]
+        self,
+        settings: Settings | None = None,
+        /,
+        *,
+        clock: Clock = SYSTEM,
+        credentials: AnyCredentialProvider | None = None,
+        **options: Unpack[Options],
     ) -> None:
         if settings is None:
             settings = Settings(**options)
@@ -57,7 +65,7 @@ class ToolCache(Cache):
         elif options:
             settings = settings.replace(**options)
         self.settings = settings
-        super().__init__(assemble(settings, clock=clock))
+        super().__init__(assemble(settings, clock=clock, credentials=credentials))
         self._keys = DomainKeys(settings.namespace, settings.tenant)
         self._catalog = self._row(CATALOG)
         self._embedding = self._row(EMBEDDING)
@@ -70,15 +78,19 @@ class ToolCache(Cache):
         cls,
         environ: Mapping[str, str] | None = None,
         dotenv: str | os.PathLike[str] | None = ".env",
+        *,
+        credentials: AnyCredentialProvider | None = None,
         **options: Unpack[Options],
     ) -> Self:
         """A cache as the environment says, and a ``.env`` file if there is one; see ``Settings.from_env``."""
-        return cls(Settings.from_env(environ, dotenv, **options))
+        return cls(Settings.from_env(environ, dotenv, **options), credentials=credentials)
 
     @classmethod
-    def from_url(cls, url: str, **options: Unpack[Options]) -> Self:
+    def from_url(
+        cls, url: str, *, credentials: AnyCredentialProvider | None = None, **options: Unpack[Options]
+    ) -> Self:
         """A cache over the Redis of a URL, whose query may hold settings; see ``Settings.from_url``."""
-        return cls(Settings.from_url(url, **options))
+        return cls(Settings.from_url(url, **options), credentials=credentials)
 
     @property
     def closed(self) -> bool:

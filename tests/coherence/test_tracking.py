@@ -556,3 +556,22 @@ async def test_a_read_under_way_while_messages_were_lost(open_cache: Open, own_r
     assert await reading == "old" or what == "clear"
     assert not settled(two, "key")
     assert await two.get("key", MISSING) is MISSING
+
+
+async def test_who_is_denied_does_not_ask_again_and_again(open_cache: Open, own_redis: RedisServer) -> None:
+    """EC-08: while the breaker rests because access was denied, the listener rests as well; it is back after that."""
+    own_redis.config(requirepass="new")
+    cache = await open_cache(listening=False, recovery_time="60s", op_timeout=2)
+    await until(lambda: cache._parts.redis.guard.denied)
+
+    def connections() -> int:
+        lines = own_redis.command("INFO", "stats", password="new").decode().splitlines()
+        return int(next(line.split(":")[1] for line in lines if line.startswith("total_connections_received")))
+
+    await asyncio.sleep(1.5)  # one that was on its way is over
+    before = connections()
+    await asyncio.sleep(1.5)
+    assert connections() == before + 1  # that which asks
+    own_redis.command("CONFIG", "SET", "requirepass", "", password="new")
+    cache._parts.redis.guard.breaker.reset()
+    await until(lambda: state(cache) == "tracking")

@@ -83,7 +83,7 @@ async def connection_kills(stage: Stage) -> None:
 @scenario("F-06")
 async def pause(stage: Stage) -> None:
     """The server takes no writes for a while, and then nothing at all."""
-    stage.open(max_entries=4)
+    stage.open(max_entries=4, op_timeout=0.2, failure_threshold=2)
     async with stage.work.running():
         await stage.during("before", 1)
         for kind in ("WRITE", "ALL"):
@@ -91,9 +91,14 @@ async def pause(stage: Stage) -> None:
             await stage.during(f"pause {kind}", 1.5)
             await stage.during("between", 1)
             await stage.heal(f"pause {kind}")
+            stage.facts[kind] = {name: stage.changes(f"redis.{name}").count("open") for name in ("conn", "write")}
     reads = [call.took for call in stage.work.calls if (call.kind, call.phase) == ("get", "pause WRITE")]
-    if max(reads) > stage.cache.settings.op_timeout / 2:
+    if max(reads) > stage.cache.settings.op_timeout * 0.75:
         stage.oracle.violated(f"while writes were paused a read took {max(reads):.3f} s")
+    if stage.facts["WRITE"]["conn"] or not stage.facts["WRITE"]["write"]:
+        stage.oracle.violated(f"while writes were paused the breakers opened so often: {stage.facts['WRITE']}")
+    if not stage.facts["ALL"]["conn"]:
+        stage.oracle.violated("while all was paused the breaker did not open")
 
 
 @scenario("F-09")

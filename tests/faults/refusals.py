@@ -8,6 +8,7 @@ from typing import Any
 
 from faults.scenarios import scenario
 from faults.stage import KEEPING, Stage
+from faults.values import SECRET
 from fileops import MUTATIONS, MeddlingOps, SlowOps
 from servers import free_port
 
@@ -82,6 +83,51 @@ async def write_refusal(stage: Stage) -> None:
         await stage.during("after", 0.5)
     if opened := stage.changes("redis.conn"):
         stage.oracle.violated(f"the breaker for all operations went to {opened}")
+
+
+class _Vault:
+    """Gives the password of the day."""
+
+    def __init__(self, password: str) -> None:
+        self.password = password
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        """User and password."""
+        return "app", self.password
+
+
+@scenario("F-08")
+async def auth(stage: Stage) -> None:
+    """The password is rotated, and the cache's connections are cut; a while later it is given the new one."""
+
+    async def command(*words: Any) -> Any:
+        return await stage.do(stage.server.command, *words)
+
+    old, new = f"{SECRET}-of-spring", f"{SECRET}-of-autumn"
+    await command("ACL", "SETUSER", "app", "on", f">{old}", "~*", "&*", "+@all")
+    vault = _Vault(old)
+    # The breaker would rest for a minute: what ends the outage is that the credentials are others.
+    stage.open(credentials=vault, recovery_time=("0.2s", "60s"))
+    async with stage.work.running():
+        await stage.during("before", 1)
+        await command("ACL", "SETUSER", "app", "resetpass", f">{new}")
+        await command("CLIENT", "KILL", "USER", "app")
+        await asyncio.sleep(0.1)  # what was under way has been answered
+        before = stage.acknowledgements()
+        await stage.during("denied", 3)
+        during = stage.acknowledgements() - before
+        if during["REDIS"] or not during["FILE"]:
+            stage.oracle.violated(f"without access writes were acknowledged as {dict(during)}")
+        vault.password = new
+        await stage.heal("the provider had the new password")
+        before = stage.acknowledgements()
+        await stage.during("after", 1)
+        if not (stage.acknowledgements() - before)["REDIS"]:
+            stage.oracle.violated("with the new password nothing came to Redis")
+    stage.facts["breaker"] = stage.changes("redis.conn")
+    stage.facts["warnings"] = len(stage.warnings("access denied"))
+    if stage.facts["warnings"] != 1:
+        stage.oracle.violated(f"it was told {stage.warnings('access denied')}")
 
 
 @scenario("F-13", *KEEPING)

@@ -127,6 +127,43 @@ class TestOutcomes:
             assert states(guard) == expected
         assert [event.kind for event in recorder.of(StoreFault)] == [kind.value] * 2
 
+    @pytest.mark.parametrize("fault", [DOWN, LOST, TimeoutError(), redis_errors.BusyLoadingError("LOADING")])
+    async def test_lost_writes_of_a_store_whose_reads_stand(
+        self, build: Callable[..., Guard], recorder: Recorder, fault: Exception
+    ) -> None:
+        """F-06: a write that is lost says nothing of reads that go another way; where that is closed, it does."""
+        for stand, after_write in ((True, ("closed", "open")), (False, ("open", "closed"))):
+            guard = build(reads_stand=lambda: stand)  # noqa: B023 - called within the round
+            await unusable(write(guard, Script(fault, fault)))
+            assert states(guard) == after_write
+            guard.reset()
+            await unusable(read(guard, Script(fault, fault)))
+            assert states(guard) == ("open", "closed")
+        assert [event.kind for event in recorder.of(StoreFault)] == ["write_lost", "conn", "conn", "conn"]
+
+    async def test_a_hung_write_whose_reads_stand(self, build: Callable[..., Guard]) -> None:
+        """F-06: so is a write that ends by the guard's own deadline; one that the loop was too slow for is no fault."""
+        guard = build(timeout=0.02, reads_stand=lambda: True)
+        assert (await unusable(write(guard, Script(asyncio.Event().wait)))).kind is FaultKind.WRITE_LOST
+        assert states(guard) == ("closed", "open")
+        assert await read(guard, Script("blob")) == "blob"
+
+    async def test_a_lost_write_as_the_probe(self, build: Callable[..., Guard], clock: FakeClock) -> None:
+        """F-06: a write that is lost as the probe of both breakers leaves the first one's place to a read."""
+        guard = build(reads_stand=lambda: True)
+        await unusable(read(guard, Script(DOWN)))
+        clock.advance(10)
+        await unusable(write(guard, Script(DOWN)))
+        assert states(guard) == ("half_open", "open")
+        assert await read(guard, Script("blob")) == "blob"
+        assert states(guard) == ("closed", "open")
+
+    async def test_denied_writes_are_denied_reads(self, build: Callable[..., Guard]) -> None:
+        """EC-08: access that is denied to a write is denied to reads, whichever way they go."""
+        guard = build(reads_stand=lambda: True)
+        await unusable(write(guard, Script(DENIED)))
+        assert states(guard) == ("open", "closed")
+
     async def test_a_store_at_rest_is_no_news(self, guard: Guard) -> None:
         """FS-08: what a store refuses by itself, without asking again, neither opens a breaker nor forgives."""
         resting = StoreRestingError(errno.EACCES, "Permission denied")

@@ -444,10 +444,10 @@ def test_one_address_and_one_way_to_log_in() -> None:
         RedisStore("redis://h", client=client)
     with pytest.raises(SettingsError, match="client"):
         RedisStore(host="h", client=client)
-    with pytest.raises(SettingsError, match="credential_provider"):
-        RedisStore("redis://:pw@h", credential_provider=object())
-    with pytest.raises(SettingsError, match="credential_provider"):
-        RedisStore(client=client, credential_provider=object())
+    with pytest.raises(SettingsError, match="credentials take"):
+        RedisStore("redis://:pw@h", credentials=_Async())
+    with pytest.raises(SettingsError, match="credentials take"):
+        RedisStore(client=client, credentials=_Async())
 
 
 # Logging in
@@ -502,9 +502,9 @@ def locked_redis(own_redis: RedisServer) -> RedisServer:
     [
         {"password": _SECRET},
         {"username": "app", "password": _SECRET},
-        {"credential_provider": _Async()},
-        {"credential_provider": _Blocking()},
-        {"credential_provider": _PlainObject()},
+        {"credentials": _Async()},
+        {"credentials": _Blocking()},
+        {"credentials": _PlainObject()},
     ],
 )
 async def test_logs_in_with_what_it_is_given(locked_redis: RedisServer, options: dict[str, Any]) -> None:
@@ -530,7 +530,7 @@ async def test_logs_in_with_the_urls_user(locked_redis: RedisServer) -> None:
         {},
         {"password": "wrong" + _SECRET},
         {"username": "nobody", "password": _SECRET},
-        {"credential_provider": _Broken()},
+        {"credentials": _Broken()},
     ],
 )
 async def test_a_refused_log_in_is_told_as_such(

@@ -37,14 +37,23 @@ class Node:
     def __init__(self, nodes: "Nodes", place: Place) -> None:
         self._nodes = nodes
         self._place = place
-        self.small = self.bulk = Lane()
+        self.small = Lane()
         self.asked: list[bytes] = []
         self.views = 0
         self.closed = False
 
-    async def exchange(self, commands: Sequence[bytes], keys: Sequence[bytes], *, bulk: bool = False) -> list[Any]:
+    def lane(self, *, bulk: bool, reading: bool) -> Lane:
+        """The only one."""
+        assert not bulk
+        assert isinstance(reading, bool)
+        return self.small
+
+    async def exchange(
+        self, commands: Sequence[bytes], keys: Sequence[bytes], *, bulk: bool = False, reading: bool = False
+    ) -> list[Any]:
         """Answer."""
         assert not bulk
+        assert isinstance(reading, bool)
         assert not keys
         await asyncio.sleep(0)
         if list(commands) == [_SLOTS_OF]:

@@ -146,7 +146,7 @@ async def test_a_storm_of_cancellations_mixes_nothing_up(redis_server: RedisServ
         assert {type(one) for one in done} <= {type(None), asyncio.CancelledError}
         assert right >= 100
         assert await store.get_many(list(blobs)) == list(blobs.values())
-        assert proxy.accepted == 1
+        assert proxy.accepted == 2  # one for reads, one for writes
         await store.aclose()
 
 
@@ -253,6 +253,7 @@ async def test_replies_of_the_wrong_shape(redis_server: RedisServer, reply: byte
         store = RedisStore(proxy.url, op_timeout=2.0)
         one = Write("k", blob_of("k", now=time.time()))
         await store.put_many([one])
+        await store.get_many(["k"])
         proxy.rewrite = lambda _chunk: reply
         if reply != b"+OK\r\n":
             with pytest.raises(InvalidResponse) as raised:

@@ -230,7 +230,7 @@ async def test_closing_while_connecting(own_redis: RedisServer) -> None:
 
 async def test_closing_a_store_whose_server_is_frozen(store: RedisStore, own_redis: RedisServer) -> None:
     """Closing waits for what is under way as long as ``op_timeout``, and no longer."""
-    await store.put_many([write("k")])
+    await store.get_many(["k"])
     with own_redis.frozen():
         waiting = asyncio.ensure_future(store.get_many(["k"]))
         await asyncio.sleep(0)

@@ -159,6 +159,7 @@ async def test_a_master_that_turns_read_only_is_left(own_redis: RedisServer) -> 
         async with StubSentinel(own_redis.port) as sentinel:
             store = RedisStore(sentinel.url, op_timeout=2.0)
             await store.put_many([write("k")])
+            assert await store.get_many(["other"]) == [None]
             own_redis.command("REPLICAOF", "127.0.0.1", other.port)
             with pytest.raises(RedisError) as raised:
                 await store.put_many([write("k", version=2)])
@@ -169,6 +170,8 @@ async def test_a_master_that_turns_read_only_is_left(own_redis: RedisServer) -> 
             sentinel.port_named = other.port
             await store.put_many([write("k", version=2)])
             assert other.command("EXISTS", "k") == 1
+            other.command("SET", "other", write("other").blob)
+            assert await store.get_many(["other"]) != [None], "reads have stayed with the server that was"
             await store.aclose()
 
 
@@ -274,7 +277,7 @@ async def test_passwords_of_servers_and_of_sentinels() -> None:
             await store.aclose()
         default = RedisStore(url, sentinel_password="other")
         assert await default.get_many(["k"]) == [None]
-        provided = RedisStore(watched.url, sentinel_password="other", credential_provider=Provider())
+        provided = RedisStore(watched.url, sentinel_password="other", credentials=Provider())
         assert await provided.get_many(["k"]) == [None]
         for store in (right, by_keyword, default, provided):
             await store.aclose()

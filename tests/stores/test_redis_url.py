@@ -153,7 +153,7 @@ def test_the_default_is_the_local_server() -> None:
         ("redis://h?decode_responses=true", {}, "bytes"),
         ("redis://h?socket_timeout=5", {}, "op_timeout"),
         ("redis://h?socket_connect_timeout=5", {}, "connect_timeout"),
-        ("redis://h?max_connections=5", {}, "one connection"),
+        ("redis://h?max_connections=5", {}, "carry all commands"),
         ("redis://h?protocol=3", {}, "protocol"),
         ("redis://h?host=other", {}, "host"),
         ("redis://h?colour=red", {}, "known are"),

@@ -32,6 +32,8 @@ class FaultKind(Enum):
     """The store cannot be reached, or cannot answer now."""
     WRITE_REFUSED = "write_refused"
     """The store answers, and takes no writes."""
+    WRITE_LOST = "write_lost"
+    """A write cannot reach the store, or goes unanswered, while reads have a way of their own that stands."""
     SEMANTIC = "semantic"
     """The store answers that this request makes no sense to it."""
 

@@ -1,8 +1,10 @@
 """A guard: breaker → deadline → one retry, around each operation of a store.
 
-Two breakers stand before a store that can refuse writes alone: ``breaker`` for everything, ``write_breaker`` for
-mutations. A full or read-only server opens the second, and goes on answering reads. There is no ping: a ping fails
-where reads work and succeeds where writes fail, so the probe is always an operation of the kind that failed.
+Two breakers stand before a store that can fail in writing alone: ``breaker`` for everything, ``write_breaker`` for
+mutations. A server that is full, or read-only, or holds writes back opens the second, and goes on answering reads. A
+write that is lost or goes unanswered is held against writes alone while reads are known to have a way of their own that
+stands; or else against the store. There is no ping: a ping fails where reads work and succeeds where writes fail, so the
+probe is always an operation of the kind that failed.
 """
 
 import asyncio
@@ -51,6 +53,7 @@ class Guard:
         timeout: seconds for an operation with its retry, unless ``run`` is told otherwise.
         retry: whether what a lost connection failed goes once more, at once and within the same deadline. Every
             operation of a store may be repeated: writes carry versions.
+        reads_stand: whether reads have a way of their own, and it is open.
         clock: measures how late a deadline fires.
         announce: told of each failed operation.
         layer: the store's name in events.
@@ -63,6 +66,7 @@ class Guard:
         write_breaker: CircuitBreaker | None = None,
         timeout: float,
         retry: bool = True,
+        reads_stand: Callable[[], bool] = lambda: False,
         clock: Clock = SYSTEM,
         announce: Callable[[StoreFault], None] | None = None,
         layer: str = "",
@@ -72,6 +76,7 @@ class Guard:
         self.last_fault = ""
         self.timeout = timeout
         self._retry = retry
+        self._reads_stand = reads_stand
         self._clock = clock
         self._announce = announce
         self._layer = layer
@@ -85,6 +90,12 @@ class Guard:
         """Whether the next operation admitted would be a probe, so that a batch sends little ahead. Changes nothing."""
         writes = self.write_breaker if mutation else None
         return self.breaker.state in _FEELING or (writes is not None and writes.state in _FEELING)
+
+    @property
+    def denied(self) -> bool:
+        """Whether the store is not asked because it denied access."""
+        stats = self.breaker.stats()
+        return stats.state is BreakerState.OPEN and stats.reason == "access denied"
 
     def allow_probe(self) -> None:
         """Word from outside that the store may be back."""
@@ -135,6 +146,8 @@ class Guard:
             kind = classify(exc, mutation=mutation)
             if kind is FaultKind.CONN and deadline.expired() and self._clock.monotonic() - due > _STALLED:
                 kind = FaultKind.LOCAL
+            if kind is FaultKind.CONN and permits.write is not None and self._reads_stand():
+                kind = FaultKind.WRITE_LOST
             if kind is not FaultKind.CANCEL:
                 self.last_fault = describe(exc)
             _judge(permits, kind, self.last_fault)
@@ -185,7 +198,7 @@ def _judge(permits: _Permits, kind: FaultKind | None, detail: str = "") -> None:
         return
     if kind is None:
         permits.write.ok()
-    elif kind is FaultKind.WRITE_REFUSED:
+    elif kind is FaultKind.WRITE_REFUSED or kind is FaultKind.WRITE_LOST:
         permits.write.fail(detail=detail)
     else:
         permits.write.neutral()

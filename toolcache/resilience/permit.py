@@ -65,7 +65,7 @@ class Permit:
         """Resolve by what ``classify`` said; None is success. A store that refuses or objects has answered."""
         if kind is FaultKind.CONN or kind is FaultKind.AUTH:
             self.fail(auth=kind is FaultKind.AUTH, detail=detail)
-        elif kind is FaultKind.CANCEL or kind is FaultKind.LOCAL:
+        elif kind is FaultKind.CANCEL or kind is FaultKind.LOCAL or kind is FaultKind.WRITE_LOST:
             self.neutral()
         else:
             self.ok()

@@ -17,6 +17,7 @@ from toolcache.stores.redis.wire import pack
 
 if TYPE_CHECKING:
     from toolcache.stores.redis.connection import Connection
+    from toolcache.stores.redis.lanes import Dial
 
 
 class Cluster:
@@ -65,7 +66,7 @@ class Cluster:
         dialer = self._at(place)
         if not self.address.read_from_replicas:
             return dialer.lanes()
-        return Lanes(partial(_for_reading, dialer.dial_and_align), partial(_for_reading, dialer.dial))
+        return Lanes(partial(_for_reading, dialer.dial))
 
     async def track(self, lanes: Sequence[Lanes], prefixes: Sequence[str], watch: Watch) -> None:
         """Tell ``watch`` what changes beneath ``prefixes`` on any node, until that is not certain of one of them.
@@ -120,8 +121,8 @@ class _Chorus:
             self._watch.heard()
 
 
-async def _for_reading(dial: Any) -> "Connection":
+async def _for_reading(dial: "Dial", anew: bool) -> "Connection":
     """A connection on which a replica answers for its primary; to a primary it makes no difference."""
-    connection: Connection = await dial()
+    connection: Connection = await dial(anew)
     await connection.call(pack(b"READONLY"))
     return connection

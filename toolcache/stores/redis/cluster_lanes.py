@@ -62,6 +62,11 @@ class ClusterLanes:
         self._leaving: set[asyncio.Task[None]] = set()
         self._turns = count()
 
+    @property
+    def stands(self) -> bool:
+        """Whether reads have their connections to all primaries."""
+        return self._slots is not None and all(self._to(place).stands for place in self._slots.primaries())
+
     async def exchange(
         self, commands: Sequence[bytes], keys: Sequence[bytes], *, bulk: bool = False, reading: bool = False
     ) -> list[Any]:
@@ -78,12 +83,12 @@ class ClusterLanes:
             RedisClusterException: (redis-py's) nobody has the slot, or the node is none of a cluster.
         """
         slots = [slot_of(key) for key in keys]
-        ways = await self._plan(slots, bulk=bulk, reading=reading and self._cluster.address.read_from_replicas)
+        ways = await self._plan(slots, bulk=bulk, reading=reading)
         replies: list[Any] = [None] * len(keys)
         for hop in range(_HOPS):
             if hop >= _AT_ONCE:
                 await asyncio.sleep(_AGREE_SECONDS * 2 ** (hop - _AT_ONCE))
-            back = await self._send(ways, commands, bulk=bulk)
+            back = await self._send(ways, commands, bulk=bulk, reading=reading)
             for at, reply in back.replies.items():
                 replies[at] = reply
             ways = await self._follow(ways, back, slots)
@@ -122,23 +127,24 @@ class ClusterLanes:
     async def _plan(self, slots: Sequence[int], *, bulk: bool, reading: bool) -> dict[int, _Way]:
         """Where each command goes first."""
         known = self._slots
+        replicated = reading and self._cluster.address.read_from_replicas
         if known is None or any(known.shard(slot) is None for slot in slots):
             known = await self._learning.result()
-        elif reading and asyncio.get_running_loop().time() - self._learned_at > _REPLICAS_SECONDS:
+        elif replicated and asyncio.get_running_loop().time() - self._learned_at > _REPLICAS_SECONDS:
             self._learning.start()  # nobody tells of a replica that is new
         chosen: dict[Shard, _Way] = {}
         ways = {}
         for at, slot in enumerate(slots):
             shard = _sure(known.shard(slot))
             if shard not in chosen:
-                chosen[shard] = _Way(self._reader(shard, bulk=bulk) if reading else shard.primary)
+                chosen[shard] = _Way(self._reader(shard, bulk=bulk) if replicated else shard.primary)
             ways[at] = chosen[shard]
-        self._suspect([way.place for way in chosen.values()])
+        self._suspect([way.place for way in chosen.values()], bulk=bulk, reading=reading)
         return ways
 
-    def _suspect(self, places: Sequence[Place]) -> None:
+    def _suspect(self, places: Sequence[Place], *, bulk: bool, reading: bool) -> None:
         """Have the map read again if a node must be connected to anew: who waits for that may leave before it fails."""
-        lost = {place for place in places if not self._to(place).small.ready}
+        lost = {place for place in places if not self._to(place).lane(bulk=bulk, reading=reading).ready}
         if lost and asyncio.get_running_loop().time() - self._learned_at > _SETTLE_SECONDS:
             self._doubted |= lost
             self._learning.start()
@@ -148,14 +154,13 @@ class ClusterLanes:
         turn = next(self._turns)
         for step in range(len(shard.replicas)):
             place = shard.replicas[(turn + step) % len(shard.replicas)]
-            lanes = self._to(place)
-            lane = lanes.bulk if bulk else lanes.small
+            lane = self._to(place).lane(bulk=bulk, reading=True)
             if lane.ready:
                 return place
             lane.prepare()
         return shard.primary
 
-    async def _send(self, ways: dict[int, _Way], commands: Sequence[bytes], *, bulk: bool) -> _Round:
+    async def _send(self, ways: dict[int, _Way], commands: Sequence[bytes], *, bulk: bool, reading: bool) -> _Round:
         """Send each command its way, those for one node together."""
         parcels: dict[Place, list[int]] = {}
         for at, way in ways.items():
@@ -165,7 +170,7 @@ class ClusterLanes:
             words = []
             for at in parcel:
                 words += [_ASKING, commands[at]] if ways[at].asking else [commands[at]]
-            said = iter(await self._to(place).exchange(words, (), bulk=bulk))
+            said = iter(await self._to(place).exchange(words, (), bulk=bulk, reading=reading))
             return [(next(said), next(said))[1] if ways[at].asking else next(said) for at in parcel]
 
         if len(parcels) == 1:
@@ -245,7 +250,7 @@ class ClusterLanes:
 
     async def _view(self, place: Place) -> SlotMap:
         """The map as one node sees it."""
-        (reply,) = await self._to(place).exchange([pack(b"CLUSTER", b"SLOTS")], ())
+        (reply,) = await self._to(place).exchange([pack(b"CLUSTER", b"SLOTS")], (), reading=True)
         from redis.exceptions import RedisClusterException, ResponseError
 
         if isinstance(reply, ResponseError) and "cluster support disabled" in str(reply):

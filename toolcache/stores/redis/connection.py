@@ -45,6 +45,9 @@ class Connection:
         raw: redis-py's connection, connected.
         patience: seconds after which a silent server that owes a reply is given up.
         farewells: error replies by which the server says that it is the right one no more; they end the connection.
+
+    Attributes:
+        server: what tells the server from others, as far as is known.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Connection:
         self._heard_at = 0.0
         self._watchdog: asyncio.TimerHandle | None = None
         self._fault: Exception | None = None
+        self.server: str | None = None
         self._task = self._loop.create_task(self._run(), name="toolcache-redis-read")
 
     @property

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ from toolcache.causes import describe
 from toolcache.errors import CacheClosedError, SettingsError
 from toolcache.events import Event, RedisAvailable, RedisUnavailable
 from toolcache.protocols import Clock, Watch
+from toolcache.stores.redis.credentials import Credentials
 from toolcache.stores.redis.lanes import Lanes
 from toolcache.stores.redis.url import Address
 from toolcache.stores.redis.wire import pack, run_id_of
@@ -31,8 +33,8 @@ class Dialer:
     Args:
         address: where it is; without meaning if there is a client.
         client: a client or pool of ``redis.asyncio`` whose settings are borrowed, or None.
-        provider: a credential provider, or None.
-        clock: set to the server's time by ``dial_and_align``.
+        credentials: what logs in instead of the address' user and password, or None.
+        clock: set to the server's time when it is met.
         timeout: seconds that connecting may take.
         patience: seconds after which a silent server is given up.
         announce: told of the first failure to connect, of the first after a success, and of the success after one.
@@ -46,7 +48,7 @@ class Dialer:
         address: Address,
         *,
         client: Any,
-        provider: Any,
+        credentials: Credentials | None,
         clock: Clock,
         timeout: float,
         patience: float,
@@ -56,11 +58,11 @@ class Dialer:
         self._pool = getattr(client, "connection_pool", client)
         if client is not None and not hasattr(self._pool, "connection_class"):
             raise SettingsError("client takes a redis.asyncio client or pool of a single server")
-        if provider is not None and (client is not None or address.username or address.password):
-            raise SettingsError("credential_provider takes the place of user, password, and a client's own credentials")
+        if credentials is not None and (client is not None or address.username or address.password):
+            raise SettingsError("credentials take the place of user, password, and a client's own: give one of them")
         borrowed = getattr(self._pool, "connection_kwargs", {})
         self._name = borrowed.get("client_name") or address.client_name
-        self._provider = provider
+        self._credentials = credentials
         self._clock = clock
         self._timeout = timeout
         self._patience = patience
@@ -78,15 +80,11 @@ class Dialer:
 
     def lanes(self) -> Lanes:
         """The connections of one more loop, none of them open yet."""
-        return Lanes(self.dial_and_align, self.dial)
+        return Lanes(self.dial)
 
-    async def dial(self) -> "Connection":
-        """A new connection."""
-        return await self._told(self._dial)
-
-    async def dial_and_align(self) -> "Connection":
-        """A new connection; the clock is set by its server's, and ``run_id`` read."""
-        return await self._told(self._dial_and_align)
+    async def dial(self, anew: bool) -> "Connection":
+        """A new connection, its server's ``run_id`` read; and the clock set, if it is met ``anew`` or is another."""
+        return await self._told(partial(self._meet, anew=anew))
 
     async def track(
         self,
@@ -125,7 +123,8 @@ class Dialer:
             if (now := loop.time()) - due > _STALLED:  # it is this process that slept
                 timer = loop.call_at(now + _STALLED, late, now + _STALLED)
             else:
-                self._failed("no answer")
+                asking = self._credentials is not None and self._credentials.asking
+                self._failed("no credentials (the provider has not answered yet)" if asking else "no answer")
 
         due = loop.time() + _HASTE * self._patience
         timer = loop.call_at(due, late, due)
@@ -154,7 +153,7 @@ class Dialer:
     def _connection(self, driver: Any) -> Any:
         """redis-py's connection to the server, not connected yet."""
         if self._pool is None:
-            return driver.connection_to(self._address, self._provider, self._timeout)
+            return driver.connection_to(self._address, self._credentials, self._timeout)
         return driver.connection_like(self._pool, self._timeout)
 
     async def _greet(self, raw: Any, *, farewells: tuple[type[Exception], ...] = ()) -> "Connection":
@@ -174,21 +173,26 @@ class Dialer:
             raise
         return connection
 
-    async def _dial_and_align(self) -> "Connection":
+    async def _meet(self, *, anew: bool) -> "Connection":
         connection = await self._dial()
         try:
-            sent_at = self._clock.monotonic()
-            (said,) = await connection.call(pack(b"TIME"))
-            took = self._clock.monotonic() - sent_at
-            # A slow reply tells little: a clock that may be right is left alone.
-            if (now := _instant(said)) is not None and not now <= self._clock.time() <= now + took:
-                self._clock.align(now + took / 2)
             (info,) = await connection.call(pack(b"INFO", b"server"))
+            before, self.run_id = self.run_id, run_id_of(info)
+            connection.server = self.run_id or connection.server
+            if anew or self.run_id != before:
+                await self._align(connection)
         except BaseException:
             connection.close()
             raise
-        self.run_id = run_id_of(info)
         return connection
+
+    async def _align(self, connection: "Connection") -> None:
+        sent_at = self._clock.monotonic()
+        (said,) = await connection.call(pack(b"TIME"))
+        took = self._clock.monotonic() - sent_at
+        # A slow reply tells little: a clock that may be right is left alone.
+        if (now := _instant(said)) is not None and not now <= self._clock.time() <= now + took:
+            self._clock.align(now + took / 2)
 
 
 async def load_driver() -> Any:

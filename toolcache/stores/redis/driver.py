@@ -11,6 +11,7 @@ from redis.asyncio import connection as driver
 from redis.credentials import CredentialProvider
 
 from toolcache.stores.redis.connection import Connection
+from toolcache.stores.redis.credentials import Credentials, CredentialsError
 from toolcache.stores.redis.tracking import Tracking
 from toolcache.stores.redis.url import Address
 
@@ -29,33 +30,30 @@ class NotAdmittedError(exceptions.ConnectionError):
     """The server answered one of the commands that make a connection usable, such as SELECT, with an error."""
 
 
-class Credentials(CredentialProvider):
-    """A user's credential provider, asked off the loop if it can only block; its failures tell no secrets.
+class NoCredentialsError(exceptions.AuthenticationError):
+    """There is nothing to log in with; the text may be told."""
 
-    Args:
-        provider: anything with ``get_credentials_async`` or ``get_credentials``, as redis-py describes them.
-    """
 
-    def __init__(self, provider: Any) -> None:
-        self._provider = provider
+class _Given(CredentialProvider):
+    """redis-py's form of ``Credentials``."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
 
     async def get_credentials_async(self) -> Any:
-        """The password, or user and password, as a tuple."""
-        ask = getattr(type(self._provider), "get_credentials_async", None)
+        """The password, or user and password."""
         try:
-            if ask is None or ask is CredentialProvider.get_credentials_async:
-                return await asyncio.to_thread(self._provider.get_credentials)
-            return await self._provider.get_credentials_async()
-        except Exception as error:  # noqa: BLE001 - a provider may raise anything, with the token in its text
-            raise exceptions.AuthenticationError(f"the credential provider raised {type(error).__name__}") from None
+            return await self._credentials.give()
+        except CredentialsError as error:
+            raise NoCredentialsError(str(error)) from None
 
 
-def connection_to(address: Address, provider: Any, timeout: float) -> driver.AbstractConnection:
+def connection_to(address: Address, credentials: Credentials | None, timeout: float) -> driver.AbstractConnection:
     """redis-py's connection to an address, not yet connected; ``timeout`` is of the socket alone."""
     options: dict[str, Any] = {"socket_connect_timeout": timeout, **_OURS, **address.extra}
     options |= {"db": address.db, "username": address.username, "password": address.password}
-    if provider is not None:
-        options["credential_provider"] = Credentials(provider)
+    if credentials is not None:
+        options["credential_provider"] = _Given(credentials)
     if address.path is not None:
         return driver.UnixDomainSocketConnection(path=address.path, **options)
     options |= {"host": address.host, "port": address.port, "socket_keepalive": True}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Loop = asyncio.AbstractEventLoop
     Opener = Callable[[], Awaitable[Connection]]
+    Dial = Callable[[bool], Awaitable[Connection]]
 
 T = TypeVar("T")
 
@@ -117,6 +118,11 @@ class Lane:
             self._prepared_at = now
             self._opening.start()
 
+    def keep_to(self, server: str | None) -> None:
+        """End a connection that leads to another server than this."""
+        if self._connection is not None and self._connection.server != server:
+            self._connection.close()
+
     async def _open(self) -> "Connection":
         self._connection = await self._opener()
         return self._connection
@@ -135,11 +141,32 @@ class Lane:
 
 
 class Lanes:
-    """The two connections of one loop: ``small`` for most commands, ``bulk`` for those that would hold them up."""
+    """The connections of one loop to one server: reads apart from writes, and what would hold up others apart.
 
-    def __init__(self, small: "Opener", bulk: "Opener") -> None:
-        self.small = Lane(small)
-        self.bulk = Lane(bulk)
+    A server may hold back writes for a while and answer reads all the same, so neither waits behind the other. All lead
+    to one and the same server: where one is opened and finds another, as after a failover, the others end. Or reads
+    would go on asking the server that was, of which the writes have taken leave.
+
+    Args:
+        dial: opens one of them; told whether none stands, so that the server is to be met anew.
+
+    Attributes:
+        small: for reads that hold up nobody.
+    """
+
+    def __init__(self, dial: "Dial") -> None:
+        self._dial = dial
+        self._lanes = {(bulk, reading): Lane(self._open) for bulk in (False, True) for reading in (False, True)}
+        self.small = self.lane(bulk=False, reading=True)
+
+    @property
+    def stands(self) -> bool:
+        """Whether reads have their connection."""
+        return self.small.ready
+
+    def lane(self, *, bulk: bool, reading: bool) -> Lane:
+        """The one for such commands."""
+        return self._lanes[bulk, reading]
 
     async def exchange(
         self,
@@ -147,7 +174,7 @@ class Lanes:
         keys: Sequence[bytes],  # noqa: ARG002 - a cluster goes by them
         *,
         bulk: bool = False,
-        reading: bool = False,  # noqa: ARG002 - and by this
+        reading: bool = False,
     ) -> list[Any]:
         """The replies to commands, in order; error replies are among them as exceptions, not raised.
 
@@ -160,7 +187,7 @@ class Lanes:
         Raises:
             RedisError: (redis-py's) the server cannot be reached.
         """
-        connection = await (self.bulk if bulk else self.small).connection()
+        connection = await self._lanes[bulk, reading].connection()
         return await connection.call(b"".join(commands), len(commands))
 
     @staticmethod
@@ -173,17 +200,28 @@ class Lanes:
         return [self]
 
     def close(self) -> None:
-        """Close both at once."""
-        self.small.close()
-        self.bulk.close()
+        """Close all at once."""
+        for lane in self._lanes.values():
+            lane.close()
 
     async def aclose(self) -> None:
-        """Close both when what is under way has ended."""
-        await asyncio.gather(self.small.aclose(), self.bulk.aclose())
+        """Close all when what is under way has ended."""
+        await asyncio.gather(*(lane.aclose() for lane in self._lanes.values()))
+
+    async def _open(self) -> "Connection":
+        connection = await self._dial(not any(lane.ready for lane in self._lanes.values()))
+        for lane in self._lanes.values():
+            lane.keep_to(connection.server)
+        return connection
 
 
 class Network(Protocol):
     """The connections of one loop, to one server or to many."""
+
+    @property
+    def stands(self) -> bool:
+        """As ``Lanes.stands``, at all servers that have keys which no other has."""
+        ...
 
     async def exchange(
         self, commands: Sequence[bytes], keys: Sequence[bytes], *, bulk: bool = False, reading: bool = False
@@ -227,6 +265,12 @@ class LoopLanes:
         loop = asyncio.get_running_loop()
         lanes = self._lanes.get(loop)
         return self._add(loop) if lanes is None else lanes
+
+    @property
+    def stand(self) -> bool:
+        """Whether reads have their connections in the running loop."""
+        lanes = self._lanes.get(asyncio.get_running_loop())
+        return lanes is not None and lanes.stands
 
     async def aclose(self) -> None:
         """Close this loop's, and have the other loops close theirs."""

@@ -94,7 +94,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 _REFUSED: Final = {
     "decode_responses": "what is stored is bytes",
     "health_check_interval": "the store watches its connection by itself",
-    "max_connections": "one connection carries all commands",
+    "max_connections": "a few connections carry all commands",
     "retry_on_timeout": "the cache retries by itself",
     "socket_connect_timeout": "use connect_timeout",
     "socket_timeout": "use op_timeout",

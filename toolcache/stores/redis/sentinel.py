@@ -87,6 +87,7 @@ class SentinelDialer(Dialer):
         raw = self._connection_to(place, driver)
         connection = await self._greet(raw, farewells=(exceptions.ReadOnlyError, exceptions.MasterDownError))
         try:
+            connection.server = str(place)  # where the user may not ask who it is
             await _expect_master(connection)
         except BaseException:
             connection.close()
@@ -98,7 +99,7 @@ class SentinelDialer(Dialer):
         return self._connection_to(self._place, driver)
 
     def _connection_to(self, place: Place, driver: Any) -> Any:
-        return driver.connection_to(self._address.at(place), self._provider, self._timeout)
+        return driver.connection_to(self._address.at(place), self._credentials, self._timeout)
 
 
 async def _expect_master(connection: "Connection") -> None:

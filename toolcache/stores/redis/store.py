@@ -10,8 +10,9 @@ from toolcache.blob import HEADER_SIZE, read_header
 from toolcache.clock import SYSTEM
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
-from toolcache.protocols import Clock, PutResult, PutStatus, Watch, Write
+from toolcache.protocols import AnyCredentialProvider, Clock, PutResult, PutStatus, Watch, Write
 from toolcache.stores.redis.cluster import Cluster
+from toolcache.stores.redis.credentials import Credentials
 from toolcache.stores.redis.dialer import Dialer
 from toolcache.stores.redis.lanes import Lanes, LoopLanes
 from toolcache.stores.redis.sentinel import SentinelDialer
@@ -40,7 +41,7 @@ _DIGEST: Final = slice(48, 52)
 
 
 class RedisStore:
-    """Blobs in one Redis (or Valkey) server, 6.2 or newer, over two multiplexed connections for each event loop.
+    """Blobs in one Redis (or Valkey) server, 6.2 or newer, over multiplexed connections of each event loop.
 
     A user of its own needs the commands GETRANGE, SET, EVAL, EVALSHA and TIME; SELECT for another database;
     DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital; CLIENT ID, CLIENT TRACKING, SUBSCRIBE, PING and the
@@ -50,7 +51,8 @@ class RedisStore:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
         op_timeout: seconds after which a silent server is given up. Callers bring their own deadlines.
         connect_timeout: seconds that connecting may take; it goes on when the caller that wanted it has left.
-        credential_provider: anything with ``get_credentials_async``, asked at each connect, instead of a password.
+        credentials: a provider with ``get_credentials_async()`` or ``get_credentials()``, asked at each connect,
+            instead of user and password.
         client: a ``redis.asyncio`` client or pool whose settings (not connections) are borrowed, instead of a URL.
             It is never closed.
         max_entry: bytes of the largest body; of a larger one only the beginning is read, which no reader takes.
@@ -75,7 +77,7 @@ class RedisStore:
         *,
         op_timeout: float = 0.5,
         connect_timeout: float = 5.0,
-        credential_provider: Any = None,
+        credentials: AnyCredentialProvider | None = None,
         client: Any = None,
         max_entry: int | None = None,
         clock: Clock = SYSTEM,
@@ -89,10 +91,11 @@ class RedisStore:
             "sentinel": SentinelDialer,
             "cluster": Cluster,
         }
+        self._credentials = None if credentials is None else Credentials(credentials, timeout=connect_timeout)
         self._servers = kinds[address.deployment](
             address,
             client=client,
-            provider=credential_provider,
+            credentials=self._credentials,
             clock=clock,
             timeout=connect_timeout,
             patience=op_timeout,
@@ -115,6 +118,14 @@ class RedisStore:
     def run_id(self) -> str | None:
         """The server process last connected to; None before that, and where it does not say."""
         return self._servers.run_id
+
+    async def renewed(self) -> bool:
+        """Whether the credentials are others than those with which it was last tried to log in."""
+        return self._credentials is not None and await self._credentials.changed()
+
+    def reads_stand(self) -> bool:
+        """Whether reads have their connections in the running loop, which writes do not share."""
+        return self._lanes.stand
 
     async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
         """The blobs, in order; None where there is none, or a value of another type.
@@ -296,7 +307,7 @@ def _batches(writes: Sequence[Write], places: list[int]) -> Iterator[list[int]]:
 
 
 async def _ask(server: Lanes, *words: bytes) -> Any:
-    (reply,) = await server.exchange([pack(*words)], [b""])
+    (reply,) = await server.exchange([pack(*words)], [b""], reading=True)
     return _answer(reply)
 
 
