@@ -1,0 +1,102 @@
+"""What a run says in the documentation: what stands between the markers is written out of its JSON, never by hand."""
+
+from collections.abc import Iterable, Sequence
+from textwrap import fill
+from typing import Any, Final
+
+from benchmarks.harness import OURS
+from benchmarks.outages.report import HEADINGS, LEGEND, Row, cells, kinds, span
+
+BEGIN: Final = "<!-- outage-report: begin -->"
+END: Final = "<!-- outage-report: end -->"
+
+# What less is better of, and from which difference on it is worth a word.
+_LESS: Final = {
+    "longest": 1.25,
+    "p99": 1.25,
+    "healthy": 1.25,
+    "computed": 1.0,
+    "lost": 1.0,
+    "back": 1.0,
+    "older": 1.0,
+    "refused": 1.0,
+}
+
+
+def filled(page: str, run: dict[str, Any], data: str, picture: str) -> str:
+    """A page with what stands between its markers renewed; ``data`` and ``picture`` are names of files beside it."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page needs the lines {BEGIN} and {END}: what is measured is written in between")
+    return f"{before}{begin}\n\n{section(run, data, picture)}\n{end}{after}"
+
+
+def section(run: dict[str, Any], data: str, picture: str) -> str:
+    """What is told of a run, as Markdown."""
+    rows = [Row(**row) for row in run["rows"]]
+    parts = [_machine(run, data), f"![The longest call of each second]({picture})\n", "### How each was set up\n"]
+    parts += [f"- **{name}**: {about}." for name, about in run["about"].items()]
+    parts += [f"- Left out: {absent}." for absent in run["absent"]]
+    parts += ["\n### What the columns say\n"]
+    parts += [f"- *{name}*: {meaning.format(limit=run['times']['limit'])}." for name, meaning in LEGEND.items()]
+    for fault, title in run["titles"].items():
+        parts.append(_table(fault, title, [row for row in rows if row.fault == fault]))
+    parts += ["### Where toolcache is not the first\n", *(_behind(run["titles"], rows) or ["Nowhere in this run."])]
+    return "\n".join(parts) + "\n"
+
+
+def _machine(run: dict[str, Any], data: str) -> str:
+    machine, times = run["machine"], run["times"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    quick = " A quick run: the figures mean little." if run["quick"] else ""
+    return (
+        fill(
+            f"Measured on {machine['date']} by `{run['command']}` on {machine['processor']}, {machine['cores']} cores, "
+            f"{machine['system']}, {machine['python']}; {machine['server']}; {versions}. {times['before']:g} s before, "
+            f"{times['outage']:g} s of outage, {times['after']:g} s after it. The machine's load was {machine['load']} at the "
+            f"beginning. [All figures]({data}).{quick}",
+            width=128,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        + "\n"
+    )
+
+
+def _table(fault: str, title: str, rows: Sequence[Row]) -> str:
+    lines = [f"\n### {fault.capitalize()}\n", f"{title}.\n", f"| | {' | '.join(HEADINGS)} |"]
+    lines.append("|---|" + "---:|" * len(HEADINGS))
+    lines += [f"| {row.name} | {' | '.join(cells(row))} |" for row in rows]
+    if any(row.errors for row in rows):
+        lines.append("\nErrors: " + "; ".join(f"{row.name}: {kinds(row)}" for row in rows if row.errors) + ".")
+    return "\n".join(lines) + "\n"
+
+
+def _behind(titles: dict[str, str], rows: Sequence[Row]) -> list[str]:
+    told = []
+    for fault in titles:
+        here = [row for row in rows if row.fault == fault]
+        ours = next((row for row in here if row.name == OURS), None)
+        if ours is not None and (found := list(_better(ours, here))):
+            told.append(f"- {fault}: {'; '.join(found)}.")
+    return told
+
+
+def _better(ours: Row, rows: Sequence[Row]) -> Iterable[str]:
+    """Where others have less of what nobody wants, or more hits."""
+    for column, factor in _LESS.items():
+        mine = _figure(ours, column)
+        first = min(rows, key=lambda row: _figure(row, column))
+        if _figure(first, column) * factor < mine:
+            told = span if column in {"longest", "p99", "healthy"} else "{:,}".format
+            yield f"{column} {told(mine)}, {first.name} {told(_figure(first, column))}"
+    shares = {row.name: row.hits / row.reads for row in rows if row.reads}
+    first_name = max(shares, key=lambda name: shares[name], default=OURS)
+    if OURS in shares and f"{shares[first_name]:.0%}" != f"{shares[OURS]:.0%}":
+        yield f"hits {shares[OURS]:.0%}, {first_name} {shares[first_name]:.0%}"
+
+
+def _figure(row: Row, column: str) -> float:
+    figure = getattr(row, column)
+    return float("inf") if figure is None else float(figure)
