@@ -18,7 +18,7 @@ from benchmarks.outages.report import Row, table
 from benchmarks.outages.subjects import SUBJECTS
 from benchmarks.place import describe
 
-_DISTRIBUTIONS: Final = ("agent-toolcache", "aiocache", "cashews", "hiredis", "py-key-value-aio", "redis")
+_DISTRIBUTIONS: Final = ("agent-toolcache", "aiocache", "cachekit", "cashews", "hiredis", "py-key-value-aio", "redis")
 _BAR: Final = 40
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--faults", metavar="NAMES", help="these faults, with commas in between")
     parser.add_argument("--seconds", type=float, help="how long each outage is; 60 unless given")
-    parser.add_argument("--seed", default="1", help="decides what is called when")
+    parser.add_argument("--seed", help="decides what is called when; 1 unless given")
     parser.add_argument("--page", metavar="FILE", type=Path, help="renew a page, and its .json and .svg beside it")
     parser.add_argument("--of", metavar="FILE", type=Path, help="play nothing: read the JSON of an earlier run")
     options = parser.parse_args()
@@ -60,18 +60,16 @@ def perform(options: Any) -> dict[str, Any]:
     }
     for number, fault in enumerate(faults, 1):
         with _progress(f"{number}/{len(faults)} {fault.name}", times.total):
-            rows = play(fault, there, times, options.seed)
+            rows = play(fault, there, times, options.seed or "1")
         print(table(fault.title, rows), flush=True)
         run["rows"] += [{"name": row.name, **asdict(row)} for row in rows]
     return run
 
 
 def _given(options: Any) -> list[str]:
-    words = [word for word in ("quick",) if getattr(options, word)]
-    given = [f"--{word}" for word in words]
-    for word in ("only", "faults", "seconds"):
-        if (value := getattr(options, word)) is not None:
-            given.append(f"--{word} {value}")
+    """What has to be given to ``make`` for the same run."""
+    words = {word: getattr(options, word) for word in ("only", "faults", "seconds", "seed")}
+    given = ["--quick"] * options.quick + [f"--{word} {value}" for word, value in words.items() if value is not None]
     return [f'ARGS="{" ".join(given)}"'] if given else []
 
 

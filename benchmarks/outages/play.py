@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -17,12 +17,14 @@ from servers import RedisServer
 
 from benchmarks.outages.faults import KEEPING, Fault
 from benchmarks.outages.report import Row, measure
+from benchmarks.outages.subjects import SUBJECTS
 from benchmarks.outages.workload import CANARY
 
 _OPEN_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.05
 _SPARE: Final = 30.0
+_SOME: Final = 3
 
 
 @dataclass(frozen=True)
@@ -127,16 +129,30 @@ def play(fault: Fault, names: Sequence[str], times: Times, seed: str) -> list[Ro
 
 def _await_canaries(servers: dict[str, RedisServer], since: float, until: float) -> dict[str, float]:
     """Seconds until each server holds a key that was written after the outage."""
-    waiting, seen = dict(servers), {}
-    while waiting and (now := time.monotonic()) < until:
-        for name, server in list(waiting.items()):
-            keys = server.command("KEYS", f"*{CANARY}*")
-            numbers = [int(key.rpartition(CANARY.encode() + b":")[2]) for key in keys]
-            if max(numbers, default=0) >= since * 1000:
-                seen[name] = now - since
-                del waiting[name]
+    tell = {name: _grown(server) if SUBJECTS[name].hides else _told(server, since) for name, server in servers.items()}
+    seen: dict[str, float] = {}
+    while len(seen) < len(servers) and time.monotonic() < until:
+        for name in servers.keys() - seen.keys():
+            if tell[name]():
+                seen[name] = time.monotonic() - since
         time.sleep(_POLL_SECONDS)
     return seen
+
+
+def _told(server: RedisServer, since: float) -> Callable[[], bool]:
+    """Whether there is a canary that is young enough."""
+
+    def told() -> bool:
+        keys = server.command("KEYS", f"*{CANARY}:*")
+        return any(int(key.rpartition(b":")[2]) >= since * 1000 for key in keys)
+
+    return told
+
+
+def _grown(server: RedisServer) -> Callable[[], bool]:
+    """Whether there are some more keys, where their names tell nothing."""
+    before = server.command("DBSIZE")
+    return lambda: bool(server.command("DBSIZE") >= before + _SOME)
 
 
 def _look(

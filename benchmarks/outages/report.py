@@ -14,7 +14,7 @@ HEADINGS: Final = (
 LEGEND: Final = {
     "calls": "made in all, by callers that wait for one before they make the next",
     "errors": "calls that raised, or had no answer within {limit:g} s",
-    "refused": "writes that the cache said it did not store",
+    "refused": "writes and deletes of which the cache said that they were not done",
     "longest": "call of all",
     "p99": "of the calls begun in the outage",
     "hits": "among the reads in the outage of keys that must have a value",
@@ -108,7 +108,7 @@ def measure(
 
 
 def _verdict(known: Known, key: str, found: Sequence[dict[str, int | None]]) -> str:
-    return next((verdict for one in found if (verdict := known.judge(one[key]))), "")
+    return next((verdict for one in found if (verdict := known.judge(one.get(key)))), "")
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -144,8 +144,7 @@ def table(title: str, rows: Sequence[Row]) -> str:
     lines = [("", *HEADINGS), *((row.name, *cells(row)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     told = [f"\n{title}"]
-    for line in lines:
-        told.append("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]))
+    told += ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines]
     told += [f"  {row.name}: {kinds(row)}" for row in rows if row.errors]
     return "\n".join(told)
 

@@ -1,7 +1,10 @@
 """The caches, each as its documentation has it for those who want to be spared errors."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -20,11 +23,15 @@ class Subject:
         name: what the tables call it.
         needs: the distributions without which it is left out.
         about: how it is set up.
+        sets: whether it stores what it did not compute. One that does not is spared the calls about written keys.
+        hides: whether the names of its keys in Redis do not tell which they are.
     """
 
     name: str
     needs: tuple[str, ...]
     about: str
+    sets: bool = True
+    hides: bool = False
 
     async def open(self, url: str, folder: Path) -> None:
         """Open it over the server of a URL; the folder is the host's."""
@@ -38,8 +45,8 @@ class Subject:
         """Store a value; whether the cache says that it did."""
         raise NotImplementedError
 
-    async def delete(self, key: str) -> None:
-        """Remove a key. That False is returned means nothing: none may have been there."""
+    async def delete(self, key: str) -> bool:
+        """Remove a key; whether the cache says that it is gone. What only tells whether one was there is no refusal."""
         raise NotImplementedError
 
     async def get_or_compute(self, key: str, compute: Compute) -> Any:
@@ -70,8 +77,9 @@ class Ours(Subject):
         await self._cache.set(key, value, ttl=TTL)
         return True
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str) -> bool:
         await self._cache.delete(key)
+        return True
 
     async def get_or_compute(self, key: str, compute: Compute) -> Any:
         return await self._cache.get_or_set(key, compute, ttl=TTL)
@@ -96,8 +104,9 @@ class Cashews(Subject):
     async def set(self, key: str, value: Any) -> bool:
         return bool(await self._cache.set(key, value, expire=TTL))
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str) -> bool:
         await self._cache.delete(key)
+        return True
 
     async def get_or_compute(self, key: str, compute: Compute) -> Any:
         return await self._cache.get_or_set(key, compute, expire=TTL)
@@ -132,8 +141,9 @@ class Aiocache(Subject):
     async def set(self, key: str, value: Any) -> bool:
         return bool(await self._cache.set(key, value, ttl=TTL))
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str) -> bool:
         await self._cache.delete(key)
+        return True
 
     async def get_or_compute(self, key: str, compute: Compute) -> Any:
         return await self._computed(key, compute)
@@ -164,8 +174,9 @@ class KeyValue(Subject):
         await self._store.put(key, value, ttl=TTL)
         return True
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str) -> bool:
         await self._store.delete(key)
+        return True
 
     async def get_or_compute(self, key: str, compute: Compute) -> Any:
         value = await self._store.get(key)
@@ -178,4 +189,45 @@ class KeyValue(Subject):
         await self._redis.close()
 
 
-SUBJECTS: Final = {kind.name: kind for kind in (Ours, Cashews, CashewsClientSide, Aiocache, KeyValue)}
+class Cachekit(Subject):
+    name = "cachekit"
+    needs = ("cachekit", "redis")
+    about = (
+        "`@cache.production(ttl=…)` with `REDIS_URL`; it computes and deletes, but has no `set`, so it gets only the calls about "
+        "computed keys; a delete that says `FAILED` was refused"
+    )
+    sets = False
+    hides = True
+
+    async def open(self, url: str, folder: Path) -> None:  # noqa: ARG002 - it keeps no files
+        os.environ["REDIS_URL"] = url
+        from cachekit import InvalidationOutcome, cache
+
+        self._failed = InvalidationOutcome.FAILED
+        self._compute: ContextVar[Compute] = ContextVar("compute")
+
+        @cache.production(ttl=TTL)  # type: ignore[untyped-decorator]
+        async def computed(key: str) -> Any:  # noqa: ARG001 - the key of the cache
+            return await self._compute.get()()
+
+        self._computed = computed
+
+    async def get(self, key: str) -> Any:
+        async def nothing() -> Any:
+            raise LookupError
+
+        with suppress(LookupError):
+            return await self.get_or_compute(key, nothing)
+
+    async def delete(self, key: str) -> bool:
+        return await self._computed.ainvalidate_cache(key) is not self._failed
+
+    async def get_or_compute(self, key: str, compute: Compute) -> Any:
+        self._compute.set(compute)
+        return await self._computed(key)
+
+    async def close(self) -> None:
+        """It has nothing that could be closed."""
+
+
+SUBJECTS: Final = {kind.name: kind for kind in (Ours, Cashews, CashewsClientSide, Aiocache, KeyValue, Cachekit)}

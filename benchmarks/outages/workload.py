@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,15 +68,18 @@ class Workload:
 
     async def _task(self, number: int, begun: float, until: float) -> None:
         written, computed = WRITTEN[number::TASKS], COMPUTED[number::TASKS]
-        for key in written:
-            await self.set(key)
+        if self.subject.sets:
+            for key in written:
+                await self.set(key)
         offset = number / TASKS * SLOT
         while (now := time.monotonic()) < until:
             slot = int((now - begun) / SLOT) + 1
             await asyncio.sleep(begun + slot * SLOT + offset - now)
             chance = random.Random(f"{self.seed}/{number}/{slot}")
             dice = chance.random()
-            if dice < 0.4:
+            if dice < 0.7 and not self.subject.sets:
+                pass
+            elif dice < 0.4:
                 await self.get(chance.choice(written))
             elif dice < 0.6:
                 await self.set(chance.choice(written))
@@ -90,7 +94,11 @@ class Workload:
         """Keys that are new each, by which the server shows that it is told of writes again."""
         while (now := time.monotonic()) < until:
             key = f"{CANARY}:{int(now * 1000)}"
-            await self._answer("set", self.subject.set(key, value_of(key, 1)))
+            value = value_of(key, 1)
+            if self.subject.sets:
+                await self._answer("set", self.subject.set(key, value))
+            else:
+                await self._answer("compute", self.subject.get_or_compute(key, partial(asyncio.sleep, 0, value)))
             await asyncio.sleep(_CANARY_EVERY)
 
     async def get(self, key: str) -> None:
@@ -118,7 +126,9 @@ class Workload:
         """Delete a key."""
         known = self.keys[key]
         number = known.begin()
-        call, _ = await self._answer("delete", self.subject.delete(key))
+        call, gone = await self._answer("delete", self.subject.delete(key))
+        if not call.failure and not gone:
+            call.failure = "refused"
         if call.failure:
             known.doubt(number, deleted=True)
         else:
@@ -177,7 +187,8 @@ async def look(job: dict[str, Any]) -> dict[str, int | None]:
     """What each key has for a process that has just begun."""
     subject = SUBJECTS[job["subject"]]()
     await subject.open(job["url"], Path(job["folder"]))
-    found = {key: number_of(key, await subject.get(key)) for key in (*WRITTEN, *COMPUTED)}
+    keys = (*WRITTEN, *COMPUTED) if subject.sets else COMPUTED
+    found = {key: number_of(key, await subject.get(key)) for key in keys}
     await subject.close()
     return found
 
