@@ -37,6 +37,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 
+DENIED: Final = "access denied"
+"""The reason of a breaker that is open because of who asks: waiting does not cure that."""
+
 
 class BreakerState(StrEnum):
     """What a breaker does with the next call."""
@@ -315,7 +318,7 @@ class CircuitBreaker:
         if outcome is Outcome.OK:
             self._in_a_row = 0
         elif outcome is Outcome.AUTH:
-            self._open("access denied", self._clock.monotonic(), longest=True)
+            self._open(DENIED, self._clock.monotonic(), longest=True)
         elif outcome is Outcome.FAIL:
             self._in_a_row += 1
             if self._in_a_row >= self._threshold:
@@ -328,7 +331,7 @@ class CircuitBreaker:
                 self._enter(BreakerState.CLOSED, "probes succeeded")
         elif outcome is not Outcome.NEUTRAL:
             denied = outcome is Outcome.AUTH
-            reason = "access denied" if denied else "a probe failed"
+            reason = DENIED if denied else "a probe failed"
             self._open(reason, self._clock.monotonic(), longest=denied)
 
     def _open(self, reason: str, now: float, *, longest: bool = False) -> None:

@@ -14,7 +14,7 @@ from toolcache.clock import SYSTEM
 from toolcache.errors import ToolCacheError
 from toolcache.events import StoreFault
 from toolcache.protocols import Clock
-from toolcache.resilience.breaker import BreakerState, CircuitBreaker
+from toolcache.resilience.breaker import DENIED, BreakerState, CircuitBreaker
 from toolcache.resilience.faults import FaultKind, classify, connection_lost
 from toolcache.resilience.permit import Permit
 
@@ -85,6 +85,11 @@ class Guard:
         """Whether the next operation admitted would be a probe, so that a batch sends little ahead. Changes nothing."""
         writes = self.write_breaker if mutation else None
         return self.breaker.state in _FEELING or (writes is not None and writes.state in _FEELING)
+
+    @property
+    def denied(self) -> bool:
+        """Whether a breaker is open because of who asks."""
+        return any(breaker.stats().reason == DENIED for breaker in self._breakers())
 
     def allow_probe(self) -> None:
         """Word from outside that the store may be back."""
