@@ -52,7 +52,7 @@ class Workload:
     """
 
     subject: Subject
-    seed: int
+    seed: str
     limit: float
     calls: list[Call] = field(default_factory=list)
     computations: list[float] = field(default_factory=list)

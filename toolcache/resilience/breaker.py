@@ -31,14 +31,11 @@ from toolcache.events import BreakerChanged
 from toolcache.forks import watch
 from toolcache.protocols import Clock
 from toolcache.resilience.faults import classify
-from toolcache.resilience.permit import Outcome, Permit
+from toolcache.resilience.permit import DENIED, Outcome, Permit
 
 P = ParamSpec("P")
 T = TypeVar("T")
 N = TypeVar("N", int, float)
-
-DENIED: Final = "access denied"
-"""The reason of a breaker that is open because of who asks: waiting does not cure that."""
 
 
 class BreakerState(StrEnum):

@@ -14,9 +14,9 @@ from toolcache.clock import SYSTEM
 from toolcache.errors import ToolCacheError
 from toolcache.events import StoreFault
 from toolcache.protocols import Clock
-from toolcache.resilience.breaker import DENIED, BreakerState, CircuitBreaker
+from toolcache.resilience.breaker import BreakerState, CircuitBreaker
 from toolcache.resilience.faults import FaultKind, classify, connection_lost
-from toolcache.resilience.permit import Permit
+from toolcache.resilience.permit import DENIED, Permit
 
 T = TypeVar("T")
 
