@@ -1,25 +1,28 @@
 """What a run says in the documentation: what stands between the markers is written out of its JSON, never by hand."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from textwrap import fill
 from typing import Any, Final
 
 from benchmarks.harness import OURS
-from benchmarks.outages.report import HEADINGS, LEGEND, Row, cells, kinds, span
+from benchmarks.outages.report import HEADINGS, LEGEND, Row, cells, kinds
 
 BEGIN: Final = "<!-- outage-report: begin -->"
 END: Final = "<!-- outage-report: end -->"
 
-# What less is better of, and from which difference on it is worth a word.
-_LESS: Final = {
-    "longest": 1.25,
-    "p99": 1.25,
-    "healthy": 1.25,
-    "computed": 1.0,
-    "lost": 1.0,
-    "back": 1.0,
-    "older": 1.0,
-    "refused": 1.0,
+# For each column how many times as much as another's is worth a word, what less is better of, and whether only those are
+# compared that take part in all of the calls.
+_WANTED: Final[dict[str, tuple[float, Callable[[Row], float], bool]]] = {
+    "errors": (1.0, lambda row: sum(row.errors.values()), False),
+    "refused": (1.0, lambda row: row.refused, True),
+    "longest": (1.25, lambda row: row.longest, False),
+    "p99": (1.25, lambda row: row.p99, False),
+    "hits": (1.0, lambda row: -round(row.hits / row.reads, 2) if row.reads else 0.0, True),
+    "computed": (1.05, lambda row: row.computed / max(1, row.asked), False),
+    "older": (1.0, lambda row: row.older, True),
+    "lost": (1.0, lambda row: row.lost, True),
+    "back": (1.0, lambda row: row.back, True),
+    "healthy": (1.25, lambda row: float("inf") if row.healthy is None else row.healthy, False),
 }
 
 
@@ -42,7 +45,7 @@ def section(run: dict[str, Any], data: str, picture: str) -> str:
     parts += [f"- *{name}*: {meaning.format(limit=run['times']['limit'])}." for name, meaning in LEGEND.items()]
     for fault, title in run["titles"].items():
         parts.append(_table(fault, title, [row for row in rows if row.fault == fault]))
-    parts += ["### Where toolcache is not the first\n", *(_behind(run["titles"], rows) or ["Nowhere in this run."])]
+    parts += ["\n### Where toolcache is not the first\n", *(_behind(run["titles"], rows) or ["Nowhere in this run."])]
     return "\n".join(parts) + "\n"
 
 
@@ -70,7 +73,7 @@ def _table(fault: str, title: str, rows: Sequence[Row]) -> str:
     lines += [f"| {row.name} | {' | '.join(cells(row))} |" for row in rows]
     if any(row.errors for row in rows):
         lines.append("\nErrors: " + "; ".join(f"{row.name}: {kinds(row)}" for row in rows if row.errors) + ".")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _behind(titles: dict[str, str], rows: Sequence[Row]) -> list[str]:
@@ -84,19 +87,10 @@ def _behind(titles: dict[str, str], rows: Sequence[Row]) -> list[str]:
 
 
 def _better(ours: Row, rows: Sequence[Row]) -> Iterable[str]:
-    """Where others have less of what nobody wants, or more hits."""
-    for column, factor in _LESS.items():
-        mine = _figure(ours, column)
-        first = min(rows, key=lambda row: _figure(row, column))
-        if _figure(first, column) * factor < mine:
-            told = span if column in {"longest", "p99", "healthy"} else "{:,}".format
-            yield f"{column} {told(mine)}, {first.name} {told(_figure(first, column))}"
-    shares = {row.name: row.hits / row.reads for row in rows if row.reads}
-    first_name = max(shares, key=lambda name: shares[name], default=OURS)
-    if OURS in shares and f"{shares[first_name]:.0%}" != f"{shares[OURS]:.0%}":
-        yield f"hits {shares[OURS]:.0%}, {first_name} {shares[first_name]:.0%}"
-
-
-def _figure(row: Row, column: str) -> float:
-    figure = getattr(row, column)
-    return float("inf") if figure is None else float(figure)
+    """Where others have less of what nobody wants, or more hits; who stores nothing cannot lose it."""
+    for column, (factor, figure, compared) in _WANTED.items():
+        others = [row for row in rows if row is not ours and (row.reads or not compared)]
+        first = min(others, key=figure, default=ours)
+        if figure(first) * factor < figure(ours):
+            mine, other = (dict(zip(HEADINGS, cells(row), strict=True))[column] for row in (ours, first))
+            yield f"{column} {mine}, {first.name} {other}"

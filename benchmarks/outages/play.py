@@ -39,7 +39,7 @@ class Times:
     @classmethod
     def quick(cls) -> Self:
         """For a smoke run."""
-        return cls(before=0.5, outage=1.0, after=2.0, limit=3.0)
+        return cls(before=0.5, outage=0.5, after=3.0, limit=3.0)
 
     @property
     def total(self) -> float:

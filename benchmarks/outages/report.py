@@ -18,16 +18,17 @@ LEGEND: Final = {
     "longest": "call of all",
     "p99": "of the calls begun in the outage",
     "hits": "among the reads in the outage of keys that must have a value",
-    "computed": "computations run, in all",
+    "computed": "computations run, of the calls that might have needed one",
     "older": "answers older than what had been acknowledged before the call",
     "lost": "acknowledged writes that a new process, of this host or of another, does not find in the end",
     "back": "acknowledged deletes after which a new process finds an older value in the end",
     "healthy": (
         "from the end of the outage until the server is told of a new write, and no call fails, is refused, answers with "
-        "something older, or takes more than half a second"
+        "something older, or takes more than half a second; *not yet*: something of the kind happened in the last second too"
     ),
 }
 _SLOW: Final = 0.5
+_SETTLED: Final = 1.0
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Row:
         fault: the fault.
         errors: calls without an answer, by the kind of error.
         healthy: None: not while anybody looked.
+        asked: calls for a value that might have to be computed.
         longest_by_second: the longest of the calls begun in each second; 0 where there was none.
     """
 
@@ -52,6 +54,7 @@ class Row:
     hits: int
     reads: int
     computed: int
+    asked: int
     older: int
     lost: int
     back: int
@@ -77,7 +80,7 @@ def measure(
         phases: when it began, when the outage began and ended, when all ended.
         told_again: seconds from the end of the outage until the server had a new write.
     """
-    begun, broken, mended, _ = phases
+    begun, broken, mended, ended = phases
     calls = told["calls"]
     errors = Counter(call["failure"] for call in calls if call["failure"] not in {"", "refused"})
     outage = [call for call in calls if broken <= call["at"] < mended]
@@ -99,12 +102,20 @@ def measure(
         hits=sum(reads),
         reads=len(reads),
         computed=len(told["computations"]),
+        asked=sum(call["kind"] == "compute" for call in calls),
         older=sum(call["wrong"] for call in calls),
         lost=verdicts["lost"],
         back=verdicts["resurrected"],
-        healthy=None if told_again is None else round(max([told_again, *[at - mended for at in bad]]), 2),
+        healthy=_healthy(mended, ended, told_again, bad),
         longest_by_second=by_second,
     )
+
+
+def _healthy(mended: float, ended: float, told_again: float | None, bad: Iterable[float]) -> float | None:
+    last = max(bad, default=mended)
+    if told_again is None or last > ended - _SETTLED:
+        return None
+    return round(max(told_again, last - mended), 2)
 
 
 def _verdict(known: Known, key: str, found: Sequence[dict[str, int | None]]) -> str:
@@ -126,11 +137,11 @@ def cells(row: Row) -> tuple[str, ...]:
         span(row.longest),
         span(row.p99),
         f"{row.hits / row.reads:.0%}" if row.reads else "–",
-        f"{row.computed:,}",
+        f"{row.computed:,}/{row.asked:,}",
         f"{row.older:,}",
         f"{row.lost:,}",
         f"{row.back:,}",
-        "not seen" if row.healthy is None else f"{row.healthy:.1f} s",
+        "not yet" if row.healthy is None else f"{row.healthy:.1f} s",
     )
 
 
