@@ -1,5 +1,6 @@
 """What callers notice of an outage of Redis, beside other caches: ``make outage-report``."""
 
+import signal
 import sys
 import threading
 import time
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--page", metavar="FILE", type=Path, help="renew a page, and its .json and .svg beside it")
     parser.add_argument("--of", metavar="FILE", type=Path, help="play nothing: read the JSON of an earlier run")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # ended politely, the servers end too
     run = read(options.of) if options.of else perform(options)
     if options.json:
         write(options.json, run)

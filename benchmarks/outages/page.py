@@ -18,7 +18,7 @@ _WANTED: Final[dict[str, tuple[float, Callable[[Row], float], bool]]] = {
     "longest": (1.25, lambda row: row.longest, False),
     "p99": (1.25, lambda row: row.p99, False),
     "hits": (1.0, lambda row: -round(row.hits / row.reads, 2) if row.reads else 0.0, True),
-    "computed": (1.05, lambda row: row.computed / max(1, row.asked), False),
+    "computed": (1.05, lambda row: row.computed / max(1, row.asked), True),
     "older": (1.0, lambda row: row.older, True),
     "lost": (1.0, lambda row: row.lost, True),
     "back": (1.0, lambda row: row.back, True),

@@ -30,10 +30,11 @@ def plot(titles: dict[str, str], rows: Sequence[Row], outage: tuple[float, float
     faults = [fault for fault in titles if any(row.fault == fault for row in rows)]
     seconds = max(len(row.longest_by_second) for row in rows)
     height = _TOP + len(faults) * (_HEIGHT + _GAP)
+    title = f"The longest call begun in each second; {outage[1] - outage[0]:g} s of outage are shaded"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" font-size="11">',
         f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
-        f'<text x="{_LEFT}" y="16" font-size="13">The longest call of each second; the outage is shaded</text>',
+        f'<text x="{_LEFT}" y="16" font-size="13">{title}</text>',
     ]
     for number, name in enumerate(names):
         x = _LEFT + 130 * number
@@ -76,6 +77,7 @@ class _Panel:
         path, pen = [], "M"
         for second, took in enumerate(row.longest_by_second):
             if took:
-                path.append(f"{pen}{self._x(second + 0.5):.1f} {self._y(took):.1f}")
+                dot = "h0" if pen == "M" else ""  # one that stands alone is a dot
+                path.append(f"{pen}{self._x(second + 0.5):.1f} {self._y(took):.1f}{dot}")
             pen = "L" if took else "M"
-        return f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+        return f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-linecap="round"/>'

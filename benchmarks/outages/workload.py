@@ -96,9 +96,9 @@ class Workload:
             key = f"{CANARY}:{int(now * 1000)}"
             value = value_of(key, 1)
             if self.subject.sets:
-                await self._answer("set", self.subject.set(key, value))
+                await self._answer("canary", self.subject.set(key, value))
             else:
-                await self._answer("compute", self.subject.get_or_compute(key, partial(asyncio.sleep, 0, value)))
+                await self._answer("canary", self.subject.get_or_compute(key, partial(asyncio.sleep, 0, value)))
             await asyncio.sleep(_CANARY_EVERY)
 
     async def get(self, key: str) -> None:
