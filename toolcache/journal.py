@@ -45,6 +45,7 @@ class Journal:
         store = parts.files.store if parts.files and parts.redis else None
         self._store = store if isinstance(store, SupportsJournal) else None
         self._asserted: str | None = None
+        self._owed = False
         self._feel_at = 0.0
         self._feels = False
 
@@ -78,7 +79,10 @@ class Journal:
             return
         await self._catch_up()
         refused = self._redis.guard.refuses(mutation=True)
-        if not (self._may_feel(self._redis) if refused else self._store.owing or self._is_another()):
+        owed, self._owed = self._owed, self._store.owing > 0
+        if refused and owed and not self._owed:  # another process of the host has told it all: Redis is back
+            self._redis.guard.allow_probe()
+        if not (self._may_feel(self._redis) if refused else self._owed or self._is_another()):
             return
         turn = await self._files.ask(self._store.take_turn)
         if turn is None:

@@ -276,6 +276,26 @@ async def test_a_redis_that_rests_is_not_tried_all_the_time(rig: Rig, tmp_path: 
     assert tried(paid) == before[1]
 
 
+async def test_where_one_process_has_told_redis_the_others_rest_no_more(rig: Rig) -> None:
+    """That another process of the host has paid what was owed is word that Redis is back."""
+    one, other = await rig.open(), await rig.open()
+    for cache in (one, other):
+        rests_long(cache)
+        await cache.set("key", "value")
+        out(cache)
+        for number in range(10):
+            await cache.set(f"key {number}", number)
+    await replay(rig, one, other)  # in vain
+    redis(one).heal()
+    redis(other).heal()
+    rig.clock.advance(3.0)
+    await replay(rig, one)
+    assert await other.set("key", "old") is Durability.FILE
+    await replay(rig, one)
+    await replay(rig, other)
+    assert await other.set("key", "new") is Durability.REDIS
+
+
 async def test_who_is_denied_access_is_not_tried_before_its_time(rig: Rig) -> None:
     """Another wrong password in every three seconds would help nobody."""
     cache = await rig.open()
