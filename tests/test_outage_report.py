@@ -234,6 +234,15 @@ def test_the_page_names_where_others_are_better() -> None:
     assert "longest" not in behind
 
 
+def test_the_page_adds_all_outages_up() -> None:
+    """One table has the sums of each cache, and the longest call of all."""
+    run = json.loads(PAGE.with_suffix(".json").read_text("utf-8"))
+    row = {**run["rows"][0], "errors": {"OSError": 2}, "refused": 1, "older": 3, "lost": 4, "back": 5, "longest": 1.5}
+    run["rows"] = [row, {**row, "fault": "frozen", "longest": 2.5}]
+    text = filled(f"{BEGIN}\n{END}", run, "a.json", "a.svg")
+    assert f"| {row['name']} | 4 | 2 | 2.5 s | 6 | 8 | 10 |" in text
+
+
 def test_a_page_without_its_markers_is_refused() -> None:
     """Nothing is overwritten that was not meant to be."""
     with pytest.raises(ValueError, match="outage-report: begin"):

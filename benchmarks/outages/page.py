@@ -5,7 +5,7 @@ from textwrap import fill
 from typing import Any, Final
 
 from benchmarks.harness import OURS
-from benchmarks.outages.report import HEADINGS, LEGEND, Row, cells, kinds
+from benchmarks.outages.report import HEADINGS, LEGEND, Row, cells, kinds, span
 
 BEGIN: Final = "<!-- outage-report: begin -->"
 END: Final = "<!-- outage-report: end -->"
@@ -43,6 +43,7 @@ def section(run: dict[str, Any], data: str, picture: str) -> str:
     parts += [f"- Left out: {absent}." for absent in run["absent"]]
     parts += ["\n### What the columns say\n"]
     parts += [f"- *{name}*: {meaning.format(limit=run['times']['limit'])}." for name, meaning in LEGEND.items()]
+    parts.append(_summary(rows))
     for fault, title in run["titles"].items():
         parts.append(_table(fault, title, [row for row in rows if row.fault == fault]))
     parts += ["\n### Where toolcache is not the first\n", *(_behind(run["titles"], rows) or ["Nowhere in this run."])]
@@ -65,6 +66,22 @@ def _machine(run: dict[str, Any], data: str) -> str:
         )
         + "\n"
     )
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    """All outages together."""
+    lines = [
+        "\n### All outages together\n",
+        "| | errors | refused | longest | older | lost | back |",
+        "|---|" + "---:|" * 6,
+    ]
+    for name in dict.fromkeys(row.name for row in rows):
+        mine = [row for row in rows if row.name == name]
+        sums = [sum(sum(row.errors.values()) for row in mine), sum(row.refused for row in mine)]
+        ends = [sum(row.older for row in mine), sum(row.lost for row in mine), sum(row.back for row in mine)]
+        told = [*map("{:,}".format, sums), span(max(row.longest for row in mine)), *map("{:,}".format, ends)]
+        lines.append(f"| {name} | {' | '.join(told)} |")
+    return "\n".join(lines)
 
 
 def _table(fault: str, title: str, rows: Sequence[Row]) -> str:
