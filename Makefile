@@ -25,11 +25,11 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check faults bench docs clean
+.PHONY: help demo test check faults bench outage-report docs clean
 
 help: ## Show this list
 	@echo "toolcache: make <target>"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(DEMO_NEEDS) ## Run the deep dive without a server; USE_REDIS=true make demo: with one
 	@$(BIN)/python examples/02_deep_dive.py $(ARGS)
@@ -48,6 +48,9 @@ faults: $(VENV)/.test ## Kill, freeze and fill real servers beneath a cache; SCE
 
 bench: $(VENV)/.test $(VENV)/.bench ## Measure against other caches; QUICK=1 make bench: a smoke run
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+outage-report: $(VENV)/.test $(VENV)/.bench ## Play 60 s outages to several caches and write what their callers noticed; QUICK=1: a smoke run
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.outages $(if $(QUICK),--quick,--page docs/explanation/reliability.md) $(ARGS)
 
 docs: $(VENV)/.docs ## Build the documentation into site/
 	@$(BIN)/zensical build --clean --strict

@@ -20,6 +20,7 @@ from toolcache.protocols import Debt, PutResult, PutStatus, SupportsIdentity, Su
 from toolcache.versions import split
 
 _EVERY: Final = 1.0
+_FEEL_EVERY: Final = 3.0
 _BATCH: Final = 100
 _RATE: Final = 2_000
 
@@ -46,6 +47,9 @@ class Journal:
         self._store = store if isinstance(store, SupportsJournal) else None
         self._asserted: str | None = None
         self._emptied = False
+        self._owed = False
+        self._feel_at = 0.0
+        self._feels = False
 
     @property
     def needed(self) -> bool:
@@ -80,18 +84,33 @@ class Journal:
         if self._store is None or self._files is None or self._redis is None:
             return
         await self._catch_up()
-        if self._redis.refuses(mutation=True) or not (self._store.owing or self._is_another()):
+        refused = self._redis.refuses(mutation=True)
+        owed, self._owed = self._owed, self._store.owing > 0
+        if refused and owed and not self._owed:  # another process of the host has told it all: Redis is back
+            self._redis.guard.allow_probe()
+        if not (self._may_feel(self._redis) if refused else self._owed or self._is_another()):
             return
         turn = await self._files.ask(self._store.take_turn)
         if turn is None:
             return
         try:
+            self._feels = refused
             if self._is_another():
                 await self._assert_anew(self._redis, self._files, self._store, turn)
             if self._store.owing:
                 await self._pay_all(self._redis, self._files, self._store, lasting=False)
         finally:
             turn.close()
+
+    def _may_feel(self, redis: Layer) -> bool:
+        """Whether to try a Redis that still rests: who is owed something is not left alone until the longest wait is over.
+
+        One who is denied access is: nothing that Redis may do by itself would change that.
+        """
+        if not self.pending or redis.guard.denied or (now := self._clock.monotonic()) < self._feel_at:
+            return False
+        self._feel_at = now + _FEEL_EVERY
+        return True
 
     def _is_another(self) -> bool:
         """Whether Redis may not know what this host has told the one before it."""
@@ -123,6 +142,9 @@ class Journal:
             if start:
                 await self._clock.sleep(_BATCH / _RATE)
             debts = await files.ask(partial(store.debts, handles[start : start + _BATCH]))
+            if self._feels:  # as late as can be, or a caller would be the one who tries, and waits
+                self._feels = False
+                redis.guard.allow_probe()
             if debts is None or not await self._pay(redis, files, store, debts):
                 whole = False
                 break

@@ -225,6 +225,93 @@ async def test_it_happens_by_itself(alive: Rig, tmp_path: Path) -> None:
     assert await there.get("key") == "value"
 
 
+def rests_long(cache: Cache) -> None:
+    """The breakers wait a minute each time."""
+    assert cache._parts.redis is not None
+    guard = cache._parts.redis.guard
+    for breaker in (guard.breaker, guard.write_breaker):
+        assert breaker is not None
+        breaker._first = breaker._wait = breaker._longest = 60.0
+
+
+def tried(cache: Cache) -> int:
+    """How often the breaker of a Redis that is away has opened: once for each time that it was tried."""
+    assert cache._parts.redis is not None
+    return cache._parts.redis.guard.breaker.stats().openings
+
+
+async def test_who_is_owed_something_is_tried_before_the_rest_is_over(rig: Rig, tmp_path: Path) -> None:
+    """DECISIONS: after a long outage Redis is told within 5 s of its return, however long its breaker would rest."""
+    here, there = await rig.open(), await elsewhere(rig, tmp_path)
+    rests_long(here)
+    await here.set("deleted", "old")
+    out(here)
+    for number in range(10):
+        await here.set(f"key {number}", number)
+    await here.delete("deleted")
+    await replay(rig, here)  # in vain
+    redis(here).heal()
+    rig.clock.advance(3.0)
+    await replay(rig, here)
+    assert here._machine.journal.pending == 0
+    assert [await there.get(f"key {number}") for number in range(10)] == list(range(10))
+    assert await there.get("deleted", MISSING) is MISSING
+
+
+async def test_a_redis_that_rests_is_not_tried_all_the_time(rig: Rig, tmp_path: Path) -> None:
+    """While it is away, one write in three seconds feels whether it is back; nobody does where nothing is owed."""
+    owing, paid = await rig.open(), await elsewhere(rig, tmp_path)
+    for cache in (owing, paid):
+        rests_long(cache)
+        await cache.set("key", "value")
+        out(cache)
+    for number in range(10):
+        await owing.set(f"key {number}", number)
+        await paid.get(f"key {number}")
+    before = tried(owing), tried(paid)
+    for _ in range(30):
+        await replay(rig, owing, paid)
+        rig.clock.advance(0.95)
+    assert 8 <= tried(owing) - before[0] <= 12
+    assert tried(paid) == before[1]
+
+
+async def test_where_one_process_has_told_redis_the_others_rest_no_more(rig: Rig) -> None:
+    """That another process of the host has paid what was owed is word that Redis is back."""
+    one, other = await rig.open(), await rig.open()
+    for cache in (one, other):
+        rests_long(cache)
+        await cache.set("key", "value")
+        out(cache)
+        for number in range(10):
+            await cache.set(f"key {number}", number)
+    await replay(rig, one, other)  # in vain
+    redis(one).heal()
+    redis(other).heal()
+    rig.clock.advance(3.0)
+    await replay(rig, one)
+    assert await other.set("key", "old") is Durability.FILE
+    await replay(rig, one)
+    await replay(rig, other)
+    assert await other.set("key", "new") is Durability.REDIS
+
+
+async def test_who_is_denied_access_is_not_tried_before_its_time(rig: Rig) -> None:
+    """Another wrong password in every three seconds would help nobody."""
+    cache = await rig.open()
+    rests_long(cache)
+    await cache.set("key", "old")
+    redis(cache).fail_with(replies.AuthenticationError)
+    assert await cache.set("key", "new") is Durability.FILE
+    before = redis(cache).calls["put_many"]
+    redis(cache).heal()
+    for _ in range(10):
+        await replay(rig, cache)
+        rig.clock.advance(1)
+    assert redis(cache).calls["put_many"] == before
+    assert cache._machine.journal.pending == 1
+
+
 @pytest.mark.parametrize("interrupted", range(1, 8))
 async def test_interrupted_anywhere_it_can_be_begun_anew(rig: Rig, tmp_path: Path, interrupted: int) -> None:
     """SPEC 5.4: whatever fails, on either side, the end is the same."""

@@ -31,7 +31,7 @@ from toolcache.events import BreakerChanged
 from toolcache.forks import watch
 from toolcache.protocols import Clock
 from toolcache.resilience.faults import classify
-from toolcache.resilience.permit import Outcome, Permit
+from toolcache.resilience.permit import DENIED, Outcome, Permit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -315,7 +315,7 @@ class CircuitBreaker:
         if outcome is Outcome.OK:
             self._in_a_row = 0
         elif outcome is Outcome.AUTH:
-            self._open("access denied", self._clock.monotonic(), longest=True)
+            self._open(DENIED, self._clock.monotonic(), longest=True)
         elif outcome is Outcome.FAIL:
             self._in_a_row += 1
             if self._in_a_row >= self._threshold:
@@ -328,7 +328,7 @@ class CircuitBreaker:
                 self._enter(BreakerState.CLOSED, "probes succeeded")
         elif outcome is not Outcome.NEUTRAL:
             denied = outcome is Outcome.AUTH
-            reason = "access denied" if denied else "a probe failed"
+            reason = DENIED if denied else "a probe failed"
             self._open(reason, self._clock.monotonic(), longest=denied)
 
     def _open(self, reason: str, now: float, *, longest: bool = False) -> None:

@@ -18,7 +18,7 @@ from toolcache.events import StoreFault
 from toolcache.protocols import Clock
 from toolcache.resilience.breaker import BreakerState, CircuitBreaker
 from toolcache.resilience.faults import FaultKind, classify, connection_lost
-from toolcache.resilience.permit import Permit
+from toolcache.resilience.permit import DENIED, Permit
 
 T = TypeVar("T")
 
@@ -94,8 +94,8 @@ class Guard:
     @property
     def denied(self) -> bool:
         """Whether the store is not asked because it denied access."""
-        stats = self.breaker.stats()
-        return stats.state is BreakerState.OPEN and stats.reason == "access denied"
+        known = [breaker.stats() for breaker in self._breakers()]
+        return any(stats.state is BreakerState.OPEN and stats.reason == DENIED for stats in known)
 
     def allow_probe(self) -> None:
         """Word from outside that the store may be back."""

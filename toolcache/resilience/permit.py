@@ -3,8 +3,12 @@
 import warnings
 from collections.abc import Callable
 from enum import Enum
+from typing import Final
 
 from toolcache.resilience.faults import FaultKind
+
+DENIED: Final = "access denied"
+"""The reason of a breaker that is open because of who asks: waiting does not cure that."""
 
 
 class Outcome(Enum):
