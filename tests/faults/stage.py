@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -15,15 +17,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from faults.automaton import Automaton
 from faults.oracle import Oracle
 from faults.report import Report
 from faults.values import KEYS, SECRET
 from faults.workload import LagMeter, Workload
-from programs import clients, descriptors, run, tasks, threads
+from programs import clients, descriptors, resident, run, tasks, threads
 from proxy import FaultProxy
 from servers import RedisServer
 
-from toolcache.events import BreakerChanged
+from toolcache.clock import SYSTEM
+from toolcache.events import BreakerChanged, Event
+from toolcache.protocols import Clock
 from toolcache.resilience.breaker import BreakerState
 from toolcache.stores.log.ops import FileOps
 from toolcache.testing import Recorder
@@ -36,8 +41,18 @@ KEEPING: Final = ("--appendonly", "yes", "--appendfsync", "no")
 """A server that has after a crash what it had acknowledged."""
 
 _QUICK: Final = 0.3
-_LEGAL: Final = {("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("half_open", "closed")}
+_READ: Final = 0.010
+"""Seconds: the p99 of a read while the breaker is open."""
+_ENOUGH: Final = 100
+"""Reads of which a p99 can be told."""
+_GROWTH: Final = 20 << 20
+"""Bytes by which a run may leave the process larger, after what the harness itself keeps of each call."""
+_KEPT: Final = 1 << 10
 _FRESH: Final = "import sys; from faults.fresh import main; main(*sys.argv[1:])"
+
+
+def _visible() -> set[Path]:
+    return {path for path in Path.cwd().iterdir() if not path.name.startswith((".", "_"))}
 
 
 class _Logged(logging.Handler):
@@ -74,12 +89,16 @@ class Stage:
         self.events = Recorder()
         self.healed = 0.0
         self.facts: dict[str, Any] = {}
+        self.slow: list[str] = []
+        """What took too long, and on another machine may not: it counts in a command, not in the gate."""
+        self.secrets = {SECRET, *KEYS}
         self.work: Workload
         self.cache: ToolCache
         self._log = _Logged()
         self._stack = contextlib.AsyncExitStack()
         self._props = contextlib.AsyncExitStack()
         self._opened: list[ToolCache] = []
+        self._automata: dict[str, Automaton] = {}
         self._began = time.monotonic()
 
     async def __aenter__(self) -> Self:
@@ -87,6 +106,7 @@ class Stage:
         self._stack.push_async_callback(asyncio.to_thread, self.server.close)
         self._stack.enter_context(self._listening())
         self._before = (len(descriptors()), threads(), tasks())
+        self._around, self._resident = _visible(), resident()
         meter = asyncio.create_task(self.meter.run(), name="lag")
         self._stack.push_async_callback(asyncio.wait, [meter])
         self._stack.callback(meter.cancel)
@@ -104,15 +124,23 @@ class Stage:
         """The cache that is tried, with its workload; half of the seeds have a memory that holds a few entries only."""
         chosen = {"max_entries": self.chance.choice((12, None)), "op_timeout": 0.5, "recovery_time": ("0.2s", "1s")}
         self.cache = self.another(url, **chosen | options)
-        self.cache.subscribe(self.events)
+        self.cache.subscribe(self._hear)
         self.work = Workload(self.cache, self.oracle, self.meter, f"{self.name}/{self.seed}")
         return self.cache
 
-    def another(self, url: str | None = None, *, directory: Path | None = None, **options: Any) -> ToolCache:
+    def another(
+        self, url: str | None = None, *, directory: Path | None = None, clock: Clock = SYSTEM, **options: Any
+    ) -> ToolCache:
         """A further cache, closed at the end: of this host, or of another with a directory of its own."""
-        cache = ToolCache(redis_url=url or self.server.url, directory=directory or self.directory / "files", **options)
+        chosen = {"redis_url": url or self.server.url, "directory": directory or self.files} | options
+        cache = ToolCache(clock=clock, **chosen)
         self._opened.append(cache)
         return cache
+
+    @property
+    def files(self) -> Path:
+        """The directory of this host."""
+        return self.directory / "files"
 
     async def proxy(self) -> FaultProxy:
         """A proxy before the server."""
@@ -168,28 +196,32 @@ class Stage:
         await self.heal()
         await self._recover()
         self._judge_calls()
-        self._judge_breakers()
         stats = self.cache.stats()
         await self._close()
         await self._judge_leftovers()
-        await self._ask_others()
-        for line in [*self._log.lines, *map(str, self.events.events)]:
-            if SECRET in line or any(key in line for key in KEYS):
+        await self.ask_others()
+        for line in [*self._log.lines, *map(str, self.events.events), *map(repr, self.events.events)]:
+            if any(secret in line for secret in self.secrets):
                 self.oracle.violated(f"a log line or an event tells too much: {line}")
         refused = sorted(call.took for call in self.work.calls if call.kind == "get" and call.refused)
+        p99 = refused[len(refused) * 99 // 100] if refused else None
+        if p99 is not None and len(refused) >= _ENOUGH and p99 >= _READ:
+            self.slow.append(f"while the breaker was open the p99 of a read was {p99 * 1000:.1f} ms")
         return Report(
             scenario=self.name,
             seed=self.seed,
             seconds=time.monotonic() - self._began,
             counts=dict(self.work.counts),
             acknowledged=dict(self.oracle.acknowledged),
-            outage_p99=refused[len(refused) * 99 // 100] if refused else None,
+            outage_p99=p99,
             longest=max((call.took for call in self.work.calls), default=0.0),
             lag=self.meter.longest,
             pending=self.work.pending,
             replayed=stats.replayed,
             healed=self.healed,
             facts=self.facts,
+            grown=resident() - self._resident,
+            slow=tuple(self.slow),
             violations=tuple(self.oracle.violations),
         )
 
@@ -230,12 +262,13 @@ class Stage:
             if call.took > limit:
                 self.oracle.violated(f"I2: {call.kind} in {call.phase} took {call.took:.3f} s, {limit:.3f} s at most")
 
-    def _judge_breakers(self) -> None:
-        state: dict[str, str] = {}
-        for event in self.events.of(BreakerChanged):
-            if state.get(event.name, "closed") != event.before or (event.before, event.after) not in _LEGAL:
-                self.oracle.violated(f"I10: {event}")
-            state[event.name] = event.after
+    def _hear(self, event: Event) -> None:
+        self.events(event)
+        if isinstance(event, BreakerChanged):
+            settings = self.cache.settings
+            fresh = Automaton(settings.recovery_time, settings.failure_threshold)
+            if wrong := self._automata.setdefault(event.name, fresh).follow(event, time.monotonic()):
+                self.oracle.violated(f"I10: {wrong}")
 
     async def _judge_leftovers(self) -> None:
         for _ in range(100):  # the other end of a socket may still be closing
@@ -248,11 +281,15 @@ class Stage:
         if more > 0 or new_threads or new_tasks or (there := clients(self.server)):
             there = clients(self.server)
             self.oracle.violated(f"I9: {more} descriptors, threads {new_threads}, tasks {new_tasks}, {there} are left")
-        if litter := [str(path) for path in self.directory.rglob("*.tmp")]:
-            self.oracle.violated(f"I9: {litter} are left")
+        if litter := [*self.directory.rglob("*.tmp"), *(_visible() - self._around)]:
+            self.oracle.violated(f"I9: {[str(path) for path in litter]} are left")
+        kept = _KEPT * (len(self.work.calls) + len(self._log.lines) + len(self.events.events))
+        if (grown := resident() - self._resident) > _GROWTH + kept:
+            self.oracle.violated(f"I9: the process is {grown >> 20} MiB larger")
 
-    async def _ask_others(self) -> None:
-        out, _ = await self.do(run, _FRESH, self.server.url, self.directory / "files")
+    async def ask_others(self) -> None:
+        """What processes that have just begun find, and whether that is right."""
+        out, _ = await self.do(run, _FRESH, self.server.url, self.files)
         for who, answers in json.loads(out).items():
             for key, (number, gone_at) in answers.items():
                 self.oracle.found(key, number, gone_at, who)
@@ -272,13 +309,16 @@ class Stage:
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
         logger, loop = logging.getLogger("toolcache"), asyncio.get_running_loop()
-        level, handler = logger.level, loop.get_exception_handler()
+        level, handler, hook = logger.level, loop.get_exception_handler(), sys.unraisablehook
         logger.addHandler(self._log)
         logger.setLevel(logging.DEBUG)
         loop.set_exception_handler(lambda _loop, context: self.oracle.violated(f"I1: the loop was told of {context}"))
+        sys.unraisablehook = lambda lost: self.oracle.violated(f"I1: nobody could be told of {lost.exc_value!r}")
         try:
             yield
         finally:
+            gc.collect()  # what was never awaited or closed is told of now
+            sys.unraisablehook = hook
             loop.set_exception_handler(handler)
             logger.setLevel(level)
             logger.removeHandler(self._log)

@@ -66,6 +66,7 @@ class Workload:
         seed: which calls are made.
         keys: whose writers run here, dealt to the tasks; every key is read.
         may_refuse: whether deletes may raise ``CacheWriteError``.
+        ttl: seconds for which values are good.
     """
 
     cache: Cache
@@ -74,6 +75,7 @@ class Workload:
     seed: str
     keys: Sequence[str] = KEYS
     may_refuse: bool = False
+    ttl: float = TTL
     phase: str = "start"
     calls: list[Call] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -129,8 +131,8 @@ class Workload:
     async def set(self, key: str) -> Durability:
         """A write."""
         act = self.oracle.begin("set", key)
-        durability = await self.cache.set(key, value_of(key, act.number), ttl=TTL)
-        self.oracle.end(act, durability, ttl=TTL)
+        durability = await self.cache.set(key, value_of(key, act.number), ttl=self.ttl)
+        self.oracle.end(act, durability, ttl=self.ttl)
         return durability
 
     async def delete(self, key: str) -> None:
@@ -155,9 +157,9 @@ class Workload:
             return value_of(key, act.number)
 
         begun = time.monotonic()
-        self.oracle.saw(key, await self.cache.get_or_set(key, compute, ttl=TTL), begun)
+        self.oracle.saw(key, await self.cache.get_or_set(key, compute, ttl=self.ttl), begun)
         for act in made:
-            self.oracle.end(act, ttl=TTL)
+            self.oracle.end(act, ttl=self.ttl)
         self.counts["computed"] += len(made)
 
     def _refused(self) -> bool:
