@@ -58,7 +58,7 @@ async def clock(stage: Stage) -> None:
         wrong = skewed.time()
         await stage.do(stage.server.start)
         stage.work.phase = "after"
-        while abs(skewed.time() - time.time()) > 1.0:  # the server has a clock, too
+        while abs(skewed.time() - time.time()) > 1.0:  # noqa: ASYNC110 - until the server's time is taken
             await asyncio.sleep(0.02)
         await stage.during("after", 1)
         _expire(stage, wrong, time.time())

@@ -50,7 +50,9 @@ def table(reports: Sequence[Report]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     for report in reports:
-        lines += [f"{report.scenario} SEED={report.seed}: {violation}" for violation in (*report.violations, *report.slow)]
+        lines += [
+            f"{report.scenario} SEED={report.seed}: {violation}" for violation in (*report.violations, *report.slow)
+        ]
         lines += [f"{report.scenario} SEED={report.seed}: {name}: {fact}" for name, fact in report.facts.items()]
     return "\n".join(lines)
 

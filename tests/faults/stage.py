@@ -132,8 +132,8 @@ class Stage:
         self, url: str | None = None, *, directory: Path | None = None, clock: Clock = SYSTEM, **options: Any
     ) -> ToolCache:
         """A further cache, closed at the end: of this host, or of another with a directory of its own."""
-        chosen = {"redis_url": url or self.server.url, "directory": directory or self.files} | options
-        cache = ToolCache(clock=clock, **chosen)
+        where: dict[str, Any] = {"redis_url": url or self.server.url, "directory": directory or self.files}
+        cache = ToolCache(clock=clock, **where | options)
         self._opened.append(cache)
         return cache
 
