@@ -1,22 +1,27 @@
 """F-28: whatever may happen to the server, the network and the disk, at random and at the same time."""
 
 import asyncio
+import contextlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from faults.refusals import FullDisk
+import redis
+from faults.refusals import SickDisk
 from faults.scenarios import scenario
 from faults.stage import KEEPING, Stage
 from proxy import FaultProxy, Mode
-from servers import free_port
 
+_PASSWORD: Final = "battery-staple"
 _SETTINGS: Final = {
     "full": (("maxmemory", 1 << 20), ("maxmemory", 0)),
     "without replicas": (("min-replicas-to-write", 1), ("min-replicas-to-write", 0)),
-    "locked": (("requirepass", "a password"), ("requirepass", "")),
+    "locked": (("requirepass", _PASSWORD), ("requirepass", "")),
+    "crowded": (("maxclients", 2), ("maxclients", 1_000)),
 }
+"""What is set, and what ends it."""
 _WORDS: Final = {
     "scripts forgotten": ("SCRIPT", "FLUSH"),
     "connections closed": ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
@@ -24,29 +29,41 @@ _WORDS: Final = {
     "paused": ("CLIENT", "PAUSE", 300, "ALL"),
     "emptied": ("FLUSHALL",),
 }
+_SPELLS: Final = {
+    "demoted": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    "forbidden": (("ACL", "SETUSER", "default", "-set", "-eval", "-evalsha"), ("ACL", "SETUSER", "default", "+@all")),
+    "evicting": (("CONFIG", "SET", "maxmemory", 1 << 20, "maxmemory-policy", "allkeys-random"),
+                 ("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", "noeviction")),
+}  # fmt: skip
+_REST: Final = 30.0
+"""Seconds for which files that refused leave are left alone."""
+_SELDOM: Final = 0.25
+_ENDLESS: Final = "while true do end"
 _MODES: Final[tuple[Mode, ...]] = ("hold", "up", "down", "truncate")
 
 
 class Troubles:
     """One trouble of the server after the other, of the network and of the disk, each lane by itself."""
 
-    def __init__(self, stage: Stage, proxy: FaultProxy, disk: FullDisk) -> None:
+    def __init__(self, stage: Stage, proxy: FaultProxy, disk: SickDisk, seconds: float) -> None:
         self._stage = stage
         self._proxy = proxy
         self._disk = disk
-        self.past: list[str] = []
+        self.past: Counter[str] = Counter()
+        # Seldom: files that refuse leave are left alone for long, and then nothing else happens to them.
+        self._refusal = ("forbidden",) if seconds > _REST and stage.chance.random() < _SELDOM else ()
 
     async def run(self, trouble: Callable[[], Awaitable[str]], until: float) -> None:
         """Have one trouble after the other."""
         chance = self._stage.chance
         while time.monotonic() < until:
             await asyncio.sleep(chance.expovariate(2.0))
-            self.past.append(await trouble())
+            self.past[await trouble()] += 1
 
     async def server(self) -> str:
         """The server dies, stands still, is emptied, or refuses."""
         stage, chance = self._stage, self._stage.chance
-        name = chance.choice(("killed", "killed and emptied", "frozen", "demoted", *_SETTINGS, *_WORDS))
+        name = chance.choice(("killed", "killed and emptied", "frozen", "busy", *_SETTINGS, *_SPELLS, *_WORDS))
         if name in _WORDS:
             await self._command(*_WORDS[name])
             if name == "emptied":
@@ -55,11 +72,21 @@ class Troubles:
             begin, cure = _SETTINGS[name]
             await self._command("CONFIG", "SET", *begin)
             await self._last()
-            await self._command("CONFIG", "SET", *cure, password="a password" if name == "locked" else None)
-        elif name == "demoted":
-            await self._command("REPLICAOF", "127.0.0.1", free_port())
+            await self._cure("CONFIG", "SET", *cure, password=_PASSWORD if name == "locked" else None)
+        elif name in _SPELLS:
+            spoken, spoken_back = _SPELLS[name]
+            await self._command(*spoken)
             await self._last()
-            await self._command("REPLICAOF", "NO", "ONE")
+            await self._command(*spoken_back)
+            if name == "evicting":
+                stage.oracle.lost()
+        elif name == "busy":
+            await self._command("CONFIG", "SET", "busy-reply-threshold", 50)
+            with contextlib.suppress(redis.RedisError):  # that it was killed
+                spell = asyncio.create_task(self._command("EVAL", _ENDLESS, 0))
+                await self._last()
+                await self._cure("SCRIPT", "KILL")
+                await spell
         elif name == "frozen":
             with stage.server.frozen():
                 await self._last()
@@ -84,14 +111,28 @@ class Troubles:
         return name
 
     async def disk(self) -> str:
-        """There is no room."""
-        self._disk.full = True
+        """There is no room, or no leave, or it is slow, or does not keep what it takes."""
+        self._disk.trouble = self._stage.chance.choice(("full", "slow", "unsynced", *self._refusal))
+        name = f"disk {self._disk.trouble}"
         await self._last()
-        self._disk.full = False
-        return "disk full"
+        if self._disk.trouble == "forbidden":
+            self._stage.at_rest_until = time.monotonic() + _REST
+        self._disk.trouble = ""
+        return name
 
     async def _last(self) -> None:
         await asyncio.sleep(self._stage.chance.uniform(0.05, 1.2))
+
+    async def _cure(self, *words: Any, password: str | None = None) -> None:
+        """Until it is heard: there may be no room for one more client, or nothing yet to be cured."""
+        until = time.monotonic() + 10
+        while True:
+            try:
+                return await self._command(*words, password=password)
+            except redis.RedisError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.01)
 
     async def _command(self, *words: Any, password: str | None = None) -> None:
         await self._stage.do(self._stage.server.command, *words, password=password)
@@ -100,12 +141,13 @@ class Troubles:
 @scenario("F-28", *KEEPING)
 async def everything(stage: Stage) -> None:
     """Troubles of the server, the network and the disk, at random."""
-    proxy, disk = await stage.proxy(), FullDisk()
+    proxy, disk = await stage.proxy(), SickDisk()
+    stage.secrets.add(_PASSWORD)
     stage.open(proxy.url)
     stage.disk(disk)
     stage.work.may_refuse = True
-    troubles = Troubles(stage, proxy, disk)
-    until = time.monotonic() + (5.0 if stage.quick else 60.0)
+    seconds = stage.seconds or (5.0 if stage.quick else 60.0)
+    troubles, until = Troubles(stage, proxy, disk, seconds), time.monotonic() + seconds
     async with stage.work.running():
         stage.work.phase = "troubles"
         await asyncio.gather(
@@ -114,4 +156,4 @@ async def everything(stage: Stage) -> None:
             troubles.run(troubles.disk, until),
         )
         await stage.during("after", 1)
-    stage.facts["troubles"] = ", ".join(troubles.past)
+    stage.facts["troubles"] = ", ".join(f"{count} x {name}" for name, count in sorted(troubles.past.items()))

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -28,6 +29,30 @@ class FullDisk(MeddlingOps):
         if self._short and len(data) > 1:
             return os.write(fd, data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "no space left on device")
+
+
+class SickDisk(FullDisk):
+    """Has one ``trouble`` at a time, or none: "full", "forbidden", "slow", "unsynced"."""
+
+    trouble: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trouble = ""
+
+    def write(self, fd: int, data: memoryview) -> int:
+        """Write, unless it is full."""
+        self.full = self.trouble == "full"
+        return super().write(fd, data)
+
+    def before(self, name: str, *args: Any) -> None:
+        """Refuse, or wait."""
+        if self.trouble == "forbidden" and name in MUTATIONS:
+            raise PermissionError(errno.EACCES, "permission denied")
+        if self.trouble == "unsynced" and name == "fdatasync":
+            raise OSError(errno.EIO, "input/output error")
+        if self.trouble == "slow" and name in {"write", "pread", "fdatasync", "fsync_dir"}:
+            time.sleep(0.1)
 
 
 class Forbidden(MeddlingOps):

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from math import ceil
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +43,7 @@ KEEPING: Final = ("--appendonly", "yes", "--appendfsync", "no")
 _QUICK: Final = 0.3
 _READ: Final = 0.010
 """Seconds: the p99 of a read while the breaker is open."""
+_BESIDE: Final = "beside"
 _ENOUGH: Final = 100
 """Reads of which a p99 can be told."""
 _GROWTH: Final = 20 << 20
@@ -75,12 +76,16 @@ class Stage:
         seed: decides what is called when, and every choice of the scenario.
         quick: whether its times are shortened.
         options: of the server.
+        seconds: how long it is to take, where that can be chosen.
     """
 
-    def __init__(self, name: str, seed: int, *, quick: bool, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, name: str, seed: int, *, quick: bool, options: tuple[str, ...] = (), seconds: float | None = None
+    ) -> None:
         self.name = name
         self.seed = seed
         self.quick = quick
+        self.seconds = seconds
         self.chance = random.Random(f"{name}/{seed}")
         self.server = RedisServer(*options)
         self.directory = Path(tempfile.mkdtemp(prefix="toolcache-faults-"))
@@ -88,6 +93,8 @@ class Stage:
         self.meter = LagMeter()
         self.events = Recorder()
         self.healed = 0.0
+        self.at_rest_until = 0.0
+        """Until then the files are left alone, as they may be when they have refused."""
         self.facts: dict[str, Any] = {}
         self.slow: list[str] = []
         """What took too long, and on another machine may not: it counts in a command, not in the gate."""
@@ -107,9 +114,7 @@ class Stage:
         self._stack.enter_context(self._listening())
         self._before = (len(descriptors()), threads(), tasks())
         self._around, self._resident = _visible(), resident()
-        meter = asyncio.create_task(self.meter.run(), name="lag")
-        self._stack.push_async_callback(asyncio.wait, [meter])
-        self._stack.callback(meter.cancel)
+        self.beside(self.meter.run())
         return self
 
     async def __aexit__(
@@ -117,6 +122,12 @@ class Stage:
     ) -> None:
         await self._close()
         await self._stack.aclose()
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something run until the end."""
+        task = asyncio.create_task(work, name=_BESIDE)
+        self._stack.push_async_callback(asyncio.wait, [task])
+        self._stack.callback(task.cancel)
 
     # -- setting up -------------------------------------------------------------------------------------------------
 
@@ -180,7 +191,7 @@ class Stage:
     async def heal(self, why: str = "the end") -> None:
         """Redis is well from now on: wait until it is told what it is owed; the workload goes on, or has ended."""
         begun, late, owed = time.monotonic(), self.meter.late(), self.cache._machine.journal.pending
-        patience = HEALED + owed / REPLAY_RATE
+        patience = HEALED + owed / REPLAY_RATE + max(0.0, self.at_rest_until - begun)
         while self.cache._machine.journal.pending:
             if time.monotonic() - begun - (self.meter.late() - late) > patience:
                 pending = self.cache._machine.journal.pending
@@ -272,7 +283,7 @@ class Stage:
 
     async def _judge_leftovers(self) -> None:
         for _ in range(100):  # the other end of a socket may still be closing
-            left = (len(descriptors()), threads(), tasks() - {"lag"})
+            left = (len(descriptors()), threads(), tasks() - {_BESIDE})
             if left[0] <= self._before[0] and not clients(self.server):
                 break
             await asyncio.sleep(0.01)

@@ -25,6 +25,23 @@ async def test_nothing_is_lost_and_nobody_waits(name: str) -> None:
     assert report.violations == (), f"make faults SCENARIO={name} SEED=7 says more"
 
 
+@pytest.mark.slow
+def test_everything_is_played_for_as_long_as_wanted() -> None:
+    """F-28: what ``make soak MINUTES=0.05 SEED=3 ARGS=--json`` runs; it ends by itself, and says how to play it again."""
+    out, err = run(
+        """
+    import sys
+    from faults.soak import main
+    sys.argv = ["soak", "--minutes", "0.05", "--seed", "3", "--json"]
+    sys.exit(main())
+        """
+    )
+    told = json.loads(out)
+    assert (told["seed"], told["violations"], told["failed"]) == (3, 0, [])
+    assert told["calls"] > told["acknowledged"] > 0
+    assert "SEED=3" in err
+
+
 def test_one_is_played_by_name() -> None:
     """FAULTS 3: what ``make faults SCENARIO=F-24 SEED=3`` runs, and what programs read of it."""
     out, err = run(
