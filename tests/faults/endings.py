@@ -12,7 +12,6 @@ from crash.crash_states import of_segments, restored, states
 from faults.scenarios import scenario
 from faults.serving import WORKING
 from faults.stage import Stage
-from faults.values import KEYS
 from fileops import RecordOps
 from programs import run, start
 
@@ -44,7 +43,7 @@ async def crashes(stage: Stage) -> None:
     stage.facts["killed in a write"] = sum(
         act.durability is None for acts in stage.oracle.acts.values() for act in acts
     )
-    await _take_over(stage)
+    await stage.take_over()
 
 
 @scenario("F-17")
@@ -127,7 +126,7 @@ async def shutdown(stage: Stage) -> None:
         number = max([number, *(act[2] + 1 for act in acts)])
         _hear(stage, acts)
         _judge_end(stage, f"{trouble}, {drain} s to drain", said[-1:], err)
-        await _take_over(stage)
+        await stage.take_over()
         await stage.ask_others()
 
 
@@ -162,12 +161,3 @@ def _hear(stage: Stage, said: list[Any]) -> None:
     for key, *act in said:
         stage.oracle.hear(key, *act)
         stage.work.counts[act[0]] += act[3] < float("inf")
-
-
-async def _take_over(stage: Stage) -> None:
-    """Redis is well, and this process tells it what others owed when they ended."""
-    files: Any = stage.cache._parts.files
-    await files.store.open()
-    stage.cache._parts.memory.clear()
-    await stage.work.get(KEYS[0])
-    await stage.heal("the processes ended")

@@ -6,12 +6,15 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, Final
 
 import redis
+from faults.neighbour import Neighbour
 from faults.refusals import SickDisk
 from faults.scenarios import scenario
 from faults.stage import KEEPING, Stage
+from faults.values import KEYS
 from proxy import FaultProxy, Mode
 
 _PASSWORD: Final = "battery-staple"
@@ -45,10 +48,11 @@ _MODES: Final[tuple[Mode, ...]] = ("hold", "up", "down", "truncate")
 class Troubles:
     """One trouble of the server after the other, of the network and of the disk, each lane by itself."""
 
-    def __init__(self, stage: Stage, proxy: FaultProxy, disk: SickDisk, seconds: float) -> None:
+    def __init__(self, stage: Stage, proxy: FaultProxy, disk: SickDisk, sibling: Neighbour, seconds: float) -> None:
         self._stage = stage
         self._proxy = proxy
         self._disk = disk
+        self._sibling = sibling
         self.past: Counter[str] = Counter()
         # Seldom: files that refuse leave are left alone for long, and then nothing else happens to them.
         self._refusal = ("forbidden",) if seconds > _REST and stage.chance.random() < _SELDOM else ()
@@ -120,6 +124,14 @@ class Troubles:
         self._disk.trouble = ""
         return name
 
+    async def neighbour(self) -> str:
+        """Another process of this host is killed, and there is another."""
+        await self._last()
+        await self._stage.do(self._sibling.kill)
+        await self._stage.do(self._sibling.start)
+        await self._last()
+        return "sibling killed"
+
     async def _last(self) -> None:
         await asyncio.sleep(self._stage.chance.uniform(0.05, 1.2))
 
@@ -146,14 +158,37 @@ async def everything(stage: Stage) -> None:
     stage.open(proxy.url)
     stage.disk(disk)
     stage.work.may_refuse = True
+    seed = f"{stage.name}/{stage.seed}"
+    sibling = Neighbour(stage.server.url, stage.files, seed, slice(30, 40))
+    stranger = Neighbour(stage.server.url, stage.directory / "elsewhere", seed, slice(40, 50))
+    stage.work.keys, stage.oracle.foreign = KEYS[:30], frozenset(KEYS[30:])
     seconds = stage.seconds or (5.0 if stage.quick else 60.0)
-    troubles, until = Troubles(stage, proxy, disk, seconds), time.monotonic() + seconds
+    troubles, until = Troubles(stage, proxy, disk, sibling, seconds), time.monotonic() + seconds
+    await asyncio.gather(stage.do(sibling.start), stage.do(stranger.start))
     async with stage.work.running():
         stage.work.phase = "troubles"
         await asyncio.gather(
             troubles.run(troubles.server, until),
             troubles.run(troubles.network, until),
             troubles.run(troubles.disk, until),
+            troubles.run(troubles.neighbour, until),
         )
         await stage.during("after", 1)
+    ends = await asyncio.gather(stage.do(sibling.stop), stage.do(stranger.stop))
+    stage.oracle.foreign = frozenset()
+    for neighbour, err in zip((sibling, stranger), ends, strict=True):
+        _hear(stage, neighbour, err)
+    await stage.take_over()
     stage.facts["troubles"] = ", ".join(f"{count} x {name}" for name, count in sorted(troubles.past.items()))
+
+
+def _hear(stage: Stage, neighbour: Neighbour, err: str) -> None:
+    for said in neighbour.said:
+        if isinstance(said, list):
+            stage.oracle.hear(*said)
+            stage.work.counts[said[1]] += said[4] < inf
+        else:
+            for violation in said["violations"]:
+                stage.oracle.violated(f"a neighbour: {violation}")
+    if err or not isinstance(neighbour.said[-1], dict):
+        stage.oracle.violated(f"I1: a neighbour did not end well: {err[-2_000:]}")
