@@ -52,7 +52,7 @@ async def power_cut(stage: Stage) -> None:
     cache, disk, chance = stage.open(), RecordOps(), stage.chance
     stage.disk(disk)
     files: Any = cache._parts.files.store  # type: ignore[union-attr]  # there are files
-    stage.secrets.update(_STONES)
+    stage.witness.secrets.update(_STONES)
     numbers = itertools.count(1)
 
     async def write(count: int, *, promised: bool, keys: Sequence[str] = _STONES) -> None:

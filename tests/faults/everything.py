@@ -1,4 +1,4 @@
-"""F-28: whatever may happen to the server, the network and the disk, at random and at the same time."""
+"""F-28: whatever may happen to the server, the network, the disk and neighbours, at random and at the same time."""
 
 import asyncio
 import contextlib
@@ -41,12 +41,13 @@ _SPELLS: Final = {
 _REST: Final = 30.0
 """Seconds for which files that refused leave are left alone."""
 _SELDOM: Final = 0.25
+_ALONE: Final = 0.6
 _ENDLESS: Final = "while true do end"
 _MODES: Final[tuple[Mode, ...]] = ("hold", "up", "down", "truncate")
 
 
 class Troubles:
-    """One trouble of the server after the other, of the network and of the disk, each lane by itself."""
+    """One trouble after the other, of the server, of the network, and so on, each lane by itself."""
 
     def __init__(self, stage: Stage, proxy: FaultProxy, disk: SickDisk, sibling: Neighbour, seconds: float) -> None:
         self._stage = stage
@@ -152,31 +153,32 @@ class Troubles:
 
 @scenario("F-28", *KEEPING)
 async def everything(stage: Stage) -> None:
-    """Troubles of the server, the network and the disk, at random."""
+    """Troubles of the server, of the network, and of the disk or a neighbour, at random."""
     proxy, disk = await stage.proxy(), SickDisk()
-    stage.secrets.add(_PASSWORD)
+    stage.witness.secrets.add(_PASSWORD)
     stage.open(proxy.url)
     stage.disk(disk)
     stage.work.may_refuse = True
-    seed = f"{stage.name}/{stage.seed}"
-    sibling = Neighbour(stage.server.url, stage.files, seed, slice(30, 40))
-    stranger = Neighbour(stage.server.url, stage.directory / "elsewhere", seed, slice(40, 50))
     stage.work.keys, stage.oracle.foreign = KEYS[:30], frozenset(KEYS[30:])
+    seed = f"{stage.name}/{stage.seed}"
+    stranger = Neighbour(stage.server.url, stage.directory / "elsewhere", seed, slice(40, 50))
+    sibling = Neighbour(stage.server.url, stage.files, seed, slice(30, 40))
     seconds = stage.seconds or (5.0 if stage.quick else 60.0)
     troubles, until = Troubles(stage, proxy, disk, sibling, seconds), time.monotonic() + seconds
-    await asyncio.gather(stage.do(sibling.start), stage.do(stranger.start))
+    # Not both: what a sick disk could not note down, a sibling cannot know, and tells a Redis that has lost it all.
+    alone = stage.chance.random() < _ALONE
+    neighbours = [stranger] if alone else [stranger, sibling]
+    for neighbour in neighbours:
+        stage.afterwards(neighbour.kill)
+        await stage.do(neighbour.start)
     async with stage.work.running():
         stage.work.phase = "troubles"
-        await asyncio.gather(
-            troubles.run(troubles.server, until),
-            troubles.run(troubles.network, until),
-            troubles.run(troubles.disk, until),
-            troubles.run(troubles.neighbour, until),
-        )
+        lanes = (troubles.server, troubles.network, troubles.disk if alone else troubles.neighbour)
+        await asyncio.gather(*(troubles.run(lane, until) for lane in lanes))
         await stage.during("after", 1)
-    ends = await asyncio.gather(stage.do(sibling.stop), stage.do(stranger.stop))
+    ends = await asyncio.gather(*(stage.do(neighbour.stop) for neighbour in neighbours))
     stage.oracle.foreign = frozenset()
-    for neighbour, err in zip((sibling, stranger), ends, strict=True):
+    for neighbour, err in zip(neighbours, ends, strict=True):
         _hear(stage, neighbour, err)
     await stage.take_over()
     stage.facts["troubles"] = ", ".join(f"{count} x {name}" for name, count in sorted(troubles.past.items()))

@@ -44,6 +44,7 @@ class Neighbour:
         self._arguments = (url, directory, seed)
         self._span = f"{keys.start}:{keys.stop}"
         self._program: subprocess.Popen[str]
+        self._heard: threading.Event
         self._listener: threading.Thread
 
     def start(self) -> None:
@@ -51,19 +52,22 @@ class Neighbour:
         self.lives += 1
         url, directory, seed = self._arguments
         self._program = start(_CODE, url, directory, f"{seed}/{self.lives}", self.lives * 1_000_000, self._span)
+        self._heard = threading.Event()
         self._listener = threading.Thread(target=self._listen)
         self._listener.start()
 
     def kill(self) -> None:
-        """SIGKILL."""
-        self._program.kill()
-        self._end()
+        """SIGKILL, if it lives."""
+        if self.lives and self._program.poll() is None:
+            self._program.kill()
+            self._end()
 
     def stop(self) -> str:
         """Let it end; what it complains of, "" for nothing."""
-        self._program.terminate()
         watchdog = threading.Timer(3 * _PATIENCE, self._program.kill)
         watchdog.start()
+        self._heard.wait()  # it may have only just begun
+        self._program.terminate()
         self._listener.join()
         watchdog.cancel()
         assert self._program.stderr is not None
@@ -74,8 +78,10 @@ class Neighbour:
     def _listen(self) -> None:
         assert self._program.stdout is not None
         for line in self._program.stdout:
+            self._heard.set()
             if line.endswith("\n"):  # the last words of one that is killed may be cut short
                 self.said.append(json.loads(line))
+        self._heard.set()
 
     def _end(self) -> None:
         self._listener.join()

@@ -144,7 +144,7 @@ async def no_permission(stage: Stage) -> None:
         await stage.during("outage", 2)
         await stage.do(stage.server.start)
         await stage.during("after", 2)
-    if len(told := stage.warnings("files in")) != 1:
+    if len(told := stage.witness.warnings("files in")) != 1:
         stage.oracle.violated(f"it was told {len(told)} times: {told[:3]}")
 
 

@@ -2,16 +2,13 @@
 
 import asyncio
 import contextlib
-import gc
 import json
-import logging
 import random
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from math import ceil
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +17,10 @@ from typing import Any, Final, Self
 from faults.automaton import Automaton
 from faults.oracle import Oracle
 from faults.report import Report
-from faults.values import KEYS, SECRET
+from faults.values import KEYS
+from faults.witness import BESIDE, Witness
 from faults.workload import LagMeter, Workload
-from programs import clients, descriptors, resident, run, tasks, threads
+from programs import run
 from proxy import FaultProxy
 from servers import RedisServer
 
@@ -31,7 +29,6 @@ from toolcache.events import BreakerChanged, Event
 from toolcache.protocols import Clock
 from toolcache.resilience.breaker import BreakerState
 from toolcache.stores.log.ops import FileOps
-from toolcache.testing import Recorder
 from toolcache.tool_cache import ToolCache
 
 SLACK: Final = 0.3
@@ -43,29 +40,9 @@ KEEPING: Final = ("--appendonly", "yes", "--appendfsync", "no")
 _QUICK: Final = 0.3
 _READ: Final = 0.010
 """Seconds: the p99 of a read while the breaker is open."""
-_BESIDE: Final = "beside"
 _ENOUGH: Final = 100
 """Reads of which a p99 can be told."""
-_GROWTH: Final = 20 << 20
-"""Bytes by which a run may leave the process larger, after what the harness itself keeps of each call."""
-_KEPT: Final = 1 << 10
 _FRESH: Final = "import sys; from faults.fresh import main; main(*sys.argv[1:])"
-
-
-def _visible() -> set[Path]:
-    return {path for path in Path.cwd().iterdir() if not path.name.startswith((".", "_"))}
-
-
-class _Logged(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self.warnings: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-        if record.levelno >= logging.WARNING:
-            self.warnings.append(record.getMessage())
 
 
 class Stage:
@@ -91,17 +68,15 @@ class Stage:
         self.directory = Path(tempfile.mkdtemp(prefix="toolcache-faults-"))
         self.oracle = Oracle()
         self.meter = LagMeter()
-        self.events = Recorder()
+        self.witness: Witness
         self.healed = 0.0
         self.at_rest_until = 0.0
         """Until then the files are left alone, as they may be when they have refused."""
         self.facts: dict[str, Any] = {}
         self.slow: list[str] = []
         """What took too long, and on another machine may not: it counts in a command, not in the gate."""
-        self.secrets = {SECRET, *KEYS}
         self.work: Workload
         self.cache: ToolCache
-        self._log = _Logged()
         self._stack = contextlib.AsyncExitStack()
         self._props = contextlib.AsyncExitStack()
         self._opened: list[ToolCache] = []
@@ -110,10 +85,9 @@ class Stage:
 
     async def __aenter__(self) -> Self:
         self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
-        self._stack.push_async_callback(asyncio.to_thread, self.server.close)
-        self._stack.enter_context(self._listening())
-        self._before = (len(descriptors()), threads(), tasks())
-        self._around, self._resident = _visible(), resident()
+        self.afterwards(self.server.close)
+        self.witness = Witness(self.oracle.violated, self.server, self.directory)
+        self._stack.enter_context(self.witness.listening())
         self.beside(self.meter.run())
         return self
 
@@ -123,9 +97,13 @@ class Stage:
         await self._close()
         await self._stack.aclose()
 
+    def afterwards(self, call: Callable[[], Any]) -> None:
+        """Have something done at the very end, however it comes."""
+        self._stack.push_async_callback(asyncio.to_thread, call)
+
     def beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something run until the end."""
-        task = asyncio.create_task(work, name=_BESIDE)
+        task = asyncio.create_task(work, name=BESIDE)
         self._stack.push_async_callback(asyncio.wait, [task])
         self._stack.callback(task.cancel)
 
@@ -218,11 +196,8 @@ class Stage:
         self._judge_calls()
         stats = self.cache.stats()
         await self._close()
-        await self._judge_leftovers()
+        await self.witness.judge(len(self.work.calls))
         await self.ask_others()
-        for line in [*self._log.lines, *map(str, self.events.events), *map(repr, self.events.events)]:
-            if any(secret in line for secret in self.secrets):
-                self.oracle.violated(f"a log line or an event tells too much: {line}")
         refused = sorted(call.took for call in self.work.calls if call.kind == "get" and call.refused)
         p99 = refused[len(refused) * 99 // 100] if refused else None
         if p99 is not None and len(refused) >= _ENOUGH and p99 >= _READ:
@@ -240,7 +215,7 @@ class Stage:
             replayed=stats.replayed,
             healed=self.healed,
             facts=self.facts,
-            grown=resident() - self._resident,
+            grown=self.witness.grown,
             slow=tuple(self.slow),
             violations=tuple(self.oracle.violations),
         )
@@ -283,29 +258,12 @@ class Stage:
                 self.oracle.violated(f"I2: {call.kind} in {call.phase} took {call.took:.3f} s, {limit:.3f} s at most")
 
     def _hear(self, event: Event) -> None:
-        self.events(event)
+        self.witness.events(event)
         if isinstance(event, BreakerChanged):
             settings = self.cache.settings
             fresh = Automaton(settings.recovery_time, settings.failure_threshold)
             if wrong := self._automata.setdefault(event.name, fresh).follow(event, time.monotonic()):
                 self.oracle.violated(f"I10: {wrong}")
-
-    async def _judge_leftovers(self) -> None:
-        for _ in range(100):  # the other end of a socket may still be closing
-            left = (len(descriptors()), threads(), tasks() - {_BESIDE})
-            if left[0] <= self._before[0] and not clients(self.server):
-                break
-            await asyncio.sleep(0.01)
-        more = left[0] - self._before[0]
-        new_threads, new_tasks = left[1] - self._before[1], left[2] - self._before[2]
-        if more > 0 or new_threads or new_tasks or (there := clients(self.server)):
-            there = clients(self.server)
-            self.oracle.violated(f"I9: {more} descriptors, threads {new_threads}, tasks {new_tasks}, {there} are left")
-        if litter := [*self.directory.rglob("*.tmp"), *(_visible() - self._around)]:
-            self.oracle.violated(f"I9: {[str(path) for path in litter]} are left")
-        kept = _KEPT * (len(self.work.calls) + len(self._log.lines) + len(self.events.events))
-        if (grown := resident() - self._resident) > _GROWTH + kept:
-            self.oracle.violated(f"I9: the process is {grown >> 20} MiB larger")
 
     async def ask_others(self) -> None:
         """What processes that have just begun find, and whether that is right."""
@@ -314,31 +272,10 @@ class Stage:
             for key, (number, gone_at) in answers.items():
                 self.oracle.found(key, number, gone_at, who)
 
-    def warnings(self, about: str) -> list[str]:
-        """What was logged as a warning, with these words in it."""
-        return [line for line in self._log.warnings if about in line]
-
     def changes(self, name: str) -> list[str]:
         """The states that a breaker went through."""
-        return [event.after for event in self.events.of(BreakerChanged) if event.name == name]
+        return [event.after for event in self.witness.events.of(BreakerChanged) if event.name == name]
 
     def acknowledgements(self) -> Counter[str]:
         """How many writes were acknowledged so far, by durability."""
         return Counter(self.oracle.acknowledged)
-
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[None]:
-        logger, loop = logging.getLogger("toolcache"), asyncio.get_running_loop()
-        level, handler, hook = logger.level, loop.get_exception_handler(), sys.unraisablehook
-        logger.addHandler(self._log)
-        logger.setLevel(logging.DEBUG)
-        loop.set_exception_handler(lambda _loop, context: self.oracle.violated(f"I1: the loop was told of {context}"))
-        sys.unraisablehook = lambda lost: self.oracle.violated(f"I1: nobody could be told of {lost.exc_value!r}")
-        try:
-            yield
-        finally:
-            gc.collect()  # what was never awaited or closed is told of now
-            sys.unraisablehook = hook
-            loop.set_exception_handler(handler)
-            logger.setLevel(level)
-            logger.removeHandler(self._log)
