@@ -64,7 +64,7 @@ async def power_cut(stage: Stage) -> None:
             if promised:  # by the files: what Redis has taken, a power cut here does not touch
                 disk.acknowledge(("promised", key, kind, number))
 
-    for _ in range(2):
+    for _ in range(2 if stage.quick else 8):
         await write(3, promised=False)
         await stage.kill()
         for _ in range(3):
@@ -82,11 +82,11 @@ async def power_cut(stage: Stage) -> None:
             async with ToolCache(directory=root) as cut:
                 found = {key: await cut.get(key) for key in _STONES}
         for key, number in found.items():
-            if wrong := _missing(number, [(word, kind, at) for word, name, kind, at in acks if name == key]):
+            if wrong := missing(number, [(word, kind, at) for word, name, kind, at in acks if name == key]):
                 stage.oracle.violated(f"I5: after a power cut {key} is {number}: {wrong}")
 
 
-def _missing(found: int | None, acks: list[tuple[str, str, int]]) -> str | None:
+def missing(found: int | None, acks: list[tuple[str, str, int]]) -> str | None:
     """What is wrong with what is found of a key, after these words about it; None if nothing is."""
     floor = max(((at, kind) for word, kind, at in acks if word == "promised"), default=(0, "delete"))
     later = [(kind, at) for word, kind, at in acks if word == "begun" and at > floor[0]]
@@ -103,7 +103,7 @@ async def shutdown(stage: Stage) -> None:
     number, troubles = 1, ["nothing", "killed", "frozen"]
     stage.chance.shuffle(troubles)
     for turn in range(2 if stage.quick else 15):
-        trouble, drain = troubles[turn % 3], stage.chance.choice((0.5, 2.0))
+        trouble, drain = troubles[turn % 3], stage.chance.choice((0.1, 0.5, 2.0))
         seed = f"{stage.name}/{stage.seed}/{turn}"
         program = await stage.do(start, _SERVING, stage.server.url, stage.files, seed, number, drain)
         said: list[Any] = []

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from faults.automaton import Automaton
-from faults.endings import _missing
+from faults.endings import missing
 from faults.oracle import Act, Oracle
 from faults.telling import Telling
 from faults.values import KEYS, number_of, value_of
@@ -155,7 +155,7 @@ SET, DELETE = ("promised", "set", 1), ("promised", "delete", 1)
 )
 def test_what_a_power_cut_may_leave(found: int | None, acks: list[tuple[str, str, int]], *, right: bool) -> None:
     """F-17: the last that was promised, or what was begun after it."""
-    assert (_missing(found, acks) is None) is right
+    assert (missing(found, acks) is None) is right
 
 
 def changes(*path: tuple[str, str, str, float]) -> list[str]:

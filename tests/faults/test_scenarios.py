@@ -27,12 +27,12 @@ async def test_nothing_is_lost_and_nobody_waits(name: str) -> None:
 
 @pytest.mark.slow
 def test_everything_is_played_for_as_long_as_wanted() -> None:
-    """F-28: what ``make soak MINUTES=0.05 SEED=3 ARGS=--json`` runs; it ends by itself, and says how to play it again."""
+    """F-28: what ``make soak MINUTES=0.02 SEED=3 ARGS=--json`` runs; it ends by itself, and says how to play it again."""
     out, err = run(
         """
     import sys
     from faults.soak import main
-    sys.argv = ["soak", "--minutes", "0.05", "--seed", "3", "--json"]
+    sys.argv = ["soak", "--minutes", "0.02", "--seed", "3", "--json"]
     sys.exit(main())
         """
     )
