@@ -1,7 +1,8 @@
 # What a person types here. Each target sets up what it needs in .venv, and does nothing when nothing changed.
 #   make PYTHON=/path/to/python3.12 …   uses that interpreter for a new .venv
-#   make test ARGS="-k breaker"         passes arguments on (test, faults, demo, bench)
+#   make test ARGS="-k breaker"         passes arguments on (test, faults, soak, demo, bench)
 #   make faults SCENARIO=F-03 SEED=7    plays one scenario with one seed
+#   make soak MINUTES=30                plays all that can go wrong, at random, for half an hour
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check faults bench outage-report docs clean
+.PHONY: help demo test check faults soak bench outage-report docs clean
 
 help: ## Show this list
 	@echo "toolcache: make <target>"
@@ -45,6 +46,9 @@ check: $(VENV)/.lint $(VENV)/.test ## Lint, formatting, types and the fast tests
 
 faults: $(VENV)/.test ## Kill, freeze and fill real servers beneath a cache; SCENARIO=F-03 SEED=7 make faults: one of them
 	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: $(VENV)/.test ## All of these faults at random, a minute; MINUTES=30 SEED=7 make soak: for longer, or again
+	@PYTHONPATH=tests $(BIN)/python -W error -m faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(VENV)/.test $(VENV)/.bench ## Measure against other caches; QUICK=1 make bench: a smoke run
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)

@@ -105,7 +105,7 @@ class NoPeekOps(FileOps):
 
 
 class RecordOps(MeddlingOps):
-    """Writes down what changes files, in the words of ``crash_states``."""
+    """Writes down what changes files, in the words of ``crash/crash_states``."""
 
     def __init__(self) -> None:
         super().__init__()

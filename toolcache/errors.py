@@ -5,7 +5,7 @@
     ├── UnsupportedKeyError         a value that cannot be part of a key
     ├── SerializationError          a value that cannot be stored and come back equal
     │   └── ValueTooLargeError      a value above ``max_entry``
-    ├── CacheClosedError            a call after ``aclose()``
+    ├── CacheClosedError            a call after ``aclose()``, or a write that it did not wait for
     ├── CacheWriteError             a delete (or, with ``strict=True``, any write) that is safe nowhere
     ├── ReentrantFlightError        a computation that waits for itself
     ├── FlightAbortedError          a computation that cancelled itself
@@ -52,7 +52,7 @@ class ValueTooLargeError(SerializationError):
 
 
 class CacheClosedError(ToolCacheError, RuntimeError):
-    """The cache was closed; open a new one."""
+    """The cache was closed; open a new one. Also for a write that ``aclose(drain=)`` did not wait for."""
 
     def __init__(self, message: str = "this cache is closed: open a new one") -> None:
         super().__init__(message)

@@ -7,6 +7,7 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from toolcache.entry import Held
+from toolcache.errors import CacheClosedError
 from toolcache.flight import Flights, aboard
 from toolcache.loops import PerLoop
 
@@ -38,8 +39,22 @@ class Home:
         return absent
 
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for work that goes on even when the caller is cancelled."""
-        return await asyncio.shield(self.own(work))
+        """Wait for work that goes on even when the caller is cancelled.
+
+        Raises:
+            CacheClosedError: the cache was closed, and did not wait for the end of the work.
+        """
+        task = self.own(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if task.cancelled() and me is not None and not me.cancelling():
+                # A bare one would look like the caller's own.
+                raise CacheClosedError(
+                    "the cache was closed before this write was done: it may or may not be kept"
+                ) from None
+            raise
 
     async def drain(self, patience: float) -> None:
         """Wait for tasks and flights; cancel what is left after ``patience`` seconds."""

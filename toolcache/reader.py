@@ -192,9 +192,11 @@ class Reader:
     async def _owed(self, names: dict[str, str]) -> dict[str, bytes]:
         """The keys whose newest record Redis is owed, with its version; an epoch that it is owed is taken note of."""
         files, overlay = self._parts.files, self._overlay
-        if overlay is None or files is None or files.guard.refuses():
+        if overlay is None or files is None:
             return {}
-        await self.catch_up()
+        if not files.guard.refuses():
+            await self.catch_up()
+        # Known without the disk: where that cannot be asked, what Redis holds of these keys is old all the same.
         self._horizon.owed()
         return {key: version for key, name in names.items() if (version := overlay.pending(name)) is not None}
 

@@ -67,6 +67,23 @@ async def back(rig: Rig, *caches: Cache) -> None:
     rig.clock.advance(61)
 
 
+async def test_a_disk_that_cannot_be_asked_does_not_bring_old_values_back(rig: Rig) -> None:
+    """I3, I4, OR-05: Redis is back and has not been told, and the files' breaker is open: a miss, not what was before."""
+    cache = await rig.open()
+    await cache.set_many({"set": "old", "deleted": "old"})
+    out(cache)
+    assert await cache.set("set", "new") is Durability.FILE
+    await cache.delete("deleted")
+    await back(rig, cache)
+    files = cache._parts.files
+    assert files is not None
+    files.guard.breaker.force_open()
+    cache._parts.memory.clear()
+    assert await cache.get_many(["set", "deleted"]) == {}
+    files.guard.breaker.reset()
+    assert await cache.get_many(["set", "deleted"]) == {"set": "new"}
+
+
 async def test_what_was_written_in_an_outage_reaches_the_other_hosts(rig: Rig, tmp_path: Path) -> None:
     """G2, OR-05: a value, a delete and a result; after it nothing is pending, and the overlay answers no more."""
     here, there = await rig.open(), await elsewhere(rig, tmp_path)

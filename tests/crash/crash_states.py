@@ -8,8 +8,11 @@ Pillai et al., *All File Systems Are Not Created Equal*, 2014).
 """
 
 import itertools
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final, TypeAlias
 
 Call: TypeAlias = tuple[Any, ...]
@@ -98,3 +101,26 @@ def states(calls: list[Call]) -> list[tuple[list[Any], dict[str, bytes]]]:
                 # promises only ever grow in number, so those of the last cut that leaves this are the most
                 found[frozenset(disk.left(dict(combination), mode).items())] = list(disk.acks)
     return [(acks, dict(files)) for files, acks in found.items()]
+
+
+def of_segments(calls: list[Call], root: Path) -> list[Call]:
+    """The promises, and the calls that are of the life of a log's segments."""
+    return [call for call in calls if call[0] == "ack" or ".log" in call[1] or call[1] == f"{root}/seg"]
+
+
+@contextmanager
+def restored(made: Path, files: dict[str, bytes]) -> Iterator[Path]:
+    """The log that was made there as a cut left it, to be read elsewhere inside the block."""
+    cut = made.with_name("cut")
+    root = cut / "log"
+    for name in ("seg", "locks"):
+        (root / name).mkdir(parents=True, mode=0o700)
+    for name in ("FORMAT", "tails"):
+        shutil.copyfile(made / name, root / name)
+    root.chmod(0o700)
+    for path, content in files.items():
+        (root / Path(path).relative_to(made)).write_bytes(content)
+    try:
+        yield root
+    finally:
+        shutil.rmtree(cut)

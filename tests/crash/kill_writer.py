@@ -11,6 +11,9 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from toolcache.blob import TOMBSTONE, read_header
 from toolcache.clock import SYSTEM
@@ -43,7 +46,7 @@ def check(found: bytes | None) -> int:
     return number
 
 
-async def write(root: str, pipe: int, number: int) -> None:
+async def write(root: str, number: int, pipe: int) -> None:
     store = LogStore(root, clock=SYSTEM, hybrid=HybridClock(), fsync="never", max_disk=40 * 2**20)
     while True:
         number += 1
@@ -62,14 +65,14 @@ async def read(root: str) -> int:
         await store.aclose()
 
 
-def kill_one(root: str, number: int, delay: float) -> tuple[int, int, int]:
-    """One writer's life: the last attempt, the last acknowledgement, and whether it was killed in mid-write."""
+def killed(life: Callable[[int], Coroutine[Any, Any, None]], delay: float) -> list[bytes]:
+    """Fork, live, and be killed after ``delay`` seconds: the whole lines that were said on the pipe that ``life`` is given."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
         try:
-            asyncio.run(write(root, writing, number))
+            asyncio.run(life(writing))
         finally:
             os._exit(1)
     os.close(writing)
@@ -80,7 +83,12 @@ def kill_one(root: str, number: int, delay: float) -> tuple[int, int, int]:
     while chunk := os.read(reading, 1 << 16):
         said += chunk
     os.close(reading)
-    lines = said.split(b"\n")[:-1]
+    return said.split(b"\n")[:-1]
+
+
+def kill_one(root: str, number: int, delay: float) -> tuple[int, int, int]:
+    """One writer's life: the last attempt, the last acknowledgement, and whether it was killed in mid-write."""
+    lines = killed(partial(write, root, number), delay)
     attempted = max([number, *(int(line[1:]) for line in lines if line[:1] == b"a")])
     acked = max([0, *(int(line[1:]) for line in lines if line[:1] == b"k")])
     return attempted, acked, attempted > max(acked, number)

@@ -1,9 +1,8 @@
 """Power cuts, at every moment and in every way that a file system is allowed."""
 
-import shutil
 from pathlib import Path
 
-from crash_states import Call, states
+from crash.crash_states import Call, of_segments, restored, states
 from fileops import RecordOps
 
 from toolcache.blob import RECORD, TOMBSTONE, read_header
@@ -14,11 +13,6 @@ from toolcache.testing.stores import blob_of
 from toolcache.versions import HybridClock
 
 _KEYS = ("a", "b", "r", "t", "x")
-
-
-def _wrong(call: Call, root: str) -> bool:
-    """Whether a recorded call is not one of the segments' life."""
-    return call[0] != "ack" and (".log" not in call[1] and call[1] != f"{root}/seg")
 
 
 async def _record(root: Path, clock: FakeClock) -> list[Call]:
@@ -47,7 +41,7 @@ async def _record(root: Path, clock: FakeClock) -> list[Call]:
     await put("a", 4)
     await put("x", 3, durable=False)
     await store.aclose()
-    return [call for call in ops.recorded if not _wrong(call, str(root))]
+    return of_segments(ops.recorded, root)
 
 
 async def _read(root: Path, clock: FakeClock) -> dict[str, int]:
@@ -72,15 +66,8 @@ async def test_no_power_cut_takes_what_was_promised(tmp_path: Path, clock: FakeC
     assert [call[0] for call in calls].count("unlink") > 0, "the compaction removed something"
     cuts = 0
     for acks, files in states(calls):
-        root = tmp_path / "cut" / "log"
-        for name in ("seg", "locks"):
-            (root / name).mkdir(parents=True, mode=0o700)
-        for name in ("FORMAT", "tails"):
-            shutil.copyfile(made / name, root / name)
-        root.chmod(0o700)
-        for path, content in files.items():
-            (root / Path(path).relative_to(made)).write_bytes(content)
-        found = await _read(root, clock)
+        with restored(made, files) as root:
+            found = await _read(root, clock)
         promised: dict[str, int] = {}
         for key, version in acks:
             promised[key] = max(version, promised.get(key, 0))
@@ -88,6 +75,5 @@ async def test_no_power_cut_takes_what_was_promised(tmp_path: Path, clock: FakeC
             # b's tombstone, written after r, has expired since; what it hides must not be read
             hidden = key == "b" and ("r", 1) in acks and found[key] == 0
             assert found[key] >= version or hidden, (key, version, found, acks, sorted(files))
-        shutil.rmtree(tmp_path / "cut")
         cuts += 1
     assert cuts > 100

@@ -6,7 +6,7 @@ import json
 import sys
 import traceback
 
-from faults import everything, lifecycles, outages, refusals, replies  # noqa: F401 - they register
+from faults import endings, everything, lifecycles, outages, refusals, replies  # noqa: F401 - they register
 from faults.report import Report, table
 from faults.scenarios import SCENARIOS, play
 

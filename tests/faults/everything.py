@@ -1,22 +1,30 @@
-"""F-28: whatever may happen to the server, the network and the disk, at random and at the same time."""
+"""F-28: whatever may happen to the server, the network, the disk and neighbours, at random and at the same time."""
 
 import asyncio
+import contextlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, Final
 
-from faults.refusals import FullDisk
+import redis
+from faults.neighbour import Neighbour
+from faults.refusals import SickDisk
 from faults.scenarios import scenario
 from faults.stage import KEEPING, Stage
+from faults.values import KEYS
 from proxy import FaultProxy, Mode
-from servers import free_port
 
+_PASSWORD: Final = "battery-staple"
 _SETTINGS: Final = {
     "full": (("maxmemory", 1 << 20), ("maxmemory", 0)),
     "without replicas": (("min-replicas-to-write", 1), ("min-replicas-to-write", 0)),
-    "locked": (("requirepass", "a password"), ("requirepass", "")),
+    "locked": (("requirepass", _PASSWORD), ("requirepass", "")),
+    "crowded": (("maxclients", 2), ("maxclients", 1_000)),
 }
+"""What is set, and what ends it."""
 _WORDS: Final = {
     "scripts forgotten": ("SCRIPT", "FLUSH"),
     "connections closed": ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
@@ -24,29 +32,43 @@ _WORDS: Final = {
     "paused": ("CLIENT", "PAUSE", 300, "ALL"),
     "emptied": ("FLUSHALL",),
 }
+_SPELLS: Final = {
+    "demoted": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    "forbidden": (("ACL", "SETUSER", "default", "-set", "-eval", "-evalsha"), ("ACL", "SETUSER", "default", "+@all")),
+    "evicting": (("CONFIG", "SET", "maxmemory", 1 << 20, "maxmemory-policy", "allkeys-random"),
+                 ("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", "noeviction")),
+}  # fmt: skip
+_REST: Final = 30.0
+"""Seconds for which files that refused leave are left alone."""
+_SELDOM: Final = 0.25
+_ALONE: Final = 0.6
+_ENDLESS: Final = "while true do end"
 _MODES: Final[tuple[Mode, ...]] = ("hold", "up", "down", "truncate")
 
 
 class Troubles:
-    """One trouble of the server after the other, of the network and of the disk, each lane by itself."""
+    """One trouble after the other, of the server, of the network, and so on, each lane by itself."""
 
-    def __init__(self, stage: Stage, proxy: FaultProxy, disk: FullDisk) -> None:
+    def __init__(self, stage: Stage, proxy: FaultProxy, disk: SickDisk, sibling: Neighbour, seconds: float) -> None:
         self._stage = stage
         self._proxy = proxy
         self._disk = disk
-        self.past: list[str] = []
+        self._sibling = sibling
+        self.past: Counter[str] = Counter()
+        # Seldom: files that refuse leave are left alone for long, and then nothing else happens to them.
+        self._refusal = ("forbidden",) if seconds > _REST and stage.chance.random() < _SELDOM else ()
 
     async def run(self, trouble: Callable[[], Awaitable[str]], until: float) -> None:
         """Have one trouble after the other."""
         chance = self._stage.chance
         while time.monotonic() < until:
             await asyncio.sleep(chance.expovariate(2.0))
-            self.past.append(await trouble())
+            self.past[await trouble()] += 1
 
     async def server(self) -> str:
         """The server dies, stands still, is emptied, or refuses."""
         stage, chance = self._stage, self._stage.chance
-        name = chance.choice(("killed", "killed and emptied", "frozen", "demoted", *_SETTINGS, *_WORDS))
+        name = chance.choice(("killed", "killed and emptied", "frozen", "busy", *_SETTINGS, *_SPELLS, *_WORDS))
         if name in _WORDS:
             await self._command(*_WORDS[name])
             if name == "emptied":
@@ -55,11 +77,21 @@ class Troubles:
             begin, cure = _SETTINGS[name]
             await self._command("CONFIG", "SET", *begin)
             await self._last()
-            await self._command("CONFIG", "SET", *cure, password="a password" if name == "locked" else None)
-        elif name == "demoted":
-            await self._command("REPLICAOF", "127.0.0.1", free_port())
+            await self._cure("CONFIG", "SET", *cure, password=_PASSWORD if name == "locked" else None)
+        elif name in _SPELLS:
+            spoken, spoken_back = _SPELLS[name]
+            await self._command(*spoken)
             await self._last()
-            await self._command("REPLICAOF", "NO", "ONE")
+            await self._command(*spoken_back)
+            if name == "evicting":
+                stage.oracle.lost()
+        elif name == "busy":
+            await self._command("CONFIG", "SET", "busy-reply-threshold", 50)
+            with contextlib.suppress(redis.RedisError):  # that it was killed
+                spell = asyncio.create_task(self._command("EVAL", _ENDLESS, 0))
+                await self._last()
+                await self._cure("SCRIPT", "KILL")
+                await spell
         elif name == "frozen":
             with stage.server.frozen():
                 await self._last()
@@ -84,14 +116,36 @@ class Troubles:
         return name
 
     async def disk(self) -> str:
-        """There is no room."""
-        self._disk.full = True
+        """There is no room, or no leave, or it is slow, or does not keep what it takes."""
+        self._disk.trouble = self._stage.chance.choice(("full", "slow", "unsynced", *self._refusal))
+        name = f"disk {self._disk.trouble}"
         await self._last()
-        self._disk.full = False
-        return "disk full"
+        if self._disk.trouble == "forbidden":
+            self._stage.at_rest_until = time.monotonic() + _REST
+        self._disk.trouble = ""
+        return name
+
+    async def neighbour(self) -> str:
+        """Another process of this host is killed, and there is another."""
+        await self._last()
+        await self._stage.do(self._sibling.kill)
+        await self._stage.do(self._sibling.start)
+        await self._last()
+        return "sibling killed"
 
     async def _last(self) -> None:
         await asyncio.sleep(self._stage.chance.uniform(0.05, 1.2))
+
+    async def _cure(self, *words: Any, password: str | None = None) -> None:
+        """Until it is heard: there may be no room for one more client, or nothing yet to be cured."""
+        until = time.monotonic() + 10
+        while True:
+            try:
+                return await self._command(*words, password=password)
+            except redis.RedisError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.01)
 
     async def _command(self, *words: Any, password: str | None = None) -> None:
         await self._stage.do(self._stage.server.command, *words, password=password)
@@ -99,19 +153,44 @@ class Troubles:
 
 @scenario("F-28", *KEEPING)
 async def everything(stage: Stage) -> None:
-    """Troubles of the server, the network and the disk, at random."""
-    proxy, disk = await stage.proxy(), FullDisk()
+    """Troubles of the server, of the network, and of the disk or a neighbour, at random."""
+    proxy, disk = await stage.proxy(), SickDisk()
+    stage.witness.secrets.add(_PASSWORD)
     stage.open(proxy.url)
     stage.disk(disk)
     stage.work.may_refuse = True
-    troubles = Troubles(stage, proxy, disk)
-    until = time.monotonic() + (5.0 if stage.quick else 60.0)
+    stage.work.keys, stage.oracle.foreign = KEYS[:30], frozenset(KEYS[30:])
+    seed = f"{stage.name}/{stage.seed}"
+    stranger = Neighbour(stage.server.url, stage.directory / "elsewhere", seed, slice(40, 50))
+    sibling = Neighbour(stage.server.url, stage.files, seed, slice(30, 40))
+    seconds = stage.seconds or (5.0 if stage.quick else 60.0)
+    troubles, until = Troubles(stage, proxy, disk, sibling, seconds), time.monotonic() + seconds
+    # Not both: what a sick disk could not note down, a sibling cannot know, and tells a Redis that has lost it all.
+    alone = stage.chance.random() < _ALONE
+    neighbours = [stranger] if alone else [stranger, sibling]
+    for neighbour in neighbours:
+        stage.afterwards(neighbour.kill)
+        await stage.do(neighbour.start)
     async with stage.work.running():
         stage.work.phase = "troubles"
-        await asyncio.gather(
-            troubles.run(troubles.server, until),
-            troubles.run(troubles.network, until),
-            troubles.run(troubles.disk, until),
-        )
+        lanes = (troubles.server, troubles.network, troubles.disk if alone else troubles.neighbour)
+        await asyncio.gather(*(troubles.run(lane, until) for lane in lanes))
         await stage.during("after", 1)
-    stage.facts["troubles"] = ", ".join(troubles.past)
+    ends = await asyncio.gather(*(stage.do(neighbour.stop) for neighbour in neighbours))
+    stage.oracle.foreign = frozenset()
+    for neighbour, err in zip(neighbours, ends, strict=True):
+        _hear(stage, neighbour, err)
+    await stage.take_over()
+    stage.facts["troubles"] = ", ".join(f"{count} x {name}" for name, count in sorted(troubles.past.items()))
+
+
+def _hear(stage: Stage, neighbour: Neighbour, err: str) -> None:
+    for said in neighbour.said:
+        if isinstance(said, list):
+            stage.oracle.hear(*said)
+            stage.work.counts[said[1]] += said[4] < inf
+        else:
+            for violation in said["violations"]:
+                stage.oracle.violated(f"a neighbour: {violation}")
+    if err or not isinstance(neighbour.said[-1], dict):
+        stage.oracle.violated(f"I1: a neighbour did not end well: {err[-2_000:]}")

@@ -31,7 +31,7 @@ async def work(cache: ToolCache, oracle: Oracle, seed: str, number: int, seconds
         "violations": oracle.violations,
         "counts": workload.counts,
         "acknowledged": oracle.acknowledged,
-        "acts": {key: [_plain(act) for act in oracle.acts[key]] for key in KEYS[number::3]},
+        "acts": {key: [act.told() for act in oracle.acts[key]] for key in KEYS[number::3]},
         "node": cache._parts.hybrid.node.hex(),
         "address": await address(cache),
     }
@@ -43,11 +43,6 @@ async def address(cache: ToolCache) -> Any:
     store: Any = cache._parts.redis.store
     connection = await store._lanes.here().small.connection()
     return connection._raw._writer.get_extra_info("sockname")
-
-
-def _plain(act: Any) -> tuple[Any, ...]:
-    ended, gone = min(act.ended_at, 1e18), min(act.gone_at, 1e18)
-    return act.kind, act.number, act.begun_at, ended, act.durability, gone
 
 
 def child(url: ToolCache, oracle: Oracle, seed: str, number: int, seconds: float) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import tempfile
+import time
 from typing import Any
 
 from faults.values import KEYS, number_of
@@ -19,7 +20,10 @@ async def look(url: str, directory: str) -> dict[str, tuple[int | None, float]]:
     async with ToolCache(redis_url=url, directory=directory, **PATIENT) as cache:
         for key in KEYS:
             entry = await cache.get_entry(key)
-            found[key] = (None, 0.0) if entry is None else (number_of(key, entry.value), entry.expires_at)
+            if entry is None:
+                found[key] = (None, 0.0)
+            else:
+                found[key] = (number_of(key, entry.value), min(entry.expires_at, time.time() + entry.ttl))
     return found
 
 

@@ -14,7 +14,7 @@ from faults.values import KEYS
 from faults.workload import LagMeter
 from programs import run, start
 
-from toolcache.entry import MISSING, Durability
+from toolcache.entry import MISSING
 
 _REPLAYING = "import sys; from faults.replaying import main; main(*sys.argv[1:])"
 _FORKING = "import sys; from faults.forked import main; main(*sys.argv[1:])"
@@ -75,7 +75,7 @@ async def fork(stage: Stage) -> None:
         stage.work.counts.update(process["counts"])
         stage.oracle.acknowledged.update(process["acknowledged"])
         for key, acts in process["acts"].items():
-            stage.oracle.acts[key] = [_act(*act) for act in acts]
+            stage.oracle.acts[key] = [Act.heard(*act) for act in acts]
     if len({process["node"] for process in told}) != 3:
         stage.oracle.violated("processes share a node id")
     if len({tuple(process["address"]) for process in told}) != 3:
@@ -101,7 +101,7 @@ async def crash_during_replay(stage: Stage) -> None:
             stage.oracle.violated(f"round {number}: the program did not get ready: {err}")
             return
         for key, *act in out:
-            stage.oracle.acts[key].append(_act(*act))
+            stage.oracle.hear(key, *act)
             stage.work.counts[act[0]] += 1
         await files.open()
         left.append(cache._machine.journal.pending)
@@ -112,10 +112,6 @@ async def crash_during_replay(stage: Stage) -> None:
 def _until_ready(program: Any) -> tuple[list[Any], str]:
     line = program.stdout.readline()
     return (json.loads(line), "") if line else ([], program.stderr.read())
-
-
-def _act(kind: str, number: int, begun: float, ended: float, durability: int | None, gone: float) -> Act:
-    return Act(kind, number, begun, ended, None if durability is None else Durability(durability), gone)
 
 
 @scenario("F-24")

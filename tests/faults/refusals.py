@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -29,6 +30,30 @@ class FullDisk(MeddlingOps):
         if self._short and len(data) > 1:
             return os.write(fd, data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "no space left on device")
+
+
+class SickDisk(FullDisk):
+    """Has one ``trouble`` at a time, or none: "full", "forbidden", "slow", "unsynced"."""
+
+    trouble: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trouble = ""
+
+    def write(self, fd: int, data: memoryview) -> int:
+        """Write, unless it is full."""
+        self.full = self.trouble == "full"
+        return super().write(fd, data)
+
+    def before(self, name: str, *args: Any) -> None:
+        """Refuse, or wait."""
+        if self.trouble == "forbidden" and name in MUTATIONS:
+            raise PermissionError(errno.EACCES, "permission denied")
+        if self.trouble == "unsynced" and name == "fdatasync":
+            raise OSError(errno.EIO, "input/output error")
+        if self.trouble == "slow" and name in {"write", "pread", "fdatasync", "fsync_dir"}:
+            time.sleep(0.1)
 
 
 class Forbidden(MeddlingOps):
@@ -125,9 +150,9 @@ async def auth(stage: Stage) -> None:
         if not (stage.acknowledgements() - before)["REDIS"]:
             stage.oracle.violated("with the new password nothing came to Redis")
     stage.facts["breaker"] = stage.changes("redis.conn")
-    stage.facts["warnings"] = len(stage.warnings("access denied"))
+    stage.facts["warnings"] = len(stage.witness.warnings("access denied"))
     if stage.facts["warnings"] != 1:
-        stage.oracle.violated(f"it was told {stage.warnings('access denied')}")
+        stage.oracle.violated(f"it was told {stage.witness.warnings('access denied')}")
 
 
 @scenario("F-13", *KEEPING)
@@ -165,7 +190,7 @@ async def no_permission(stage: Stage) -> None:
         await stage.during("outage", 2)
         await stage.do(stage.server.start)
         await stage.during("after", 2)
-    if len(told := stage.warnings("files in")) != 1:
+    if len(told := stage.witness.warnings("files in")) != 1:
         stage.oracle.violated(f"it was told {len(told)} times: {told[:3]}")
 
 
@@ -188,6 +213,6 @@ async def slow_disk(stage: Stage) -> None:
         took = sorted(call.took for call in stage.work.calls if call.phase == phase and call.kind in {"get", "set"})
         most[phase] = took[int(len(took) * share)]
     if most["slow"] > most["before"] + 0.005:
-        stage.oracle.violated(f"most reads and writes took {most['before']:.4f} s before, and now {most['slow']:.4f} s")
+        stage.slow.append(f"most reads and writes took {most['before']:.4f} s before, and now {most['slow']:.4f} s")
     if opened := stage.changes("redis.conn") + stage.changes("redis.write"):
         stage.oracle.violated(f"the breakers of Redis went to {opened}")

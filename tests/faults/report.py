@@ -6,7 +6,7 @@ from typing import Any, Final
 
 _HEAD: Final = (
     "scenario", "seed", "s", "calls", "hits", "sets", "deletes", "redis", "file", "memory", "refused",
-    "outage p99", "longest", "lag", "pending", "replayed", "healed", "verdict",
+    "outage p99", "longest", "lag", "pending", "replayed", "healed", "grown", "verdict",
 )  # fmt: skip
 
 
@@ -15,6 +15,7 @@ class Report:
     """Counts of calls and acknowledgements; times in seconds.
 
     ``outage_p99`` is of reads while Redis' breaker refused; it and ``longest`` are without what the loop was late.
+    ``grown`` is in bytes. ``slow`` is what took longer than it may on a machine that has nothing else to do.
     """
 
     scenario: str
@@ -28,13 +29,15 @@ class Report:
     pending: int
     replayed: int
     healed: float
+    grown: int
     facts: Mapping[str, Any]
+    slow: Sequence[str]
     violations: Sequence[str]
 
     @property
     def holds(self) -> bool:
-        """Whether every invariant does."""
-        return not self.violations
+        """Whether every invariant does, in time."""
+        return not (self.violations or self.slow)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -47,7 +50,9 @@ def table(reports: Sequence[Report]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     for report in reports:
-        lines += [f"{report.scenario} SEED={report.seed}: {violation}" for violation in report.violations]
+        lines += [
+            f"{report.scenario} SEED={report.seed}: {violation}" for violation in (*report.violations, *report.slow)
+        ]
         lines += [f"{report.scenario} SEED={report.seed}: {name}: {fact}" for name, fact in report.facts.items()]
     return "\n".join(lines)
 
@@ -69,5 +74,6 @@ def _row(report: Report) -> tuple[str, ...]:
         str(report.pending),
         str(report.replayed),
         f"{report.healed:.2f} s",
+        f"{report.grown / (1 << 20):.1f} MiB",
         "holds" if report.holds else "BROKEN",
     )

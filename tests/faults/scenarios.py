@@ -1,8 +1,8 @@
 """The scenarios by name."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from faults.report import Report
 from faults.stage import Stage
@@ -31,9 +31,18 @@ def scenario(name: str, *server: str) -> Callable[[Play], Play]:
     return register
 
 
-async def play(name: str, seed: int, *, quick: bool = False) -> Report:
-    """Play a scenario, and judge."""
+async def play(
+    name: str,
+    seed: int,
+    *,
+    quick: bool = False,
+    seconds: float | None = None,
+    onlooker: Callable[[Stage], Coroutine[Any, Any, None]] | None = None,
+) -> Report:
+    """Play a scenario, and judge; ``onlooker`` runs beside it."""
     chosen = SCENARIOS[name]
-    async with Stage(name, seed, quick=quick, options=chosen.server) as stage:
+    async with Stage(name, seed, quick=quick, options=chosen.server, seconds=seconds) as stage:
+        if onlooker is not None:
+            stage.beside(onlooker(stage))
         await chosen.play(stage)
         return await stage.judge()

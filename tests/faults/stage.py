@@ -3,30 +3,32 @@
 import asyncio
 import contextlib
 import json
-import logging
 import random
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine
 from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from faults.automaton import Automaton
 from faults.oracle import Oracle
 from faults.report import Report
-from faults.values import KEYS, SECRET
+from faults.values import KEYS
+from faults.witness import BESIDE, Witness
 from faults.workload import LagMeter, Workload
-from programs import clients, descriptors, run, tasks, threads
+from programs import run
 from proxy import FaultProxy
 from servers import RedisServer
 
-from toolcache.events import BreakerChanged
+from toolcache.clock import SYSTEM
+from toolcache.events import BreakerChanged, Event
+from toolcache.protocols import Clock
 from toolcache.resilience.breaker import BreakerState
 from toolcache.stores.log.ops import FileOps
-from toolcache.testing import Recorder
 from toolcache.tool_cache import ToolCache
 
 SLACK: Final = 0.3
@@ -36,20 +38,11 @@ KEEPING: Final = ("--appendonly", "yes", "--appendfsync", "no")
 """A server that has after a crash what it had acknowledged."""
 
 _QUICK: Final = 0.3
-_LEGAL: Final = {("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("half_open", "closed")}
+_READ: Final = 0.010
+"""Seconds: the p99 of a read while the breaker is open."""
+_ENOUGH: Final = 100
+"""Reads of which a p99 can be told."""
 _FRESH: Final = "import sys; from faults.fresh import main; main(*sys.argv[1:])"
-
-
-class _Logged(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self.warnings: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-        if record.levelno >= logging.WARNING:
-            self.warnings.append(record.getMessage())
 
 
 class Stage:
@@ -60,36 +53,42 @@ class Stage:
         seed: decides what is called when, and every choice of the scenario.
         quick: whether its times are shortened.
         options: of the server.
+        seconds: how long it is to take, where that can be chosen.
     """
 
-    def __init__(self, name: str, seed: int, *, quick: bool, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, name: str, seed: int, *, quick: bool, options: tuple[str, ...] = (), seconds: float | None = None
+    ) -> None:
         self.name = name
         self.seed = seed
         self.quick = quick
+        self.seconds = seconds
         self.chance = random.Random(f"{name}/{seed}")
         self.server = RedisServer(*options)
         self.directory = Path(tempfile.mkdtemp(prefix="toolcache-faults-"))
         self.oracle = Oracle()
         self.meter = LagMeter()
-        self.events = Recorder()
+        self.witness: Witness
         self.healed = 0.0
+        self.at_rest_until = 0.0
+        """Until then the files are left alone, as they may be when they have refused."""
         self.facts: dict[str, Any] = {}
+        self.slow: list[str] = []
+        """What took too long, and on another machine may not: it counts in a command, not in the gate."""
         self.work: Workload
         self.cache: ToolCache
-        self._log = _Logged()
         self._stack = contextlib.AsyncExitStack()
         self._props = contextlib.AsyncExitStack()
         self._opened: list[ToolCache] = []
+        self._automata: dict[str, Automaton] = {}
         self._began = time.monotonic()
 
     async def __aenter__(self) -> Self:
         self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
-        self._stack.push_async_callback(asyncio.to_thread, self.server.close)
-        self._stack.enter_context(self._listening())
-        self._before = (len(descriptors()), threads(), tasks())
-        meter = asyncio.create_task(self.meter.run(), name="lag")
-        self._stack.push_async_callback(asyncio.wait, [meter])
-        self._stack.callback(meter.cancel)
+        self.afterwards(self.server.close)
+        self.witness = Witness(self.oracle.violated, self.server, self.directory)
+        self._stack.enter_context(self.witness.listening())
+        self.beside(self.meter.run())
         return self
 
     async def __aexit__(
@@ -98,21 +97,39 @@ class Stage:
         await self._close()
         await self._stack.aclose()
 
+    def afterwards(self, call: Callable[[], Any]) -> None:
+        """Have something done at the very end, however it comes."""
+        self._stack.push_async_callback(asyncio.to_thread, call)
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something run until the end."""
+        task = asyncio.create_task(work, name=BESIDE)
+        self._stack.push_async_callback(asyncio.wait, [task])
+        self._stack.callback(task.cancel)
+
     # -- setting up -------------------------------------------------------------------------------------------------
 
     def open(self, url: str | None = None, **options: Any) -> ToolCache:
         """The cache that is tried, with its workload; half of the seeds have a memory that holds a few entries only."""
         chosen = {"max_entries": self.chance.choice((12, None)), "op_timeout": 0.5, "recovery_time": ("0.2s", "1s")}
         self.cache = self.another(url, **chosen | options)
-        self.cache.subscribe(self.events)
+        self.cache.subscribe(self._hear)
         self.work = Workload(self.cache, self.oracle, self.meter, f"{self.name}/{self.seed}")
         return self.cache
 
-    def another(self, url: str | None = None, *, directory: Path | None = None, **options: Any) -> ToolCache:
+    def another(
+        self, url: str | None = None, *, directory: Path | None = None, clock: Clock = SYSTEM, **options: Any
+    ) -> ToolCache:
         """A further cache, closed at the end: of this host, or of another with a directory of its own."""
-        cache = ToolCache(redis_url=url or self.server.url, directory=directory or self.directory / "files", **options)
+        where: dict[str, Any] = {"redis_url": url or self.server.url, "directory": directory or self.files}
+        cache = ToolCache(clock=clock, **where | options)
         self._opened.append(cache)
         return cache
+
+    @property
+    def files(self) -> Path:
+        """The directory of this host."""
+        return self.directory / "files"
 
     async def proxy(self) -> FaultProxy:
         """A proxy before the server."""
@@ -152,7 +169,7 @@ class Stage:
     async def heal(self, why: str = "the end") -> None:
         """Redis is well from now on: wait until it is told what it is owed; the workload goes on, or has ended."""
         begun, late, owed = time.monotonic(), self.meter.late(), self.cache._machine.journal.pending
-        patience = HEALED + owed / REPLAY_RATE
+        patience = HEALED + owed / REPLAY_RATE + max(0.0, self.at_rest_until - begun)
         while self.cache._machine.journal.pending:
             if time.monotonic() - begun - (self.meter.late() - late) > patience:
                 pending = self.cache._machine.journal.pending
@@ -161,6 +178,15 @@ class Stage:
             await asyncio.sleep(0.01)
         self.healed = max(self.healed, time.monotonic() - begun)
 
+    async def take_over(self) -> None:
+        """Other processes have written: see it, and tell Redis what they owed when they ended."""
+        files: Any = self.cache._parts.files
+        with contextlib.suppress(OSError):  # it may be at rest
+            await files.store.open()
+        self.cache._parts.memory.clear()
+        await self.work.get(KEYS[0])
+        await self.heal("others ended")
+
     # -- judging ----------------------------------------------------------------------------------------------------
 
     async def judge(self) -> Report:
@@ -168,28 +194,29 @@ class Stage:
         await self.heal()
         await self._recover()
         self._judge_calls()
-        self._judge_breakers()
         stats = self.cache.stats()
         await self._close()
-        await self._judge_leftovers()
-        await self._ask_others()
-        for line in [*self._log.lines, *map(str, self.events.events)]:
-            if SECRET in line or any(key in line for key in KEYS):
-                self.oracle.violated(f"a log line or an event tells too much: {line}")
+        await self.witness.judge(len(self.work.calls))
+        await self.ask_others()
         refused = sorted(call.took for call in self.work.calls if call.kind == "get" and call.refused)
+        p99 = refused[len(refused) * 99 // 100] if refused else None
+        if p99 is not None and len(refused) >= _ENOUGH and p99 >= _READ:
+            self.slow.append(f"while the breaker was open the p99 of a read was {p99 * 1000:.1f} ms")
         return Report(
             scenario=self.name,
             seed=self.seed,
             seconds=time.monotonic() - self._began,
             counts=dict(self.work.counts),
             acknowledged=dict(self.oracle.acknowledged),
-            outage_p99=refused[len(refused) * 99 // 100] if refused else None,
+            outage_p99=p99,
             longest=max((call.took for call in self.work.calls), default=0.0),
             lag=self.meter.longest,
             pending=self.work.pending,
             replayed=stats.replayed,
             healed=self.healed,
             facts=self.facts,
+            grown=self.witness.grown,
+            slow=tuple(self.slow),
             violations=tuple(self.oracle.violations),
         )
 
@@ -230,55 +257,25 @@ class Stage:
             if call.took > limit:
                 self.oracle.violated(f"I2: {call.kind} in {call.phase} took {call.took:.3f} s, {limit:.3f} s at most")
 
-    def _judge_breakers(self) -> None:
-        state: dict[str, str] = {}
-        for event in self.events.of(BreakerChanged):
-            if state.get(event.name, "closed") != event.before or (event.before, event.after) not in _LEGAL:
-                self.oracle.violated(f"I10: {event}")
-            state[event.name] = event.after
+    def _hear(self, event: Event) -> None:
+        self.witness.events(event)
+        if isinstance(event, BreakerChanged):
+            settings = self.cache.settings
+            fresh = Automaton(settings.recovery_time, settings.failure_threshold)
+            if wrong := self._automata.setdefault(event.name, fresh).follow(event, time.monotonic()):
+                self.oracle.violated(f"I10: {wrong}")
 
-    async def _judge_leftovers(self) -> None:
-        for _ in range(100):  # the other end of a socket may still be closing
-            left = (len(descriptors()), threads(), tasks() - {"lag"})
-            if left[0] <= self._before[0] and not clients(self.server):
-                break
-            await asyncio.sleep(0.01)
-        more = left[0] - self._before[0]
-        new_threads, new_tasks = left[1] - self._before[1], left[2] - self._before[2]
-        if more > 0 or new_threads or new_tasks or (there := clients(self.server)):
-            there = clients(self.server)
-            self.oracle.violated(f"I9: {more} descriptors, threads {new_threads}, tasks {new_tasks}, {there} are left")
-        if litter := [str(path) for path in self.directory.rglob("*.tmp")]:
-            self.oracle.violated(f"I9: {litter} are left")
-
-    async def _ask_others(self) -> None:
-        out, _ = await self.do(run, _FRESH, self.server.url, self.directory / "files")
+    async def ask_others(self) -> None:
+        """What processes that have just begun find, and whether that is right."""
+        out, _ = await self.do(run, _FRESH, self.server.url, self.files)
         for who, answers in json.loads(out).items():
             for key, (number, gone_at) in answers.items():
                 self.oracle.found(key, number, gone_at, who)
 
-    def warnings(self, about: str) -> list[str]:
-        """What was logged as a warning, with these words in it."""
-        return [line for line in self._log.warnings if about in line]
-
     def changes(self, name: str) -> list[str]:
         """The states that a breaker went through."""
-        return [event.after for event in self.events.of(BreakerChanged) if event.name == name]
+        return [event.after for event in self.witness.events.of(BreakerChanged) if event.name == name]
 
     def acknowledgements(self) -> Counter[str]:
         """How many writes were acknowledged so far, by durability."""
         return Counter(self.oracle.acknowledged)
-
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[None]:
-        logger, loop = logging.getLogger("toolcache"), asyncio.get_running_loop()
-        level, handler = logger.level, loop.get_exception_handler()
-        logger.addHandler(self._log)
-        logger.setLevel(logging.DEBUG)
-        loop.set_exception_handler(lambda _loop, context: self.oracle.violated(f"I1: the loop was told of {context}"))
-        try:
-            yield
-        finally:
-            loop.set_exception_handler(handler)
-            logger.setLevel(level)
-            logger.removeHandler(self._log)

@@ -14,7 +14,7 @@ from faults.values import KEYS, value_of
 
 from toolcache.cache import Cache
 from toolcache.entry import MISSING, Durability
-from toolcache.errors import CacheWriteError
+from toolcache.errors import CacheClosedError, CacheWriteError, FlightAbortedError
 from toolcache.resilience.breaker import BreakerState
 
 TASKS: Final = 4
@@ -66,6 +66,8 @@ class Workload:
         seed: which calls are made.
         keys: whose writers run here, dealt to the tasks; every key is read.
         may_refuse: whether deletes may raise ``CacheWriteError``.
+        ttl: seconds for which values are good.
+        closing: whether the cache is being closed: calls may be refused, and computations given up.
     """
 
     cache: Cache
@@ -74,6 +76,8 @@ class Workload:
     seed: str
     keys: Sequence[str] = KEYS
     may_refuse: bool = False
+    ttl: float = TTL
+    closing: bool = False
     phase: str = "start"
     calls: list[Call] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -112,8 +116,11 @@ class Workload:
         begun, late = time.monotonic(), self.meter.late()
         try:
             await call
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
-            self.oracle.violated(f"I1: {kind} in {phase} raised {error!r}")
+        except (Exception, asyncio.CancelledError) as error:  # whatever it is, it is a finding
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            if not (self.closing and isinstance(error, CacheClosedError | FlightAbortedError)):
+                self.oracle.violated(f"I1: {kind} in {phase} raised {error!r}")
         took = time.monotonic() - begun - (self.meter.late() - late)
         self.calls.append(Call(kind, phase, max(0.0, took), refused))
         self.counts[kind] += 1
@@ -129,8 +136,8 @@ class Workload:
     async def set(self, key: str) -> Durability:
         """A write."""
         act = self.oracle.begin("set", key)
-        durability = await self.cache.set(key, value_of(key, act.number), ttl=TTL)
-        self.oracle.end(act, durability, ttl=TTL)
+        durability = await self.cache.set(key, value_of(key, act.number), ttl=self.ttl)
+        self.oracle.end(act, durability, ttl=self.ttl)
         return durability
 
     async def delete(self, key: str) -> None:
@@ -155,9 +162,9 @@ class Workload:
             return value_of(key, act.number)
 
         begun = time.monotonic()
-        self.oracle.saw(key, await self.cache.get_or_set(key, compute, ttl=TTL), begun)
+        self.oracle.saw(key, await self.cache.get_or_set(key, compute, ttl=self.ttl), begun)
         for act in made:
-            self.oracle.end(act, ttl=TTL)
+            self.oracle.end(act, ttl=self.ttl)
         self.counts["computed"] += len(made)
 
     def _refused(self) -> bool:

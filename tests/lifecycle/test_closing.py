@@ -108,6 +108,20 @@ async def test_a_computation_longer_than_the_drain(options: dict[str, Any]) -> N
     assert [type(error) for error in told] == [FlightAbortedError] * 3
 
 
+async def test_writes_longer_than_the_drain(own_redis: RedisServer) -> None:
+    """LC-04, I1: their callers are told that the cache was closed, and not cancelled, which nobody did to them."""
+    cache = ToolCache(redis_url=own_redis.url, files=False, op_timeout=20)
+    await cache.set("key", 1)
+    with own_redis.frozen():
+        callers = [asyncio.create_task(call) for call in (cache.set("key", 2), cache.delete("key"), cache.clear())]
+        leaving = asyncio.create_task(cache.set("other", 1))
+        await asyncio.sleep(0.05)
+        leaving.cancel()
+        await cache.aclose(drain=0.05)
+        told = await asyncio.gather(*callers, leaving, return_exceptions=True)
+    assert [type(error) for error in told] == [CacheClosedError] * 3 + [asyncio.CancelledError]
+
+
 async def test_a_computation_that_will_not_be_cancelled_holds_nobody_up(options: dict[str, Any]) -> None:
     """LC-04, BUG-13: aclose returns although a computation swallows its cancellation; its value is stored nowhere."""
     cache = ToolCache(**options)

@@ -186,6 +186,12 @@ async def test_lifetimes(store: RedisStore, redis_server: RedisServer) -> None:
     assert NEVER > 1e18
 
 
+async def test_a_life_is_no_longer_than_it_was_by_a_clock_ahead(store: RedisStore, redis_server: RedisServer) -> None:
+    """LR-24, I8: what was made by a clock that was an hour ahead is kept for its ten minutes, not for seventy."""
+    await store.put_many([Write("ahead", blob_of("ahead", now=time.time() + 3600.0, ttl=600.0))])
+    assert 590_000 < redis_server.command("PTTL", "ahead") <= 600_000
+
+
 async def test_a_write_once_meets_the_servers_clock(
     store: RedisStore, redis_server: RedisServer, clock: FakeClock
 ) -> None:

@@ -10,17 +10,20 @@
 --        its version        16 bytes, after L and D
 --
 -- Offsets are those of a blob's header (toolcache/blob.py; change both together): magic and format 1..3, flags 4,
--- version 5..20, gone 37..44, digest of the key 49..64, CRC-32 of all before it 71..74, all big-endian. What is alive, and
+-- version 5..20, created 21..28, gone 37..44, digest of the key 49..64, CRC-32 of all before it 71..74, all big-endian. What is alive, and
 -- for how long, goes by the server's own clock.
 
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
-local function milliseconds(blob) -- when it is gone
+local function milliseconds(blob, at)
   local n = 0
-  for i = 37, 44 do n = n * 256 + string.byte(blob, i) end
+  for i = at, at + 7 do n = n * 256 + string.byte(blob, i) end
   return n
 end
+
+local function created(blob) return milliseconds(blob, 21) end
+local function gone(blob) return milliseconds(blob, 37) end
 
 local function lt(a, b) -- bytewise; Lua's own < follows the server's locale
   for i = 1, #a do
@@ -51,11 +54,12 @@ local function kind(head, blob)
     return 'X'
   end
   local tombstone = string.byte(head, 4) % 2 == 1
-  return (tombstone or milliseconds(head) <= now) and 'D' or 'L'
+  return (tombstone or gone(head) <= now) and 'D' or 'L'
 end
 
 local function put(key, blob)
-  local left = milliseconds(blob) - now
+  -- never for longer than it was good for when it was made, by a clock that may have been ahead
+  local left = gone(blob) - math.max(now, created(blob))
   -- pcall, so that the reply keeps the error's own code (OOM, READONLY, ...) on every server
   if left > 1e14 then return redis.pcall('SET', key, blob) end -- no end, or millennia
   return redis.pcall('SET', key, blob, 'PX', string.format('%.0f', math.max(left, 1)))
