@@ -7,7 +7,7 @@ from toolcache.events import BreakerChanged
 
 _WHY: Final = {
     ("closed", "open"): ("failures in a row", "access denied"),
-    ("open", "half_open"): ("the wait is over",),
+    ("open", "half_open"): ("the wait is over", "it may be back"),
     ("half_open", "open"): ("a probe failed", "a probe outlived its deadline", "access denied"),
     ("half_open", "closed"): ("probes succeeded",),
 }
@@ -38,7 +38,7 @@ class Automaton:
             self.openings += 1
             if "in a row" in event.reason and event.reason != f"{self.threshold} failures in a row":
                 return f"{self.threshold} failures open it: {event}"
-        if event.after == "half_open" and at < self.until:
+        if event.reason == "the wait is over" and at < self.until:
             return f"{self.until - at:.3f} s early: {event}"
         if event.after == "closed":
             self.openings = 0

@@ -173,7 +173,7 @@ def test_a_breaker_that_does_as_the_table_says() -> None:
         OPENED,
         ("open", "half_open", "the wait is over", 0.9),
         ("half_open", "open", "a probe failed", 1.0),
-        ("open", "half_open", "the wait is over", 2.7),
+        ("open", "half_open", "it may be back", 1.1),
         ("half_open", "open", "a probe outlived its deadline", 3.0),
         ("open", "half_open", "the wait is over", 6.5),
         ("half_open", "closed", "probes succeeded", 6.6),

@@ -320,7 +320,7 @@ class TestOpen:
         assert len(set(waits)) > 9_000
 
     def test_word_from_outside_brings_the_probe_forward(self, breaker: CircuitBreaker, clock: FakeClock) -> None:
-        """``allow_probe`` lets the next caller probe at once, and does nothing in any other state."""
+        """``allow_probe`` lets the next caller probe at once, which is told, and does nothing in any other state."""
         breaker.allow_probe()
         assert breaker.state is CLOSED
         fail(breaker, 3)
@@ -328,7 +328,7 @@ class TestOpen:
         breaker.allow_probe()
         assert breaker.state is OPEN
         permit = breaker.acquire()
-        assert permit.probe
+        assert (permit.probe, breaker.stats().reason) == (True, "it may be back")
         breaker.allow_probe()
         refusal(breaker)
         permit.ok()

@@ -141,6 +141,7 @@ class CircuitBreaker:
         self._openings_in_a_row = 0
         self._wait = self._first
         self._open_until = 0.0
+        self._invited = False
         self._probe_successes = 0
         self._probing: dict[int, float] = {}
         self._last_slot = 0
@@ -199,7 +200,9 @@ class CircuitBreaker:
         """Word from outside that the other side may be back: while OPEN, the next caller is the probe."""
         with self._lock:
             if self._state is BreakerState.OPEN:
-                self._open_until = self._clock.monotonic()
+                now = self._clock.monotonic()
+                self._invited |= now < self._open_until
+                self._open_until = min(now, self._open_until)
 
     def force_open(self) -> None:
         """Refuse every call until ``reset``, whatever the time."""
@@ -278,7 +281,7 @@ class CircuitBreaker:
         if self._state is BreakerState.OPEN:
             if now < self._open_until:
                 raise self._refusal(self._open_until - now)
-            self._enter(BreakerState.HALF_OPEN, "the wait is over")
+            self._enter(BreakerState.HALF_OPEN, "it may be back" if self._invited else "the wait is over")
         if len(self._probing) >= self._places:
             raise self._refusal(min(self._probing.values()) - now)
         self._last_slot += 1
@@ -337,6 +340,7 @@ class CircuitBreaker:
         self._openings += 1
         self._openings_in_a_row += 1
         self._open_until = now + wait * spread
+        self._invited = False
         # Grown step by step: factor ** n would overflow after a day of outage.
         self._wait = min(self._longest, self._wait * self._factor)
         self._enter(BreakerState.OPEN, reason)
