@@ -196,6 +196,10 @@ class SupportsOverlay(Protocol):
         """The version of the key's newest record, if it is one that Redis has not taken. Synchronous, no I/O."""
         ...
 
+    def ended(self, key: str, /) -> bytes | None:
+        """The version of the key's newest record, owed or not, if it is a tombstone or an epoch. Synchronous, no I/O."""
+        ...
+
     def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:
         """Have ``pending`` say so at once, as far as this process goes, of what ``settle`` is to be told. Synchronous, no I/O."""
         ...
@@ -209,7 +213,7 @@ class Debt(NamedTuple):
     """A record that a shared store is owed, or is to be told again.
 
     ``blob`` is None where nothing of it need be told any more: the value's life has ended. ``lasting`` marks what says
-    more than a value: tombstones, epochs, results.
+    more than a value: tombstones, epochs, results. ``once``: it yields to any live value, as it was written.
     """
 
     key: str
@@ -242,10 +246,10 @@ class SupportsJournal(SupportsOverlay, Protocol):
         """When the oldest of them was written, in seconds since the epoch. Synchronous, no I/O."""
         ...
 
-    async def owed(self, *, lasting: bool = False) -> list[bytes]:
+    async def owed(self, *, lasting: bool = False) -> list[list[bytes]]:
         """Handles of what is owed, in the order in which it is to be paid: tombstones and epochs, results, values.
 
-        With ``lasting``: of all tombstones, epochs and results within their time instead, owed or not.
+        In portions that can be read at once and paid within one deadline. With ``lasting``: of all tombstones, epochs and results within their time instead, owed or not.
         """
         ...
 

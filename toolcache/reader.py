@@ -26,6 +26,7 @@ from toolcache.loops import PerLoop
 from toolcache.parts import Due, Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.stats import Tally
+from toolcache.told import Told
 from toolcache.versions import ZERO
 
 _OUTAGE_TRUST = 1.0
@@ -54,14 +55,16 @@ class Reader:
     Args:
         parts: the cache's parts.
         epochs: what has been cleared, as far as this process knows.
+        told: whether Redis is another server.
     """
 
-    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries) -> None:
+    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, told: Told) -> None:
         self._parts = parts
         self._clock = parts.clock
         self._memory = parts.memory
         self._epochs = epochs
         self._entries = entries
+        self._told = told
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
         overlay = parts.files.store if parts.files and parts.redis else None
@@ -133,7 +136,20 @@ class Reader:
         for key, version in owed.items():
             if version >= answer[key].version:
                 answer[key] = last[key]
+        if self._told.another:
+            self._insist(names, answer)
         return self._uncovered(answer)
+
+    def _insist(self, names: dict[str, str], answer: dict[str, Found]) -> None:
+        """What this host knows to be gone has not come back with a server that may not have heard of it."""
+        if self._overlay is None:
+            return
+        self._heed_epoch(self._overlay.ended(self._entries.epoch_name))
+        for key, name in names.items():
+            version = self._overlay.ended(name)
+            if version is not None and version >= answer[key].version:
+                answer[key] = Found(None, version)
+                self._memory.remove(key)
 
     def _uncovered(self, answer: dict[str, Found]) -> dict[str, Found]:
         """The answer without what lies beneath an epoch, which may have come with the last of it."""
@@ -152,16 +168,24 @@ class Reader:
         if under_way and opening.task is not None:
             await asyncio.shield(opening.task)
 
+    def owed(self, name: str) -> bytes:
+        """The version of what Redis is owed of a store key, as far as is known; ZERO for nothing."""
+        return (None if self._overlay is None else self._overlay.pending(name)) or ZERO
+
     async def _owed(self, names: dict[str, str]) -> dict[str, bytes]:
         """The keys whose newest record Redis is owed, with its version; an epoch that it is owed is taken note of."""
         files, overlay = self._parts.files, self._overlay
-        if overlay is None or files is None or files.guard.refuses():
+        if overlay is None or files is None:
             return {}
-        await self.catch_up()
-        epoch = overlay.pending(self._entries.epoch_name)
-        if epoch is not None and self._epochs.advance(NAMESPACE, epoch):
-            self._memory.era += 1
+        # A disk that fails takes nothing back: what was known to be owed still is.
+        if not files.guard.refuses():
+            await self.catch_up()
+        self._heed_epoch(overlay.pending(self._entries.epoch_name))
         return {key: version for key, name in names.items() if (version := overlay.pending(name)) is not None}
+
+    def _heed_epoch(self, version: bytes | None) -> None:
+        if version is not None and self._epochs.advance(NAMESPACE, version):
+            self._memory.era += 1
 
     async def _ask_redis(
         self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object, until: float

@@ -74,8 +74,9 @@ class Records:
         if redis is None or (found is not None and found.encoded is not None):
             return found
         shared = await self._ask(redis, name, due.redis)
-        # What this host has forgotten, and Redis has not heard of yet, stays forgotten.
-        if shared is None or (found is not None and found.version >= shared.version):
+        # What this host has forgotten, and Redis has not heard of yet, stays forgotten; also while the disk fails.
+        known = self._reader.owed(name) if found is None else found.version
+        if shared is None or known >= shared.version:
             return found
         if files is not None and shared.encoded is not None:
             await self._writer.keep_on_file(shared, until=due.files)

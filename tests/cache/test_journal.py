@@ -112,7 +112,7 @@ async def test_deletes_and_clears_go_before_results_and_values(rig: Rig) -> None
     await cache.set("later", 3)
     await back(rig, cache)
     store = cache._parts.files.store if cache._parts.files else None
-    handles = await store.owed()  # type: ignore[union-attr]  # the log's
+    (handles,) = await store.owed()  # type: ignore[union-attr]  # the log's
     keys = [debt.key for debt in await store.debts(handles)]  # type: ignore[union-attr]  # the log's
     assert [key.split(":")[1] for key in keys] == ["v", "e", "i", "v", "v"]
     assert keys[0].endswith("deleted")

@@ -135,6 +135,10 @@ class LogStore:
             return None
         return version
 
+    def ended(self, key: str, /) -> bytes | None:
+        """The version of the key's newest record, owed or not, if it is a tombstone or an epoch."""
+        return None if self._shared is None else self._shared.reader.ended(key)
+
     def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:
         """Owe Redis nothing of these keys up to these versions, from now on; ``settle`` has the disk know, when it can."""
         if self._shared is not None:
@@ -181,8 +185,8 @@ class LogStore:
         owed = {} if self._shared is None else self._shared.log.index.owed()
         return split(min(owed.values()))[0] / 1000 if owed else None
 
-    async def owed(self, *, lasting: bool = False) -> list[bytes]:
-        """Handles of what Redis is owed, in the order in which it is to be told; ``lasting``: of all that lasts."""
+    async def owed(self, *, lasting: bool = False) -> list[list[bytes]]:
+        """Portions of handles of what Redis is owed, in the order of telling; ``lasting``: of all that lasts."""
         shared = await self._followed()
         return await self._job(shared, partial(shared.reader.order_of_debts, lasting=lasting, now_ms=self._now_ms()))
 
