@@ -205,7 +205,9 @@ class Machine:
         encoded = [self._entries.encode(value, domain, given) for value in mapping.values()]
         if not self.parts.enabled:
             return dict.fromkeys(mapping, Durability.MEMORY)
-        tally = self.tallies.of(domain)
+        tally, due = self.tallies.of(domain), self.parts.due()
+        if not self._reader.met:
+            await self._reader.meet(due.redis)
         drafts, helds = [], []
         for place, value, body in zip(places, mapping.values(), encoded, strict=True):
             version = self._entries.version(place)
@@ -218,7 +220,7 @@ class Machine:
         if not self._far:
             return dict.fromkeys(mapping, Durability.MEMORY)
         mirror = domain.name in self.parts.mirror
-        outcomes = await self.homes.here().see_through(self._writer.write(drafts, mirror=mirror))
+        outcomes = await self.homes.here().see_through(self._writer.write(drafts, mirror=mirror, due=due))
         for place, held, draft, outcome in zip(places, helds, drafts, outcomes, strict=True):
             held.version, held.layer = draft.version, outcome.durability.name.lower()
             self._reader.overtake(place, draft.version)
@@ -266,6 +268,9 @@ class Machine:
         wanted = list(dict.fromkeys(keys))
         places = self.enter(wanted)
         self.tallies.of(domain).deletes += len(wanted)
+        due = self.parts.due()
+        if not self._reader.met:
+            await self._reader.meet(due.redis)
         was = [self._reader.alive(place) for place in places]
         drafts = [self._tombstone(place) for place in places]
         for place in places:
@@ -273,7 +278,7 @@ class Machine:
         self._reader.forget(places)
         if not self._far:
             return dict(zip(wanted, was, strict=True))
-        outcomes = await self.homes.here().see_through(self._writer.write(drafts))
+        outcomes = await self.homes.here().see_through(self._writer.write(drafts, due=due))
         # Once more: a read that was under way may have brought the old value back in the meantime.
         for place, draft in zip(places, drafts, strict=True):
             self._reader.overtake(place, draft.version)
@@ -287,6 +292,9 @@ class Machine:
     async def clear(self) -> Invalidation:
         """Forget the namespace in every layer."""
         self.enter(())
+        due = self.parts.due()
+        if not self._reader.met:
+            await self._reader.meet(due.redis)
         version = self.parts.hybrid.epoch()
         self._forget_before(version)
         self._memory.clear()
@@ -294,7 +302,7 @@ class Machine:
             return Invalidation("namespace", "done", None, None)
         now_ms = int(self.parts.clock.time() * 1000)
         draft = Draft(name=self._entries.epoch_name, version=version, created_ms=now_ms, gone_ms=NEVER, flags=EPOCH)
-        outcome = (await self.homes.here().see_through(self._writer.write([draft])))[0]
+        outcome = (await self.homes.here().see_through(self._writer.write([draft], due=due)))[0]
         self._forget_before(draft.version)
         self._risk.report("clear", [draft], [outcome], raising=True)
         return self._writer.receipt("namespace", outcome)

@@ -56,6 +56,9 @@ class Reader:
         parts: the cache's parts.
         epochs: what has been cleared, as far as this process knows.
         told: whether Redis is another server.
+
+    Attributes:
+        met: whether Redis, where it is configured, has been asked for the time.
     """
 
     def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, told: Told) -> None:
@@ -65,10 +68,19 @@ class Reader:
         self._epochs = epochs
         self._entries = entries
         self._told = told
+        self.met = parts.redis is None
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
+
+    async def meet(self, until: float) -> None:
+        """Before the first write: connect to Redis, whose clock all hosts go by, so that the version is of that clock."""
+        redis = self._parts.redis
+        blobs = await redis.read([self._entries.epoch_name], until=until) if redis else None
+        if redis is not None and blobs is not None:
+            self._entries.learn_epoch(blobs[0], redis)
+        self.met = True
 
     def look(self, key: str) -> Found:
         """What memory holds of the key, if it may answer without a further thought."""
@@ -193,6 +205,7 @@ class Reader:
         blobs = await redis.read([self._entries.epoch_name, *names.values()], until=until)
         if blobs is None:
             return None
+        self.met = True
         self._entries.learn_epoch(blobs[0], redis)
         return {
             key: self._newest(key, self._take(name, blob, redis, domain, tally), token)

@@ -60,11 +60,14 @@ class Records:
 
     async def forget(self, key: str) -> tuple[bool, Draft, Outcome]:
         """Forget an output: whether one was there, the tombstone, and what became of it."""
+        due = self._parts.due()
+        if not self._reader.met:
+            await self._reader.meet(due.redis)
         known = self._reader.alive(_at(key))
         version, ttl = self._entries.version(_at(key)), self._parts.tombstone_ttl
         draft = self._entries.draft(self._name(key), version, ttl, None, (), flags=TOMBSTONE)
         self._parts.memory.remove(_at(key))
-        outcome = (await self._writer.write([draft]))[0]
+        outcome = (await self._writer.write([draft], due=due))[0]
         return known or outcome.was_live, draft, outcome
 
     async def _find(self, name: str, due: Due) -> Draft | None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hosts import back, elsewhere, out, redis, replay
 from redis import exceptions as replies
 from rig import Rig, SteadyClock
 from servers import RedisServer
 
-from toolcache.cache import Cache
 from toolcache.domains import IDEMPOTENCY
 from toolcache.entry import MISSING, Durability
 from toolcache.events import JournalReplayed
@@ -33,38 +33,6 @@ async def alive(clock: SteadyClock, tmp_path: Path, own_redis: RedisServer) -> A
     rig = Rig("memory+redis+file", clock, tmp_path / "files", own_redis)
     yield rig
     await rig.aclose()
-
-
-def redis(cache: Cache) -> Any:
-    """The cache's Redis, to be made to fail."""
-    assert cache._parts.redis is not None
-    return cache._parts.redis.store
-
-
-async def elsewhere(rig: Rig, tmp_path: Path) -> Cache:
-    """A cache of another host: the same Redis, files of its own."""
-    return await rig.open(directory=tmp_path / "elsewhere")
-
-
-async def replay(rig: Rig, *caches: Cache) -> None:
-    """Have caches replay; the clock goes on meanwhile, since they pace themselves by it."""
-    running = [asyncio.ensure_future(cache._machine.journal.replay()) for cache in caches]
-    while not all(task.done() for task in running):
-        rig.clock.advance(0.01)
-        await asyncio.sleep(0.001)
-    await asyncio.gather(*running)
-
-
-def out(cache: Cache) -> None:
-    """Redis cannot be reached from now on."""
-    redis(cache).fail_with(ConnectionResetError)
-
-
-async def back(rig: Rig, *caches: Cache) -> None:
-    """Redis can be reached again, and its breakers may find out."""
-    for cache in caches:
-        redis(cache).heal()
-    rig.clock.advance(61)
 
 
 async def test_what_was_written_in_an_outage_reaches_the_other_hosts(rig: Rig, tmp_path: Path) -> None:
