@@ -48,7 +48,7 @@ class Working:
     def pending(self, key: str, /) -> bool:
         return key == "pending"
 
-    def ended(self, key: str, /) -> bytes | None:
+    def newest(self, key: str, /) -> None:
         return None
 
     def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:

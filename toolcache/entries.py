@@ -113,13 +113,14 @@ class Entries:
     def _shunned(self, header: Header, layer: Layer) -> bool:
         return layer is self._parts.files and header.version < self._floor and not header.flags & RECORD
 
-    def learn_epoch(self, blob: bytes | None, layer: Layer) -> None:
-        """Take note of what a layer says of the namespace's epoch."""
-        if blob is None:
-            return
-        draft = self.read(self.epoch_name, blob, layer)
-        if draft is not None and self._epochs.advance(NAMESPACE, draft.version):
+    def learn_epoch(self, blob: bytes | None, layer: Layer) -> bytes:
+        """Take note of what a layer says of the namespace's epoch; its version."""
+        draft = None if blob is None else self.read(self.epoch_name, blob, layer)
+        if draft is None:
+            return ZERO
+        if self._epochs.advance(NAMESPACE, draft.version):
             self._parts.memory.era += 1
+        return draft.version
 
     def hold(
         self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, took: float = 0.0, layer: str = MEMORY

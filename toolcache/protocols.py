@@ -179,6 +179,13 @@ class SupportsRefusal(Protocol):
         ...
 
 
+class Newest(NamedTuple):
+    """The version of a key's newest record, and whether it says that something has ended: a tombstone or an epoch."""
+
+    version: bytes
+    ended: bool
+
+
 @runtime_checkable
 class SupportsOverlay(Protocol):
     """A local store that remembers what a shared one is owed."""
@@ -196,8 +203,8 @@ class SupportsOverlay(Protocol):
         """The version of the key's newest record, if it is one that Redis has not taken. Synchronous, no I/O."""
         ...
 
-    def ended(self, key: str, /) -> bytes | None:
-        """The version of the key's newest record, owed or not, if it is a tombstone or an epoch. Synchronous, no I/O."""
+    def newest(self, key: str, /) -> "Newest | None":
+        """Of what there is of the key, owed or not, the newest. Synchronous, no I/O."""
         ...
 
     def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:

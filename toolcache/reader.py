@@ -24,7 +24,7 @@ from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.loops import PerLoop
 from toolcache.parts import Due, Parts
-from toolcache.protocols import SupportsOverlay
+from toolcache.protocols import SupportsOverlay, Write
 from toolcache.stats import Tally
 from toolcache.told import Told
 from toolcache.versions import ZERO
@@ -139,7 +139,7 @@ class Reader:
         found = await self._ask(files, local, domain, tally, due.files) if files and local else {}
         # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
         last = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
-        answer = await self._ask_redis(redis, names, domain, tally, token, due.redis)
+        answer = await self._ask_redis(redis, names, domain, tally, token, due)
         if answer is None:
             rest = {key: name for key, name in names.items() if key not in owed}
             mirrored = files is not None and domain.name in self._parts.mirror
@@ -156,11 +156,12 @@ class Reader:
         """What this host knows to be gone has not come back with a server that may not have heard of it."""
         if self._overlay is None:
             return
-        self._heed_epoch(self._overlay.ended(self._entries.epoch_name))
+        epoch = self._overlay.newest(self._entries.epoch_name)
+        self._heed_epoch(epoch and epoch.version)
         for key, name in names.items():
-            version = self._overlay.ended(name)
-            if version is not None and version >= answer[key].version:
-                answer[key] = Found(None, version)
+            newest = self._overlay.newest(name)
+            if newest is not None and newest.ended and newest.version >= answer[key].version:
+                answer[key] = Found(None, newest.version)
                 self._memory.remove(key)
 
     def _uncovered(self, answer: dict[str, Found]) -> dict[str, Found]:
@@ -200,17 +201,38 @@ class Reader:
             self._memory.era += 1
 
     async def _ask_redis(
-        self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object, until: float
+        self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object, due: Due
     ) -> dict[str, Found] | None:
-        blobs = await redis.read([self._entries.epoch_name, *names.values()], until=until)
+        blobs = await redis.read([self._entries.epoch_name, *names.values()], until=due.redis)
         if blobs is None:
             return None
         self.met = True
-        self._entries.learn_epoch(blobs[0], redis)
-        return {
-            key: self._newest(key, self._take(name, blob, redis, domain, tally), token)
+        epoch = self._entries.learn_epoch(blobs[0], redis)
+        taken = {
+            key: self._take(name, blob, redis, domain, tally)
             for (key, name), blob in zip(names.items(), blobs[1:], strict=True)
         }
+        if domain.name in self._parts.mirror:
+            versions = [epoch, *(found.version for found in taken.values())]
+            await self._renew([self._entries.epoch_name, *names.values()], blobs, versions, due)
+        return {key: self._newest(key, found, token) for key, found in taken.items()}
+
+    async def _renew(
+        self, names: Sequence[str], blobs: Sequence[bytes | None], versions: Sequence[bytes], due: Due
+    ) -> None:
+        """What Redis has deleted, cleared or replaced is not to answer from its copy in the next outage."""
+        files, overlay = self._parts.files, self._overlay
+        if files is None or overlay is None:
+            return
+        late = []
+        for name, blob, version in zip(names, blobs, versions, strict=True):
+            copy = overlay.newest(name)
+            # Where there is no copy there is nothing to take back; but a clear is about copies of any key.
+            concerned = name == self._entries.epoch_name or copy is not None
+            if blob is not None and concerned and version > (ZERO if copy is None else copy.version):
+                late.append(Write(name, blob))
+        if late:
+            await files.write(late, until=due.files)
 
     async def _ask(
         self, layer: Layer, names: dict[str, str], domain: Domain, tally: Tally, until: float

@@ -459,6 +459,33 @@ async def test_a_mirrored_domain_is_there_while_redis_is_away_and_only_then(host
     assert await cache.get_many(["key0", "key1"]) == {"key1": "again"}
 
 
+@pytest.mark.parametrize("how", ["delete", "set", "clear"])
+async def test_a_mirror_does_not_take_back_what_was_seen(hosts: Rig, tmp_path: Path, how: str) -> None:
+    """B6, G3: another host deletes, replaces or clears; once this one has read so, it stands in the next outage, in each
+    of its processes.
+    """  # noqa: D205 - one sentence
+    here, there = await hosts.open(**MIRROR), await elsewhere(hosts, tmp_path)
+    await here.set_many({"key": "old", "other": "old"})
+    hosts.clock.advance(1)
+    if how == "set":
+        await there.set("key", "new")
+    else:
+        await (there.delete("key") if how == "delete" else there.clear())
+    hosts.clock.advance(6)
+    seen = "new" if how == "set" else MISSING
+    assert await here.get("key", MISSING) == seen
+    appended = files(here).calls["put_many"]
+    hosts.clock.advance(6)
+    assert await here.get("key", MISSING) == seen
+    assert files(here).calls["put_many"] == appended, "once is enough"
+    fresh = await hosts.open(**MIRROR)
+    for cache in (here, fresh):
+        out(cache)
+        cache._parts.memory.clear()
+        assert await cache.get("key", MISSING) == seen
+        assert await cache.get("other", MISSING) == (MISSING if how == "clear" else "old")
+
+
 async def test_an_empty_redis_is_missed_from_not_lied_for(hosts: Rig) -> None:
     """OR-21: nothing that memory or files remember answers for what a fallback domain lost with Redis."""
     cache = await hosts.open()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from toolcache.protocols import Debt
+from toolcache.protocols import Debt, Newest
 from toolcache.stores.log.frame import (
     EPOCH,
     FIRST,
@@ -98,10 +98,10 @@ class Reader:
         entry = self._log.index.get(digest(encode(key)))
         return entry.version if entry is not None and entry.flags & PENDING else None
 
-    def ended(self, key: str) -> bytes | None:
-        """The version of the newest record of a key, if it says that something has ended."""
+    def newest(self, key: str) -> Newest | None:
+        """The newest record of a key."""
         entry = self._log.index.get(digest(encode(key)))
-        return entry.version if entry is not None and entry.flags & (TOMBSTONE | EPOCH) else None
+        return None if entry is None else Newest(entry.version, bool(entry.flags & (TOMBSTONE | EPOCH)))
 
     def order_of_debts(self, *, lasting: bool, now_ms: int) -> list[list[bytes]]:
         """Key digests of what is owed, or of what lasts: tombstones and epochs, results, values; older ones first.

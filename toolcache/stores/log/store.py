@@ -14,7 +14,7 @@ import aiofiles.os
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
-from toolcache.protocols import Changed, Clock, Debt, PutResult, Usage, Write
+from toolcache.protocols import Changed, Clock, Debt, Newest, PutResult, Usage, Write
 from toolcache.stores.log.batch import Batch, Item
 from toolcache.stores.log.compaction import Budget
 from toolcache.stores.log.directory import LockedNote
@@ -135,9 +135,9 @@ class LogStore:
             return None
         return version
 
-    def ended(self, key: str, /) -> bytes | None:
-        """The version of the key's newest record, owed or not, if it is a tombstone or an epoch."""
-        return None if self._shared is None else self._shared.reader.ended(key)
+    def newest(self, key: str, /) -> Newest | None:
+        """Of what is known of the key, owed or not, the newest."""
+        return None if self._shared is None else self._shared.reader.newest(key)
 
     def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:
         """Owe Redis nothing of these keys up to these versions, from now on; ``settle`` has the disk know, when it can."""
