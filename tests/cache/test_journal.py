@@ -59,7 +59,7 @@ async def test_what_was_written_in_an_outage_reaches_the_other_hosts(rig: Rig, t
 
 
 async def test_a_clear_in_an_outage_reaches_the_other_hosts(rig: Rig, tmp_path: Path) -> None:
-    """G3, OR-12: what lay beneath it is gone there too, once it has been told."""
+    """G3: what lay beneath it is gone there too, once it has been told."""
     here, there = await rig.open(), await elsewhere(rig, tmp_path)
     await here.set("key", "old")
     out(here)
@@ -216,7 +216,7 @@ async def test_interrupted_anywhere_it_can_be_begun_anew(rig: Rig, tmp_path: Pat
 async def test_a_redis_that_comes_back_empty_is_told_of_deletes_and_results(
     rig: Rig, own_redis: RedisServer, tmp_path: Path
 ) -> None:
-    """SPEC 5.3, OR-15: so that what another host is late with, or still has, does not bring back what was deleted."""
+    """SPEC 5.3, OR-07: so that what another host is late with, or still has, does not bring back what was deleted."""
     here, late = await rig.open(), await elsewhere(rig, tmp_path)
     out(late)
     await late.set("key", "of the outage")
