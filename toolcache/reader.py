@@ -144,7 +144,9 @@ class Reader:
             rest = {key: name for key, name in names.items() if key not in owed}
             mirrored = files is not None and domain.name in self._parts.mirror
             copies = await self._ask(files, rest, domain, tally, due.files) if files and mirrored and rest else {}
-            return self._uncovered({key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names})
+            answer = {key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names}
+            self._insist(names, answer)
+            return self._uncovered(answer)
         for key, version in owed.items():
             if version >= answer[key].version:
                 answer[key] = last[key]
@@ -153,7 +155,7 @@ class Reader:
         return self._uncovered(answer)
 
     def _insist(self, names: dict[str, str], answer: dict[str, Found]) -> None:
-        """What this host knows to be gone has not come back with a server that may not have heard of it."""
+        """What this host knows to be gone is: a server that may not have heard of it, and memory, cannot bring it back."""
         if self._overlay is None:
             return
         epoch = self._overlay.newest(self._entries.epoch_name)

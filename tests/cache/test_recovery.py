@@ -394,6 +394,21 @@ async def test_closing_in_the_midst_of_a_replay_leaves_the_rest_to_the_next(host
 # -- a Redis that is not what it was -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("how", ["delete", "clear"])
+async def test_a_delete_just_before_an_outage_is_known_to_the_whole_host(hosts: Rig, how: str) -> None:
+    """G3: Redis took it, and was gone before another process asked again; that one's memory does not go on answering."""
+    cache, other = await hosts.open(), await hosts.open()
+    await cache.set("key", "old", ttl=None)
+    assert await other.get("key") == "old"
+    hosts.clock.advance(1)
+    await (cache.delete("key") if how == "delete" else cache.clear())
+    out(cache)
+    out(other)
+    hosts.clock.advance(5)
+    assert await other.get("key", MISSING) is MISSING
+    assert await cache.get("key", MISSING) is MISSING
+
+
 @pytest.mark.parametrize("first", ["here", "late"])
 async def test_a_delete_elsewhere_is_not_undone_by_a_late_replay(hosts: Rig, tmp_path: Path, first: str) -> None:
     """OR-07: one host is owed a value, another deletes it, Redis comes back empty; whoever tells it first, it is gone."""
