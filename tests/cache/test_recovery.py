@@ -225,15 +225,15 @@ async def test_an_hour_of_writes_takes_little_memory(hosts: Rig) -> None:
     cache = await hosts.open(memory=MemoryStore(clock=hosts.clock, policy=S3FIFO(), max_bytes=100_000))
     cache._parts.redis.guard.breaker.force_open()  # type: ignore[union-attr]  # there is one
     await cache.set("warm", 1)
-    values = {f"key{number}": "x" * 4_000 for number in range(5_000)}
+    values = {f"key{number}": "x" * 4_000 for number in range(2_000)}
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     told = await cache.set_many(values)
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert set(told.values()) == {Durability.FILE}
-    assert cache._machine.journal.pending == 5_001
-    assert taken / 5_000 < 1_000
+    assert cache._machine.journal.pending == 2_001
+    assert taken / 2_000 < 1_000, taken
 
 
 async def test_after_the_threshold_a_read_asks_nobody(hosts: Rig) -> None:
@@ -253,36 +253,45 @@ async def test_after_the_threshold_a_read_asks_nobody(hosts: Rig) -> None:
 # -- the telling --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", range(1, 13))
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_replay_that_is_killed_at_any_step_is_finished_by_the_next(
-    hosts: Rig, tmp_path: Path, step: int, begun: bool
+    hosts: Rig, tmp_path: Path, begun: bool
 ) -> None:
-    """OR-12, OR-13, SPEC 5.4: before a step or after it; nothing is told twice with another outcome, nothing is missing."""
-    here, there = await hosts.open(), await elsewhere(hosts, tmp_path)
+    """OR-12, OR-13, SPEC 5.4: before each step or after it; nothing is told twice with another outcome, nothing is
+    missing.
+    """  # noqa: D205 - one sentence
+    step = 1
+    while await _killed(hosts, tmp_path / str(step), step, begun=begun):
+        step += 1
+    assert step > 8, "catching up, the turn, the order, the debts, Redis, the marks: and once more for what lasts"
+
+
+async def _killed(rig: Rig, root: Path, step: int, *, begun: bool) -> bool:
+    """Whether a replay takes so many steps; if so, it ends there, and others begin anew."""
+    own: dict[str, Any] = {"namespace": f"{root.name}.{begun}", "directory": root / "here"}
+    here, there = await rig.open(**own), await rig.open(**own | {"directory": root / "elsewhere"})
     await there.set_many({"deleted": "old", "beneath": "old"}, ttl=None)
-    hosts.clock.advance(1)
+    rig.clock.advance(1)
     out(here)
     await here.clear()
     await here.set_many({"key": "new", "more": "new"}, ttl=None)
     await here.delete("deleted")
     await commit(here, "answer")
-    await back(hosts, here)
+    await back(rig, here)
     await here.get("probe")
-    killed = await _until_step(hosts, here, step, begun=begun)
+    killed = await _until_step(rig, here, step, begun=begun)
     await here.aclose()
-    for cache in (await hosts.open(), await hosts.open()):
+    for cache in (await rig.open(**own), await rig.open(**own)):
         assert await cache.get("probe") is None
-        await until_told(hosts, cache)
+        await until_told(rig, cache)
         journal = cache._machine.journal
         assert journal.dropped == 0
     assert journal.replayed == 0, "what is told once more is there already"
-    hosts.clock.advance(6)
-    third = await hosts.open(directory=tmp_path / "third")
-    for cache in (there, third):
+    rig.clock.advance(6)
+    for cache in (there, await rig.open(**own | {"directory": root / "third"})):
         assert await cache.get_many(["deleted", "beneath", "key", "more"]) == {"key": "new", "more": "new"}
         assert await result(cache) == "answer"
-    assert killed or step > 6, "there were fewer steps than it takes"
+    return killed
 
 
 async def _until_step(rig: Rig, cache: Cache, step: int, *, begun: bool) -> bool:
