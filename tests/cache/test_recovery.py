@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hosts import back, elsewhere, files, out, redis, replay, until_told
-from rig import Rig
+from rig import Rig, SteadyClock
 from servers import RedisServer
 
 from toolcache.blob import read_header
@@ -22,6 +22,7 @@ from toolcache.events import JournalReplayed
 from toolcache.memory.s3fifo import S3FIFO
 from toolcache.memory.store import MemoryStore
 from toolcache.testing import FakeClock
+from toolcache.versions import HybridClock
 
 DAY = 86_400.0
 MIRROR: dict[str, Any] = {"mirror": frozenset({"general"})}
@@ -586,6 +587,30 @@ async def test_a_process_that_clears_before_anything_else(tmp_path: Path, own_re
     finally:
         await one.aclose()
         await other.aclose()
+
+
+@pytest.mark.parametrize("lead", [30, 600])
+@pytest.mark.parametrize("how", ["delete", "set", "clear"])
+async def test_what_is_owed_by_a_clock_ahead_is_overtaken(hosts: Rig, tmp_path: Path, how: str, lead: float) -> None:
+    """OR-10, OR-27: a process that began in the outage goes by the machine's own clock; what another one of its host sets
+    later through Redis, by the server's, is later.
+    """  # noqa: D205 - one sentence
+    early = await hosts.open(hybrid=HybridClock(SteadyClock(hosts.clock.time() + lead)))
+    later = await hosts.open()
+    await later.set("key", "old", ttl=None)
+    out(early)
+    if how == "set":
+        await early.set("key", "owed", ttl=None)
+    else:
+        await (early.delete("key") if how == "delete" else early.clear())
+    hosts.clock.advance(7)
+    assert await later.set("key", "new", ttl=None) is Durability.REDIS
+    hosts.clock.advance(7)
+    assert await later.get("key", MISSING) == "new"
+    await until_told(hosts, early)
+    hosts.clock.advance(7)
+    for cache in (early, later, await elsewhere(hosts, tmp_path)):
+        assert await cache.get("key", MISSING) == "new"
 
 
 async def test_events_tell_how_much_was_told(hosts: Rig) -> None:
