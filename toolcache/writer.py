@@ -17,7 +17,7 @@ from toolcache.forks import watch
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Due, Parts
-from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsOverlay, SupportsRefusal, Write
+from toolcache.protocols import Encoded, Newest, PutResult, PutStatus, SupportsOverlay, SupportsRefusal, Write
 from toolcache.versions import ZERO
 
 _BUMPS: Final = 3
@@ -146,15 +146,16 @@ class Writer:
         return outcomes
 
     async def _rise(self, drafts: Sequence[Draft]) -> None:
-        """A live write comes after what Redis is owed, and has not seen: another process's clock may have been ahead."""
-        if self._overlay is None:
+        """A live write comes after what its host knows, and Redis may not: another process's clock may have been ahead."""
+        overlay = self._overlay
+        if overlay is None:
             return
-        await self._catch_up(self._overlay)
-        cleared = self._overlay.pending(self._epoch_name) or ZERO
+        await self._catch_up(overlay)
+        cleared = _version(overlay.newest(self._epoch_name))
         for draft in drafts:
-            owed = max(cleared, self._overlay.pending(draft.name) or ZERO)
-            if draft.live and owed > draft.version:
-                draft.version = self._parts.hybrid.next(above=owed)
+            known = max(cleared, _version(overlay.newest(draft.name)))
+            if draft.live and known > draft.version:
+                draft.version = self._parts.hybrid.next(above=known)
                 draft.dead = max(draft.dead, cleared)
 
     async def _catch_up(self, overlay: SupportsOverlay) -> None:
@@ -277,6 +278,10 @@ class Writer:
         )
         durable = pending or bool(draft.flags & RECORD)
         return Write(draft.name, blob, once=draft.once, dead=draft.dead, pending=pending, durable=durable)
+
+
+def _version(record: Newest | None) -> bytes:
+    return ZERO if record is None else record.version
 
 
 def _goes_to_files(draft: Draft, taken: PutResult | None, *, mirror: bool) -> bool:
