@@ -202,6 +202,25 @@ async def test_directory(open_cache: Open, tmp_path: Path, monkeypatch: pytest.M
     assert await asyncio.to_thread(Path(health.files.where).is_dir)
 
 
+@proves("directory")
+async def test_each_redis_has_files_of_its_own(
+    open_cache: Open, nowhere: str, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G2, I2: unless a directory is given, what one Redis is owed is not told to another; who logs in is no matter."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    owing = open_cache(redis_url=nowhere, directory=None)
+    assert await owing.set("k", 1) is Durability.FILE
+    other = open_cache(redis_url=redis_server.url, directory=None)
+    assert await other.get("k") is None
+    await other._machine.journal.replay()
+    assert (owing.stats().pending, other.stats().pending) == (1, 0)
+    assert redis_server.command("DBSIZE") == 0
+    user = open_cache(redis_url=nowhere.replace("//", "//app:s3cret@"), directory=None)
+    await user.get("k")
+    assert user.stats().pending == 1
+
+
 @proves("files")
 async def test_files(open_cache: Open, tmp_path: Path) -> None:
     """``files=False`` keeps nothing on disk."""

@@ -48,6 +48,9 @@ class Working:
     def pending(self, key: str, /) -> bool:
         return key == "pending"
 
+    def newest(self, key: str, /) -> None:
+        return None
+
     def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:
         return None
 

@@ -638,7 +638,7 @@ async def test_what_is_stored_survives_a_restart(open_cache: Open, row: Row, lay
 
 
 def test_several_loops_one_after_another(layering: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """BUG-58: one cache in three event loops: each builds what it needs, and what was stored is there."""
+    """BUG-14: one cache in three event loops: each builds what it needs, and what was stored is there."""
     url = request.getfixturevalue("redis_server").url if "redis" in layering else None
     cache = ToolCache(redis_url=url, files="file" in layering, directory=tmp_path)
     for run in range(3):

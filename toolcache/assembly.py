@@ -1,6 +1,8 @@
 """Settings to parts: the one place where stores, policies and codecs are chosen. Opens nothing."""
 
+import re
 import sys
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,8 @@ _TRUST: Final = 5.0
 _TOMBSTONE_MARGIN: Final = 600.0
 """Seconds that the mark of a delete outlives the oldest write that may still be replayed."""
 
+_LOGIN: Final = re.compile(r"//[^/@]*@")
+
 
 def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCredentialProvider | None = None) -> Parts:
     """The parts of a cache. Does no I/O: a store that is down is found at its first use.
@@ -36,7 +40,8 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCrede
     announce = Announcer(clock)
     hybrid = process_clock() if clock is SYSTEM else HybridClock(clock)
     redis = None if settings.redis_url is None else _redis(settings, clock, announce, credentials)
-    files = _files(settings, clock, hybrid, announce) if _wants_files(settings, announce) else None
+    where = directory(settings, redis[1] if redis else "") if _wants_files(settings, announce) else None
+    files = _files(settings, where, clock, hybrid, announce) if where else None
     return Parts(
         namespace=settings.namespace,
         clock=clock,
@@ -66,17 +71,24 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCrede
         enabled=settings.enabled,
         strict=settings.strict,
         where_redis=redis[1] if redis else "",
-        where_files="" if files is None else str(directory(settings)),
+        where_files=str(where or ""),
     )
 
 
-def directory(settings: Settings) -> Path:
-    """Where the files lie: as set, or ``toolcache`` in the user's cache directory."""
+def directory(settings: Settings, redis: str) -> Path:
+    """Where the files lie: as set, or under ``toolcache`` in the user's cache directory.
+
+    There each Redis has a place of its own, by its address: what one is owed must not be told to another.
+    """
     if settings.directory is not None:
         return settings.directory
     from platformdirs import user_cache_path
 
-    return user_cache_path("toolcache", appauthor=False)
+    common = user_cache_path("toolcache", appauthor=False)
+    if not redis:
+        return common
+    address = _LOGIN.sub("//", redis)
+    return common / f"redis-{sha256(address.encode()).hexdigest()[:16]}"
 
 
 def _policy(strategy: str) -> MemoryPolicy:
@@ -115,11 +127,11 @@ def _wants_files(settings: Settings, announce: Announcer) -> bool:
     return True
 
 
-def _files(settings: Settings, clock: Clock, hybrid: HybridClock, announce: Announcer) -> Layer:
+def _files(settings: Settings, where: Path, clock: Clock, hybrid: HybridClock, announce: Announcer) -> Layer:
     from toolcache.stores.log.store import LogStore
 
     store = LogStore(
-        directory(settings),
+        where,
         clock=clock,
         hybrid=hybrid,
         max_disk=settings.max_disk,

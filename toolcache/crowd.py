@@ -84,9 +84,10 @@ class Crowd:
         landed = {key: item.held for key, item in found.items() if item.held is not None}
         missing = [key for key in keys if key not in landed]
         if missing:
+            version = self._version()
             for key in missing:
                 self._see(key, self._flights[key], found[key].version)
-            version = self._version()
+                self._flights[key].version = version
             begun = self._now()
             values = self._compute(missing)
             if inspect.isawaitable(values):

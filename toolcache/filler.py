@@ -115,7 +115,7 @@ class Filler:
             return found.held
         self._homes.here().flights.see(key, flight, found.version)
         # Taken before the computation: whatever is written meanwhile is newer, and wins.
-        version = self._entries.version(above=found.version, tags=context.tags)
+        flight.version = version = self._entries.version(above=found.version, tags=context.tags)
         begun = self._now()
         value = await run(compute, context)
         took = self._now() - begun

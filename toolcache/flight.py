@@ -27,16 +27,18 @@ class Flight(Generic[T]):
     """One computation in the air. ``detached`` says that its result may no longer be stored.
 
     ``seen`` is the version that stood in the layers when the computation began, None before; ``heard`` the highest that
-    another process is known to have written since the flight did. ``under`` names the epochs that end it.
+    another process is known to have written since the flight did. ``under`` names the epochs that
+    end it, ``version`` is that of the value that it computes, None before it does.
     """
 
-    __slots__ = ("detached", "heard", "seen", "task", "under", "waiters", "waits_for")
+    __slots__ = ("detached", "heard", "seen", "task", "under", "version", "waiters", "waits_for")
 
     def __init__(self, under: Collection[str] = ()) -> None:
         self.under = under
         self.detached = False
         self.heard = ZERO
         self.seen: bytes | None = None
+        self.version: bytes | None = None
         self.waiters = 0
         self.waits_for: set[Flight[Any]] = set()
         self.task: asyncio.Task[T]
@@ -125,10 +127,14 @@ class Flights(Generic[T]):
             flight.detached = True
             self._forget(key, flight)
 
-    def detach_under(self, name: str) -> None:
-        """Detach every flight under the epoch of that name."""
-        for key in [key for key, flight in self._by_key.items() if name in flight.under]:
-            self.detach(key)
+    def outdate(self, epoch: bytes, name: str | None) -> None:
+        """Have nobody join what began beneath an epoch, or may have read beneath it: flights under that name, or all.
+
+        Whether what they compute is stored is for its version to say.
+        """
+        for key, flight in tuple(self._by_key.items()):
+            if (name is None or name in flight.under) and (flight.version or ZERO) <= epoch:
+                del self._by_key[key]
 
     def detach_all(self) -> None:
         """Detach every flight."""

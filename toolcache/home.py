@@ -110,10 +110,10 @@ class Homes:
         for home in self._homes.all():
             home.flights.hear(key, version)
 
-    def detach_under(self, name: str) -> None:
-        """Detach every flight under the epoch of that name, in every loop."""
+    def outdate(self, epoch: bytes, name: str | None) -> None:
+        """Have nobody join flights that an epoch has overtaken, in any loop: those under that name, or all."""
         for home in self._homes.all():
-            home.flights.detach_under(name)
+            home.flights.outdate(epoch, name)
 
     def detach_all(self) -> None:
         """Detach every flight in every loop."""

@@ -7,7 +7,6 @@ not, they are asked for with each read. The log of this host is asked each time:
 
 from collections.abc import Iterable, Sequence
 
-from toolcache.blob import EPOCH, NEVER
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
 from toolcache.home import Homes
@@ -51,13 +50,13 @@ class Horizon:
         blobs = await layer.read([*ahead, *names], until=until)
         if blobs is None:
             return None
-        self._learn(ahead, blobs[: len(ahead)], layer, token)
+        await self._learn(ahead, blobs[: len(ahead)], layer, token)
         drafts = [
             None if blob is None else self._entries.read(name, blob, layer)
             for name, blob in zip(names, blobs[len(ahead) :], strict=True)
         ]
         above = {name for draft in drafts if draft and draft.encoded for name in self._epochs.names(draft.tags)}
-        self._owed(above)
+        self._know(above)
         if not await self.ask(layer, above, until=until):
             return None
         for draft in drafts:
@@ -74,17 +73,17 @@ class Horizon:
         blobs = await layer.read(lacking, until=until)
         if blobs is None:
             return False
-        self._learn(lacking, blobs, layer, token)
+        await self._learn(lacking, blobs, layer, token)
         return True
 
-    def owed(self) -> None:
-        """Take note of the namespace's epoch, if this host has yet to tell Redis of it."""
-        self._owed([self._epochs.namespace])
+    def know(self) -> None:
+        """Take note of what this host's log knows of the namespace's epoch."""
+        self._know([self._epochs.namespace])
 
     def heed(self, name: str, version: bytes) -> None:
         """An epoch was raised, here or elsewhere: nothing that is being computed under it is shared with later callers."""
         if self._raise(name, version):
-            self._detach(name)
+            self._outdate(name)
 
     def trust(self, *, told: bool) -> None:
         """Whether Redis tells of each epoch that is raised; what it said so far may be no longer so."""
@@ -98,40 +97,37 @@ class Horizon:
         """Redis tells that these epochs were raised; how far, it has to be asked, unless it is the echo of what is known."""
         if self._redis is None:
             return
-        before, due = {name: self._epochs.of(name) for name in names}, self._parts.due()
-        if not await self.ask(self._redis, names, until=due.redis):
+        before = {name: self._epochs.of(name) for name in names}
+        if not await self.ask(self._redis, names, until=self._parts.due().redis):
             for name in names:  # nobody can say how far: all that was written up to now is gone
                 self._raise(name, self._parts.hybrid.next())
         for name in names:
-            if (version := self._epochs.of(name)) != before[name]:
-                self._detach(name)
-                # This host has to know it in the next outage too.
-                now_ms = int(self._parts.clock.time() * 1000)
-                epoch = Draft(name=name, version=version, created_ms=now_ms, gone_ms=NEVER, flags=EPOCH)
-                await self._writer.keep_on_file(epoch, until=due.files)
+            if self._epochs.of(name) != before[name]:
+                self._outdate(name)
 
-    def _detach(self, name: str) -> None:
-        if name == self._epochs.namespace:
-            self._homes.detach_all()
-        else:
-            self._homes.detach_under(name)
+    def _outdate(self, name: str) -> None:
+        self._homes.outdate(self._epochs.of(name), None if name == self._epochs.namespace else name)
 
     def _lacking(self, names: Iterable[str], layer: Layer) -> list[str]:
         return self._epochs.unknown(names) if layer is self._redis else list(names)
 
-    def _learn(self, names: Sequence[str], blobs: Sequence[bytes | None], layer: Layer, token: object) -> None:
-        for name, blob in zip(names, blobs, strict=True):
-            draft = None if blob is None else self._entries.read(name, blob, layer)
-            if draft is not None:
-                self._raise(name, draft.version)
+    async def _learn(self, names: Sequence[str], blobs: Sequence[bytes | None], layer: Layer, token: object) -> None:
+        drafts = [
+            draft
+            for name, blob in zip(names, blobs, strict=True)
+            if blob is not None and (draft := self._entries.read(name, blob, layer)) is not None
+        ]
+        news = [draft for draft in drafts if self._raise(draft.name, draft.version)]
         if layer is self._redis:
             self._epochs.learn(names, token)
+            if news and self._overlay is not None:  # this host has to know it in the next outage too
+                await self._writer.keep_on_file(news, until=self._parts.due().files)
 
-    def _owed(self, names: Iterable[str]) -> None:
+    def _know(self, names: Iterable[str]) -> None:
         if self._overlay is not None:
             for name in names:
-                if (version := self._overlay.pending(name)) is not None:
-                    self._raise(name, version)
+                if (newest := self._overlay.newest(name)) is not None:
+                    self._raise(name, newest.version)
 
     def _raise(self, name: str, version: bytes) -> bool:
         """Take note of an epoch; memory looks at each entry once more. False if it is known."""

@@ -7,7 +7,7 @@ from toolcache.entry import Invalidation
 from toolcache.epochs import NAMESPACE
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
-from toolcache.parts import Parts
+from toolcache.parts import Due, Parts
 from toolcache.risk import Risk
 from toolcache.writer import Draft, Writer
 
@@ -31,16 +31,16 @@ class Invalidator:
         self._risk = risk
         self._far = parts.redis is not None or parts.files is not None
 
-    async def clear(self) -> Invalidation:
+    async def clear(self, due: Due) -> Invalidation:
         """Forget the namespace in every layer."""
         self._parts.memory.clear()
-        return await self._raise("clear", "namespace", [NAMESPACE])
+        return await self._raise("clear", "namespace", [NAMESPACE], due)
 
-    async def invalidate(self, scope: str, labels: Sequence[str]) -> Invalidation:
+    async def invalidate(self, scope: str, labels: Sequence[str], due: Due) -> Invalidation:
         """Forget in every layer what any of these tags, or of the cache's own, covers; ``scope`` says what they are."""
-        return await self._raise("invalidate", scope, labels)
+        return await self._raise("invalidate", scope, labels, due)
 
-    async def _raise(self, operation: str, scope: str, labels: Sequence[str]) -> Invalidation:
+    async def _raise(self, operation: str, scope: str, labels: Sequence[str], due: Due) -> Invalidation:
         now_ms = int(self._parts.clock.time() * 1000)
         drafts = [
             Draft(
@@ -55,7 +55,7 @@ class Invalidator:
         self._forget(drafts)
         if not self._far or not drafts:
             return Invalidation(scope, "done", None, None)
-        outcomes = await self._homes.here().see_through(self._writer.write(drafts))
+        outcomes = await self._homes.here().see_through(self._writer.write(drafts, due=due))
         self._forget(drafts)  # a layer may have known a later epoch, which these are now above
         self._risk.report(operation, drafts, outcomes, raising=True)
         return self._writer.receipt(scope, outcomes)

@@ -7,21 +7,22 @@ outlive it.
 """
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from toolcache.blob import TOMBSTONE
+from toolcache.blob import TOMBSTONE, CorruptBlobError
+from toolcache.epochs import NAMESPACE
 from toolcache.events import JournalReplayed, StoreFault
-from toolcache.keys.text import key_digest
+from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
-from toolcache.protocols import Debt, PutResult, PutStatus, SupportsIdentity, SupportsJournal, Turn, Write
-from toolcache.versions import split
+from toolcache.protocols import Debt, PutResult, PutStatus, SupportsJournal, Turn, Write
+from toolcache.told import Told
+from toolcache.versions import ZERO, split
 
 _EVERY: Final = 1.0
 _FEEL_EVERY: Final = 3.0
-_BATCH: Final = 100
 _RATE: Final = 2_000
 
 
@@ -31,10 +32,12 @@ class Journal:
     Args:
         parts: the cache's parts.
         catch_up: makes known what is owed.
+        told: whether Redis is another server.
     """
 
-    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]], told: Told) -> None:
         self._catch_up = catch_up
+        self._told = told
         self.replayed = 0
         self.dropped = 0
         self._clock = parts.clock
@@ -45,8 +48,6 @@ class Journal:
         self._redis, self._files = parts.redis, parts.files
         store = parts.files.store if parts.files and parts.redis else None
         self._store = store if isinstance(store, SupportsJournal) else None
-        self._asserted: str | None = None
-        self._emptied = False
         self._owed = False
         self._feel_at = 0.0
         self._feels = False
@@ -64,10 +65,6 @@ class Journal:
     def oldest(self) -> float | None:
         """When the oldest of these was written, in seconds since the epoch."""
         return None if self._store is None else self._store.oldest()
-
-    def emptied(self) -> None:
-        """Redis was flushed: what has to outlive that is to be told again, although it is the same server."""
-        self._emptied = True
 
     async def run(self) -> None:
         """Replay whenever there is something to replay, until cancelled."""
@@ -88,14 +85,14 @@ class Journal:
         owed, self._owed = self._owed, self._store.owing > 0
         if refused and owed and not self._owed:  # another process of the host has told it all: Redis is back
             self._redis.guard.allow_probe()
-        if not (self._may_feel(self._redis) if refused else self._owed or self._is_another()):
+        if not (self._may_feel(self._redis) if refused else self._owed or self._told.another):
             return
         turn = await self._files.ask(self._store.take_turn)
         if turn is None:
             return
         try:
             self._feels = refused
-            if self._is_another():
+            if self._told.another:
                 await self._assert_anew(self._redis, self._files, self._store, turn)
             if self._store.owing:
                 await self._pay_all(self._redis, self._files, self._store, lasting=False)
@@ -112,36 +109,26 @@ class Journal:
         self._feel_at = now + _FEEL_EVERY
         return True
 
-    def _is_another(self) -> bool:
-        """Whether Redis may not know what this host has told the one before it."""
-        return self._emptied or ((run_id := self._run_id()) is not None and run_id != self._asserted)
-
-    def _run_id(self) -> str | None:
-        store = None if self._redis is None else self._redis.store
-        return store.run_id if isinstance(store, SupportsIdentity) else None
-
     async def _assert_anew(self, redis: Layer, files: Layer, store: SupportsJournal, turn: Turn) -> None:
         """Redis is a server that this host may not have told of its tombstones, epochs and results."""
-        run_id, emptied = self._run_id() or "", self._emptied
-        if emptied or turn.noted != run_id:
-            self._emptied = False
+        run_id, flushes = self._told.run_id or "", self._told.flushes
+        if self._told.flushed or turn.noted != run_id:
             if not await self._pay_all(redis, files, store, lasting=True):
-                self._emptied |= emptied
                 return
             await files.ask(partial(store.note, turn, run_id), mutation=True)
-        self._asserted = run_id
+        self._told.by(run_id, flushes)
 
     async def _pay_all(self, redis: Layer, files: Layer, store: SupportsJournal, *, lasting: bool) -> bool:
         """Go through all that is owed, or all that lasts; False where Redis, or the disk, did not go along to the end."""
-        handles = await files.ask(partial(store.owed, lasting=lasting))
-        if handles is None:
+        portions = await files.ask(partial(store.owed, lasting=lasting))
+        if portions is None:
             return False
         before = self.replayed, self.dropped
         whole = True
-        for start in range(0, len(handles), _BATCH):
-            if start:
-                await self._clock.sleep(_BATCH / _RATE)
-            debts = await files.ask(partial(store.debts, handles[start : start + _BATCH]))
+        for number, handles in enumerate(portions):
+            if number:
+                await self._clock.sleep(len(handles) / _RATE)
+            debts = await files.ask(partial(store.debts, handles))
             if self._feels:  # as late as can be, or a caller would be the one who tries, and waits
                 self._feels = False
                 redis.guard.allow_probe()
@@ -176,10 +163,10 @@ class Journal:
             return False
         return self._clock.time() - split(debt.version)[0] / 1000 <= self._max_age
 
-    def _write(self, debt: Debt) -> Write:
+    def _write(self, debt: Debt, cleared: Mapping[str, bytes]) -> Write:
         """The write, with its own version. Of a value whose time is over, that: or what it replaced would be back."""
         if debt.blob is not None and self._worth(debt):
-            return Write(debt.key, debt.blob, once=debt.once)
+            return Write(debt.key, debt.blob, once=debt.once, dead=cleared.get(_epoch_of(debt.key), ZERO))
         now_ms = int(self._clock.time() * 1000)
         blob = self._envelope.pack(
             None,
@@ -194,7 +181,10 @@ class Journal:
 
     async def _offer(self, redis: Layer, due: Sequence[Debt]) -> list[PutResult | None]:
         """What became of each, None for what Redis refused alone; fewer than there are where it takes nothing any more."""
-        writes = [self._write(debt) for debt in due]
+        cleared = await self._cleared(redis, due)
+        if cleared is None:
+            return []
+        writes = [self._write(debt, cleared) for debt in due]
         if not writes:
             return []
         together = await redis.write(writes)
@@ -207,3 +197,26 @@ class Journal:
             alone = await redis.write([write])
             results.append(None if alone is None else alone[0])
         return results
+
+    async def _cleared(self, redis: Layer, due: Sequence[Debt]) -> dict[str, bytes] | None:
+        """By epoch, up to which version what is written once has been cleared: Redis keeps it, and cannot tell."""
+        names = list({_epoch_of(debt.key) for debt in due if debt.once})
+        blobs = await redis.read(names) if names else []
+        if blobs is None:
+            return None
+        being_told = {debt.key: debt.version for debt in due}
+        return {
+            name: max(being_told.get(name, ZERO), self._version(name, blob))
+            for name, blob in zip(names, blobs, strict=True)
+        }
+
+    def _version(self, name: str, blob: bytes | None) -> bytes:
+        try:
+            return ZERO if blob is None else self._envelope.unpack(blob, key_digest(name))[0].version
+        except CorruptBlobError:
+            return ZERO
+
+
+def _epoch_of(name: str) -> str:
+    """The store key of the epoch of a store key's namespace."""
+    return store_key("e", name.split(":", 3)[2], NAMESPACE)

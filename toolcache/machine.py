@@ -20,26 +20,26 @@ from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import MISSING, Durability, Held, Invalidation, Missing
 from toolcache.epochs import Epochs
-from toolcache.errors import CacheClosedError, UnsupportedKeyError
+from toolcache.errors import CacheClosedError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.invalidator import Invalidator
 from toolcache.journal import Journal
-from toolcache.keys.text import KeyText, key_text, place_of, store_key
-from toolcache.parts import Parts
+from toolcache.keys.text import key_text, store_key
+from toolcache.parts import Due, Parts
+from toolcache.places import Places
 from toolcache.reader import Found, Reader
 from toolcache.records import Records
 from toolcache.risk import Risk
 from toolcache.stats import LayerTally, Tallies, Tally
 from toolcache.sweeper import Sweeper
 from toolcache.tags import FINGERPRINT, labels
+from toolcache.told import Told
 from toolcache.writer import Draft, Outcome, Writer
 
 _SAMPLE: Final = 1023
-_PLACES: Final = 4096
-_LONGEST: Final = 512
 
 
 class Machine:
@@ -55,8 +55,7 @@ class Machine:
         self.memory_tally = LayerTally()
         self.homes = Homes()
         self.used = False
-        self._places: dict[str, str] = {}
-        """Where memory keeps keys that had to be encoded, so that a hit need not encode them again; bounded."""
+        self._places = Places()
         self._memory = parts.memory
         self._shards = parts.memory.shards
         self._mask = parts.memory.mask
@@ -64,9 +63,10 @@ class Machine:
         self._now = parts.clock.monotonic
         self._epochs = Epochs(lambda scope: store_key("e", parts.namespace, key_text(scope)))
         self._entries = Entries(parts, self._epochs)
+        told = Told(parts.redis)
         self._writer = Writer(parts)
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
-        self._reader = Reader(parts, self._epochs, self._entries, self._horizon)
+        self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._writer, told)
         self._risk = Risk(parts, self._entries, self._writer)
         self._records = Records(parts, self._entries, self._horizon, self._reader, self._writer)
         self.sweeper = Sweeper(parts.memory)
@@ -75,8 +75,8 @@ class Machine:
         )
         self._follower = Follower(parts, self._horizon, self._reader, self.homes)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
-        self.journal = Journal(parts, self._reader.catch_up)
-        self.bus = Bus(parts, self._entries, self._horizon, self._reader, self.homes, self.journal.emptied)
+        self.journal = Journal(parts, self._reader.catch_up, told)
+        self.bus = Bus(parts, self._entries, self._horizon, self._reader, self.homes, told.flush)
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class Machine:
         encoded = [self._entries.encode(value, domain, given) for value in mapping.values()]
         if not self.parts.enabled:
             return dict.fromkeys(mapping, Durability.MEMORY)
-        tally = self.tallies.of(domain)
+        tally, due = self.tallies.of(domain), await self._meet()
         drafts, helds = [], []
         for place, value, body in zip(places, mapping.values(), encoded, strict=True):
             version = self._entries.version(place, tags=given)
@@ -224,7 +224,7 @@ class Machine:
         if not self._far:
             return dict.fromkeys(mapping, Durability.MEMORY)
         mirror = domain.name in self.parts.mirror
-        outcomes = await self.homes.here().see_through(self._writer.write(drafts, mirror=mirror))
+        outcomes = await self.homes.here().see_through(self._writer.write(drafts, mirror=mirror, due=due))
         for place, held, draft, outcome in zip(places, helds, drafts, outcomes, strict=True):
             held.version, held.layer = draft.version, outcome.durability.name.lower()
             self._acknowledge(place, draft, outcome)
@@ -265,6 +265,13 @@ class Machine:
             return True
         return self._put(place, self._entries.hold(draft, value, domain, tally, layer=layer)) or self._far
 
+    async def _meet(self) -> Due:
+        """The budget of a call that writes; before the first one Redis is asked for the time."""
+        due = self.parts.due()
+        if not self._reader.met:
+            await self._reader.meet(due.redis)
+        return due
+
     def _put(self, place: str, held: Held) -> bool:
         """A live write into memory: computations and reads under way must not overtake it."""
         self.homes.detach(place)
@@ -285,6 +292,7 @@ class Machine:
         wanted = list(dict.fromkeys(keys))
         places = self.enter(wanted)
         self.tallies.of(domain).deletes += len(wanted)
+        due = await self._meet()
         was = [self._reader.alive(place) for place in places]
         drafts = [self._tombstone(place) for place in places]
         for place in places:
@@ -292,7 +300,7 @@ class Machine:
         self._reader.forget(places)
         if not self._far:
             return dict(zip(wanted, was, strict=True))
-        outcomes = await self.homes.here().see_through(self._writer.write(drafts))
+        outcomes = await self.homes.here().see_through(self._writer.write(drafts, due=due))
         for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
             self._acknowledge(place, draft, outcome)
         self._risk.report("delete", drafts, outcomes, raising=True)
@@ -305,7 +313,7 @@ class Machine:
     async def clear(self) -> Invalidation:
         """Forget the namespace in every layer."""
         self.enter(())
-        return await self._invalidator.clear()
+        return await self._invalidator.clear(await self._meet())
 
     async def invalidate(self, tags: Iterable[str]) -> Invalidation:
         """Forget in every layer what carries one of these tags, or one beneath it."""
@@ -313,7 +321,7 @@ class Machine:
         if not given:
             raise ValueError("name at least one tag: invalidate(tags=['news'])")
         self.enter(())
-        return await self._invalidator.invalidate("tags", given)
+        return await self._invalidator.invalidate("tags", given, await self._meet())
 
     # -- results, written once ----------------------------------------------------------------------------------
 
@@ -375,18 +383,7 @@ class Machine:
             if self.journal.needed:
                 home.attend(self.journal.run)
         self.used = self._far  # what must be closed
-        places = []
-        for key in keys:
-            if type(key) is not str and type(key) is not KeyText:
-                raise UnsupportedKeyError(
-                    f"a key is text, not {type(key).__name__}: make_key(...) makes one of any values"
-                )
-            places.append(place := place_of(key_text(key)))
-            if place is not key and len(key) <= _LONGEST:
-                if len(self._places) >= _PLACES:
-                    self._places.clear()
-                self._places[key] = place
-        return places
+        return [self._places.of(key) for key in keys]
 
     def _sample(self, key: str) -> None:
         """Time what a hit does: to do it again now and then costs less than to read the clock at each."""

@@ -179,6 +179,13 @@ class SupportsRefusal(Protocol):
         ...
 
 
+class Newest(NamedTuple):
+    """The version of a key's newest record, and whether it says that something has ended: a tombstone or an epoch."""
+
+    version: bytes
+    ended: bool
+
+
 @runtime_checkable
 class SupportsOverlay(Protocol):
     """A local store that remembers what a shared one is owed."""
@@ -196,6 +203,10 @@ class SupportsOverlay(Protocol):
         """The version of the key's newest record, if it is one that Redis has not taken. Synchronous, no I/O."""
         ...
 
+    def newest(self, key: str, /) -> "Newest | None":
+        """Of what there is of the key, owed or not, the newest. Synchronous, no I/O."""
+        ...
+
     def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:
         """Have ``pending`` say so at once, as far as this process goes, of what ``settle`` is to be told. Synchronous, no I/O."""
         ...
@@ -209,7 +220,7 @@ class Debt(NamedTuple):
     """A record that a shared store is owed, or is to be told again.
 
     ``blob`` is None where nothing of it need be told any more: the value's life has ended. ``lasting`` marks what says
-    more than a value: tombstones, epochs, results.
+    more than a value: tombstones, epochs, results. ``once``: it yields to any live value, as it was written.
     """
 
     key: str
@@ -242,10 +253,10 @@ class SupportsJournal(SupportsOverlay, Protocol):
         """When the oldest of them was written, in seconds since the epoch. Synchronous, no I/O."""
         ...
 
-    async def owed(self, *, lasting: bool = False) -> list[bytes]:
+    async def owed(self, *, lasting: bool = False) -> list[list[bytes]]:
         """Handles of what is owed, in the order in which it is to be paid: tombstones and epochs, results, values.
 
-        With ``lasting``: of all tombstones, epochs and results within their time instead, owed or not.
+        In portions that can be read at once and paid within one deadline. With ``lasting``: of all tombstones, epochs and results within their time instead, owed or not.
         """
         ...
 

@@ -12,9 +12,10 @@ With Redis usable, a Redis miss is a miss.
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from toolcache.blob import CorruptBlobError
+from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.domains import Domain
 from toolcache.entries import Entries, remaining
 from toolcache.entry import MEMORY, Held
@@ -27,8 +28,9 @@ from toolcache.loops import PerLoop
 from toolcache.parts import Due, Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.stats import Tally
+from toolcache.told import Told
 from toolcache.versions import ZERO
-from toolcache.writer import Draft
+from toolcache.writer import Draft, Writer
 
 _OUTAGE_TRUST = 1.0
 
@@ -58,19 +60,35 @@ class Reader:
         epochs: what has been cleared, as far as this process knows.
         entries: makes entries for memory.
         horizon: reads the layers.
+        writer: keeps on file what Redis is found to hold.
+        told: whether Redis is another server.
+
+    Attributes:
+        met: whether Redis, where it is configured, has been asked for the time.
     """
 
-    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon) -> None:
+    def __init__(
+        self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon, writer: Writer, told: Told
+    ) -> None:
         self._parts = parts
         self._clock = parts.clock
         self._memory = parts.memory
         self._epochs = epochs
         self._entries = entries
         self._horizon = horizon
+        self._writer = writer
+        self._told = told
+        self.met = parts.redis is None
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
+
+    async def meet(self, until: float) -> None:
+        """Before the first write: connect to Redis, whose clock all hosts go by, so that the version is of that clock."""
+        if self._parts.redis is not None:
+            await self._horizon.read(self._parts.redis, (), until=until)
+        self.met = True
 
     def look(self, key: str) -> Found:
         """What memory holds of the key, if it may answer without a further thought."""
@@ -153,19 +171,33 @@ class Reader:
         found = await self._ask(files, local, domain, tally, due.files) if files and local else {}
         # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
         last = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
-        answer = await self._ask_redis(redis, names, domain, tally, token, due.redis)
+        answer = await self._ask_redis(redis, names, domain, tally, token, due)
         if answer is None:
             rest = {key: name for key, name in names.items() if key not in owed}
             mirrored = files is not None and domain.name in self._parts.mirror
             copies = await self._ask(files, rest, domain, tally, due.files) if files and mirrored and rest else {}
-            return self._uncovered({key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names})
+            answer = {key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names}
+            self._insist(names, answer)
+            return self._uncovered(answer)
         for key, version in owed.items():
             if version >= answer[key].version:
                 answer[key] = last[key]
         # What Redis is owed may lie beneath an epoch that only Redis knows.
         above = {name for held, _, _ in answer.values() if held is not None for name in self._epochs.names(held.tags)}
         await self._horizon.ask(redis, above, until=due.redis)
+        if self._told.another:
+            self._insist(names, answer)
         return self._uncovered(answer)
+
+    def _insist(self, names: dict[str, str], answer: dict[str, Found]) -> None:
+        """What this host knows to be gone is: a server that may not have heard of it, and memory, cannot bring it back."""
+        if self._overlay is None:
+            return
+        for key, name in names.items():
+            newest = self._overlay.newest(name)
+            if newest is not None and newest.ended and newest.version >= answer[key].version:
+                answer[key] = Found(None, newest.version)
+                self._memory.remove(key)
 
     def _uncovered(self, answer: dict[str, Found]) -> dict[str, Found]:
         """The answer without what lies beneath an epoch, which may have come with the last of it."""
@@ -189,27 +221,50 @@ class Reader:
         if under_way and opening.task is not None:
             await asyncio.shield(opening.task)
 
+    def owed(self, name: str) -> bytes:
+        """The version of what Redis is owed of a store key, as far as is known; ZERO for nothing."""
+        return (None if self._overlay is None else self._overlay.pending(name)) or ZERO
+
     async def _owed(self, names: dict[str, str]) -> dict[str, bytes]:
         """The keys whose newest record Redis is owed, with its version; an epoch that it is owed is taken note of."""
         files, overlay = self._parts.files, self._overlay
         if overlay is None or files is None:
             return {}
+        # A disk that fails takes nothing back: what was known to be owed still is.
         if not files.guard.refuses():
             await self.catch_up()
-        # Known without the disk: where that cannot be asked, what Redis holds of these keys is old all the same.
-        self._horizon.owed()
+        self._horizon.know()
         return {key: version for key, name in names.items() if (version := overlay.pending(name)) is not None}
 
     async def _ask_redis(
-        self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object, until: float
+        self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object, due: Due
     ) -> dict[str, Found] | None:
-        drafts = await self._horizon.read(redis, list(names.values()), until=until)
+        drafts = await self._horizon.read(redis, list(names.values()), until=due.redis)
         if drafts is None:
             return None
+        self.met = True
+        if domain.name in self._parts.mirror:
+            await self._renew(drafts, due)
         return {
             key: self._newest(key, self._take(draft, redis, domain, tally), token)
             for key, draft in zip(names, drafts, strict=True)
         }
+
+    async def _renew(self, drafts: Sequence[Draft | None], due: Due) -> None:
+        """What Redis has deleted or replaced is not to answer from its copy in the next outage."""
+        overlay = self._overlay
+        if overlay is None:
+            return
+        late = [
+            replace(draft, once=False)
+            for draft in drafts
+            if draft is not None
+            and (draft.encoded is not None or draft.flags & TOMBSTONE)
+            and (copy := overlay.newest(draft.name)) is not None
+            and draft.version > copy.version
+        ]
+        if late:
+            await self._writer.keep_on_file(late, until=due.files)
 
     async def _ask(
         self, layer: Layer, names: dict[str, str], domain: Domain, tally: Tally, until: float

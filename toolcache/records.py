@@ -62,11 +62,14 @@ class Records:
 
     async def forget(self, key: str) -> tuple[bool, Draft, Outcome]:
         """Forget an output: whether one was there, the tombstone, and what became of it."""
+        due = self._parts.due()
+        if not self._reader.met:
+            await self._reader.meet(due.redis)
         known = self._reader.alive(_at(key))
         version, ttl = self._entries.version(_at(key)), self._parts.tombstone_ttl
         draft = self._entries.draft(self._name(key), version, ttl, None, (), flags=TOMBSTONE)
         self._parts.memory.remove(_at(key))
-        outcome = (await self._writer.write([draft]))[0]
+        outcome = (await self._writer.write([draft], due=due))[0]
         return known or outcome.was_live, draft, outcome
 
     async def _find(self, name: str, due: Due) -> Draft | None:
@@ -76,11 +79,12 @@ class Records:
         if redis is None or (found is not None and found.encoded is not None):
             return found
         shared = await self._ask(redis, name, due.redis)
-        # What this host has forgotten, and Redis has not heard of yet, stays forgotten.
-        if shared is None or (found is not None and found.version >= shared.version):
+        # What this host has forgotten, and Redis has not heard of yet, stays forgotten; also while the disk fails.
+        known = self._reader.owed(name) if found is None else found.version
+        if shared is None or known >= shared.version:
             return found
         if files is not None and shared.encoded is not None:
-            await self._writer.keep_on_file(shared, until=due.files)
+            await self._writer.keep_on_file([shared], until=due.files)
             return await self._ask(files, name, due.files) or shared
         return shared
 

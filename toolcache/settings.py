@@ -80,7 +80,8 @@ class Settings:
             verified), or ``unix://``; None for no Redis.
         redis_username: ACL user; wins over the URL's.
         redis_password: wins over the URL's.
-        directory: where the files lie; the user's cache directory unless given.
+        directory: where the files lie; unless given, a place in the user's cache directory, another for each Redis.
+            Caches that share a directory must use the same Redis.
         files: False keeps nothing on disk.
         fallback: False keeps files out of it where Redis is configured.
         mirror: domains that are always written to files too.

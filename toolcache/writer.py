@@ -12,11 +12,12 @@ from typing import Final, TypeAlias
 
 from toolcache.blob import EPOCH, RECORD, TOMBSTONE
 from toolcache.entry import Durability, Invalidation
+from toolcache.epochs import NAMESPACE
 from toolcache.forks import watch
-from toolcache.keys.text import key_digest
+from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Due, Parts
-from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsOverlay, SupportsRefusal, Write
+from toolcache.protocols import Encoded, Newest, PutResult, PutStatus, SupportsOverlay, SupportsRefusal, Write
 from toolcache.versions import ZERO
 
 _BUMPS: Final = 3
@@ -112,6 +113,7 @@ class Writer:
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
         self._under_way = _UnderWay()
+        self._epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
     async def write(self, drafts: Sequence[Draft], *, mirror: bool = False, due: Due | None = None) -> list[Outcome]:
         """Keep the drafts as safely as the layers allow; never raises for a store."""
@@ -129,6 +131,7 @@ class Writer:
         redis, files = self._parts.redis, self._parts.files
         to_files = list(range(len(drafts)))
         if redis is not None:
+            await self._rise(drafts)
             taken = await self._offer(redis, drafts, until=due.redis)
             _note(drafts, outcomes, taken, Durability.REDIS)
             to_files = [i for i in to_files if _goes_to_files(drafts[i], taken[i], mirror=mirror)]
@@ -142,10 +145,27 @@ class Writer:
                 await self._disown(files, late, late)
         return outcomes
 
-    async def keep_on_file(self, draft: Draft, *, until: float) -> None:
+    async def _rise(self, drafts: Sequence[Draft]) -> None:
+        """A live write comes after what its host knows, and Redis may not: another process's clock may have been ahead."""
+        overlay = self._overlay
+        if overlay is None:
+            return
+        await self._catch_up(overlay)
+        cleared = _version(overlay.newest(self._epoch_name))
+        for draft in drafts:
+            known = max(cleared, _version(overlay.newest(draft.name)))
+            if draft.live and known > draft.version:
+                draft.version = self._parts.hybrid.next(above=known)
+                draft.dead = max(draft.dead, cleared)
+
+    async def _catch_up(self, overlay: SupportsOverlay) -> None:
+        if self._parts.files is not None and not overlay.ready:
+            await self._parts.files.ask(overlay.open)
+
+    async def keep_on_file(self, drafts: Sequence[Draft], *, until: float) -> None:
         """Copy what Redis holds to this host's file."""
         if self._parts.files is not None:
-            await self._offer(self._parts.files, [draft], until=until)
+            await self._offer(self._parts.files, drafts, until=until)
 
     def safe(self, outcome: Outcome) -> bool:
         """Whether a layer that others read, if there is one, knows of the write."""
@@ -233,8 +253,7 @@ class Writer:
             if result is not None and result.status is not PutStatus.FOREIGN
         }
         self._under_way.took(marks.values())
-        if not overlay.ready:
-            await files.ask(overlay.open)
+        await self._catch_up(overlay)
         overtaken = {i: mark for i, mark in marks.items() if overlay.pending(mark[0]) is not None}
         # A tombstone on file says the same as a mark, if the disk takes it.
         await self._disown(files, overtaken.values(), [mark for i, mark in overtaken.items() if i not in to_files])
@@ -260,6 +279,10 @@ class Writer:
         )
         durable = pending or bool(draft.flags & RECORD)
         return Write(draft.name, blob, once=draft.once, dead=draft.dead, pending=pending, durable=durable)
+
+
+def _version(record: Newest | None) -> bytes:
+    return ZERO if record is None else record.version
 
 
 def _goes_to_files(draft: Draft, taken: PutResult | None, *, mirror: bool) -> bool:

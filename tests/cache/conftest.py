@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from rig import LAYERINGS, Rig, SteadyClock
+from servers import RedisServer
 
 from toolcache.cache import Cache
 from toolcache.parts import Parts
@@ -30,6 +31,14 @@ async def rig(layering: str, clock: FakeClock, tmp_path: Path, request: pytest.F
     """Makes caches of the layering."""
     server = request.getfixturevalue("redis_server") if "redis" in layering else None
     rig = Rig(layering, clock, tmp_path / "files", server)
+    yield rig
+    await rig.aclose()
+
+
+@pytest.fixture
+async def hosts(clock: SteadyClock, tmp_path: Path, own_redis: RedisServer) -> AsyncIterator[Rig]:
+    """Makes caches over Redis and files that replay when they are told to, with a server to mistreat."""
+    rig = Rig("memory+redis+file", clock, tmp_path / "files", own_redis, replays=False)
     yield rig
     await rig.aclose()
 

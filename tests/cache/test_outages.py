@@ -3,12 +3,16 @@
 import asyncio
 import errno
 import logging
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hosts import paid
+from proxy import FaultProxy
+from redis.exceptions import ResponseError
 from rig import Rig, SteadyClock
 from servers import RedisServer
 
@@ -17,7 +21,8 @@ from toolcache.cache import Cache
 from toolcache.domains import IDEMPOTENCY
 from toolcache.entry import MISSING, Durability
 from toolcache.errors import CacheWriteError
-from toolcache.events import BreakerChanged, DataAtRisk, FilesUnavailable, StoreFault
+from toolcache.events import BlobRejected, BreakerChanged, DataAtRisk, FilesUnavailable, StoreFault
+from toolcache.stores.redis.store import RedisStore
 from toolcache.testing import ChaosStore
 
 DEADLINE = 0.5
@@ -45,6 +50,13 @@ async def timed(call: Any) -> tuple[Any, float]:
     begun = time.monotonic()
     answer = await call
     return answer, time.monotonic() - begun
+
+
+def commands(server: RedisServer | None) -> int:
+    """How many GETRANGE the server has executed."""
+    assert server is not None
+    found = re.search(rb"cmdstat_getrange:calls=(\d+)", server.command("INFO", "commandstats"))
+    return int(found[1]) if found else 0
 
 
 def redis_breaker(cache: Cache) -> Any:
@@ -219,7 +231,7 @@ async def test_a_full_redis_goes_on_answering_reads(outage: Rig) -> None:
 
 
 async def test_a_read_only_redis(outage: Rig) -> None:
-    """R-READONLY: as a full one; when it is promoted again, writes go to it."""
+    """EC-07: as a full one; when it is promoted again, writes go to it, and it is told what it refused."""
     cache = await outage.open()
     await cache.set("old", "here")
     assert outage.server is not None
@@ -227,16 +239,149 @@ async def test_a_read_only_redis(outage: Rig) -> None:
     kept = Durability.FILE if cache._parts.files is not None else Durability.MEMORY
     assert [await cache.set(f"new{n}", n) for n in range(7)] == [kept] * 7
     assert await (await outage.open()).get("old") == "here"
+    assert [await cache.get(f"new{n}") for n in range(7)] == list(range(7))
     assert redis_breaker(cache).state.value == "closed"
     outage.server.command("REPLICAOF", "NO", "ONE")
     outage.clock.advance(120)
     assert await cache.set("again", 1) is Durability.REDIS
+    if cache._parts.files is not None:
+        await paid(outage, cache)
+        assert outage.server.command("EXISTS", *(f"tc1:v:test:new{n}" for n in range(7))) == 7
+
+
+async def test_a_busy_redis(outage: Rig) -> None:
+    """EC-10: while a script runs for ever answers come from elsewhere, each in time; once it is killed all is well."""
+    cache = await outage.open()
+    assert outage.server is not None
+    await cache.set("key", "value")
+    outage.server.config(busy_reply_threshold=50)
+    endless = asyncio.create_task(in_thread(outage.server.command, "EVAL", "while true do end", 0))
+    files = cache._parts.files is not None
+    for number in range(7):
+        got, took = await timed(cache.get_or_set(f"key{number}", lambda n=number: n))
+        assert (got, took < DEADLINE + SLACK) == (number, True)
+    assert await cache.set("during", 1) is (Durability.FILE if files else Durability.MEMORY)
+    assert redis_breaker(cache).state.value == "open"
+    await in_thread(outage.server.command, "SCRIPT", "KILL")
+    with pytest.raises(ResponseError):
+        await endless
+    await back_to_normal(outage, cache)
+    assert await cache.get("key") == "value"
+
+
+async def test_a_redis_with_too_many_clients(outage: Rig) -> None:
+    """EC-13: whoever is turned away works on without, does not storm the door, and is let in when there is room."""
+    assert outage.server is not None
+    first, second = await outage.open(), await outage.open()
+    await first.set("key", "value")
+    outage.server.config(maxclients=2)
+    for number in range(7):
+        got, took = await timed(second.get_or_set(f"key{number}", lambda n=number: n))
+        assert (got, took < DEADLINE + SLACK) == (number, True)
+    assert redis_breaker(second).state.value == "open"
+    store = second._parts.redis.store if second._parts.redis else None
+    assert isinstance(store, ChaosStore)
+    calls = store.calls["get_many"]
+    await second.get_many([f"absent{number}" for number in range(20)])
+    assert store.calls["get_many"] == calls
+    await first.aclose()
+    await back_to_normal(outage, second)
+    assert await second.get("key") == "value"
+
+
+async def test_an_attempt_whose_reply_was_lost_is_told_once(outage: Rig) -> None:
+    """OR-08: Redis took the write and could not say so; the replay finds the very same version, and changes nothing."""
+    cache = await outage.open()
+    assert outage.server is not None
+    if cache._parts.files is None:
+        return
+    store = cache._parts.redis.store if cache._parts.redis else None
+    assert isinstance(store, ChaosStore)
+    store.fail_with(ConnectionResetError, on=["put_many"], applied=True)
+    assert await cache.set("key", "value") is Durability.FILE
+    before = outage.server.command("GET", "tc1:v:test:key")
+    store.heal()
+    outage.clock.advance(120)
+    await paid(outage, cache)
+    journal = cache._machine.journal
+    assert (journal.pending, journal.replayed, journal.dropped) == (0, 0, 0)
+    assert outage.server.command("GET", "tc1:v:test:key") == before
+
+
+async def test_a_batch_says_what_became_of_each_key(outage: Rig) -> None:
+    """BUG-62: something foreign holds one of three keys; the other two are safe, and that one is told apart."""
+    cache = await outage.open()
+    assert outage.server is not None
+    outage.server.command("RPUSH", "tc1:v:test:b", "theirs")
+    kept = Durability.FILE if cache._parts.files is not None else Durability.MEMORY
+    durabilities = await cache.set_many({"a": 1, "b": 2, "c": 3})
+    assert durabilities == {"a": Durability.REDIS, "b": kept, "c": Durability.REDIS}
+    assert {event.operation for event in outage.recorder.of(DataAtRisk)} == (
+        set() if kept > Durability.MEMORY else {"set"}
+    )
+
+
+async def test_a_clear_says_what_became_of_it_in_each_layer(outage: Rig) -> None:
+    """BUG-42: done, queued or failed, layer by layer; a layer that is not configured is None."""
+    cache = await outage.open()
+    files = "done" if cache._parts.files is not None else None
+    receipt = await cache.clear()
+    assert (receipt.memory, receipt.redis, receipt.files) == ("done", "done", files)
+    assert outage.server is not None
+    await in_thread(outage.server.stop)
+    if files is None:
+        with pytest.raises(CacheWriteError):
+            await cache.clear()
+        return
+    receipt = await cache.clear()
+    assert (receipt.memory, receipt.redis, receipt.files) == ("done", "queued", "done")
+
+
+async def test_replies_that_were_exchanged(outage: Rig) -> None:
+    """LR-26, BUG-67: of two replies that changed places neither is believed; both keys miss, and both are counted."""
+    writer, cache = await outage.open(), await outage.open()
+    await writer.set_many({"one": "the first", "two": "the second"})
+    redis = cache._parts.redis
+    assert redis is not None
+    honest = redis.store.get_many
+
+    async def crossed(keys: Sequence[str], /) -> list[bytes | None]:
+        epoch, *blobs = await honest(keys)
+        return [epoch, *reversed(blobs)]
+
+    redis.store.get_many = crossed  # type: ignore[method-assign]  # as a connection that has lost count
+    assert await cache.get_many(["one", "two"]) == {}
+    assert redis.tally.rejected == 2
+    assert {event.reason for event in outage.recorder.of(BlobRejected)} == {"key"}
+    redis.store.get_many = honest  # type: ignore[method-assign]
+    assert await cache.get_many(["one", "two"]) == {"one": "the first", "two": "the second"}
+
+
+async def test_a_hundred_keys_are_one_round_trip(outage: Rig) -> None:
+    """LR-28: all that memory lacks is asked for at once, in order, with the epoch of the namespace."""
+    values = {f"key{number}": number for number in range(100)}
+    await (await outage.open()).set_many(values)
+    cache = await outage.open()
+    await cache.get("warm")
+    async with FaultProxy(outage.server.port) as proxy:  # type: ignore[union-attr]  # there is one
+        assert cache._parts.redis is not None
+        cache._parts.redis.store = store = ChaosStore(RedisStore(proxy.url, clock=outage.clock))
+        cache._parts.redis.guard.timeout = 30.0
+        assert await cache.get("warm") is None
+        asked = commands(outage.server)
+        proxy.mode = "down"
+        getting = asyncio.create_task(cache.get_many(list(values)))
+        while commands(outage.server) < asked + 101:  # noqa: ASYNC110 - what the server has done
+            await asyncio.sleep(0.001)
+        assert not getting.done(), "no reply has come yet"
+        proxy.mode = "pass"
+        assert list((await getting).items()) == list(values.items())
+        assert (store.calls["get_many"], commands(outage.server)) == (2, asked + 101)
+        await store.aclose()
 
 
 async def test_a_changed_password(outage: Rig, caplog: pytest.LogCaptureFixture) -> None:
     """EC-08, CB-34, BUG-107: fast from the first call, one attempt per open period, and no password in any log."""
-    from toolcache.stores.redis.store import RedisStore
-
     assert outage.server is not None
     outage.server.config(requirepass="right-s3cret")
     cache = await outage.open()

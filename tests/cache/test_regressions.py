@@ -17,11 +17,11 @@ from toolcache.compute import Context
 from toolcache.domains import GENERAL, IDEMPOTENCY, METADATA
 from toolcache.entry import MISSING, Durability
 from toolcache.errors import CacheWriteError, FlightAbortedError, ReentrantFlightError
-from toolcache.events import DataAtRisk, ValueNotStored
+from toolcache.events import ClockAnomaly, DataAtRisk, ValueNotStored
 from toolcache.keys.text import join
 from toolcache.memory.s3fifo import S3FIFO
 from toolcache.memory.store import MemoryStore
-from toolcache.versions import HybridClock
+from toolcache.versions import HybridClock, split
 
 FAR = ("memory+file", "memory+redis", "memory+redis+file")
 BOUND = 5.0
@@ -178,6 +178,60 @@ async def test_a_clock_far_ahead_costs_no_later_write(far: Rig) -> None:
     assert await cache.delete("key") is True
     cache._parts.memory.clear()
     assert await cache.get("key", MISSING) is MISSING
+
+
+@pytest.mark.parametrize("behind", [600, 3600])
+async def test_a_process_whose_clock_is_behind_can_write(far: Rig, behind: float) -> None:
+    """OR-10: its set of what another wrote is stored, and read by all; so is its delete."""
+    late, other = await far.open(hybrid=ahead(far, -behind)), await far.open()
+    expected = Durability.REDIS if far.shared else Durability.FILE
+    await other.set("key", "first")
+    assert await late.set("key", "second") is expected
+    assert await (await far.open()).get("key") == "second"
+    assert await late.delete("key") is True
+    assert await (await far.open()).get("key", MISSING) is MISSING
+
+
+async def test_a_version_of_next_year_is_told_of_and_poisons_no_other_key(far: Rig) -> None:
+    """OR-11: a live set wins over it; what is written to other keys is dated by the clock as before."""
+    year = 365 * 86_400.0
+    cache, other = await far.open(), await far.open(hybrid=ahead(far, year))
+    await other.set("key", "of next year")
+    assert await cache.get("key") == "of next year"
+    assert far.recorder.of(ClockAnomaly)[-1].lead_seconds == pytest.approx(year, abs=60)
+    await cache.set("key", "of now")
+    assert await (await far.open()).get("key") == "of now"
+    await cache.set("another", 1)
+    held = cache._parts.memory.find("another")
+    assert held is not None
+    assert split(held.version)[0] / 1000 == pytest.approx(far.clock.time(), abs=1)
+
+
+@pytest.mark.parametrize("how", ["set", "delete", "clear"])
+async def test_what_another_process_does_during_a_computation_wins(far: Rig, how: str) -> None:
+    """BUG-08: the waiters get what was computed; nobody who asks the stores ever does."""
+    cache, other = await far.open(), await far.open()
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def compute() -> str:
+        begun.set()
+        await go.wait()
+        return "computed"
+
+    asking = asyncio.ensure_future(cache.get_or_set("key", compute))
+    await begun.wait()
+    far.clock.advance(1)
+    await (other.set("key", "theirs") if how == "set" else other.delete("key") if how == "delete" else other.clear())
+    far.clock.advance(1)
+    go.set()
+    assert await asking == "computed"
+    await asyncio.gather(*cache._machine.homes.here()._tasks)
+    left = "theirs" if how == "set" else MISSING
+    assert await (await far.open()).get("key", MISSING) == left
+    far.clock.advance(BOUND)
+    assert await other.get("key", MISSING) == left
+    await cache._machine._follower.catch_up()
+    assert await cache.get("key", MISSING) == left
 
 
 async def test_a_read_between_a_set_and_its_ack_brings_nothing_old(far: Rig) -> None:

@@ -126,7 +126,7 @@ async def test_files_tell_what_they_hold_without_being_asked(cache: Cache) -> No
     assert files.evictions == 0
     store = cache._parts.files.store if cache._parts.files else None
     assert isinstance(store, ChaosStore)
-    assert store.calls == {"put_many": 1}
+    assert set(store.calls) <= {"put_many", "changes"}, "what follows the others may have begun"
 
 
 @pytest.mark.parametrize("size", [None, 3, 7, 100])

@@ -10,12 +10,13 @@ from faults.values import KEYS, value_of
 from faults.workload import TTL
 
 from toolcache import journal
+from toolcache.stores.log import reader
 from toolcache.tool_cache import ToolCache
 
 
 async def owe(url: str, directory: str, chance: random.Random, base: int) -> None:
     """Write while Redis is out of bounds; print what was acknowledged; let it be in bounds again."""
-    journal._BATCH, journal._RATE, journal._EVERY = 5, 300, 0.01  # type: ignore[misc]  # slower, to be killed in between
+    reader._PORTION, journal._RATE, journal._EVERY = 5, 300, 0.01  # type: ignore[misc]  # slower, to be killed in between
     cache = ToolCache(redis_url=url, directory=directory, op_timeout=5, file_timeout=10)
     assert cache._parts.redis is not None
     breaker = cache._parts.redis.guard.breaker

@@ -394,7 +394,7 @@ async def _awaiting(call: Any) -> None:
 
 class TestRetry:
     async def test_a_lost_connection_is_tried_once_more(self, guard: Guard, recorder: Recorder) -> None:
-        """EC-14: what a lost connection failed goes once more, and its success is the only thing counted or told."""
+        """BUG-66: what a lost connection failed goes once more, and its success is the only thing counted or told."""
         operation = Script(LOST, "blob")
         assert await read(guard, operation) == "blob"
         assert operation.calls == 2

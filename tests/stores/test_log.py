@@ -127,6 +127,27 @@ async def test_settling_marks_the_pending_record_clean(store: LogStore, clock: F
         await again.aclose()
 
 
+async def test_a_mark_without_its_record_is_nothing(tmp_path: Path, clock: FakeClock) -> None:
+    """OR-26: the segment that held the record is gone; nothing is owed, nobody is told of damage, and the mark goes too."""
+    root = tmp_path / "log"
+    first = make(root, clock)
+    await put(first, write(clock, "k", 5, pending=True))
+    await first.aclose()
+    second = make(root, clock)
+    await second.settle([(PREFIX + "k", version_of(5))])
+    await second.aclose()
+    segments(root)[0].unlink()
+    events: list[Event] = []
+    third = make(root, clock, announce=events.append)
+    await third.open()
+    assert (third.pending(PREFIX + "k"), third.owing, await body(third)) == (None, 0, None)
+    await third.compact()
+    assert segments(root) == []
+    assert await put(third, write(clock, "k", 4)) == (PutStatus.STORED, version_of(4), False)
+    assert events == []
+    await third.aclose()
+
+
 async def test_disowning_is_heeded_at_once_and_forgotten_with_the_process(store: LogStore, clock: FakeClock) -> None:
     """F-28: nothing is written; what is older than the mark is owed no more, what is newer is."""
     await put(store, write(clock, "k", 5, pending=True))

@@ -115,6 +115,46 @@ async def test_an_older_value_with_a_longer_life_never_comes_back(tmp_path: Path
     await store.aclose()
 
 
+async def test_what_is_owed_stays_though_it_has_ended(tmp_path: Path, clock: FakeClock) -> None:
+    """BUG-61: a bare record, until Redis has been told: it hides there what this directory has never seen."""
+    root = tmp_path / "log"
+    await sealed(root, clock, write(clock, "k", 2, bytes(500), ttl=10.0, pending=True))
+    clock.advance(20.0)
+    for _ in range(2):
+        store = make(root, clock)
+        await store.compact()
+        assert store.pending(PREFIX + "k") == version_of(2)
+        ((handle,),) = await store.owed()
+        (debt,) = await store.debts([handle])
+        assert (debt.key, debt.version, debt.blob) == (PREFIX + "k", version_of(2), None)
+        await store.aclose()
+    assert disk(root) < 300
+    store = make(root, clock)
+    await store.settle([(PREFIX + "k", version_of(2))])
+    await store.aclose()
+    for _ in range(2):  # the record, and then its mark
+        store = make(root, clock)
+        await store.compact()
+        await store.aclose()
+    assert segments(root) == []
+
+
+async def test_debts_come_in_portions(tmp_path: Path, clock: FakeClock) -> None:
+    """OR-23: of a hundred, or about a MiB; a larger one comes alone, and the order goes on from one to the next."""
+    store = make(tmp_path / "log", clock)
+    await put(store, *(write(clock, f"k{n:03}", n + 1, pending=True) for n in range(205)))
+    await put(store, *(write(clock, f"large{n}", 300 + n, bytes(_MIB // 2), pending=True) for n in range(4)))
+    await put(store, write(clock, "huge", 400, bytes(3 * _MIB), pending=True), write(clock, "last", 401, pending=True))
+    portions = await store.owed()
+    assert list(map(len, portions)) == [100, 100, 6, 1, 1, 1, 1, 1]
+    keys = [debt.key for portion in portions for debt in await store.debts(portion)]
+    assert keys == [
+        f"{PREFIX}{text}"
+        for text in [*(f"k{n:03}" for n in range(205)), *(f"large{n}" for n in range(4)), "huge", "last"]
+    ]
+    await store.aclose()
+
+
 async def test_two_writers_that_did_not_see_each_other_hide_nothing_too_early(tmp_path: Path, clock: FakeClock) -> None:
     """The index lengthens a winner's stay by any loser it meets, whoever wrote it, in whatever order."""
     root = tmp_path / "log"

@@ -321,7 +321,7 @@ async def test_a_large_value_does_not_hold_up_small_ones(store: RedisStore) -> N
 
 
 async def test_lists_keys_whatever_characters_they_have(store: RedisStore, redis_server: RedisServer) -> None:
-    """Glob characters in a prefix mean themselves; many keys come complete, and others' keys break nothing."""
+    """BUG-40: glob characters in a prefix mean themselves; many keys come complete, and others' keys break nothing."""
     odd = ["a*b:1", "a*b:2", "a?b:1", "a[x]b:1", "a\\b:1", "axb:1", "ä:1"]
     await store.put_many([write(key) for key in odd] + [write(f"many:{n}") for n in range(1_200)])
     redis_server.command("SET", b"a*b:\xff", "theirs")

@@ -143,7 +143,7 @@ async def test_a_frozen_server_fails_those_who_wait_long(store: RedisStore, own_
 
 
 async def test_a_write_applied_late_is_harmless(own_redis: RedisServer) -> None:
-    """EC-14, BUG-66: what a caller gave up is executed at the thaw, and does not disturb a newer value."""
+    """OR-08, BUG-66: what a caller gave up is executed at the thaw, and does not disturb a newer value."""
     store = RedisStore(own_redis.url, op_timeout=30.0)
     await store.put_many([write("k", b"zero", version=1)])
     own_redis.freeze()

@@ -37,8 +37,8 @@ class Entry(NamedTuple):
         return now_ms < self.gone or bool(self.flags & PENDING and self.flags & LASTING)
 
     def wanted(self, now_ms: int) -> bool:
-        """Whether the record must stay, if only bare."""
-        return now_ms < self.keep or self.whole(now_ms)
+        """Whether the record must stay, if only bare: what Redis is owed hides what it holds instead, however old."""
+        return now_ms < self.keep or bool(self.flags & PENDING) or self.whole(now_ms)
 
 
 def digest(key: bytes) -> bytes:

@@ -3,8 +3,18 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from toolcache.protocols import Debt
-from toolcache.stores.log.frame import EPOCH, HEAD_SIZE, LASTING, PENDING, RESULT, TOMBSTONE, blob_in, read_frame
+from toolcache.protocols import Debt, Newest
+from toolcache.stores.log.frame import (
+    EPOCH,
+    FIRST,
+    HEAD_SIZE,
+    LASTING,
+    PENDING,
+    RESULT,
+    TOMBSTONE,
+    blob_in,
+    read_frame,
+)
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.log import Log, encode
 
@@ -14,6 +24,8 @@ LATER: Final = object()
 _LARGE: Final = 64 * 1024
 _KEY_GUESS: Final = 512
 _ATTEMPTS: Final = 8
+_PORTION: Final = 100
+_PORTION_BYTES: Final = 2**20
 
 
 class Reader:
@@ -86,8 +98,16 @@ class Reader:
         entry = self._log.index.get(digest(encode(key)))
         return entry.version if entry is not None and entry.flags & PENDING else None
 
-    def order_of_debts(self, *, lasting: bool, now_ms: int) -> list[bytes]:
-        """Key digests of what is owed, or of what lasts: tombstones and epochs, results, values; older ones first."""
+    def newest(self, key: str) -> Newest | None:
+        """The newest record of a key."""
+        entry = self._log.index.get(digest(encode(key)))
+        return None if entry is None else Newest(entry.version, bool(entry.flags & (TOMBSTONE | EPOCH)))
+
+    def order_of_debts(self, *, lasting: bool, now_ms: int) -> list[list[bytes]]:
+        """Key digests of what is owed, or of what lasts: tombstones and epochs, results, values; older ones first.
+
+        In portions of a hundred, or about a MiB: what is read at once, and written to Redis within one deadline.
+        """
         index = self._log.index
         if lasting:
             found = [
@@ -96,7 +116,15 @@ class Reader:
         else:
             found = [(name, entry) for name in index.owed() if (entry := index.get(name)) is not None]
         found.sort(key=lambda pair: (_rank(pair[1].flags), pair[1].version))
-        return [name for name, _ in found]
+        portions: list[list[bytes]] = []
+        room = 0
+        for name, entry in found:
+            if room < entry.length or len(portions[-1]) == _PORTION:
+                portions.append([])
+                room = _PORTION_BYTES
+            portions[-1].append(name)
+            room -= entry.length
+        return portions
 
     def debts(self, names: Iterable[bytes], now_ms: int) -> list[Debt]:
         """What stands in the records of these key digests. Blocks; for a thread."""
@@ -119,7 +147,8 @@ class Reader:
                     entry.version,
                     blob if entry.whole(now_ms) else None,
                     lasting=bool(flags & LASTING),
-                    once=bool(flags & RESULT),
+                    # one that took the place of another, which this host knew to be gone, takes it in Redis too
+                    once=bool(flags & RESULT and flags & FIRST),
                 )
             )
         return found

@@ -14,7 +14,7 @@ import aiofiles.os
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
-from toolcache.protocols import Changed, Clock, Debt, PutResult, Usage, Write
+from toolcache.protocols import Changed, Clock, Debt, Newest, PutResult, Usage, Write
 from toolcache.stores.log.batch import Batch, Item
 from toolcache.stores.log.compaction import Budget
 from toolcache.stores.log.directory import LockedNote
@@ -135,6 +135,10 @@ class LogStore:
             return None
         return version
 
+    def newest(self, key: str, /) -> Newest | None:
+        """Of what is known of the key, owed or not, the newest."""
+        return None if self._shared is None else self._shared.reader.newest(key)
+
     def disown(self, marks: Sequence[tuple[str, bytes]], /) -> None:
         """Owe Redis nothing of these keys up to these versions, from now on; ``settle`` has the disk know, when it can."""
         if self._shared is not None:
@@ -181,8 +185,8 @@ class LogStore:
         owed = {} if self._shared is None else self._shared.log.index.owed()
         return split(min(owed.values()))[0] / 1000 if owed else None
 
-    async def owed(self, *, lasting: bool = False) -> list[bytes]:
-        """Handles of what Redis is owed, in the order in which it is to be told; ``lasting``: of all that lasts."""
+    async def owed(self, *, lasting: bool = False) -> list[list[bytes]]:
+        """Portions of handles of what Redis is owed, in the order of telling; ``lasting``: of all that lasts."""
         shared = await self._followed()
         return await self._job(shared, partial(shared.reader.order_of_debts, lasting=lasting, now_ms=self._now_ms()))
 
