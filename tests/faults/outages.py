@@ -4,9 +4,14 @@ import asyncio
 
 from faults.scenarios import scenario
 from faults.stage import KEEPING, Stage
+from faults.workload import TASKS
+from programs import resident
 
 READ: float = 0.010
 """Seconds: the p99 of a read while the breaker is open."""
+
+GROWTH: float = 20.0
+"""MiB that the process may grow by."""
 
 
 def judge_reads(stage: Stage) -> None:
@@ -58,13 +63,25 @@ async def hang(stage: Stage) -> None:
 async def flapping(stage: Stage) -> None:
     """Redis dies again and again."""
     stage.open()
+    dials, deaths = stage.dials(), stage.times(20)
     async with stage.work.running():
-        for _ in range(stage.times(20)):
+        await stage.during("before", 1)
+        before, connected = resident(), len(dials)
+        for _ in range(deaths):
             await stage.kill()
             await asyncio.sleep(0.2)
             await stage.do(stage.server.start)
             await stage.during("flapping", stage.chance.uniform(0.1, 0.6))
         await stage.during("after", 2)
+        grown = (resident() - before) / 2**20
+    # For each death: as many as open the breaker, those that were under way then, the probes, and two that succeed.
+    most = deaths * (stage.cache.settings.failure_threshold + TASKS + 4)
+    stage.facts["connects"] = f"{len(dials) - connected}, {most} at most"
+    stage.facts["growth"] = f"{grown:.1f} MiB"
+    if len(dials) - connected > most:
+        stage.oracle.violated(f"{deaths} deaths cost {len(dials) - connected} attempts to connect")
+    if grown > GROWTH:
+        stage.oracle.violated(f"memory has grown by {grown:.1f} MiB")
 
 
 @scenario("F-05")
