@@ -26,7 +26,7 @@ MAX_LINES: Final = 400
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
     "words": "causes errors forks loops blob entry events clock versions durations domains tags",
-    "promises": "protocols",
+    "promises": "protocols credentials",
     "parts": "keys codec memory stores resilience flight bus epochs stats",
     "machine": "layer parts entries filler follower records reader writer crowd home sweeper compute journal risk machine report cache "
     "spelling sources settings assembly",

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
-import redis
 from deployments import RedisCluster
 from redis.exceptions import ConnectionError as LostError
 from servers import RedisServer
@@ -117,8 +117,8 @@ async def test_a_lost_way_of_writes_says_nothing_of_reads(own_redis: RedisServer
     async with ToolCache(redis_url=own_redis.url, files=False, failure_threshold=2, recovery_time="60s") as cache:
         guard = _guard(cache)
         assert await cache.get("k") is None
-        with redis.Redis(port=own_redis.port) as other:
-            other.config_set("maxclients", 2)
+        lane = cache._parts.redis.store._lanes.here().lane(bulk=False, reading=False)  # type: ignore[union-attr]  # Redis'
+        with mock.patch.object(lane, "_opener", side_effect=LostError("max number of clients reached")):
             for _ in range(3):
                 await cache.set("k", 1)
         assert (guard.breaker.state, guard.write_breaker.state) == (BreakerState.CLOSED, BreakerState.OPEN)
