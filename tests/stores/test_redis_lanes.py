@@ -100,7 +100,9 @@ async def test_reads_stay_on_redis_and_writes_go_to_files(own_redis: RedisServer
         assert time.monotonic() < paused_until, "the machine is too slow for this test to say anything"
         assert await cache.get("new3") == 3
         health = await cache.health()
-        assert (health.redis.usable, health.redis.breaker, health.pending) == (True, "closed", 11)  # type: ignore[union-attr]  # configured
+        assert health.redis is not None
+        assert (health.redis.usable, health.redis.breaker, health.redis.write_breaker) == (True, "closed", "open")
+        assert (health.status, health.pending) == ("degraded", 11)
         await until(lambda: cache._machine.journal.pending == 0)
         assert [event for event in changes.of(BreakerChanged) if event.name == "redis.conn"] == []
     async with ToolCache(redis_url=own_redis.url, files=False) as other:
