@@ -41,6 +41,15 @@ def run(code: str, *arguments: object) -> tuple[str, str]:
     return out, err
 
 
+def resident() -> int:
+    """Bytes of memory that this process has; 0 where nobody tells."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def descriptors() -> list[str]:
     """What the open files of this process lead to."""
     found = []
@@ -48,13 +57,6 @@ def descriptors() -> list[str]:
         with contextlib.suppress(OSError):  # the one that was opened to list them
             found.append(str(entry.readlink()))
     return sorted(found)
-
-
-def resident() -> int:
-    """Bytes of memory that this process occupies; 0 where the system does not say."""
-    with contextlib.suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
 
 
 def threads() -> set[tuple[str, int | None]]:

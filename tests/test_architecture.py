@@ -26,7 +26,7 @@ MAX_LINES: Final = 400
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
     "words": "causes errors forks loops blob entry events clock versions durations domains tags",
-    "promises": "protocols",
+    "promises": "protocols credentials",
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "layer parts entries horizon filler follower bus records reader writer crowd home places sweeper compute journal risk told invalidator machine report cache "
     "spelling sources settings assembly",

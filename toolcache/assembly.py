@@ -10,11 +10,12 @@ from typing import Final
 from toolcache.clock import SYSTEM
 from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
+from toolcache.credentials import AnyCredentialProvider
 from toolcache.events import Announcer, FilesUnavailable
 from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
 from toolcache.parts import Parts
-from toolcache.protocols import AnyCredentialProvider, Clock, MemoryPolicy, Store, SupportsSeparateReads
+from toolcache.protocols import Clock, MemoryPolicy, Store, SupportsSeparateReads
 from toolcache.resilience.breaker import CircuitBreaker
 from toolcache.resilience.guard import Guard
 from toolcache.settings import STRATEGIES, Settings

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from toolcache.entry import Held
 from toolcache.versions import ZERO
@@ -289,25 +289,6 @@ class SupportsRenewal(Protocol):
     async def renewed(self) -> bool:
         """Whether it would log in with others than last time. Never raises for who provides them."""
         ...
-
-
-class CredentialProvider(Protocol):
-    """Gives the password of Redis, or user and password, and may block. redis-py's ``CredentialProvider`` is one."""
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """Those of now; asked at each connect, in a thread."""
-        ...
-
-
-class AsyncCredentialProvider(Protocol):
-    """The same on the event loop; preferred where a provider is both."""
-
-    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        """Those of now; asked at each connect."""
-        ...
-
-
-AnyCredentialProvider: TypeAlias = CredentialProvider | AsyncCredentialProvider
 
 
 @runtime_checkable

@@ -60,7 +60,7 @@ async def health(parts: Parts, journal: Journal, bus: Bus, *, probe: bool) -> He
     """Whether each configured layer answers."""
     redis = await _layer_health(parts, parts.redis, parts.where_redis, probe=probe) if parts.redis else None
     files = await _layer_health(parts, parts.files, parts.where_files, probe=probe) if parts.files else None
-    well = all(layer.usable is not False and layer.breaker == "closed" for layer in (redis, files) if layer)
+    well = all(map(_well, filter(None, (redis, files))))
     return Health(
         status="ok" if well else "degraded",
         namespace=parts.namespace,
@@ -75,6 +75,10 @@ async def health(parts: Parts, journal: Journal, bus: Bus, *, probe: bool) -> He
         coherence=bus.state,
         heard_at=bus.heard_at,
     )
+
+
+def _well(layer: LayerHealth) -> bool:
+    return layer.usable is not False and layer.breaker == "closed" and layer.write_breaker in {None, "closed"}
 
 
 async def _layer_health(parts: Parts, layer: Layer, where: str, *, probe: bool) -> LayerHealth:

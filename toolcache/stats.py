@@ -272,7 +272,7 @@ class LayerHealth:
 class Health:
     """Whether a cache works as configured.
 
-    ``status`` is "ok", or "degraded" when a configured layer is not usable: answers keep coming from the others.
+    ``status`` is "ok", or "degraded" when a configured layer cannot be used, or only be read: the others stand in.
     ``pending`` are writes of this host that Redis has not taken yet, the oldest of them made at ``oldest_pending_at``,
     in seconds since the epoch.
 

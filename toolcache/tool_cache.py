@@ -10,6 +10,7 @@ from toolcache.assembly import assemble
 from toolcache.cache import Cache
 from toolcache.clock import SYSTEM
 from toolcache.compute import Compute
+from toolcache.credentials import AnyCredentialProvider
 from toolcache.dispatch.tasks import AgentTask
 from toolcache.domain_keys import DomainKeys
 from toolcache.domains import CATALOG, EMBEDDING, IDEMPOTENCY, METADATA, SEARCH, Domain
@@ -17,7 +18,7 @@ from toolcache.durations import Duration
 from toolcache.embeddings import Embed, Vector, check_lengths, embed, in_order, several
 from toolcache.entry import MISSING, Durability, Missing
 from toolcache.errors import SettingsError
-from toolcache.protocols import AnyCredentialProvider, Clock
+from toolcache.protocols import Clock
 from toolcache.settings import Options, Settings
 
 TTL: TypeAlias = Duration | Missing | None

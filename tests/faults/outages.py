@@ -6,6 +6,7 @@ import time
 from faults.scenarios import scenario
 from faults.stage import KEEPING, Stage
 from faults.values import KEYS, value_of
+from faults.workload import TASKS
 
 from toolcache.blob import read_header
 from toolcache.clock import SystemClock
@@ -111,13 +112,21 @@ async def hang(stage: Stage) -> None:
 async def flapping(stage: Stage) -> None:
     """Redis dies again and again."""
     stage.open()
+    dials, deaths = stage.dials(), stage.times(20)
     async with stage.work.running():
-        for _ in range(stage.times(20)):
+        await stage.during("before", 1)
+        before = len(dials)
+        for _ in range(deaths):
             await stage.kill()
             await asyncio.sleep(0.2)
             await stage.do(stage.server.start)
             await stage.during("flapping", stage.chance.uniform(0.1, 0.6))
         await stage.during("after", 2)
+    # For each death: as many as open the breaker, those that were under way then, the probes, and two that succeed.
+    most = deaths * (stage.cache.settings.failure_threshold + TASKS + 4)
+    stage.facts["connects"] = f"{len(dials) - before}, {most} at most"
+    if len(dials) - before > most:
+        stage.oracle.violated(f"{deaths} deaths cost {len(dials) - before} attempts to connect")
 
 
 @scenario("F-05")

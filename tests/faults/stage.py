@@ -141,6 +141,20 @@ class Stage:
         store: Any = self.cache._parts.files.store
         store._ops = ops
 
+    def dials(self) -> list[float]:
+        """The instants at which the cache, not yet used, tries to connect to Redis, from now on."""
+        assert self.cache._parts.redis is not None
+        store: Any = self.cache._parts.redis.store
+        servers, instants = store._servers, list[float]()
+        dial = servers._dial
+
+        async def noted() -> Any:
+            instants.append(time.monotonic())
+            return await dial()
+
+        servers._dial = noted
+        return instants
+
     # -- playing ----------------------------------------------------------------------------------------------------
 
     def span(self, seconds: float) -> float:

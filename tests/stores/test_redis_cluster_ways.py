@@ -1,6 +1,8 @@
 """Which way commands take through a cluster, by nodes that answer what a test wants."""
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -86,7 +88,7 @@ class Nodes(Cluster):
         super().__init__(
             address,
             client=None,
-            provider=None,
+            credentials=None,
             clock=FakeClock(),
             timeout=1.0,
             patience=1.0,
@@ -250,3 +252,24 @@ async def test_replicas_take_turns_and_nobody_waits_for_one(lanes_of: Make) -> N
     assert await lanes.exchange([_GET], [b"k"], reading=True) == [str(_A).encode()]
     nodes.nodes[_B].small.ready = True
     assert await lanes.exchange([_GET], [b"k"]) == [str(_A).encode()]
+
+
+async def test_a_caller_that_leaves_before_its_commands_do(lanes_of: Make) -> None:
+    """LC-06: cancelled at any moment, a call for several nodes leaves nothing half done behind."""
+    nodes = Nodes(lambda _place, _command: b"v")
+    halves = [[0, 8191, [_A[0].encode(), _A[1]]], [8192, SLOTS - 1, [_B[0].encode(), _B[1]]]]
+    nodes.maps = dict.fromkeys((_A, _B), halves)
+    lanes = lanes_of(nodes)
+    commands, keys = [_GET, _GET], [b"foo", b"bar"]  # of one half each
+    assert await lanes.exchange(commands, keys) == [b"v", b"v"]
+    assert all(node.asked for node in nodes.nodes.values())
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for ticks in range(6):
+            call = asyncio.ensure_future(lanes.exchange(commands, keys))
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+        gc.collect()
+    assert [str(one.message) for one in said] == []

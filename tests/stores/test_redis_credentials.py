@@ -17,10 +17,12 @@ from servers import RedisServer
 
 from toolcache import Durability, Settings, SettingsError, ToolCache
 from toolcache.events import BreakerChanged, RedisAvailable, RedisUnavailable
+from toolcache.layer import Layer
 from toolcache.resilience.breaker import CircuitBreaker
 from toolcache.resilience.guard import Guard, Unusable
 from toolcache.resilience.renewal import Renewal
 from toolcache.stores.redis.credentials import Credentials, CredentialsError
+from toolcache.stores.redis.store import RedisStore
 from toolcache.testing import FakeClock, Recorder
 
 _OLD, _NEW = "hunter2-of-spring", "hunter2-of-autumn"
@@ -77,6 +79,14 @@ async def opened(url: str, directory: Path, **options: Any) -> AsyncIterator[tup
         recorder = Recorder()
         cache.subscribe(recorder)
         yield cache, recorder
+
+
+async def until(holds: Callable[[], bool], *, within: float = 8.0) -> None:
+    """Wait until it does."""
+    give_up = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0.001)
 
 
 async def recovered(cache: ToolCache, *, within: float = 8.0) -> None:
@@ -136,10 +146,7 @@ async def test_a_rotated_password(locked: RedisServer, tmp_path: Path, caplog: p
         assert refused.retry_after > 40
         vault.says = (_NEW,)
         await recovered(cache)
-        give_up = time.monotonic() + 8
-        while cache._machine.journal.pending:
-            assert time.monotonic() < give_up
-            await asyncio.sleep(0.02)
+        await until(lambda: cache._machine.journal.pending == 0)
         assert (await cache.health()).status == "ok"
     states = [event.after for event in recorder.of(BreakerChanged) if event.name == "redis.conn"]
     assert states == ["open", "half_open", "closed"]
@@ -320,18 +327,24 @@ CredentialsTestError.__module__ = "redis.exceptions"
 CredentialsTestError.__name__ = "AuthenticationError"
 
 
-async def test_the_same_credentials_are_not_tried_again(own_redis: RedisServer, tmp_path: Path) -> None:
+async def test_the_same_credentials_are_not_tried_again(own_redis: RedisServer, clock: FakeClock) -> None:
     """EC-08: refused ones cost one connection however often the provider repeats them."""
     own_redis.config(requirepass=_NEW)
     vault = Vault(_OLD)
-    options = {"credentials": vault, "coherence": False}  # who listens dials for itself
-    async with FaultProxy(own_redis.port) as proxy, opened(proxy.url, tmp_path, **options) as (cache, _):
-        give_up = time.monotonic() + 8
-        while vault.asked < 3:
-            assert await cache.set("key", 1) is Durability.FILE
-            assert time.monotonic() < give_up
-            await asyncio.sleep(0.01)
+    async with FaultProxy(own_redis.port) as proxy:
+        store = RedisStore(proxy.url, op_timeout=5.0, credentials=vault)
+        layer = Layer(store, Guard(breaker=CircuitBreaker(clock=clock), timeout=5.0, clock=clock), clock=clock)
+        for asked in range(1, 5):
+            assert await layer.read(["key"]) is None
+            await until(lambda: vault.asked >= asked)  # noqa: B023 - called within the round
+            clock.advance(1)
         assert proxy.accepted == 1
+        vault.says = (_NEW,)
+        assert await layer.read(["key"]) is None
+        await until(lambda: not layer.guard.refuses())
+        assert await layer.read(["key"]) == [None]
+        assert proxy.accepted == 2
+        await layer.aclose()
 
 
 async def test_the_nodes_of_a_cluster(tmp_path: Path) -> None:

@@ -200,8 +200,7 @@ class CircuitBreaker:
         """Word from outside that the other side may be back: while OPEN, the next caller is the probe."""
         with self._lock:
             if self._state is BreakerState.OPEN:
-                now = self._clock.monotonic()
-                self._invited |= now < self._open_until
+                self._invited |= (now := self._clock.monotonic()) < self._open_until
                 self._open_until = min(now, self._open_until)
 
     def force_open(self) -> None:
@@ -331,8 +330,7 @@ class CircuitBreaker:
                 self._enter(BreakerState.CLOSED, "probes succeeded")
         elif outcome is not Outcome.NEUTRAL:
             denied = outcome is Outcome.AUTH
-            reason = DENIED if denied else "a probe failed"
-            self._open(reason, self._clock.monotonic(), longest=denied)
+            self._open(DENIED if denied else "a probe failed", self._clock.monotonic(), longest=denied)
 
     def _open(self, reason: str, now: float, *, longest: bool = False) -> None:
         wait = self._longest if longest else self._wait

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from toolcache.blob import HEADER_SIZE, read_header
 from toolcache.clock import SYSTEM
+from toolcache.credentials import AnyCredentialProvider
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
-from toolcache.protocols import AnyCredentialProvider, Clock, PutResult, PutStatus, Watch, Write
+from toolcache.protocols import Clock, PutResult, PutStatus, Watch, Write
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.credentials import Credentials
 from toolcache.stores.redis.dialer import Dialer
