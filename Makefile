@@ -45,7 +45,7 @@ check: $(VENV)/.lint $(VENV)/.test ## Lint, formatting, types and the fast tests
 	$(BIN)/python -m pytest -q -m "not slow" --ignore=tests/faults
 
 faults: $(VENV)/.test ## Kill, freeze and fill real servers beneath a cache; SCENARIO=F-03 SEED=7 make faults: one of them
-	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -W error -m faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 soak: $(VENV)/.test ## All of these faults at random, a minute; MINUTES=30 SEED=7 make soak: for longer, or again
 	@PYTHONPATH=tests $(BIN)/python -W error -m faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -20,6 +20,7 @@ class Home:
     def __init__(self) -> None:
         self.flights: Flights[Held] = Flights()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._given_up = False
         self._attendants: dict[Callable[[], Coroutine[Any, Any, None]], asyncio.Task[None]] = {}
 
     def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -49,7 +50,7 @@ class Home:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             me = asyncio.current_task()
-            if task.cancelled() and me is not None and not me.cancelling():
+            if self._given_up and task.cancelled() and me is not None and not me.cancelling():
                 # A bare one would look like the caller's own.
                 raise CacheClosedError(
                     "the cache was closed before this write was done: it may or may not be kept"
@@ -66,6 +67,7 @@ class Home:
         running = self._tasks | self.flights.tasks()
         if running:
             _, late = await asyncio.wait(running, timeout=patience)
+            self._given_up = bool(late)
             for task in late:
                 task.cancel()
             if late:

@@ -5,7 +5,7 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import Any, Final
 
@@ -18,13 +18,6 @@ from faults.values import KEYS
 from proxy import FaultProxy, Mode
 
 _PASSWORD: Final = "battery-staple"
-_SETTINGS: Final = {
-    "full": (("maxmemory", 1 << 20), ("maxmemory", 0)),
-    "without replicas": (("min-replicas-to-write", 1), ("min-replicas-to-write", 0)),
-    "locked": (("requirepass", _PASSWORD), ("requirepass", "")),
-    "crowded": (("maxclients", 2), ("maxclients", 1_000)),
-}
-"""What is set, and what ends it."""
 _WORDS: Final = {
     "scripts forgotten": ("SCRIPT", "FLUSH"),
     "connections closed": ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
@@ -32,12 +25,20 @@ _WORDS: Final = {
     "paused": ("CLIENT", "PAUSE", 300, "ALL"),
     "emptied": ("FLUSHALL",),
 }
-_SPELLS: Final = {
-    "demoted": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+_SET: Final = ("CONFIG", "SET")
+_STATES: Final = {
+    "full": ((*_SET, "maxmemory", "1mb"), (*_SET, "maxmemory", 0)),
+    "without replicas": ((*_SET, "min-replicas-to-write", 1), (*_SET, "min-replicas-to-write", 0)),
+    "locked": ((*_SET, "requirepass", _PASSWORD), (*_SET, "requirepass", "")),
+    "crowded": ((*_SET, "maxclients", 2), (*_SET, "maxclients", 1_000)),
+    "demoted": (("REPLICAOF", "127.0.0.1", 1), ("REPLICAOF", "NO", "ONE")),
     "forbidden": (("ACL", "SETUSER", "default", "-set", "-eval", "-evalsha"), ("ACL", "SETUSER", "default", "+@all")),
-    "evicting": (("CONFIG", "SET", "maxmemory", 1 << 20, "maxmemory-policy", "allkeys-random"),
-                 ("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", "noeviction")),
-}  # fmt: skip
+    "evicting": (
+        (*_SET, "maxmemory", "1mb", "maxmemory-policy", "allkeys-random"),
+        (*_SET, "maxmemory", 0, "maxmemory-policy", "noeviction"),
+    ),
+}
+"""What begins it, and what ends it."""
 _REST: Final = 30.0
 """Seconds for which files that refused leave are left alone."""
 _SELDOM: Final = 0.25
@@ -68,29 +69,20 @@ class Troubles:
     async def server(self) -> str:
         """The server dies, stands still, is emptied, or refuses."""
         stage, chance = self._stage, self._stage.chance
-        name = chance.choice(("killed", "killed and emptied", "frozen", "busy", *_SETTINGS, *_SPELLS, *_WORDS))
+        name = chance.choice(("killed", "killed and emptied", "frozen", "busy", *_STATES, *_WORDS))
         if name in _WORDS:
             await self._command(*_WORDS[name])
-            if name == "emptied":
-                stage.oracle.lost()
-        elif name in _SETTINGS:
-            begin, cure = _SETTINGS[name]
-            await self._command("CONFIG", "SET", *begin)
-            await self._last()
-            await self._cure("CONFIG", "SET", *cure, password=_PASSWORD if name == "locked" else None)
-        elif name in _SPELLS:
-            spoken, spoken_back = _SPELLS[name]
-            await self._command(*spoken)
-            await self._last()
-            await self._command(*spoken_back)
-            if name == "evicting":
-                stage.oracle.lost()
+        elif name in _STATES:
+            await self._while(*_STATES[name])
         elif name == "busy":
             await self._command("CONFIG", "SET", "busy-reply-threshold", 50)
             with contextlib.suppress(redis.RedisError):  # that it was killed
                 spell = asyncio.create_task(self._command("EVAL", _ENDLESS, 0))
                 await self._last()
-                await self._cure("SCRIPT", "KILL")
+                while not spell.done():
+                    with contextlib.suppress(redis.ResponseError):  # that it has not begun
+                        await self._command("SCRIPT", "KILL")
+                    await asyncio.sleep(0.01)
                 await spell
         elif name == "frozen":
             with stage.server.frozen():
@@ -101,7 +93,18 @@ class Troubles:
                 await stage.do(shutil.rmtree, stage.server.directory / "appendonlydir")
             await self._last()
             await stage.do(stage.server.start)
+        if name in {"emptied", "evicting"}:
+            stage.oracle.lost()
         return name
+
+    async def _while(self, begin: Sequence[Any], end: Sequence[Any]) -> None:
+        # Over one connection: there may be no room for another, or it would need a password.
+        do = self._stage.do
+        connection = await do(redis.Redis, port=self._stage.server.port, protocol=2, single_connection_client=True)
+        await do(connection.execute_command, *begin)
+        await self._last()
+        await do(connection.execute_command, *end)
+        await do(connection.close)
 
     async def network(self) -> str:
         """What passes is held, lost, cut or slow."""
@@ -136,19 +139,8 @@ class Troubles:
     async def _last(self) -> None:
         await asyncio.sleep(self._stage.chance.uniform(0.05, 1.2))
 
-    async def _cure(self, *words: Any, password: str | None = None) -> None:
-        """Until it is heard: there may be no room for one more client, or nothing yet to be cured."""
-        until = time.monotonic() + 10
-        while True:
-            try:
-                return await self._command(*words, password=password)
-            except redis.RedisError:
-                if time.monotonic() > until:
-                    raise
-                await asyncio.sleep(0.01)
-
-    async def _command(self, *words: Any, password: str | None = None) -> None:
-        await self._stage.do(self._stage.server.command, *words, password=password)
+    async def _command(self, *words: Any) -> None:
+        await self._stage.do(self._stage.server.command, *words)
 
 
 @scenario("F-28", *KEEPING)

@@ -53,6 +53,7 @@ class Soak:
                 self.failed.append(f"{_NAME} SEED={seed}: not played to the end: {traceback.format_exc()}")
 
     async def _look(self, stage: Stage) -> None:
+        await stage.opened.wait()
         begun, done = time.monotonic(), len(self.reports) * _ONE
         found = sum(len(report.violations) + len(report.slow) for report in self.reports) + len(self.failed)
         while True:

@@ -77,6 +77,7 @@ class Stage:
         """What took too long, and on another machine may not: it counts in a command, not in the gate."""
         self.work: Workload
         self.cache: ToolCache
+        self.opened = asyncio.Event()
         self._stack = contextlib.AsyncExitStack()
         self._props = contextlib.AsyncExitStack()
         self._opened: list[ToolCache] = []
@@ -104,8 +105,13 @@ class Stage:
     def beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something run until the end."""
         task = asyncio.create_task(work, name=BESIDE)
-        self._stack.push_async_callback(asyncio.wait, [task])
-        self._stack.callback(task.cancel)
+
+        async def end() -> None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+        self._stack.push_async_callback(end)
 
     # -- setting up -------------------------------------------------------------------------------------------------
 
@@ -115,6 +121,7 @@ class Stage:
         self.cache = self.another(url, **chosen | options)
         self.cache.subscribe(self._hear)
         self.work = Workload(self.cache, self.oracle, self.meter, f"{self.name}/{self.seed}")
+        self.opened.set()
         return self.cache
 
     def another(
