@@ -2,8 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from benchmarks.outages.oracle import Known
@@ -150,13 +151,14 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.{0 if seconds >= 0.01 else 1}f} ms"
 
 
-def table(title: str, rows: Sequence[Row]) -> str:
+def table(title: str, rows: Sequence[Row], failures: Mapping[str, str] = MappingProxyType({})) -> str:
     """What all noticed of one fault, as text."""
     lines = [("", *HEADINGS), *((row.name, *cells(row)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     told = [f"\n{title}"]
     told += ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines]
     told += [f"  {row.name}: {kinds(row)}" for row in rows if row.errors]
+    told += [f"  no figures of {name}: {reason}" for name, reason in failures.items()]
     return "\n".join(told)
 
 
