@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.outages.oracle import Known, Verdict, number_of, value_of
 from benchmarks.outages.page import BEGIN, END, filled
+from benchmarks.outages.play import FailedError, Process
 from benchmarks.outages.plot import plot
 from benchmarks.outages.report import Row, cells, measure, percentile, table
 from benchmarks.outages.subjects import Subject
@@ -67,6 +68,7 @@ def judged(workload: Workload, found: dict[str, int | None], told_again: float |
     told = {
         "calls": [vars_of(call) for call in workload.calls],
         "computations": workload.computations,
+        "late": workload.late,
         "keys": json.loads(json.dumps({key: vars(known) for key, known in workload.keys.items()})),
     }
     first, last = workload.calls[0], workload.calls[-1]
@@ -162,7 +164,9 @@ async def test_errors_and_refusals_are_counted_and_promise_nothing() -> None:
     await workload.delete(KEY)
     row = judged(workload, found_in(subject))
     assert (row.calls, row.errors, row.refused, row.lost, row.back) == (4, {"ConnectionError": 2}, 2, 0, 0)
-    assert "2 ConnectionError" in table("A title", [row])
+    told = table("A title", [row], {"other": "other does not end"})
+    assert "2 ConnectionError" in told
+    assert "no figures of other: other does not end" in told
 
 
 async def test_who_does_not_answer_is_not_waited_for() -> None:
@@ -197,7 +201,7 @@ async def test_who_is_not_told_again_is_not_healthy() -> None:
     assert judged(workload, found_in(subject), 0.5).healthy == 0.5
     late = judged(workload, found_in(subject), None)
     assert late.healthy is None
-    assert cells(late)[-1] == "not yet"
+    assert "not yet" in cells(late)
     workload.calls[0].failure, workload.calls[0].took = "TimeoutError", 2.5  # until half a second before the end
     assert judged(workload, found_in(subject), 0.5).healthy is None
 
@@ -247,6 +251,16 @@ def test_a_page_without_its_markers_is_refused() -> None:
     """Nothing is overwritten that was not meant to be."""
     with pytest.raises(ValueError, match="outage-report: begin"):
         filled("# A page\n", {}, "a.json", "a.svg")
+
+
+def test_a_cache_that_does_not_open_says_why(tmp_path: Path) -> None:
+    """The last line that its process wrote is told."""
+    process = Process(tmp_path, "work", "work", "no such cache", "redis://127.0.0.1:1/0", "here", seed="1")
+    try:
+        with pytest.raises(FailedError, match="no such cache does not open: KeyError"):
+            process.ready()
+    finally:
+        process.close()
 
 
 @pytest.mark.timeout(50)

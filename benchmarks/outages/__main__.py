@@ -59,11 +59,13 @@ def perform(options: Any) -> dict[str, Any]:
         "about": {name: subjects[name].about for name in there},
         "absent": [f"{name}: {', '.join(lacking)} is not installed" for name, lacking in absent.items()],
         "rows": [],
+        "failures": {},
     }
     for number, fault in enumerate(faults, 1):
         with _progress(f"{number}/{len(faults)} {fault.name}", times.total):
-            rows = play(fault, there, times, options.seed or "1")
-        print(table(fault.title, rows), flush=True)
+            rows, failures = play(fault, there, times, options.seed or "1")
+        print(table(fault.title, rows, failures), flush=True)
+        run["failures"][fault.name] = failures
         run["rows"] += [{"name": row.name, **asdict(row)} for row in rows]
     return run
 

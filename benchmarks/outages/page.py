@@ -46,6 +46,7 @@ def section(run: dict[str, Any], data: str, picture: str) -> str:
     parts.append(_summary(rows))
     for fault, title in run["titles"].items():
         parts.append(_table(fault, title, [row for row in rows if row.fault == fault]))
+        parts += [f"\nNo figures of {name}: {reason}." for name, reason in run["failures"][fault].items()]
     parts += ["\n### Where toolcache is not the first\n", *(_behind(run["titles"], rows) or ["Nowhere in this run."])]
     return "\n".join(parts) + "\n"
 

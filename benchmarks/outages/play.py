@@ -47,6 +47,10 @@ class Times:
         return self.before + self.outage + self.after
 
 
+class FailedError(Exception):
+    """A process did not do its job."""
+
+
 class Process:
     """A process that does a job for one cache."""
 
@@ -68,7 +72,7 @@ class Process:
         line = self._process.stdout.readline()
         timer.cancel()
         if not line:
-            raise RuntimeError(f"{self.job['subject']} does not open: {self._last_words()}")
+            raise FailedError(f"{self.job['subject']} does not open: {self._last_words()}")
 
     def begin(self) -> None:
         """Have it call."""
@@ -81,9 +85,9 @@ class Process:
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise RuntimeError(f"{self.job['subject']} does not end") from None
+            raise FailedError(f"{self.job['subject']} does not end") from None
         if self._process.returncode:
-            raise RuntimeError(f"{self.job['subject']} ends with {self._process.returncode}: {self._last_words()}")
+            raise FailedError(f"{self.job['subject']} ends with {self._process.returncode}: {self._last_words()}")
         told: dict[str, Any] = json.loads(self._into.read_text("utf-8"))
         return told
 
@@ -99,32 +103,60 @@ class Process:
         return lines[-1] if lines else "it says nothing"
 
 
-def play(fault: Fault, names: Sequence[str], times: Times, seed: str) -> list[Row]:
-    """What callers of each cache noticed."""
+class Stand:
+    """One cache with a server of its own, and the folders of two hosts.
+
+    Args:
+        stack: ends what is started here.
+        name: the cache.
+    """
+
+    def __init__(self, stack: contextlib.ExitStack, name: str) -> None:
+        self.name = name
+        self.server = stack.enter_context(RedisServer(*KEEPING))
+        self._folder = Path(tempfile.mkdtemp(prefix="toolcache-outages-"))
+        stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        self._stack = stack
+
+    def start(self, verb: str, host: str, **more: Any) -> Process:
+        """A process on one of the hosts."""
+        process = Process(self._folder, f"{verb}-{host}", verb, self.name, self.server.url, host, **more)
+        self._stack.callback(process.close)
+        return process
+
+    def look(self) -> list[dict[str, int | None]]:
+        """What is there in the end: for a new process of the host, and for one of another host, which has Redis alone."""
+        processes = [self.start("look", host) for host in ("here", "there")]
+        return [process.told(_LOOK_SECONDS) for process in processes]
+
+
+def play(fault: Fault, names: Sequence[str], times: Times, seed: str) -> tuple[list[Row], dict[str, str]]:
+    """What callers of each cache noticed; and of a cache that did not come to an end, why there is no telling.
+
+    Raises:
+        FailedError: a cache cannot be opened.
+    """
     with contextlib.ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="toolcache-outages-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        servers = {name: stack.enter_context(RedisServer(*KEEPING)) for name in names}
-        processes = {}
-        for number, name in enumerate(names):
-            host = f"host-{number}"
-            processes[name] = Process(
-                folder, f"work-{number}", "work", name, servers[name].url, host,
-                seed=seed, seconds=times.total, limit=times.limit,
-            )  # fmt: skip
-            stack.callback(processes[name].close)
-        for process in processes.values():
+        stands = [Stand(stack, name) for name in names]
+        processes = [stand.start("work", "here", seed=seed, seconds=times.total, limit=times.limit) for stand in stands]
+        for process in processes:
             process.ready()
         begun = time.monotonic()
-        for process in processes.values():
+        for process in processes:
             process.begin()
         _sleep_until(begun + times.before)
-        fault.play(list(servers.values()), times.outage)
+        fault.play([stand.server for stand in stands], times.outage)
         phases = begun, begun + times.before, time.monotonic(), begun + times.total
-        told_again = _await_canaries(servers, phases[2], phases[3])
-        told = {name: process.told(times.limit * 2 + times.after + _SPARE) for name, process in processes.items()}
-        found = {name: _look(stack, folder, number, name, servers[name]) for number, name in enumerate(names)}
-        return [measure(fault.name, name, told[name], found[name], phases, told_again.get(name)) for name in names]
+        told_again = _await_canaries({stand.name: stand.server for stand in stands}, phases[2], phases[3])
+        rows, failures = [], {}
+        for stand, process in zip(stands, processes, strict=True):
+            try:
+                told, found = process.told(times.limit * 2 + times.after + _SPARE), stand.look()
+            except FailedError as failed:
+                failures[stand.name] = str(failed)
+            else:
+                rows.append(measure(fault.name, stand.name, told, found, phases, told_again.get(stand.name)))
+        return rows, failures
 
 
 def _await_canaries(servers: dict[str, RedisServer], since: float, until: float) -> dict[str, float]:
@@ -153,17 +185,6 @@ def _grown(server: RedisServer) -> Callable[[], bool]:
     """Whether there are some more keys, where their names tell nothing."""
     before = server.command("DBSIZE")
     return lambda: bool(server.command("DBSIZE") >= before + _SOME)
-
-
-def _look(
-    stack: contextlib.ExitStack, folder: Path, number: int, name: str, server: RedisServer
-) -> list[dict[str, int | None]]:
-    """What is there in the end: for a new process of the host, and for one of another host, which has Redis alone."""
-    hosts = [f"host-{number}", f"another-{number}"]
-    processes = [Process(folder, f"look-{host}", "look", name, server.url, host) for host in hosts]
-    for process in processes:
-        stack.callback(process.close)
-    return [process.told(_LOOK_SECONDS) for process in processes]
 
 
 def _sleep_until(instant: float) -> None:

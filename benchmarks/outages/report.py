@@ -2,14 +2,15 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from benchmarks.outages.oracle import Known
 
 HEADINGS: Final = (
-    "calls", "errors", "refused", "longest", "p99", "hits", "computed", "older", "lost", "back", "healthy",
+    "calls", "errors", "refused", "longest", "p99", "hits", "computed", "older", "lost", "back", "healthy", "late",
 )  # fmt: skip
 LEGEND: Final = {
     "calls": "made in all, by callers that wait for one before they make the next",
@@ -26,6 +27,7 @@ LEGEND: Final = {
         "from the end of the outage until the server is told of a new write, and no call fails, is refused, answers with "
         "something older, or takes more than half a second; *not yet*: something of the kind happened in the last second too"
     ),
+    "late": "the most by which the event loop was late: the machine's doing, which is part of the longest call, or a cache's",
 }
 _SLOW: Final = 0.5
 _SETTLED: Final = 1.0
@@ -59,6 +61,7 @@ class Row:
     lost: int
     back: int
     healthy: float | None
+    late: float
     longest_by_second: list[float]
 
 
@@ -101,12 +104,13 @@ def measure(
         p99=round(percentile([call["took"] for call in outage], 0.99), 5),
         hits=sum(reads),
         reads=len(reads),
-        computed=len(told["computations"]),
+        computed=told["computations"],
         asked=sum(call["kind"] == "compute" for call in calls),
         older=sum(call["wrong"] for call in calls),
         lost=verdicts["lost"],
         back=verdicts["resurrected"],
         healthy=_healthy(mended, ended, told_again, bad),
+        late=round(told["late"], 4),
         longest_by_second=by_second,
     )
 
@@ -142,6 +146,7 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.lost:,}",
         f"{row.back:,}",
         "not yet" if row.healthy is None else f"{row.healthy:.1f} s",
+        span(row.late),
     )
 
 
@@ -150,13 +155,14 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.{0 if seconds >= 0.01 else 1}f} ms"
 
 
-def table(title: str, rows: Sequence[Row]) -> str:
+def table(title: str, rows: Sequence[Row], failures: Mapping[str, str] = MappingProxyType({})) -> str:
     """What all noticed of one fault, as text."""
     lines = [("", *HEADINGS), *((row.name, *cells(row)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     told = [f"\n{title}"]
     told += ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines]
     told += [f"  {row.name}: {kinds(row)}" for row in rows if row.errors]
+    told += [f"  no figures of {name}: {reason}" for name, reason in failures.items()]
     return "\n".join(told)
 
 

@@ -27,6 +27,7 @@ COMPUTED: Final = [f"computed:{number}" for number in range(100)]
 CANARY: Final = "canary"
 _CANARY_EVERY: Final = 0.1
 _CLOSE_SECONDS: Final = 10.0
+_TICK: Final = 0.01
 
 
 @dataclass(slots=True)
@@ -49,13 +50,17 @@ class Workload:
         subject: the cache, open.
         seed: decides what is called when.
         limit: seconds after which nobody waits any more.
+
+    Attributes:
+        late: seconds by which the event loop was late at most.
     """
 
     subject: Subject
     seed: str
     limit: float
     calls: list[Call] = field(default_factory=list)
-    computations: list[float] = field(default_factory=list)
+    computations: int = 0
+    late: float = 0.0
     keys: dict[str, Known] = field(default_factory=lambda: {key: Known() for key in (*WRITTEN, *COMPUTED)})
 
     async def run(self, seconds: float) -> None:
@@ -65,6 +70,7 @@ class Workload:
             for number in range(TASKS):
                 group.create_task(self._task(number, begun, begun + seconds))
             group.create_task(self._canaries(begun + seconds))
+            group.create_task(self._watch(begun + seconds))
 
     async def _task(self, number: int, begun: float, until: float) -> None:
         written, computed = WRITTEN[number::TASKS], COMPUTED[number::TASKS]
@@ -73,7 +79,7 @@ class Workload:
                 await self.set(key)
         offset = number / TASKS * SLOT
         while (now := time.monotonic()) < until:
-            slot = int((now - begun) / SLOT) + 1
+            slot = int((now - begun - offset) / SLOT) + 1
             await asyncio.sleep(begun + slot * SLOT + offset - now)
             chance = random.Random(f"{self.seed}/{number}/{slot}")
             dice = chance.random()
@@ -100,6 +106,11 @@ class Workload:
             else:
                 await self._answer("canary", self.subject.get_or_compute(key, partial(asyncio.sleep, 0, value)))
             await asyncio.sleep(_CANARY_EVERY)
+
+    async def _watch(self, until: float) -> None:
+        while (now := time.monotonic()) < until:
+            await asyncio.sleep(_TICK)
+            self.late = max(self.late, time.monotonic() - now - _TICK)
 
     async def get(self, key: str) -> None:
         """Read a key."""
@@ -139,7 +150,7 @@ class Workload:
         known = self.keys[key]
 
         async def compute() -> Any:
-            self.computations.append(time.monotonic())
+            self.computations += 1
             number = known.begin()
             known.doubt(number)
             return value_of(key, number)
@@ -179,6 +190,7 @@ async def work(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "calls": [asdict(call) for call in workload.calls],
         "computations": workload.computations,
+        "late": workload.late,
         "keys": {key: asdict(known) for key, known in workload.keys.items()},
     }
 
