@@ -13,6 +13,7 @@ from typing import Final
 from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.epochs import NAMESPACE
 from toolcache.events import JournalReplayed, StoreFault
+from toolcache.home import Homes
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
@@ -31,11 +32,13 @@ class Journal:
         parts: the cache's parts.
         catch_up: makes known what is owed.
         told: whether Redis is another server.
+        homes: whether the cache is closed.
     """
 
-    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]], told: Told) -> None:
+    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]], told: Told, homes: Homes) -> None:
         self._catch_up = catch_up
         self._told = told
+        self._homes = homes
         self.replayed = 0
         self.dropped = 0
         self._clock = parts.clock
@@ -62,8 +65,8 @@ class Journal:
         return None if self._store is None else self._store.oldest()
 
     async def run(self) -> None:
-        """Replay whenever there is something to replay, until cancelled."""
-        while True:
+        """Replay whenever there is something to replay, until cancelled; or closed, from another loop."""
+        while not self._homes.closed:
             try:
                 await self.replay()
             except Exception as fault:  # noqa: BLE001 - what is owed stays owed, and the next round tries again

@@ -70,7 +70,7 @@ class Machine:
         self.sweeper = Sweeper(parts.memory)
         self._filler = Filler(parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies)
         self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
-        self.journal = Journal(parts, self._reader.catch_up, told)
+        self.journal = Journal(parts, self._reader.catch_up, told, self.homes)
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
