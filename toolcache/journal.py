@@ -122,6 +122,7 @@ class Journal:
 
     async def _pay(self, redis: Layer, files: Layer, store: SupportsJournal, debts: Sequence[Debt]) -> bool:
         """Tell Redis of some; what it has then, it is no longer owed. False where it takes nothing any more."""
+        debts = [debt for debt in debts if debt.key.isascii()]  # no cache made another key, or can tell of it
         results = await self._offer(redis, debts)
         marks = []
         for debt, result in zip(debts, results, strict=False):
@@ -146,7 +147,8 @@ class Journal:
     def _write(self, debt: Debt, cleared: Mapping[str, bytes]) -> Write:
         """The write, with its own version. Of a value whose time is over, that: or what it replaced would be back."""
         if debt.blob is not None and self._worth(debt):
-            return Write(debt.key, debt.blob, once=debt.once, dead=cleared.get(_epoch_of(debt.key), ZERO))
+            dead = cleared[_epoch_of(debt.key)] if debt.once else ZERO
+            return Write(debt.key, debt.blob, once=debt.once, dead=dead)
         now_ms = int(self._clock.time() * 1000)
         blob = self._envelope.pack(
             None,
@@ -199,4 +201,4 @@ class Journal:
 
 def _epoch_of(name: str) -> str:
     """The store key of the epoch of a store key's namespace."""
-    return store_key("e", name.split(":", 3)[2], NAMESPACE)
+    return store_key("e", "".join(name.split(":", 3)[2:3]), NAMESPACE)

@@ -14,14 +14,16 @@ from hosts import back, elsewhere, files, out, redis, replay, until_told
 from rig import Rig, SteadyClock
 from servers import RedisServer
 
-from toolcache.blob import read_header
+from toolcache.blob import RECORD, read_header
 from toolcache.cache import Cache
 from toolcache.domains import IDEMPOTENCY
 from toolcache.entry import MISSING, Durability
 from toolcache.events import JournalReplayed
 from toolcache.memory.s3fifo import S3FIFO
 from toolcache.memory.store import MemoryStore
+from toolcache.protocols import Write
 from toolcache.testing import FakeClock
+from toolcache.testing.stores import blob_of
 from toolcache.versions import HybridClock
 
 DAY = 86_400.0
@@ -329,6 +331,20 @@ async def _until_step(rig: Rig, cache: Cache, step: int, *, begun: bool) -> bool
     running.cancel()
     await asyncio.wait([running, waiting])
     return reached.is_set()
+
+
+async def test_a_record_of_an_odd_key_blocks_nobody(hosts: Rig, tmp_path: Path) -> None:
+    """SPEC 5.4: whatever stands in the log, a record of a key that no cache would make is told like others, or left."""
+    here, there = await hosts.open(), await elsewhere(hosts, tmp_path)
+    out(here)
+    await here.set("key", "value")
+    for odd in ("odd", "", "a:b", "ключ"):
+        for key, flags, ttl in ((odd, RECORD, 600.0), (odd + "-", 0, -1.0)):
+            blob = blob_of(key, b"", version=1, now=hosts.clock.time(), flags=flags, ttl=ttl)
+            await files(here).put_many([Write(key, blob, pending=True)])
+    await back(hosts, here)
+    await replay(hosts, here)
+    assert await there.get("key") == "value"
 
 
 async def test_a_survivor_tells_what_a_dead_process_was_owed(hosts: Rig, tmp_path: Path) -> None:
