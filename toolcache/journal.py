@@ -17,8 +17,7 @@ from toolcache.home import Homes
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
-from toolcache.protocols import Debt, PutResult, PutStatus, SupportsJournal, Turn, Write
-from toolcache.told import Told
+from toolcache.protocols import Debt, PutResult, PutStatus, SupportsIdentity, SupportsJournal, Turn, Write
 from toolcache.versions import ZERO, split
 
 _EVERY: Final = 1.0
@@ -31,13 +30,11 @@ class Journal:
     Args:
         parts: the cache's parts.
         catch_up: makes known what is owed.
-        told: whether Redis is another server.
         homes: whether the cache is closed.
     """
 
-    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]], told: Told, homes: Homes) -> None:
+    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]], homes: Homes) -> None:
         self._catch_up = catch_up
-        self._told = told
         self._homes = homes
         self.replayed = 0
         self.dropped = 0
@@ -49,6 +46,7 @@ class Journal:
         self._redis, self._files = parts.redis, parts.files
         store = parts.files.store if parts.files and parts.redis else None
         self._store = store if isinstance(store, SupportsJournal) else None
+        self._asserted: str | None = None
 
     @property
     def needed(self) -> bool:
@@ -79,27 +77,34 @@ class Journal:
         if self._store is None or self._files is None or self._redis is None:
             return
         await self._catch_up()
-        if self._redis.guard.refuses(mutation=True) or not (self._store.owing or self._told.another):
+        if self._redis.guard.refuses(mutation=True) or not (self._store.owing or self._is_another()):
             return
         turn = await self._files.ask(self._store.take_turn)
         if turn is None:
             return
         try:
-            if self._told.another:
+            if self._is_another():
                 await self._assert_anew(self._redis, self._files, self._store, turn)
             if self._store.owing:
                 await self._pay_all(self._redis, self._files, self._store, lasting=False)
         finally:
             turn.close()
 
+    def _is_another(self) -> bool:
+        return (run_id := self._run_id()) is not None and run_id != self._asserted
+
+    def _run_id(self) -> str | None:
+        store = None if self._redis is None else self._redis.store
+        return store.run_id if isinstance(store, SupportsIdentity) else None
+
     async def _assert_anew(self, redis: Layer, files: Layer, store: SupportsJournal, turn: Turn) -> None:
         """Redis is a server that this host may not have told of its tombstones, epochs and results."""
-        run_id = self._told.run_id or ""
+        run_id = self._run_id() or ""
         if turn.noted != run_id:
             if not await self._pay_all(redis, files, store, lasting=True):
                 return
             await files.ask(partial(store.note, turn, run_id), mutation=True)
-        self._told.by(run_id)
+        self._asserted = run_id
 
     async def _pay_all(self, redis: Layer, files: Layer, store: SupportsJournal, *, lasting: bool) -> bool:
         """Go through all that is owed, or all that lasts; False where Redis, or the disk, did not go along to the end."""

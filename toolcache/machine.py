@@ -32,7 +32,6 @@ from toolcache.risk import Risk
 from toolcache.stats import LayerTally, Tallies, Tally
 from toolcache.sweeper import Sweeper
 from toolcache.tags import FINGERPRINT, labels
-from toolcache.told import Told
 from toolcache.writer import Draft, Outcome, Writer
 
 _SAMPLE: Final = 1023
@@ -62,15 +61,14 @@ class Machine:
         self._now = parts.clock.monotonic
         self._epochs = Epochs()
         self._entries = Entries(parts, self._epochs)
-        told = Told(parts.redis)
-        self._reader = Reader(parts, self._epochs, self._entries, told)
+        self._reader = Reader(parts, self._epochs, self._entries)
         self._writer = Writer(parts)
         self._risk = Risk(parts, self._entries, self._writer)
         self._records = Records(parts, self._entries, self._reader, self._writer)
         self.sweeper = Sweeper(parts.memory)
         self._filler = Filler(parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies)
         self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
-        self.journal = Journal(parts, self._reader.catch_up, told, self.homes)
+        self.journal = Journal(parts, self._reader.catch_up, self.homes)
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------

@@ -26,7 +26,6 @@ from toolcache.loops import PerLoop
 from toolcache.parts import Due, Parts
 from toolcache.protocols import SupportsOverlay, Write
 from toolcache.stats import Tally
-from toolcache.told import Told
 from toolcache.versions import ZERO
 
 _OUTAGE_TRUST = 1.0
@@ -55,19 +54,17 @@ class Reader:
     Args:
         parts: the cache's parts.
         epochs: what has been cleared, as far as this process knows.
-        told: whether Redis is another server.
 
     Attributes:
         met: whether Redis, where it is configured, has been asked for the time.
     """
 
-    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, told: Told) -> None:
+    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries) -> None:
         self._parts = parts
         self._clock = parts.clock
         self._memory = parts.memory
         self._epochs = epochs
         self._entries = entries
-        self._told = told
         self.met = parts.redis is None
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
@@ -150,19 +147,20 @@ class Reader:
         for key, version in owed.items():
             if version >= answer[key].version:
                 answer[key] = last[key]
-        if self._told.another:
-            self._insist(names, answer)
+        self._insist(names, answer)
         return self._uncovered(answer)
 
     def _insist(self, names: dict[str, str], answer: dict[str, Found]) -> None:
-        """What this host knows to be gone is: a server that may not have heard of it, and memory, cannot bring it back."""
+        """What this host knows to be gone is: a Redis that has forgotten it, and memory, cannot bring it back."""
         if self._overlay is None:
             return
         epoch = self._overlay.newest(self._entries.epoch_name)
         self._heed_epoch(epoch and epoch.version)
-        for key, name in names.items():
-            newest = self._overlay.newest(name)
-            if newest is not None and newest.ended and newest.version >= answer[key].version:
+        for key, found in answer.items():
+            if found.held is None:
+                continue
+            newest = self._overlay.newest(names[key])
+            if newest is not None and newest.ended and newest.version >= found.version:
                 answer[key] = Found(None, newest.version)
                 self._memory.remove(key)
 
