@@ -28,7 +28,7 @@ LEVELS: Final[dict[str, str]] = {
     "words": "causes errors forks loops blob entry events clock versions durations domains tags",
     "promises": "protocols credentials",
     "parts": "keys codec memory stores resilience flight epochs stats",
-    "machine": "layer parts entries horizon filler follower bus records reader writer crowd home places sweeper compute journal risk told invalidator machine report cache "
+    "machine": "layer parts entries horizon filler follower bus records reader writer crowd home places sweeper compute journal risk invalidator machine report cache "
     "spelling sources settings assembly",
     "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",

@@ -14,11 +14,11 @@ from typing import Final
 from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.epochs import NAMESPACE
 from toolcache.events import JournalReplayed, StoreFault
+from toolcache.home import Homes
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
-from toolcache.protocols import Debt, PutResult, PutStatus, SupportsJournal, Turn, Write
-from toolcache.told import Told
+from toolcache.protocols import Debt, PutResult, PutStatus, SupportsIdentity, SupportsJournal, Turn, Write
 from toolcache.versions import ZERO, split
 
 _EVERY: Final = 1.0
@@ -32,12 +32,12 @@ class Journal:
     Args:
         parts: the cache's parts.
         catch_up: makes known what is owed.
-        told: whether Redis is another server.
+        homes: whether the cache is closed.
     """
 
-    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]], told: Told) -> None:
+    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]], homes: Homes) -> None:
         self._catch_up = catch_up
-        self._told = told
+        self._homes = homes
         self.replayed = 0
         self.dropped = 0
         self._clock = parts.clock
@@ -48,6 +48,8 @@ class Journal:
         self._redis, self._files = parts.redis, parts.files
         store = parts.files.store if parts.files and parts.redis else None
         self._store = store if isinstance(store, SupportsJournal) else None
+        self._asserted: tuple[str | None, int] = (None, 0)
+        self._flushes = 0
         self._owed = False
         self._feel_at = 0.0
         self._feels = False
@@ -66,9 +68,13 @@ class Journal:
         """When the oldest of these was written, in seconds since the epoch."""
         return None if self._store is None else self._store.oldest()
 
+    def flushed(self) -> None:
+        """Redis was flushed: what has to outlive that is to be told again, although it is the same server."""
+        self._flushes += 1
+
     async def run(self) -> None:
-        """Replay whenever there is something to replay, until cancelled."""
-        while True:
+        """Replay whenever there is something to replay, until cancelled; or closed, from another loop."""
+        while not self._homes.closed:
             try:
                 await self.replay()
             except Exception as fault:  # noqa: BLE001 - what is owed stays owed, and the next round tries again
@@ -85,14 +91,14 @@ class Journal:
         owed, self._owed = self._owed, self._store.owing > 0
         if refused and owed and not self._owed:  # another process of the host has told it all: Redis is back
             self._redis.guard.allow_probe()
-        if not (self._may_feel(self._redis) if refused else self._owed or self._told.another):
+        if not (self._may_feel(self._redis) if refused else self._owed or self._is_another()):
             return
         turn = await self._files.ask(self._store.take_turn)
         if turn is None:
             return
         try:
             self._feels = refused
-            if self._told.another:
+            if self._is_another():
                 await self._assert_anew(self._redis, self._files, self._store, turn)
             if self._store.owing:
                 await self._pay_all(self._redis, self._files, self._store, lasting=False)
@@ -109,14 +115,22 @@ class Journal:
         self._feel_at = now + _FEEL_EVERY
         return True
 
+    def _is_another(self) -> bool:
+        """Whether Redis may not know what this host has told the one before it, or has been flushed since."""
+        return (run_id := self._run_id()) is not None and self._asserted != (run_id, self._flushes)
+
+    def _run_id(self) -> str | None:
+        store = None if self._redis is None else self._redis.store
+        return store.run_id if isinstance(store, SupportsIdentity) else None
+
     async def _assert_anew(self, redis: Layer, files: Layer, store: SupportsJournal, turn: Turn) -> None:
         """Redis is a server that this host may not have told of its tombstones, epochs and results."""
-        run_id, flushes = self._told.run_id or "", self._told.flushes
-        if self._told.flushed or turn.noted != run_id:
+        run_id, flushes = self._run_id() or "", self._flushes
+        if turn.noted != run_id or flushes != self._asserted[1]:
             if not await self._pay_all(redis, files, store, lasting=True):
                 return
             await files.ask(partial(store.note, turn, run_id), mutation=True)
-        self._told.by(run_id, flushes)
+        self._asserted = run_id, flushes
 
     async def _pay_all(self, redis: Layer, files: Layer, store: SupportsJournal, *, lasting: bool) -> bool:
         """Go through all that is owed, or all that lasts; False where Redis, or the disk, did not go along to the end."""
@@ -142,6 +156,7 @@ class Journal:
 
     async def _pay(self, redis: Layer, files: Layer, store: SupportsJournal, debts: Sequence[Debt]) -> bool:
         """Tell Redis of some; what it has then, it is no longer owed. False where it takes nothing any more."""
+        debts = [debt for debt in debts if debt.key.isascii()]  # no cache made another key, or can tell of it
         results = await self._offer(redis, debts)
         marks = []
         for debt, result in zip(debts, results, strict=False):
@@ -166,7 +181,8 @@ class Journal:
     def _write(self, debt: Debt, cleared: Mapping[str, bytes]) -> Write:
         """The write, with its own version. Of a value whose time is over, that: or what it replaced would be back."""
         if debt.blob is not None and self._worth(debt):
-            return Write(debt.key, debt.blob, once=debt.once, dead=cleared.get(_epoch_of(debt.key), ZERO))
+            dead = cleared[_epoch_of(debt.key)] if debt.once else ZERO
+            return Write(debt.key, debt.blob, once=debt.once, dead=dead)
         now_ms = int(self._clock.time() * 1000)
         blob = self._envelope.pack(
             None,
@@ -219,4 +235,4 @@ class Journal:
 
 def _epoch_of(name: str) -> str:
     """The store key of the epoch of a store key's namespace."""
-    return store_key("e", name.split(":", 3)[2], NAMESPACE)
+    return store_key("e", "".join(name.split(":", 3)[2:3]), NAMESPACE)

@@ -36,7 +36,6 @@ from toolcache.risk import Risk
 from toolcache.stats import LayerTally, Tallies, Tally
 from toolcache.sweeper import Sweeper
 from toolcache.tags import FINGERPRINT, labels
-from toolcache.told import Told
 from toolcache.writer import Draft, Outcome, Writer
 
 _SAMPLE: Final = 1023
@@ -63,10 +62,9 @@ class Machine:
         self._now = parts.clock.monotonic
         self._epochs = Epochs(lambda scope: store_key("e", parts.namespace, key_text(scope)))
         self._entries = Entries(parts, self._epochs)
-        told = Told(parts.redis)
         self._writer = Writer(parts)
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
-        self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._writer, told)
+        self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._writer)
         self._risk = Risk(parts, self._entries, self._writer)
         self._records = Records(parts, self._entries, self._horizon, self._reader, self._writer)
         self.sweeper = Sweeper(parts.memory)
@@ -75,8 +73,8 @@ class Machine:
         )
         self._follower = Follower(parts, self._horizon, self._reader, self.homes)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
-        self.journal = Journal(parts, self._reader.catch_up, told)
-        self.bus = Bus(parts, self._entries, self._horizon, self._reader, self.homes, told.flush)
+        self.journal = Journal(parts, self._reader.catch_up, self.homes)
+        self.bus = Bus(parts, self._entries, self._horizon, self._reader, self.homes, self.journal.flushed)
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------

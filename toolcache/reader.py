@@ -28,7 +28,6 @@ from toolcache.loops import PerLoop
 from toolcache.parts import Due, Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.stats import Tally
-from toolcache.told import Told
 from toolcache.versions import ZERO
 from toolcache.writer import Draft, Writer
 
@@ -61,15 +60,12 @@ class Reader:
         entries: makes entries for memory.
         horizon: reads the layers.
         writer: keeps on file what Redis is found to hold.
-        told: whether Redis is another server.
 
     Attributes:
         met: whether Redis, where it is configured, has been asked for the time.
     """
 
-    def __init__(
-        self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon, writer: Writer, told: Told
-    ) -> None:
+    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon, writer: Writer) -> None:
         self._parts = parts
         self._clock = parts.clock
         self._memory = parts.memory
@@ -77,7 +73,6 @@ class Reader:
         self._entries = entries
         self._horizon = horizon
         self._writer = writer
-        self._told = told
         self.met = parts.redis is None
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
@@ -185,17 +180,18 @@ class Reader:
         # What Redis is owed may lie beneath an epoch that only Redis knows.
         above = {name for held, _, _ in answer.values() if held is not None for name in self._epochs.names(held.tags)}
         await self._horizon.ask(redis, above, until=due.redis)
-        if self._told.another:
-            self._insist(names, answer)
+        self._insist(names, answer)
         return self._uncovered(answer)
 
     def _insist(self, names: dict[str, str], answer: dict[str, Found]) -> None:
-        """What this host knows to be gone is: a server that may not have heard of it, and memory, cannot bring it back."""
+        """What this host knows to be gone is: a Redis that has forgotten it, and memory, cannot bring it back."""
         if self._overlay is None:
             return
-        for key, name in names.items():
-            newest = self._overlay.newest(name)
-            if newest is not None and newest.ended and newest.version >= answer[key].version:
+        for key, found in answer.items():
+            if found.held is None:
+                continue
+            newest = self._overlay.newest(names[key])
+            if newest is not None and newest.ended and newest.version >= found.version:
                 answer[key] = Found(None, newest.version)
                 self._memory.remove(key)
 

@@ -209,7 +209,7 @@ class TestInAnOutage:
         await one.invalidate(tags=["t"])
         assert rig.server is not None
         rig.server.command("FLUSHALL")
-        one._machine.journal._told.flush()
+        one._machine.journal.flushed()
         await one._machine.journal.replay()
         name = one._machine._entries.name("a")
         rig.server.command("SET", name, blobs[0])

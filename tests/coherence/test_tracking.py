@@ -173,7 +173,7 @@ async def test_what_must_outlive_a_flush(open_cache: Open, own_redis: RedisServe
     cache = await open_cache(files=True, directory=tmp_path)
     task = AgentTask("writer", "Say {what}", {"what": "hello"})
     await cache.set_result(task, "hello")
-    await until(lambda: not cache._machine.journal._told.another)
+    await until(lambda: not cache._machine.journal._is_another())
     for _ in range(2):
         await command(own_redis, "FLUSHALL")
         await until(lambda: own_redis.command("DBSIZE"))

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,33 @@ async def test_nothing_is_left_after_closing(
     if "redis" in layering:
         server: RedisServer = request.getfixturevalue("own_redis")
         assert await asyncio.to_thread(clients, server) == []
+
+
+async def test_what_goes_on_in_another_loop_ends_too(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 16 I9, LC-02: the tasks that replay and follow in the loop of another thread see that the cache was closed."""
+    monkeypatch.setattr("toolcache.journal._EVERY", 0.01)
+    cache = ToolCache(**options)
+    there = asyncio.new_event_loop()
+    with ThreadPoolExecutor(1) as pool:
+        turning = asyncio.wrap_future(pool.submit(there.run_forever))
+
+        async def use() -> None:
+            await cache.set("key", 1)
+            assert await cache.get("key") == 1
+
+        try:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(use(), there))
+            await use()
+            await cache.aclose()
+            for _ in range(500):
+                if not asyncio.all_tasks(there):
+                    break
+                await asyncio.sleep(0.01)
+            assert asyncio.all_tasks(there) == set()
+        finally:
+            there.call_soon_threadsafe(there.stop)
+            await turning
+            there.close()
 
 
 async def test_a_first_call_that_is_cancelled_leaves_nothing_either(options: dict[str, Any]) -> None:
