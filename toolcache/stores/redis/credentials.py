@@ -17,10 +17,14 @@ _SHARE: Final = 0.9
 
 
 class CredentialsError(Exception):
-    """There are no credentials; says why in words of our own."""
+    """There are no credentials; says why in words of our own.
 
-    def __init__(self, why: str) -> None:
+    ``late`` ones may come in a moment; what is wrong with others is who asks, or whom.
+    """
+
+    def __init__(self, why: str, *, late: bool = False) -> None:
         super().__init__(f"no credentials (the provider {why})")
+        self.late = late
 
 
 class Credentials:
@@ -76,7 +80,7 @@ class Credentials:
         except Exception as error:  # noqa: BLE001 - a provider may raise anything, with the token in its text
             late = deadline.expired()
             why = f"did not answer within {self._timeout:g} s" if late else f"raised {type(error).__name__}"
-            raise CredentialsError(why) from None
+            raise CredentialsError(why, late=late) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():

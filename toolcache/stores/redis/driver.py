@@ -45,7 +45,8 @@ class _Given(CredentialProvider):
         try:
             return await self._credentials.give()
         except CredentialsError as error:
-            raise NoCredentialsError(str(error)) from None
+            kind = exceptions.TimeoutError if error.late else NoCredentialsError
+            raise kind(str(error)) from None
 
 
 def connection_to(address: Address, credentials: Credentials | None, timeout: float) -> driver.AbstractConnection:
