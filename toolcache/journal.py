@@ -104,7 +104,7 @@ class Journal:
         self._asserted = run_id
 
     async def _pay_all(self, redis: Layer, files: Layer, store: SupportsJournal, *, lasting: bool) -> bool:
-        """Go through all that is owed, or all that lasts; False where Redis, or the disk, did not go along to the end."""
+        """Go through all that is owed, or all that lasts; whether Redis has heard of every one of them."""
         handles = await files.ask(partial(store.owed, lasting=lasting))
         if handles is None:
             return False
@@ -114,7 +114,9 @@ class Journal:
             if start:
                 await self._clock.sleep(_BATCH / _RATE)
             debts = await files.ask(partial(store.debts, handles[start : start + _BATCH]))
-            if debts is None or not await self._pay(redis, files, store, debts):
+            results = [] if debts is None else await self._pay(redis, files, store, debts)
+            whole = whole and None not in results
+            if debts is None or len(results) < len(debts):
                 whole = False
                 break
         replayed, dropped = self.replayed - before[0], self.dropped - before[1]
@@ -122,8 +124,10 @@ class Journal:
             self._announce(JournalReplayed(replayed, dropped, store.owing))
         return whole
 
-    async def _pay(self, redis: Layer, files: Layer, store: SupportsJournal, debts: Sequence[Debt]) -> bool:
-        """Tell Redis of some; what it has then, it is no longer owed. False where it takes nothing any more."""
+    async def _pay(
+        self, redis: Layer, files: Layer, store: SupportsJournal, debts: Sequence[Debt]
+    ) -> list[PutResult | None]:
+        """Tell Redis of some, as ``_offer`` does; what it has then, it is no longer owed."""
         results = await self._offer(redis, debts)
         marks = []
         for debt, result in zip(debts, results, strict=False):
@@ -135,7 +139,7 @@ class Journal:
                 marks.append((debt.key, debt.version))
         if marks:
             await files.ask(partial(store.settle, marks), mutation=True)
-        return len(results) == len(debts)
+        return results
 
     def _worth(self, debt: Debt) -> bool:
         """Whether it still says anything: unexpired; if it is only a value, not overtaken, nor too old to be believed."""
