@@ -163,7 +163,7 @@ class Model:
             self.hear(at, host.log[EPOCH].version)
         if not (way.reads and self.up):
             return self.remembered(at, key, owed, way)
-        ended = owed is not None and not self.alive(at, owed, way)
+        lives = owed is not None and self.alive(at, owed, way)  # by the clock as it was
         self.meet(at, way)
         if (epoch := self.there(EPOCH)) is not None:
             self.hear(at, epoch.version)
@@ -175,7 +175,8 @@ class Model:
             found = owed
         if found is None:
             return None, ZERO
-        if not self.alive(at, found, way) or (found is owed and ended):
+        lives = lives and found.version > me.epoch if found is owed else self.alive(at, found, way)
+        if not lives:
             return None, found.version
         self.take_in(at, key, found, way)
         return found, found.version
