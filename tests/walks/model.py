@@ -242,7 +242,7 @@ class Model:
         superseded = False
         if there is None or record.version > there.version:
             host.log[key] = record
-        elif live:
+        elif live and way.dies != "file after":
             record = replace(record, version=next(versions))
             assert record.version > there.version
             host.log[key] = record

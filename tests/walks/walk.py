@@ -42,7 +42,7 @@ class Walk:
         self.seed = seed
         self.chance = random.Random(seed)
         self.skewed = skewed
-        self.world = World(directory)
+        self.world = World(directory, compacts=not skewed)
         self.model = Model()
         self.processes = [self.world.begin(at) for at in range(len(HOSTS))]
         self.numbers = count(1)

@@ -80,9 +80,14 @@ class Minted(HybridClock):
 class OwnLogStore(LogStore):
     """A file store that shares nothing with the others of this interpreter but the files."""
 
+    compacts = True
+
     def _attach(self) -> Shared:
         def make(real: str) -> Shared:
-            return Shared(real, self._clock, self._hybrid, self._ops)
+            shared = Shared(real, self._clock, self._hybrid, self._ops)
+            if not self.compacts:
+                shared.compactor.consider = lambda: None  # type: ignore[method-assign]  # the walk says why
+            return shared
 
         self._shared = Table().attach(self._root, make, self._post, self._budget)
         return self._shared
@@ -153,9 +158,11 @@ class World:
 
     Args:
         directory: for the files of both hosts.
+        compacts: whether they are ever. A process whose clock is ahead takes for ended, and removes, what is not.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, compacts: bool) -> None:
+        self._compacts = compacts
         self.clock = FakeClock()
         self.server = FakeRedis(self.clock.time)
         self.off = [0.0, 0.0]
@@ -198,7 +205,9 @@ class World:
             await observer.aclose()
 
     def _files(self, host: int, clock: ProcessClock, hybrid: HybridClock | None = None) -> OwnLogStore:
-        return OwnLogStore(self._roots[host], clock=clock, hybrid=hybrid or HybridClock(clock), fsync="never")
+        files = OwnLogStore(self._roots[host], clock=clock, hybrid=hybrid or HybridClock(clock), fsync="never")
+        files.compacts = self._compacts
+        return files
 
     def _guarded(self, store: Store, clock: ProcessClock, *, batched: bool) -> Layer:
         def breaker(kind: str) -> CircuitBreaker:

@@ -231,7 +231,7 @@ class Pass:
         self._given_up += given_up and entry.live(self._now_ms)
         if entry.whole(self._now_ms) and not given_up:
             body, flags = bytes(blob), entry.flags
-        elif entry.keep > self._now_ms and not (given_up and entry.flags & FIRST):
+        elif entry.wanted(self._now_ms) and not (given_up and entry.flags & FIRST):
             body, flags = bytes(blob[:HEADER_SIZE]), entry.flags | BARE
         else:
             # not forgotten before its record has gone, or a restart would bring it back over what comes now

@@ -37,8 +37,8 @@ class Entry(NamedTuple):
         return now_ms < self.gone or bool(self.flags & PENDING and self.flags & LASTING)
 
     def wanted(self, now_ms: int) -> bool:
-        """Whether the record must stay, if only bare."""
-        return now_ms < self.keep or self.whole(now_ms)
+        """Whether the record must stay, if only bare: Redis is owed the end of a value, too."""
+        return now_ms < self.keep or self.whole(now_ms) or bool(self.flags & PENDING)
 
 
 def digest(key: bytes) -> bytes:
@@ -96,6 +96,13 @@ class Index:
         held, self._held = self._held, {}
         for key, entry in held.items():
             self.admit(key, entry)
+
+    def write_off(self) -> None:
+        """What is owed of removed segments, and has been met nowhere else, was paid, and its mark removed with it."""
+        for key in self.owed():
+            entry = self.get(key)
+            if entry is not None and self._order(entry.segment) is None:
+                self._keep(key, _settled(entry))
 
     def mark(self, key: bytes, version: bytes) -> None:
         """The record of that version is clean. The mark may be met before the record."""
