@@ -42,7 +42,7 @@ class Walk:
         self.seed = seed
         self.chance = random.Random(seed)
         self.skewed = skewed
-        self.world = World(directory, compacts=not skewed)
+        self.world = World(directory, self.chance)
         self.model = Model()
         self.processes = [self.world.begin(at) for at in range(len(HOSTS))]
         self.numbers = count(1)
@@ -67,8 +67,7 @@ class Walk:
         """
         every = self.steps()
         for at in range(steps):
-            label, weight = "", 0
-            (label, weight, step), *_ = self.chance.choices(every, [weight for _, weight, _ in every])
+            ((label, _, step),) = self.chance.choices(every, [weight for _, weight, _ in every])
             self.world.clock.advance(0.002)
             try:
                 await self.check(label, step)
@@ -329,9 +328,9 @@ class Walk:
         process, _ = self.somebody()
         way = self.way(process)
         self.fate(process, way)
-        if way.dies.startswith("file"):
+        if way.dies.startswith("file") or self.model.full:
+            process.spare()
             way.dies = ""
-            process.files.__dict__.pop("put_many", None)
         host = self.model.hosts[process.host]
         before, names = set(host.pending), [*self.keys]
         await process.do(process.cache._machine.journal.replay())
@@ -454,4 +453,3 @@ class Walk:
 
 def _version(held: Any) -> bytes:
     return bytes(held[4:20])
-

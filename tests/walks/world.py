@@ -5,7 +5,8 @@ interpreter. A process dies where the walk says: what it waits for never comes, 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import random
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -62,8 +63,8 @@ class ProcessClock:
 class Minted(HybridClock):
     """Remembers the versions it gave out."""
 
-    def __init__(self, clock: ProcessClock) -> None:
-        super().__init__(clock)
+    def __init__(self, clock: ProcessClock, node: bytes) -> None:
+        super().__init__(clock, node=node)
         self.minted: list[bytes] = []
 
     def next(self, above: bytes = ZERO) -> bytes:
@@ -78,15 +79,15 @@ class Minted(HybridClock):
 
 
 class OwnLogStore(LogStore):
-    """A file store that shares nothing with the others of this interpreter but the files."""
+    """A file store that shares nothing with the others of this interpreter but the files.
 
-    compacts = True
+    It never compacts: that is for threads of its own to do when they come to it, and another time in each walk.
+    """
 
     def _attach(self) -> Shared:
         def make(real: str) -> Shared:
             shared = Shared(real, self._clock, self._hybrid, self._ops)
-            if not self.compacts:
-                shared.compactor.consider = lambda: None  # type: ignore[method-assign]  # the walk says why
+            shared.compactor.consider = lambda: None  # type: ignore[method-assign]  # as the class says
             return shared
 
         self._shared = Table().attach(self._root, make, self._post, self._budget)
@@ -113,9 +114,10 @@ class Process:
     async def do(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What comes of a call, and of all that it left behind; None if the process dies of it."""
         task, death = asyncio.create_task(work), asyncio.create_task(self._death.wait())
-        await asyncio.wait([task, death], return_when=asyncio.FIRST_COMPLETED)
-        if not self._death.is_set() and (left := set(self.cache._machine.homes.here()._tasks)):
-            await asyncio.wait([death, asyncio.gather(*left)], return_when=asyncio.FIRST_COMPLETED)
+        left: set[asyncio.Task[Any]] = {task}
+        while left and not self._death.is_set():
+            await asyncio.wait([*left, death], return_when=asyncio.FIRST_COMPLETED)
+            left = {one for one in (task, *self.cache._machine.homes.here()._tasks) if not one.done()}
         death.cancel()
         if self._death.is_set():
             task.cancel()
@@ -134,6 +136,11 @@ class Process:
             await asyncio.Event().wait()
 
         put, store.put_many = store.put_many, put_many
+
+    def spare(self) -> None:
+        """Do not die after all."""
+        for store in (self.redis.store, self.files):
+            vars(store).pop("put_many", None)
 
     @property
     def dead(self) -> bool:
@@ -158,11 +165,11 @@ class World:
 
     Args:
         directory: for the files of both hosts.
-        compacts: whether they are ever. A process whose clock is ahead takes for ended, and removes, what is not.
+        chance: of the walk.
     """
 
-    def __init__(self, directory: Path, *, compacts: bool) -> None:
-        self._compacts = compacts
+    def __init__(self, directory: Path, chance: random.Random) -> None:
+        self._chance = chance
         self.clock = FakeClock()
         self.server = FakeRedis(self.clock.time)
         self.off = [0.0, 0.0]
@@ -174,7 +181,7 @@ class World:
         """A process begins."""
         host = HOSTS[at]
         clock = ProcessClock(self.clock, self.off[host])
-        hybrid, announce = Minted(clock), Announcer(clock)
+        hybrid, announce = Minted(clock, self._chance.randbytes(8)), Announcer(clock)
         files = self._files(host, clock, hybrid)
         parts = Parts(
             namespace=NAMESPACE,
@@ -205,9 +212,7 @@ class World:
             await observer.aclose()
 
     def _files(self, host: int, clock: ProcessClock, hybrid: HybridClock | None = None) -> OwnLogStore:
-        files = OwnLogStore(self._roots[host], clock=clock, hybrid=hybrid or HybridClock(clock), fsync="never")
-        files.compacts = self._compacts
-        return files
+        return OwnLogStore(self._roots[host], clock=clock, hybrid=hybrid or HybridClock(clock), fsync="never")
 
     def _guarded(self, store: Store, clock: ProcessClock, *, batched: bool) -> Layer:
         def breaker(kind: str) -> CircuitBreaker:
