@@ -2,6 +2,7 @@
 #   make PYTHON=/path/to/python3.12 …   uses that interpreter for a new .venv
 #   make test ARGS="-k breaker"         passes arguments on (test, faults, demo, bench)
 #   make faults SCENARIO=F-03 SEED=7    plays one scenario with one seed
+#   make walks SEEDS=200                walks two hundred times; SEED=7: from that one on
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check faults bench docs clean
+.PHONY: help demo test check faults walks bench docs clean
 
 help: ## Show this list
 	@echo "toolcache: make <target>"
@@ -45,6 +46,9 @@ check: $(VENV)/.lint $(VENV)/.test ## Lint, formatting, types and the fast tests
 
 faults: $(VENV)/.test ## Kill, freeze and fill real servers beneath a cache; SCENARIO=F-03 SEED=7 make faults: one of them
 	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+walks: $(VENV)/.test ## Walk the cache beside its model, 2,000 steps a seed; SEEDS=200 SEED=7 make walks
+	@PYTHONPATH=tests $(BIN)/python -m walks $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 bench: $(VENV)/.test $(VENV)/.bench ## Measure against other caches; QUICK=1 make bench: a smoke run
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from walks.walk import STEPS, Diverged, Walk
+from walks.walk import STEPS, DivergedError, Walk
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as directory:
             try:
                 asyncio.run(Walk(seed, Path(directory), skewed=seed % 2 == 0).go(options.steps))
-            except Diverged as fault:
+            except DivergedError as fault:
                 diverged += 1
                 sys.stdout.write(f"{fault}\n")
         sys.stderr.write(f"SEED={seed}: {time.monotonic() - begun:.1f} s\n")

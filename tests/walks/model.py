@@ -226,7 +226,7 @@ class Model:
         Raises:
             DiedError: the process died of it.
         """
-        me, host = self.memories[at], self.hosts[HOSTS[at]]
+        host = self.hosts[HOSTS[at]]
         record, taken = self.offer(at, key, first, versions, way, live=live)
         if taken == "newer":
             self.settle(host, key, record.version)
@@ -239,25 +239,24 @@ class Model:
         if way.dies == "file before":
             raise DiedError
         there = host.log.get(key)
-        superseded = False
-        if there is None or record.version > there.version:
-            host.log[key] = record
-        elif live and way.dies != "file after":
-            record = replace(record, version=next(versions))
-            assert record.version > there.version
-            host.log[key] = record
-        else:
-            superseded = True
+        superseded = there is not None and record.version < there.version
+        if superseded and live and way.dies != "file after":
+            record, superseded = replace(record, version=next(versions)), False
         if not superseded:
-            host.pending.discard(key)
-            if taken != "yes":
-                host.pending.add(key)
+            self.append(host, key, record, pending=taken != "yes")
         if way.dies == "file after":
             raise DiedError
-        assert me is self.memories[at]
         if superseded:
             return record, Durability.MEMORY, True
         return record, Durability.REDIS if taken == "yes" else Durability.FILE, False
+
+    def append(self, host: Host, key: str, record: Record, *, pending: bool) -> None:
+        """The disk takes it: it is the newest there, and no two have one version."""
+        assert key not in host.log or record.version > host.log[key].version
+        host.log[key] = record
+        host.pending.discard(key)
+        if pending:
+            host.pending.add(key)
 
     def offer(
         self, at: int, key: str, record: Record, versions: Iterator[bytes], way: Way, *, live: bool

@@ -25,7 +25,7 @@ OFF: Final = (0.0, 0.0, 0.03, -0.03, 7.0, -7.0, 3600.0, -3600.0)
 DEATHS: Final = ("redis before", "redis after", "file before", "file after")
 
 
-class Diverged(AssertionError):
+class DivergedError(AssertionError):
     """The code and the model do not agree. Tells the seed, the step and the last of what led there."""
 
 
@@ -63,7 +63,7 @@ class Walk:
         """All of it.
 
         Raises:
-            Diverged: somewhere.
+            DivergedError: somewhere.
         """
         every = self.steps()
         for at in range(steps):
@@ -73,11 +73,17 @@ class Walk:
                 await self.check(label, step)
             except Exception as fault:
                 last = "\n  ".join(self.told[-25:])
-                raise Diverged(f"SEED={self.seed}, step {at}: {type(fault).__name__}: {fault}\n  {last}") from fault
+                raise DivergedError(
+                    f"SEED={self.seed}, step {at}: {type(fault).__name__}: {fault}\n  {last}"
+                ) from fault
         try:
             await self.rest()
         except Exception as fault:
-            raise Diverged(f"SEED={self.seed}, at rest: {type(fault).__name__}: {fault}") from fault
+            raise DivergedError(f"SEED={self.seed}, at rest: {type(fault).__name__}: {fault}") from fault
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Leave nothing behind."""
         for process in self.processes:
             await process.bury()
         await self.world.aclose()
@@ -270,6 +276,8 @@ class Walk:
         ttl, number, way = self.chance.choice(TTLS), next(self.numbers), self.way(process)
         self.fate(process, way)
         got = await process.do(process.cache.get_or_set(key, lambda: {"number": number}, ttl=ttl))
+        if way.dies == "redis before" and not self.model.up and not process.dead:
+            way.writes = False  # the read before it has opened the breaker
         versions = self.minted(process, number)
         held = self.model.current(process.at, key)
         if held is not None and way.monotonic < held.settled_until:

@@ -157,6 +157,7 @@ class Process:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        self.cache._machine.used = False
         await self.files.aclose()
 
 
