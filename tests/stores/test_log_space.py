@@ -203,7 +203,9 @@ async def test_what_was_paid_and_removed_is_not_owed_by_those_who_look_later(tmp
     clock.advance(4.0)
     await payer.aclose()
     payer = make(root, clock)
-    await payer.compact()
+    for _ in range(2):  # first the record, then its mark
+        await payer.compact()
+    assert segments(root) == []
     await other.open()
     assert (other.owing, other.pending(PREFIX + "k")) == (0, None)
     await payer.aclose()
