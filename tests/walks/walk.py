@@ -117,8 +117,8 @@ class Walk:
         await step()
         server, model = self.world.server, self.model
         self.backlog = [self.heard(write) for writes in server.backlog for write in writes]
-        holds = {self.keys[name]: _version(held) for name in server.data if (held := server.get(name)) is not None}
-        expected = {key: record.version for key in self.names if (record := model.there(key)) is not None}
+        holds = {self.keys[name]: _head(held) for name in server.data if (held := server.get(name)) is not None}
+        expected = {key: _flagged(record) for key in self.names if (record := model.there(key)) is not None}
         assert holds == expected, f"Redis holds {self.tell(holds)}, not {self.tell(expected)}"
         for host, what in enumerate(model.hosts):
             owed = {self.keys[name]: at for name, at in (await self.world.owed(host, [*self.keys])).items()}
@@ -134,7 +134,7 @@ class Walk:
 
     def tell(self, versions: dict[str, bytes]) -> dict[str, str]:
         """For people."""
-        return {key: f"#{self.known.get(at)} {at.hex()}" for key, at in sorted(versions.items())}
+        return {key: f"#{self.known.get(at[-16:])} {at.hex()}" for key, at in sorted(versions.items())}
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
@@ -239,7 +239,8 @@ class Walk:
             assert (got.redis, got.files) == (said, "done"), f"{got}"
 
         await self.written(process, EPOCH, record, versions, way, done)
-        self.world.clock.advance(0.06)  # till then what others write, who have not heard of it, may be taken for older
+        if self.chance.random() < 0.5:
+            self.world.clock.advance(0.06)  # till then what others write, who have not heard of it, counts as older
 
     async def written(
         self,
@@ -459,5 +460,11 @@ class Walk:
                 assert found[0]["number"] == self.newest.get(key, 0), f"{key}: {found[0]}, not #{self.newest.get(key)}"
 
 
-def _version(held: Any) -> bytes:
-    return bytes(held[4:20])
+def _head(held: Any) -> bytes:
+    """The flags and the version of a blob."""
+    return bytes(held[3:20])
+
+
+def _flagged(record: Record) -> bytes:
+    """The same of a record."""
+    return bytes([TOMBSTONE if record.number == 0 else EPOCH_FLAG if record.number < 0 else 0]) + record.version
