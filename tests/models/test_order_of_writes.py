@@ -111,11 +111,13 @@ Steps: TypeAlias = Iterator[tuple[str, World]]
 class Model:
     """The steps of the protocol under ``rules``, where only faults of the kinds ``may`` happen.
 
-    ``lag`` is how many ticks the second host's clock is behind.
+    ``lag`` is how many ticks the second host's clock is behind. Unless it is ``forgiving``, a host may not even read
+    what it has deleted until Redis, which has lost the delete, is told again.
     """
 
-    def __init__(self, rules: Rules, *may: str, lag: int = 0) -> None:
+    def __init__(self, rules: Rules, *may: str, lag: int = 0, forgiving: bool = True) -> None:
         self.rules = rules
+        self.forgiving = forgiving
         self.may = frozenset(may)
         self.lag = lag
 
@@ -273,6 +275,8 @@ class Model:
             read = self.read(world, host)
             if read.live and world.lost < host.acknowledged and read.number < host.acknowledged:
                 return f"h{at} reads v{read.number}, having acknowledged v{host.acknowledged}"
+            if not self.forgiving and read.live and read.version < host.record.version and not host.record.live:
+                return f"h{at} reads v{read.number}, which it has deleted"
         if not self.at_rest(world) or world.redis.number >= world.newest.number:
             return ""
         if not world.newest.live or world.ended == world.newest.number:
@@ -362,3 +366,9 @@ def test_what_no_rule_prevents_is_known(may: str, lag: int) -> None:
     """SPEC 4, 5.5: a host that Redis does not answer goes by its own clock; a tombstone that is evicted is gone."""
     explored = Model(Rules(), may, lag=lag).explore()
     assert explored.wrong, f"then it is to be promised: {explored}"
+
+
+def test_a_delete_that_redis_has_lost_is_not_hidden_until_it_is_told_again() -> None:
+    """G3: a host goes by its own tombstones only while it owes them: what old data brought back is read till the replay."""
+    explored = Model(Rules(), "restarts", forgiving=False).explore()
+    assert explored.wrong.endswith("which it has deleted"), str(explored)
