@@ -129,6 +129,18 @@ def test_observing(hybrid: HybridClock) -> None:
     assert split(hybrid.next()) == (MS + 60_000, 5)
 
 
+def test_what_lies_ahead_is_not_passed(hybrid: HybridClock, clock: FakeClock) -> None:
+    """What was minted in the course of time is passed; what exceeds a far future is not, until that has come."""
+    made, leap = hybrid.next(), hybrid.next(version(MS + 90_000, 0))
+    assert hybrid.passed(made)
+    clock.advance(40)
+    hybrid.next()
+    assert not hybrid.passed(leap)
+    clock.advance(60)
+    assert hybrid.next() > leap
+    assert hybrid.passed(leap)
+
+
 def test_an_epoch_covers_what_clocks_slightly_ahead_wrote(hybrid: HybridClock, clock: FakeClock) -> None:
     """An epoch is above all minted here, and above others up to 50 ms ahead; the next write is above the epoch."""
     others = HybridClock(FakeClock(START + 0.049))

@@ -80,6 +80,11 @@ class HybridClock:
             self._ms, self._count = seen
         return True
 
+    def passed(self, version: bytes) -> bool:
+        """Whether the clock stands at a version or beyond, so that what is minted from now on is above it."""
+        with self._lock:
+            return split(version) <= (self._ms, self._count)
+
     def epoch(self) -> bytes:
         """A version that covers what clocks up to 50 ms ahead of this one have written so far."""
         now = int(self._clock.time() * 1000)

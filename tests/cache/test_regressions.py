@@ -180,6 +180,19 @@ async def test_a_clock_far_ahead_costs_no_later_write(far: Rig) -> None:
     assert await cache.get("key", MISSING) is MISSING
 
 
+async def test_a_write_above_a_far_future_is_not_mistaken_for_a_later_one(far: Rig) -> None:
+    """I4: a process meets, when that future is nearer, the version that it took to exceed it: its delete is still newer."""
+    other, cache = await far.open(hybrid=ahead(far, 90)), await far.open()
+    await other.set("key", "from the future")
+    await cache.set("key", "value")
+    far.clock.advance(40)
+    cache._parts.memory.clear()
+    await cache.delete("key")
+    assert await cache.get("key", MISSING) is MISSING
+    cache._parts.memory.clear()
+    assert await cache.get("key", MISSING) is MISSING
+
+
 async def test_a_read_between_a_set_and_its_ack_brings_nothing_old(far: Rig) -> None:
     """BUG-29: the new value is too large for memory, and the old one does not come back into it."""
     small = MemoryStore(clock=far.clock, policy=S3FIFO(), max_bytes=50_000)

@@ -173,17 +173,17 @@ class Walk:
         process, key = self.somebody()
         way = self.way(process)
         expected = self.model.read(process.at, key, way)
-        self.saw(process, key, await process.do(process.cache.get(key, MISSING)), expected)
+        self.saw(process, key, await process.do(process.cache.get(key, MISSING)), expected, way)
 
-    def saw(self, process: Process, key: str, got: Any, expected: Record | None) -> None:
+    def saw(self, process: Process, key: str, got: Any, expected: Record | None, way: Way) -> None:
         """A read brought something."""
         number = 0 if got is MISSING else got["number"]
         self.told[-1] += f" -> #{number}"
         assert number == (0 if expected is None else expected.number), f"{key}: #{number}, not {expected}"
         if number and self.lossless:
             own, by, at = self.owned[process.host].get(key, (0, 0, 0.0))
-            trusted = by != process.at and self.world.clock.time() - at < TRUST
-            assert number >= own or trusted, f"{key}: #{number} on a host that has acknowledged #{own}"
+            told = self.model.up and way.reads and self.world.clock.time() - at >= TRUST
+            assert number >= own or (by != process.at and not told), f"{key}: #{number}, having acknowledged #{own}"
 
     async def set(self) -> None:
         """Where the value is safe."""
@@ -286,7 +286,7 @@ class Walk:
         else:
             found, version = self.model.fetch(process.at, key, way)  # type: ignore[assignment]  # none found
         if found is not None:
-            self.saw(process, key, got, found)
+            self.saw(process, key, got, found, way)
             await self.outlive(process, way)
             return
         self.told[-1] += f" computes #{number} ttl {ttl}"
