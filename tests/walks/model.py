@@ -163,7 +163,7 @@ class Model:
             self.hear(at, host.log[EPOCH].version)
         if not (way.reads and self.up):
             return self.remembered(at, key, owed, way)
-        lives = owed is not None and self.alive(at, owed, way)  # by the clock as it was
+        lives, before = owed is not None and self.alive(at, owed, way), way.now
         self.meet(at, way)
         if (epoch := self.there(EPOCH)) is not None:
             self.hear(at, epoch.version)
@@ -178,7 +178,8 @@ class Model:
         lives = lives and found.version > me.epoch if found is owed else self.alive(at, found, way)
         if not lives:
             return None, found.version
-        self.take_in(at, key, found, way)
+        # What is owed was read, and judged, by the clock as it was.
+        self.take_in(at, key, found, way, read_at=before if found is owed else None)
         return found, found.version
 
     def remembered(self, at: int, key: str, owed: Record | None, way: Way) -> tuple[Record | None, bytes]:
@@ -204,7 +205,7 @@ class Model:
         """The process hears of an epoch."""
         self.memories[at].epoch = max(epoch, self.memories[at].epoch)
 
-    def take_in(self, at: int, key: str, record: Record, way: Way) -> None:
+    def take_in(self, at: int, key: str, record: Record, way: Way, *, read_at: float | None = None) -> None:
         """Memory takes it in, unless it holds a newer one."""
         me = self.memories[at]
         held = me.held.get(key)
@@ -214,6 +215,7 @@ class Model:
         if left <= 0:
             me.held.pop(key, None)
         else:
+            left = record.left(way.now if read_at is None else read_at)
             me.held[key] = Held(record, way.monotonic + min(TRUST, left))
 
     # -- writes -------------------------------------------------------------------------------------------------------
