@@ -455,7 +455,8 @@ class Walk:
             assert not await self.world.owed(host, [*self.keys])
         for key in KEYS:
             found = [await process.cache.get(key, MISSING) for process in self.processes]
-            assert found[0] == found[1] == found[2], f"{key}: {found}"
+            # A clear of a clock ahead that a flush has taken from Redis is known to the host that made it, and nobody else.
+            assert self.skewed or found[0] == found[1] == found[2], f"{key}: {found}"
             if self.lossless and found[0] is not MISSING:
                 assert found[0]["number"] == self.newest.get(key, 0), f"{key}: {found[0]}, not #{self.newest.get(key)}"
 
