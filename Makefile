@@ -3,6 +3,7 @@
 #   make test ARGS="-k breaker"         passes arguments on (test, faults, soak, demo, bench)
 #   make faults SCENARIO=F-03 SEED=7    plays one scenario with one seed
 #   make soak MINUTES=30                plays all that can go wrong, at random, for half an hour
+#   make walks SEEDS=200                walks two hundred times; SEED=7: from that one on
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +27,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check faults soak bench outage-report docs clean
+.PHONY: help demo test check faults soak walks bench outage-report docs clean
 
 help: ## Show this list
 	@echo "toolcache: make <target>"
@@ -49,6 +50,9 @@ faults: $(VENV)/.test ## Kill, freeze and fill real servers beneath a cache; SCE
 
 soak: $(VENV)/.test ## All of these faults at random, a minute; MINUTES=30 SEED=7 make soak: for longer, or again
 	@PYTHONPATH=tests $(BIN)/python -W error -m faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+walks: $(VENV)/.test ## Walk the cache beside its model, 2,000 steps a seed; SEEDS=200 SEED=7 make walks
+	@PYTHONPATH=tests $(BIN)/python -m walks $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 bench: $(VENV)/.test $(VENV)/.bench ## Measure against other caches; QUICK=1 make bench: a smoke run
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)

@@ -94,6 +94,14 @@ def test_two_writes_above_one_far_version_differ(hybrid: HybridClock) -> None:
     assert made[0] > far
 
 
+def test_writes_above_several_far_versions_differ(hybrid: HybridClock) -> None:
+    """BUG-66: nor do a delete above what it has read and a set above the epoch alone, however near these lie."""
+    far = [version(MS + 3_600_000, count) for count in (7, 6, 5, 7, 0, 0xFFFF, 3)]
+    made = [hybrid.next(above) for above in far]
+    assert len({*made, *far}) == 2 * len(far) - 1
+    assert all(new > above for new, above in zip(made, far, strict=True))
+
+
 @pytest.mark.parametrize("hostile", [LAST, LAST[:8] + ZERO[:8], LAST[:6] + ZERO[:10], LAST[:7] + ZERO[:9]])
 def test_no_version_is_too_high_to_be_read(hybrid: HybridClock, hostile: bytes) -> None:
     """Bytes from a store that no clock can have made raise nothing, and do not stay in the clock."""
@@ -119,6 +127,18 @@ def test_observing(hybrid: HybridClock) -> None:
     assert hybrid.observe(version(MS - 5, 0))
     assert not hybrid.observe(version(MS + 60_001, 0))
     assert split(hybrid.next()) == (MS + 60_000, 5)
+
+
+def test_what_lies_ahead_is_not_passed(hybrid: HybridClock, clock: FakeClock) -> None:
+    """What was minted in the course of time is passed; what exceeds a far future is not, until that has come."""
+    made, leap = hybrid.next(), hybrid.next(version(MS + 90_000, 0))
+    assert hybrid.passed(made)
+    clock.advance(40)
+    hybrid.next()
+    assert not hybrid.passed(leap)
+    clock.advance(60)
+    assert hybrid.next() > leap
+    assert hybrid.passed(leap)
 
 
 def test_an_epoch_covers_what_clocks_slightly_ahead_wrote(hybrid: HybridClock, clock: FakeClock) -> None:

@@ -40,10 +40,10 @@ def _words(exc: BaseException, origin: BaseException, names: set[str]) -> str:  
         return "unknown host"
     if isinstance(origin, OSError) and (number := errno_of(origin)) is not None:
         return _system_words(number)
+    if type(exc).__name__ in {"NoCredentialsError", "LateCredentialsError"}:
+        return str(exc)  # words of our own
     if isinstance(origin, TimeoutError) or "TimeoutError" in names:
         return "timed out"
-    if type(exc).__name__ == "NoCredentialsError":
-        return str(exc)  # words of our own
     if names & _ACCESS:
         return "access denied"
     if "ResponseError" in names and type(exc) is not type(origin) and _about_database(str(origin)):

@@ -133,7 +133,7 @@ class Journal:
         self._asserted = run_id, flushes
 
     async def _pay_all(self, redis: Layer, files: Layer, store: SupportsJournal, *, lasting: bool) -> bool:
-        """Go through all that is owed, or all that lasts; False where Redis, or the disk, did not go along to the end."""
+        """Go through all that is owed, or all that lasts; whether Redis has heard of every one of them."""
         portions = await files.ask(partial(store.owed, lasting=lasting))
         if portions is None:
             return False
@@ -142,11 +142,15 @@ class Journal:
         for number, handles in enumerate(portions):
             if number:
                 await self._clock.sleep(len(handles) / _RATE)
-            debts = await files.ask(partial(store.debts, handles))
+            read = await files.ask(partial(store.debts, handles))
+            # No cache made a key of other letters, or can tell of it.
+            debts = None if read is None else [debt for debt in read if debt.key.isascii()]
             if self._feels:  # as late as can be, or a caller would be the one who tries, and waits
                 self._feels = False
                 redis.guard.allow_probe()
-            if debts is None or not await self._pay(redis, files, store, debts):
+            results = [] if debts is None else await self._pay(redis, files, store, debts)
+            whole = whole and None not in results
+            if debts is None or len(results) < len(debts):
                 whole = False
                 break
         replayed, dropped = self.replayed - before[0], self.dropped - before[1]
@@ -154,9 +158,10 @@ class Journal:
             self._announce(JournalReplayed(replayed, dropped, store.owing))
         return whole
 
-    async def _pay(self, redis: Layer, files: Layer, store: SupportsJournal, debts: Sequence[Debt]) -> bool:
-        """Tell Redis of some; what it has then, it is no longer owed. False where it takes nothing any more."""
-        debts = [debt for debt in debts if debt.key.isascii()]  # no cache made another key, or can tell of it
+    async def _pay(
+        self, redis: Layer, files: Layer, store: SupportsJournal, debts: Sequence[Debt]
+    ) -> list[PutResult | None]:
+        """Tell Redis of some, as ``_offer`` does; what it has then, it is no longer owed."""
         results = await self._offer(redis, debts)
         marks = []
         for debt, result in zip(debts, results, strict=False):
@@ -168,7 +173,7 @@ class Journal:
                 marks.append((debt.key, debt.version))
         if marks:
             await files.ask(partial(store.settle, marks), mutation=True)
-        return len(results) == len(debts)
+        return results
 
     def _worth(self, debt: Debt) -> bool:
         """Whether it still says anything: unexpired; if it is only a value, not overtaken, nor too old to be believed."""

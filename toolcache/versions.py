@@ -20,6 +20,7 @@ _EPOCH_LEAD_MS: Final = 50
 _NODE_SIZE: Final = 8
 _COUNTS: Final = 1 << 16
 _LAST: Final = (1 << 64) - 1
+_END: Final = divmod(_LAST, _COUNTS)
 
 
 class _Time(Protocol):
@@ -63,9 +64,9 @@ class HybridClock:
             if ms - now <= _MAX_LEAD_MS:
                 self._ms, self._count = ms, count
             else:
-                # Two writes above the same version must not get the same.
+                # The next millisecond, and a count of its own: no two leaps meet, whatever they are above.
                 self._leaps += 1
-                ms, count = _after(*split(above), self._leaps)
+                ms, count = min((split(above)[0] + 1, self._leaps % _COUNTS), _END)
             return self._at(ms, count)
 
     def observe(self, version: bytes) -> bool:
@@ -78,6 +79,11 @@ class HybridClock:
                 return False
             self._ms, self._count = seen
         return True
+
+    def passed(self, version: bytes) -> bool:
+        """Whether the clock stands at a version or beyond, so that what is minted from now on is above it."""
+        with self._lock:
+            return split(version) <= (self._ms, self._count)
 
     def epoch(self) -> bytes:
         """A version that covers what clocks up to 50 ms ahead of this one have written so far."""
@@ -100,8 +106,8 @@ def split(version: bytes) -> tuple[int, int]:
     return int.from_bytes(version[:6], "big"), int.from_bytes(version[6:8], "big")
 
 
-def _after(ms: int, count: int, steps: int = 1) -> tuple[int, int]:
-    return divmod(min(ms * _COUNTS + count + steps, _LAST), _COUNTS)
+def _after(ms: int, count: int) -> tuple[int, int]:
+    return divmod(min(ms * _COUNTS + count + 1, _LAST), _COUNTS)
 
 
 _shared: HybridClock | None = None

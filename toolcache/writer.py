@@ -236,8 +236,8 @@ class Writer:
         if result.status is not PutStatus.NEWER or not draft.live or (draft.once and result.was_live):
             return result
         # What this process itself wrote later has overtaken the draft; unless a clock far ahead had a hand in that
-        # version, and no later write of this process would be above it.
-        own = result.version[8:] == self._parts.hybrid.node and self._parts.hybrid.observe(result.version)
+        # version, which may then be of an earlier write.
+        own = result.version[8:] == self._parts.hybrid.node and self._parts.hybrid.passed(result.version)
         return result._replace(status=PutStatus.ALREADY) if own else None
 
     async def _settle(

@@ -342,6 +342,27 @@ async def test_a_redis_that_comes_back_empty_is_told_of_deletes_and_results(
     assert await third._machine.get_result("job", IDEMPOTENCY) == "answer"
 
 
+async def test_a_redis_that_comes_back_full_is_told_of_deletes_once_it_takes_them(
+    rig: Rig, own_redis: RedisServer, tmp_path: Path
+) -> None:
+    """SPEC 5.3, R-OOM: what another server has refused to hear is not taken for told, however little it is."""
+    here, there = await rig.open(), await elsewhere(rig, tmp_path)
+    await here.set("key", "old")
+    old = own_redis.command("DUMP", here._machine._entries.name("key"))
+    await here.delete("key")
+    await replay(rig, here)
+    own_redis.restart()
+    own_redis.command("RESTORE", here._machine._entries.name("key"), "0", old)
+    await back(rig, here, there)
+    assert await there.get("key") == "old"
+    redis(here).fail_with(lambda: replies.OutOfMemoryError("command not allowed"), on=["put_many"])
+    await here.get("anything")
+    await replay(rig, here)
+    await back(rig, here, there)
+    await replay(rig, here)
+    assert await there.get("key", MISSING) is MISSING
+
+
 @pytest.mark.parametrize("deleted", [False, True])
 async def test_what_redis_took_while_the_disk_was_full_is_not_undone(
     rig: Rig, own_redis: RedisServer, tmp_path: Path, deleted: bool

@@ -11,6 +11,8 @@ from logs import PREFIX, body, entry_of, log_of, make, put, quiet, segments, unt
 from toolcache.blob import EPOCH, RECORD, TOMBSTONE
 from toolcache.protocols import PutStatus, Write
 from toolcache.stores.log.frame import BARE, CLEAN, FIRST, PENDING
+from toolcache.stores.log.shared import Shared
+from toolcache.stores.log.store import LogStore
 from toolcache.testing import FakeClock
 from toolcache.testing.stores import version_of
 
@@ -23,6 +25,15 @@ async def sealed(root: Path, clock: FakeClock, *writes: Write) -> None:
     await quiet(store)
     await put(store, *writes)
     await store.aclose()
+
+
+def apart(store: LogStore) -> Shared:
+    """Attach a store to a log of its own, which it shares with none of this process."""
+    shared = Shared(store._root, store._clock, store._hybrid, store._ops)
+    shared.users = 1
+    shared.log.posts.append(store._post)
+    store._shared = shared
+    return shared
 
 
 def disk(root: Path) -> int:
@@ -197,6 +208,48 @@ async def test_marks_live_as_long_as_what_they_mark(tmp_path: Path, clock: FakeC
     assert entry is not None
     assert entry.flags & (PENDING | CLEAN) == CLEAN
     await store.aclose()
+
+
+async def test_what_redis_is_owed_outlives_its_value(tmp_path: Path, clock: FakeClock) -> None:
+    """SPEC 5.4: Redis may hold what a value replaced that has ended since: it is owed the end until it has heard of it."""
+    root = tmp_path / "log"
+    await sealed(root, clock, write(clock, "k", 2, bytes(500), ttl=3.0, pending=True), write(clock, "other", 1))
+    clock.advance(4.0)
+    store = make(root, clock)
+    await quiet(store)
+    await store.compact()
+    await store.aclose()
+    again = make(root, clock)
+    await quiet(again)
+    assert again.pending(PREFIX + "k") == version_of(2)
+    (debt,) = await again.debts((await again.owed())[0])
+    assert (debt.version, debt.blob) == (version_of(2), None)
+    await again.settle([(PREFIX + "k", version_of(2))])
+    await again.compact()
+    assert again.owing == 0
+    await again.aclose()
+
+
+async def test_what_was_paid_and_removed_is_not_owed_by_those_who_look_later(tmp_path: Path, clock: FakeClock) -> None:
+    """I10: a process that met neither the mark nor the removal of the record that it marked finds nothing pending."""
+    root = tmp_path / "log"
+    await sealed(root, clock, write(clock, "k", 1, ttl=3.0, pending=True))
+    payer, other = make(root, clock), make(root, clock)
+    await quiet(payer)
+    other._attach = lambda: apart(other)  # type: ignore[method-assign]  # as in a process of its own
+    await quiet(other)
+    assert other.owing == 1
+    await payer.settle([(PREFIX + "k", version_of(1))])
+    clock.advance(4.0)
+    await payer.aclose()
+    payer = make(root, clock)
+    for _ in range(2):  # first the record, then its mark
+        await payer.compact()
+    assert segments(root) == []
+    await other.open()
+    assert (other.owing, other.pending(PREFIX + "k")) == (0, None)
+    await payer.aclose()
+    await other.aclose()
 
 
 async def test_many_small_segments_are_merged(tmp_path: Path, clock: FakeClock) -> None:

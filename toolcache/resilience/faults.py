@@ -129,7 +129,7 @@ def _is_auth(exc: Exception, names: set[str], origin: BaseException, code: str) 
         return True
     if names and "invalid username-password pair" in str(exc).lower():
         return True
-    return _from_provider(exc) or _from_provider(origin)
+    return "TimeoutError" not in names and (_from_provider(exc) or _from_provider(origin))
 
 
 def _from_provider(exc: BaseException) -> bool:

@@ -97,6 +97,13 @@ class Index:
         for key, entry in held.items():
             self.admit(key, entry)
 
+    def write_off(self) -> None:
+        """What is owed of removed segments, and has been met nowhere else, was paid, and its mark removed with it."""
+        for key in self.owed():
+            entry = self.get(key)
+            if entry is not None and self._order(entry.segment) is None:
+                self._keep(key, _settled(entry))
+
     def mark(self, key: bytes, version: bytes) -> None:
         """The record of that version is clean. The mark may be met before the record."""
         entry = self.get(key)

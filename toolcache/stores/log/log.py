@@ -153,8 +153,10 @@ class Log:
         else:
             raise OSError(errno.EBUSY, "segments come and go too fast", self.directory.root)
         self.index.release()
-        for name in self._names.keys() - set(names):
-            self.drop(self._names[name])
+        if removed := self._names.keys() - set(names):
+            for name in removed:
+                self.drop(self._names[name])
+            self.index.write_off()
         self.bell.heard(counters)
         if not self.hybrid.observe(newest):
             self.tell(ClockAnomaly("file", split(newest)[0] / 1000 - self.clock.time()))

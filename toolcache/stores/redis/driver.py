@@ -34,6 +34,10 @@ class NoCredentialsError(exceptions.AuthenticationError):
     """There is nothing to log in with; the text may be told."""
 
 
+class LateCredentialsError(exceptions.TimeoutError):
+    """There is nothing to log in with yet; the text may be told."""
+
+
 class _Given(CredentialProvider):
     """redis-py's form of ``Credentials``."""
 
@@ -45,8 +49,7 @@ class _Given(CredentialProvider):
         try:
             return await self._credentials.give()
         except CredentialsError as error:
-            kind = exceptions.TimeoutError if error.late else NoCredentialsError
-            raise kind(str(error)) from None
+            raise (LateCredentialsError if error.late else NoCredentialsError)(str(error)) from None
 
 
 def connection_to(address: Address, credentials: Credentials | None, timeout: float) -> driver.AbstractConnection:

@@ -20,7 +20,7 @@ KEYS: Final = tuple("abcdefgh")
 STEP: Final = 7.0
 """Seconds from one call to the next: memory asks again, and versions are in the order of the calls."""
 WALKS: Final = int(os.environ.get("TOOLCACHE_WALKS", "1"))
-"""How many times as many as in the gate: TOOLCACHE_WALKS=100 pytest tests/cache/test_walks.py"""
+"""How many times as many as in the gate: TOOLCACHE_WALKS=100 pytest tests/cache/test_agreement.py"""
 
 
 class Walk:
