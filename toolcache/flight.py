@@ -23,12 +23,20 @@ def aboard() -> bool:
 
 
 class Flight(Generic[T]):
-    """One computation in the air. ``detached`` says that its result may no longer be stored."""
+    """One computation in the air.
 
-    __slots__ = ("detached", "task", "waiters", "waits_for")
+    Attributes:
+        detached: its result may no longer be stored.
+        on_detach: called when that comes about, on whatever loop.
+        written: the task that stores its result, if there is one.
+    """
+
+    __slots__ = ("detached", "on_detach", "task", "waiters", "waits_for", "written")
 
     def __init__(self) -> None:
         self.detached = False
+        self.on_detach: Callable[[], None] | None = None
+        self.written: asyncio.Task[None] | None = None
         self.waiters = 0
         self.waits_for: set[Flight[Any]] = set()
         self.task: asyncio.Task[T]
@@ -94,6 +102,8 @@ class Flights(Generic[T]):
         flight = self._by_key.pop(key, None)
         if flight is not None:
             flight.detached = True
+            if flight.on_detach is not None:
+                flight.on_detach()
 
     def detach_all(self) -> None:
         """Detach every flight."""

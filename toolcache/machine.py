@@ -25,7 +25,7 @@ from toolcache.follower import Follower
 from toolcache.home import Homes
 from toolcache.journal import Journal
 from toolcache.keys.text import KeyText, key_text, place_of
-from toolcache.parts import Parts
+from toolcache.parts import Due, Parts
 from toolcache.reader import Found, Reader
 from toolcache.records import Records
 from toolcache.risk import Risk
@@ -112,7 +112,14 @@ class Machine:
         return (await self.find((place,), domain, counted=counted))[place]
 
     async def find(
-        self, places: Sequence[str], domain: Domain, *, counted: bool = True, final: bool = True, timed: bool = True
+        self,
+        places: Sequence[str],
+        domain: Domain,
+        *,
+        counted: bool = True,
+        final: bool = True,
+        timed: bool = True,
+        due: Due | None = None,
     ) -> dict[str, Found]:
         """What memory or the layers hold of several places; not ``final``: what is missing is counted another time."""
         begun = self._now()
@@ -122,7 +129,7 @@ class Machine:
         found = {place: self._reader.look(place) for place in places}
         absent = [place for place in places if found[place].held is None]
         if absent and self.parts.enabled:
-            found.update(await self._reader.fetch(absent, domain, tally))
+            found.update(await self._reader.fetch(absent, domain, tally, due))
         if counted:
             hits = [item.held.seconds for item in found.values() if item.held is not None]
             later = 0 if final else len(places) - len(hits)
@@ -157,13 +164,15 @@ class Machine:
         *,
         ttl: Duration | Missing | None = MISSING,
         tags: Iterable[str] = (),
+        lock: bool | None = None,
     ) -> Any:
-        """The value, computed if it is missing."""
+        """The value, computed if it is missing; ``lock`` as the cache is told, unless given."""
         value = self.hit(key)
         if value is not MISSING:
             return value
         (place,) = self.enter((key,))
-        return (await self._filler.fill(place, compute, domain, self._context(ttl, tags, domain))).own()
+        context = self._context(ttl, tags, domain)
+        return (await self._filler.fill(place, compute, domain, context, lock=lock)).own()
 
     async def compute_many(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from toolcache.protocols import Debt
-from toolcache.stores.log.frame import EPOCH, HEAD_SIZE, LASTING, PENDING, RESULT, TOMBSTONE, blob_in, read_frame
+from toolcache.stores.log.frame import CLAIM, EPOCH, HEAD_SIZE, LASTING, PENDING, RESULT, TOMBSTONE, blob_in, read_frame
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.log import Log, encode
 
@@ -91,7 +91,10 @@ class Reader:
         index = self._log.index
         if lasting:
             found = [
-                pair for shard in index.shards() for pair in shard if pair[1].flags & LASTING and pair[1].whole(now_ms)
+                pair
+                for shard in index.shards()
+                for pair in shard
+                if pair[1].flags & LASTING & ~CLAIM and pair[1].whole(now_ms)
             ]
         else:
             found = [(name, entry) for name in index.owed() if (entry := index.get(name)) is not None]

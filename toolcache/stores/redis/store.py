@@ -6,11 +6,11 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
-from toolcache.blob import HEADER_SIZE, read_header
+from toolcache.blob import HEADER_SIZE, end_of, read_header
 from toolcache.clock import SYSTEM
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
-from toolcache.protocols import Clock, PutResult, PutStatus, Write
+from toolcache.protocols import Clock, PutResult, PutStatus, Standing, Swapped, Write
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.dialer import Dialer
 from toolcache.stores.redis.lanes import Lanes, LoopLanes
@@ -18,6 +18,7 @@ from toolcache.stores.redis.sentinel import SentinelDialer
 from toolcache.stores.redis.url import Address
 from toolcache.stores.redis.wire import Script, pack
 from toolcache.versions import ZERO
+from toolcache.wakes import Wakes
 
 # A read cannot know how large the value is, and a large one would hold up everybody else's. So it asks for the first
 # piece, and for the few longer ones again over the other connection: as a whole, since two pieces might be of two
@@ -31,6 +32,8 @@ _WRITE_BYTES: Final = 262_144
 _SCAN_COUNT: Final = b"500"
 
 _PUT: Final = Script("put")
+_SWAP: Final = Script("swap")
+_STAMP: Final = 8  # bytes behind the record of a claim: when its lease ends
 _STATUS: Final = {b"S": PutStatus.STORED, b"A": PutStatus.ALREADY, b"N": PutStatus.NEWER, b"F": PutStatus.FOREIGN}
 _OTHER_TYPE: Final = "a key holds a value of another type"
 
@@ -101,6 +104,7 @@ class RedisStore:
             raise SettingsError("a client brings its own address: give either a client, or a URL and options")
         self._max_entry = math.inf if max_entry is None else max_entry
         self._lanes = LoopLanes(self._servers.lanes)
+        self._wakes = Wakes()
 
     def __repr__(self) -> str:
         return f"<RedisStore {self.redacted_url}>"
@@ -152,6 +156,38 @@ class RedisStore:
                 if failed is not None:
                     raise failed
         return [results[at] for at in range(len(writes))]
+
+    @property
+    def hears(self) -> bool:
+        """Whether the server's word that a claim has ended comes here."""
+        return False
+
+    async def swap(
+        self,
+        key: str,
+        expected: bytes,
+        new: bytes | None,
+        /,
+        *,
+        ttl: float,
+        lease: float | None = None,
+        durable: bool = False,  # noqa: ARG002 - how it keeps its data is the server's affair
+    ) -> Swapped:
+        """Have ``new`` stand where exactly ``expected`` stands; see ``SupportsClaim``.
+
+        Raises:
+            RedisError: (redis-py's) the server cannot be reached or refuses; what it did is not known.
+        """
+        words = [expected, new or b"", _milliseconds(ttl), b"" if lease is None else _milliseconds(lease)]
+        (said,) = await self.run(_SWAP, [([key.encode()], words)])
+        match _answer(said):
+            case [int(done), bytes(raw), int(now_ms)]:
+                return Swapped(bool(done), _standing(raw, now_ms))
+        raise _confused()
+
+    async def until_ended(self, key: str, standing: Standing, /) -> None:  # noqa: ARG002 - the word names the key alone
+        """Wait until the server tells that the claim has ended."""
+        await self._wakes.wait(key)
 
     async def run(
         self, script: Script, calls: Sequence[tuple[Sequence[bytes], Sequence[bytes]]], *, bulk: bool = False
@@ -268,6 +304,19 @@ class RedisStore:
             self._announce(BlobRejected(self.name, "foreign", write.blob[_DIGEST].hex()))
         version = write.blob[_VERSION] if status is PutStatus.STORED else held or ZERO
         return PutResult(status, version, there == b"L")
+
+
+def _milliseconds(seconds: float) -> bytes:
+    return b"" if math.isinf(seconds) else b"%d" % max(1, seconds * 1000)
+
+
+def _standing(raw: bytes, now_ms: int) -> Standing:
+    end = end_of(raw)
+    if end is None:
+        return Standing(raw, raw)
+    stamp = raw[end:]
+    left = (int.from_bytes(stamp, "big") - now_ms) / 1000 if len(stamp) == _STAMP else math.inf
+    return Standing(raw, raw[:end], left)
 
 
 def _batches(writes: Sequence[Write], places: list[int]) -> Iterator[list[int]]:
