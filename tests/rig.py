@@ -87,6 +87,7 @@ class Rig:
             "redis": redis,
             "files": files,
             "trust": 5.0 if redis else None,
+            "coherence": False,
         }
         return Parts(**chosen | options)
 

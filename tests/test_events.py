@@ -12,12 +12,14 @@ from toolcache.events import (
     BlobRejected,
     BreakerChanged,
     ClockAnomaly,
+    CoherenceChanged,
     DataAtRisk,
     FilesUnavailable,
     JournalReplayed,
     RedisAvailable,
     RedisUnavailable,
     StoreFault,
+    TrackingRefused,
     ValueNotStored,
 )
 from toolcache.testing import FakeClock, Recorder
@@ -33,8 +35,10 @@ SAMPLES: dict[type, Any] = {
     RedisAvailable: RedisAvailable("redis://app:***@cache:6379/0"),
     ClockAnomaly: ClockAnomaly("redis", 61.0),
     JournalReplayed: JournalReplayed(3, 1, 0),
+    CoherenceChanged: CoherenceChanged("tracking", "timed", "ConnectionError"),
+    TrackingRefused: TrackingRefused("NOPERM"),
 }
-WARNINGS = {RedisUnavailable, BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk}
+WARNINGS = {RedisUnavailable, BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hearing import state, until
 from servers import RedisServer
 
 from toolcache import AgentTask, Durability, Settings, ToolCache
@@ -247,6 +248,18 @@ async def test_max_disk(open_cache: Open, tmp_path: Path) -> None:
 
     assert await written("free") > 1_900_000
     assert await written("bound", max_disk=500_000) < 1_000_000
+
+
+@proves("coherence")
+@pytest.mark.parametrize("coherence", [True, False])
+async def test_coherence(open_cache: Open, redis_server: RedisServer, coherence: bool) -> None:
+    """Listens for what other processes write; without, it opens no connection for that."""
+    cache = open_cache(redis_url=redis_server.url, coherence=coherence)
+    await cache.get("k")
+    if coherence:
+        await until(lambda: state(cache) == "tracking")
+    assert (await cache.health(probe=False)).coherence == ("tracking" if coherence else "timed")
+    assert (b" sub=1 " in redis_server.command("CLIENT", "LIST")) is coherence
 
 
 @proves("fsync")

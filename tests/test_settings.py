@@ -46,6 +46,7 @@ SAMPLES: list[tuple[str, Any, str, Any]] = [
     ("failure_threshold", 3, "3", 3),
     ("recovery_time", ("2s", "30s"), "2s, 30s", (2.0, 30.0)),
     ("journal_max_age", "1h", "1h", 3600.0),
+    ("coherence", False, "no", False),
     ("fsync", "always", "always", "always"),
     ("strict", True, "true", True),
 ]

@@ -249,8 +249,9 @@ async def test_a_setter_can_say_otherwise(cache: ToolCache, row: Row, clock: Fak
     assert await row.get(cache) == row.value
 
 
-async def test_tags_are_kept_with_the_entry(cache: ToolCache, row: Row) -> None:
+async def test_tags_are_kept_with_the_entry(open_cache: Open, row: Row) -> None:
     """Tags given to a setter are those of the entry."""
+    cache = open_cache(coherence=False)
     await row.put(cache, row.value, tags=["products:phones", "eu"])
     (name,) = [key for shard in cache._parts.memory.shards for key in shard]
     entry = await cache.get_entry(name)
@@ -306,8 +307,9 @@ async def test_a_failing_computation_is_the_callers_own(cache: ToolCache, row: R
 # -- keys ----------------------------------------------------------------------------------------------------------
 
 
-async def test_keys_are_as_the_manual_says(cache: ToolCache) -> None:
+async def test_keys_are_as_the_manual_says(open_cache: Open) -> None:
     """A4: readable parts, percent-encoded, and 64 digits of what cannot be read; a raw get finds them."""
+    cache = open_cache(coherence=False)
     await cache.set_catalog({"b": 1, "a": [2]}, "C")
     await cache.set_embedding("text", "llama3:8b", [1.0])
     await cache.set_embedding("text", "ada", [2.0], variant="256d")

@@ -19,7 +19,7 @@ from toolcache.settings import STRATEGIES, Settings
 from toolcache.versions import HybridClock, process_clock
 
 _TRUST: Final = 5.0
-"""Seconds that memory answers without asking Redis, through which other processes may write."""
+"""Seconds that memory answers without asking Redis, where that does not tell it what other processes write."""
 
 _TOMBSTONE_MARGIN: Final = 600.0
 """Seconds that the mark of a delete outlives the oldest write that may still be replayed."""
@@ -61,6 +61,7 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM) -> Parts:
         tombstone_ttl=settings.journal_max_age + _TOMBSTONE_MARGIN,
         journal_max_age=settings.journal_max_age,
         trust=None if redis is None else _TRUST,
+        coherence=settings.coherence,
         enabled=settings.enabled,
         strict=settings.strict,
         where_redis=redis[1] if redis else "",

@@ -172,7 +172,7 @@ class Cache:
             probe: False asks nobody and tells what is known.
         """
         self._machine.enter(())
-        return await health(self._parts, self._machine.journal, probe=probe)
+        return await health(self._parts, self._machine.journal, self._machine.bus, probe=probe)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener(event)`` for each event from now on; call what is returned to end it."""

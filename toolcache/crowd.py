@@ -31,6 +31,7 @@ class Crowd:
         version: mints one.
         now: monotonic seconds.
         own: runs the journey in a task of the cache's own.
+        see: told which version a flight found before it computes.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Crowd:
         version: Callable[[], bytes],
         now: Callable[[], float],
         own: Callable[[Coroutine[Any, Any, dict[str, Held]]], asyncio.Task[dict[str, Held]]],
+        see: Callable[[str, Flight[Held], bytes], None],
     ) -> None:
         self._compute = compute
         self._find = find
@@ -48,6 +50,7 @@ class Crowd:
         self._version = version
         self._now = now
         self._own = own
+        self._see = see
         self._flights: dict[str, Flight[Held]] = {}
         self._task: asyncio.Task[dict[str, Held]] | None = None
         self._leader: Flight[Held]
@@ -81,6 +84,8 @@ class Crowd:
         landed = {key: item.held for key, item in found.items() if item.held is not None}
         missing = [key for key in keys if key not in landed]
         if missing:
+            for key in missing:
+                self._see(key, self._flights[key], found[key].version)
             version = self._version()
             begun = self._now()
             values = self._compute(missing)

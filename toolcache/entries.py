@@ -19,12 +19,16 @@ from toolcache.writer import Draft
 
 
 class Entries:
-    """Makes the entries of one cache."""
+    """Makes the entries of one cache.
+
+    ``trust`` is how long, in seconds, memory may answer from what Redis said before it asks again.
+    """
 
     def __init__(self, parts: Parts, epochs: Epochs) -> None:
         self._parts = parts
         self._epochs = epochs
         self._floor = ZERO
+        self.trust = parts.trust
         self.epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
     def name(self, place: str) -> str:
@@ -130,10 +134,12 @@ class Entries:
         # An epoch that came since the blob was looked at: an older era has the entry looked at once more.
         era = parts.memory.era - self._epochs.covers(draft.version)
         ends_in = remaining(draft.created_ms, draft.gone_ms, parts.clock.time())
+        # What Redis has not been told, it tells nobody: there no word can come that it has changed.
+        trust = self.trust if parts.redis is not None and layer == parts.redis.name else parts.trust
         return Held(
             value if live else encoded.body,
             None if live else parts.coder.thaw(encoded),
-            settled_until=parts.clock.monotonic() + (ends_in if parts.trust is None else min(parts.trust, ends_in)),
+            settled_until=parts.clock.monotonic() + (ends_in if trust is None else min(trust, ends_in)),
             size=max(len(encoded.body), sys.getsizeof(value)) if live else len(encoded.body),
             version=draft.version,
             created_ms=draft.created_ms,

@@ -152,6 +152,35 @@ class JournalReplayed:
         return f"redis was told of {self.replayed:,} writes that it had missed, {self.dropped:,} were obsolete; {rest}"
 
 
+@dataclass(frozen=True, slots=True)
+class CoherenceChanged:
+    """Memory is kept in step with other processes in another way: by "tracking", or "timed"; why it is no longer told."""
+
+    before: str
+    after: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.after == "tracking":
+            return "redis tells memory what other processes write"
+        return f"redis no longer tells memory what other processes write ({self.reason}): until it does, memory asks every few seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingRefused:
+    """Redis will not tell what others write; ``reason`` is the code of its reply, or REPLICAS where those are read."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        advice = (
+            "Replicas are read, which may be behind what is told"
+            if self.reason == "REPLICAS"
+            else "It takes Redis 6.2, and a user with +client|id +client|tracking +subscribe +ping &__redis__:invalidate"
+        )
+        return f"redis will not tell memory what other processes write ({self.reason}): memory asks every few seconds. {advice}"
+
+
 _ADVICE = {"access denied": ": check the user, the password and the certificate"}
 _CHECK = {
     "access denied": "check the user and the password",
@@ -176,9 +205,11 @@ Event = (
     | FilesUnavailable
     | ClockAnomaly
     | JournalReplayed
+    | CoherenceChanged
+    | TrackingRefused
 )
 
-_WARN = (BreakerChanged, RedisUnavailable, FilesUnavailable, ClockAnomaly, DataAtRisk)
+_WARN = (BreakerChanged, RedisUnavailable, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused)
 _LOG_EVERY = 30.0
 _KIND = ("name", "after", "layer", "operation", "kind", "domain", "directory", "reason")
 """What tells one kind of trouble from another; the key does not."""

@@ -5,7 +5,7 @@ goes to those who waited and is stored nowhere.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from toolcache.stats import Tallies
 from toolcache.tags import labels
 from toolcache.turns import Turns
 from toolcache.versions import ZERO
-from toolcache.writer import Draft, Writer
+from toolcache.writer import Draft, Outcome, Writer
 
 
 class _Find(Protocol):
@@ -46,6 +46,7 @@ class Filler:
         find: what memory and the layers hold.
         homes: the flights.
         tallies: the counts.
+        acknowledge: told of each place whose draft the layers have answered.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Filler:
         find: _Find,
         homes: Homes,
         tallies: Tallies,
+        acknowledge: Callable[[str, Draft, Outcome], None],
     ) -> None:
         self._parts = parts
         self._epochs = epochs
@@ -66,6 +68,7 @@ class Filler:
         self._homes = homes
         self._tallies = tallies
         self._turns = Turns(parts, homes)
+        self._acknowledge = acknowledge
         self._now = parts.clock.monotonic
         self._far = parts.redis is not None or parts.files is not None
 
@@ -98,6 +101,7 @@ class Filler:
             self._entries.version,
             self._now,
             home.own,
+            home.flights.see,
         )
         begun = self._now()
         landed = await asyncio.gather(*(home.flights.join(key, partial(crowd.board, key)) for key in keys))
@@ -127,6 +131,7 @@ class Filler:
                 if found.held is not None:
                     self._tallies.of(domain).found_after_all(found.held.seconds)
                     return found.held
+            self._homes.here().flights.see(key, flight, found.version)
             # Taken before the computation: whatever is written meanwhile is newer, and wins.
             version = self._entries.version(above=found.version)
             begun = self._now()
@@ -178,3 +183,4 @@ class Filler:
         held.layer = outcome.durability.name.lower()
         if outcome.superseded and self._parts.memory.find(key) is held:
             self._parts.memory.remove(key)
+        self._acknowledge(key, draft, outcome)

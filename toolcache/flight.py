@@ -11,6 +11,7 @@ from contextvars import ContextVar, copy_context
 from typing import Any, Generic, TypeVar
 
 from toolcache.errors import FlightAbortedError, ReentrantFlightError
+from toolcache.versions import ZERO
 
 T = TypeVar("T")
 
@@ -29,17 +30,27 @@ class Flight(Generic[T]):
         detached: its result may no longer be stored.
         on_detach: called when that comes about, on whatever loop.
         written: the task that stores its result, if there is one.
+        seen: the version that stood in the layers when the computation began; None before.
+        heard: the highest that another process is known to have written since the flight did.
     """
 
-    __slots__ = ("detached", "on_detach", "task", "waiters", "waits_for", "written")
+    __slots__ = ("detached", "heard", "on_detach", "seen", "task", "waiters", "waits_for", "written")
 
     def __init__(self) -> None:
         self.detached = False
         self.on_detach: Callable[[], None] | None = None
         self.written: asyncio.Task[None] | None = None
+        self.heard = ZERO
+        self.seen: bytes | None = None
         self.waiters = 0
         self.waits_for: set[Flight[Any]] = set()
         self.task: asyncio.Task[T]
+
+    def detach(self) -> None:
+        """Let it end for its waiters alone."""
+        self.detached = True
+        if self.on_detach is not None:
+            self.on_detach()
 
     def reaches(self, other: "Flight[Any]") -> bool:
         """Whether this flight waits, directly or through others, for ``other``."""
@@ -101,9 +112,27 @@ class Flights(Generic[T]):
         """Let the key's flight end for its waiters alone."""
         flight = self._by_key.pop(key, None)
         if flight is not None:
-            flight.detached = True
-            if flight.on_detach is not None:
-                flight.on_detach()
+            flight.detach()
+
+    def flying(self, key: str) -> bool:
+        """Whether the key has a flight."""
+        return key in self._by_key
+
+    def hear(self, key: str, version: bytes) -> None:
+        """This version stands in the layers now: detach the key's flight, unless it has seen that."""
+        flight = self._by_key.get(key)
+        if flight is None:
+            return
+        flight.heard = max(flight.heard, version)
+        if flight.seen is not None:
+            self.see(key, flight, flight.seen)
+
+    def see(self, key: str, flight: Flight[T], version: bytes) -> None:
+        """The flight has seen this version in the layers and computes: detach it if a newer one was heard of."""
+        flight.seen = version
+        if flight.heard > version:
+            flight.detach()
+            self._forget(key, flight)
 
     def detach_all(self) -> None:
         """Detach every flight."""

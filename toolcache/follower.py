@@ -1,7 +1,8 @@
-"""Keeps memory in step with the other processes of this host, where files are all that they share.
+"""Keeps memory in step with the other processes of this host, by the files that they share.
 
-Each process hears within 20 ms, and a loop's lag, that another has written, and drops what is no longer so. On a miss
-it hears at once: reading the log follows it first.
+Where files are all that there is, each process hears within 20 ms, and a loop's lag, that another has written, and drops
+what is no longer so. On a miss it hears at once: reading the log follows it first. Beside Redis, which tells of what it
+takes, files tell within a second of what it does not take.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from toolcache.protocols import SupportsChanges
 from toolcache.reader import Reader
 
 _EVERY: Final = 0.02
+_BESIDE_REDIS: Final = 1.0
 
 
 class Follower:
@@ -40,8 +42,8 @@ class Follower:
         self._reader = reader
         self._homes = homes
         self._values = store_key("v", parts.namespace, "")
-        # With Redis configured memory trusts itself for a few seconds only, and asks Redis then.
-        self._files: Layer | None = parts.files if parts.redis is None else None
+        self._every = _EVERY if parts.redis is None else _BESIDE_REDIS
+        self._files: Layer | None = parts.files
         store = self._files.store if self._files else None
         self._store = store if isinstance(store, SupportsChanges) else None
 
@@ -54,7 +56,7 @@ class Follower:
         """Follow until the cache is closed."""
         try:
             while not self._homes.closed:
-                await asyncio.sleep(_EVERY)
+                await asyncio.sleep(self._every)
                 await self.catch_up()
         except Exception:  # noqa: BLE001 - whatever it was, what had been heard is lost
             self._forget_all()
@@ -89,7 +91,7 @@ class Follower:
             held = self._memory.find(key)
             if held is None or held.version < version:
                 self._reader.forget([key])
-                self._homes.detach(key)
+            self._homes.hear(key, version)
 
     def _forget_all(self) -> None:
         self._memory.clear()

@@ -86,6 +86,15 @@ class Homes:
         for home in self._homes.all():
             home.flights.detach(key)
 
+    def flying(self, key: str) -> bool:
+        """Whether the key has a flight in any loop."""
+        return any(home.flights.flying(key) for home in self._homes.all())
+
+    def hear(self, key: str, version: bytes) -> None:
+        """This version stands in the layers: detach the key's flights that have not seen it."""
+        for home in self._homes.all():
+            home.flights.hear(key, version)
+
     def detach_all(self) -> None:
         """Detach every flight in every loop."""
         for home in self._homes.all():

@@ -2,7 +2,8 @@
 
 One process of a host does it at a time, also for processes that have died. Tombstones and epochs go first, then
 results, then values; each with the version it was written with, so that repeating it, or being late, changes nothing. A
-Redis that has come back as another server, perhaps empty, is told again of everything that must outlive it.
+Redis that has come back as another server, perhaps empty, or has been flushed, is told again of everything that must
+outlive it.
 """
 
 import random
@@ -44,6 +45,7 @@ class Journal:
         store = parts.files.store if parts.files and parts.redis else None
         self._store = store if isinstance(store, SupportsJournal) else None
         self._asserted: str | None = None
+        self._emptied = False
 
     @property
     def needed(self) -> bool:
@@ -58,6 +60,10 @@ class Journal:
     def oldest(self) -> float | None:
         """When the oldest of these was written, in seconds since the epoch."""
         return None if self._store is None else self._store.oldest()
+
+    def emptied(self) -> None:
+        """Redis was flushed: what has to outlive that is to be told again, although it is the same server."""
+        self._emptied = True
 
     async def run(self) -> None:
         """Replay whenever there is something to replay, until cancelled."""
@@ -88,7 +94,8 @@ class Journal:
             turn.close()
 
     def _is_another(self) -> bool:
-        return (run_id := self._run_id()) is not None and run_id != self._asserted
+        """Whether Redis may not know what this host has told the one before it."""
+        return self._emptied or ((run_id := self._run_id()) is not None and run_id != self._asserted)
 
     def _run_id(self) -> str | None:
         store = None if self._redis is None else self._redis.store
@@ -96,9 +103,11 @@ class Journal:
 
     async def _assert_anew(self, redis: Layer, files: Layer, store: SupportsJournal, turn: Turn) -> None:
         """Redis is a server that this host may not have told of its tombstones, epochs and results."""
-        run_id = self._run_id() or ""
-        if turn.noted != run_id:
+        run_id, emptied = self._run_id() or "", self._emptied
+        if emptied or turn.noted != run_id:
+            self._emptied = False
             if not await self._pay_all(redis, files, store, lasting=True):
+                self._emptied |= emptied
                 return
             await files.ask(partial(store.note, turn, run_id), mutation=True)
         self._asserted = run_id

@@ -11,18 +11,20 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from toolcache.blob import EPOCH, NEVER, TOMBSTONE, CorruptBlobError
+from toolcache.blob import TOMBSTONE, CorruptBlobError
+from toolcache.bus import Bus
 from toolcache.compute import Compute, Context
 from toolcache.crowd import ComputeMany
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import MISSING, Durability, Held, Invalidation, Missing
-from toolcache.epochs import NAMESPACE, Epochs
+from toolcache.epochs import Epochs
 from toolcache.errors import CacheClosedError, UnsupportedKeyError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
 from toolcache.home import Homes
+from toolcache.invalidator import Invalidator
 from toolcache.journal import Journal
 from toolcache.keys.text import KeyText, key_text, place_of
 from toolcache.parts import Due, Parts
@@ -66,9 +68,15 @@ class Machine:
         self._risk = Risk(parts, self._entries, self._writer)
         self._records = Records(parts, self._entries, self._reader, self._writer)
         self.sweeper = Sweeper(parts.memory)
-        self._filler = Filler(parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies)
+        self._filler = Filler(
+            parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._acknowledge
+        )
         self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
+        self._invalidator = Invalidator(
+            parts, self._epochs, self._entries, self._reader, self._writer, self.homes, self._risk
+        )
         self.journal = Journal(parts, self._reader.catch_up)
+        self.bus = Bus(parts, self._epochs, self._entries, self._reader, self.homes, self.journal.emptied)
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -228,7 +236,7 @@ class Machine:
         outcomes = await self.homes.here().see_through(self._writer.write(drafts, mirror=mirror))
         for place, held, draft, outcome in zip(places, helds, drafts, outcomes, strict=True):
             held.version, held.layer = draft.version, outcome.durability.name.lower()
-            self._reader.overtake(place, draft.version)
+            self._acknowledge(place, draft, outcome)
         self._risk.report("set", drafts, outcomes, raising=self.parts.strict)
         return {key: outcome.durability for key, outcome in zip(mapping, outcomes, strict=True)}
 
@@ -260,6 +268,10 @@ class Machine:
             self._risk.report("add", [draft], [outcome], raising=self.parts.strict)
         tally, layer = self.tallies.of(domain), outcome.durability.name.lower()
         tally.sets += 1
+        if self.bus.tells_of(outcome):
+            self.homes.detach(place)
+            self._reader.forget([place])
+            return True
         return self._put(place, self._entries.hold(draft, value, domain, tally, layer=layer)) or self._far
 
     def _put(self, place: str, held: Held) -> bool:
@@ -267,6 +279,10 @@ class Machine:
         self.homes.detach(place)
         self._reader.interrupt(place)
         return self._memory.put(place, held)
+
+    def _acknowledge(self, place: str, draft: Draft, outcome: Outcome) -> None:
+        """The layers have answered a write."""
+        self._reader.overtake(place, draft.version, told=self.bus.tells_of(outcome))
 
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""
@@ -282,8 +298,8 @@ class Machine:
             return dict(zip(wanted, was, strict=True))
         outcomes = await self.homes.here().see_through(self._writer.write(drafts))
         # Once more: a read that was under way may have brought the old value back in the meantime.
-        for place, draft in zip(places, drafts, strict=True):
-            self._reader.overtake(place, draft.version)
+        for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
+            self._acknowledge(place, draft, outcome)
         self._risk.report("delete", drafts, outcomes, raising=True)
         return {key: here or there.was_live for key, here, there in zip(wanted, was, outcomes, strict=True)}
 
@@ -294,23 +310,7 @@ class Machine:
     async def clear(self) -> Invalidation:
         """Forget the namespace in every layer."""
         self.enter(())
-        version = self.parts.hybrid.epoch()
-        self._forget_before(version)
-        self._memory.clear()
-        if not self._far:
-            return Invalidation("namespace", "done", None, None)
-        now_ms = int(self.parts.clock.time() * 1000)
-        draft = Draft(name=self._entries.epoch_name, version=version, created_ms=now_ms, gone_ms=NEVER, flags=EPOCH)
-        outcome = (await self.homes.here().see_through(self._writer.write([draft])))[0]
-        self._forget_before(draft.version)
-        self._risk.report("clear", [draft], [outcome], raising=True)
-        return self._writer.receipt("namespace", outcome)
-
-    def _forget_before(self, version: bytes) -> None:
-        self._epochs.advance(NAMESPACE, version)
-        self._memory.era += 1
-        self._reader.interrupt_all()
-        self.homes.detach_all()
+        return await self._invalidator.clear()
 
     # -- results, written once ----------------------------------------------------------------------------------
 
@@ -367,6 +367,8 @@ class Machine:
         if not self.homes.closed:
             if self._follower.needed and home.attend(self._follower.run):
                 self._follower.behind = True
+            if self.bus.needed:
+                home.attend(self.bus.run)
             if self.journal.needed:
                 home.attend(self.journal.run)
         self.used = self._far  # what must be closed

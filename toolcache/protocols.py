@@ -337,6 +337,42 @@ class SupportsClaim(Protocol):
         ...
 
 
+class UntrackedError(Exception):
+    """The store will tell nobody what changes; asked again, it would say the same. The text is the reply's code."""
+
+
+class Watch(Protocol):
+    """Told what changes in a shared store. Called on the loop that tracks; it must not block."""
+
+    def armed(self) -> None:
+        """From now on every change is told; none that happened before will be."""
+        ...
+
+    def changed(self, keys: Sequence[str] | None, /) -> None:
+        """These store keys were written, removed or have expired, whoever did it; None: any of them may have been."""
+        ...
+
+    def heard(self) -> None:
+        """The store is there, and all that changed up to a moment ago has been told."""
+        ...
+
+
+@runtime_checkable
+class SupportsTracking(Protocol):
+    """A shared store that tells what others write to it."""
+
+    async def track(self, prefixes: Sequence[str], watch: Watch, /) -> None:
+        """Tell ``watch`` of each change of a key that begins with one of ``prefixes``, as long as that is certain.
+
+        Never returns. A word from the store comes, and ``heard`` is called, at least every second.
+
+        Raises:
+            UntrackedError: it does not do such a thing.
+            Exception: whatever ended it: from now on changes may not be told.
+        """
+        ...
+
+
 class Changed(NamedTuple):
     """Store keys and the versions they were given; ``lost`` if there were too many to remember them all."""
 

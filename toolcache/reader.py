@@ -87,11 +87,33 @@ class Reader:
         """The key was written: reads under way must not bring what they found into memory."""
         self._fills.pop(key, None)
 
-    def overtake(self, key: str, version: bytes) -> None:
-        """A write of this version was acknowledged: what a read under way had brought meanwhile goes."""
+    def overtake(self, key: str, version: bytes, *, told: bool = False) -> None:
+        """A write of this version was acknowledged: what a read under way had brought meanwhile goes.
+
+        Where Redis has it and memory is ``told`` of changes, the write itself goes too. Only of what was read from
+        Redis is it certain that memory is told when it changes; the next read brings it back.
+        """
         held = self._memory.find(key)
-        if held is None or held.version < version:
+        if held is None or held.version < version or (told and held.version == version):
             self.forget([key])
+        elif told:
+            self.interrupt(key)
+
+    def unsettle(self, key: str) -> None:
+        """The key was changed in Redis: what memory has from there goes. What Redis has not taken is to be compared."""
+        self.interrupt(key)  # first: a read of another thread that comes in between looks at it last
+        held = self._memory.find(key)
+        if held is None:
+            return
+        if self._parts.redis is not None and held.layer == self._parts.redis.name:
+            self._memory.remove(key)
+        else:
+            held.settled_until = 0.0
+
+    def doubt_all(self) -> None:
+        """Changes may have gone unheard: all that memory holds is to be compared before it answers again."""
+        self.interrupt_all()
+        self._memory.doubt()
 
     def interrupt_all(self) -> None:
         """The namespace was cleared."""
@@ -109,6 +131,8 @@ class Reader:
             for key, (held, _, _) in found.items():
                 if held is not None and self._fills.get(key) is token:
                     self._memory.put(key, held)
+                    if self._fills.get(key) is not token:  # another thread has just heard that it was changed
+                        self.forget([key])
         finally:
             for key in keys:
                 if self._fills.get(key) is token:
@@ -237,11 +261,14 @@ class Reader:
 
     def _current(self, key: str, held: Held) -> bool:
         """Whether the entry has outlived every epoch; one of an older era is looked at once."""
-        if held.era != self._memory.era:
+        era = self._memory.era
+        if held.era != era:
             if self._epochs.covers(held.version):
                 self._memory.remove(key)
                 return False
-            held.era = self._memory.era
+            if held.era < self._memory.doubted:
+                held.settled_until = 0.0
+            held.era = era
         return True
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
+from toolcache.bus import Bus
 from toolcache.journal import Journal
 from toolcache.keys.text import store_key
 from toolcache.layer import Layer
@@ -55,7 +56,7 @@ def _layer(layer: Layer) -> LayerStats:
     return layer.tally.snapshot(entries=usage.entries, size=usage.bytes, evictions=usage.evictions)
 
 
-async def health(parts: Parts, journal: Journal, *, probe: bool) -> Health:
+async def health(parts: Parts, journal: Journal, bus: Bus, *, probe: bool) -> Health:
     """Whether each configured layer answers."""
     redis = await _layer_health(parts, parts.redis, parts.where_redis, probe=probe) if parts.redis else None
     files = await _layer_health(parts, parts.files, parts.where_files, probe=probe) if parts.files else None
@@ -71,6 +72,8 @@ async def health(parts: Parts, journal: Journal, *, probe: bool) -> Health:
         files=files,
         pending=journal.pending,
         oldest_pending_at=journal.oldest(),
+        coherence=bus.state,
+        heard_at=bus.heard_at,
     )
 
 

@@ -60,6 +60,7 @@ class Options(TypedDict, total=False):
     failure_threshold: int
     recovery_time: Duration | tuple[Duration, Duration]
     journal_max_age: Duration
+    coherence: bool
     fsync: Fsync
     strict: bool
 
@@ -103,6 +104,7 @@ class Settings:
         recovery_time: how long an open breaker rests, first and longest: ``("1s", "60s")``; one duration is fixed.
         journal_max_age: how long a value that Redis missed is still told to it; the mark of a delete is kept ten
             minutes longer.
+        coherence: has Redis tell memory what other processes write; False asks every 5 s.
         fsync: ``"promised"`` syncs what was promised to survive a power cut, ``"always"`` everything, ``"never"`` nothing.
         strict: a write that no configured store took raises ``CacheWriteError``.
 
@@ -138,6 +140,7 @@ class Settings:
     failure_threshold: int = 5
     recovery_time: tuple[float, float] = (1.0, 60.0)
     journal_max_age: float = 86_400.0
+    coherence: bool = True
     fsync: Fsync = "promised"
     strict: bool = False
 
@@ -245,6 +248,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "failure_threshold": spelling.count,
     "recovery_time": spelling.recovery,
     "journal_max_age": spelling.span,
+    "coherence": spelling.switch,
     "fsync": spelling.choice("promised", "always", "never"),
     "strict": spelling.switch,
 }

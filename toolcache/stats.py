@@ -281,6 +281,10 @@ class Health:
     ``status`` is "ok", or "degraded" when a configured layer is not usable: answers keep coming from the others.
     ``pending`` are writes of this host that Redis has not taken yet, the oldest of them made at ``oldest_pending_at``,
     in seconds since the epoch.
+
+    ``coherence`` says how memory learns what other processes have written through Redis: by "tracking" (Redis tells
+    it), "timed" (it asks every 5 s), or "off" where no Redis is configured. ``heard_at`` is when the server last gave
+    word, in seconds since the epoch; None if it has not yet.
     """
 
     status: str
@@ -293,3 +297,5 @@ class Health:
     files: LayerHealth | None
     pending: int
     oldest_pending_at: float | None
+    coherence: str = "off"
+    heard_at: float | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import pytest
+from hearing import state, until
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -23,6 +24,7 @@ from servers import RedisServer
 from toolcache.cache import Cache
 from toolcache.entry import MISSING, Durability
 from toolcache.errors import CacheWriteError, SerializationError
+from toolcache.keys.text import store_key
 from toolcache.layer import Layer
 from toolcache.testing import ChaosStore
 
@@ -30,6 +32,7 @@ T = TypeVar("T")
 
 KEYS: Final = ("plain", "a b:ü*", "x" * 300)
 TRUST: Final = 5.0
+LONG_TRUST: Final = 60.0
 HEALED_AFTER: Final = 120.0
 SLACK: Final = 0.002
 FURTHER: Final = int(os.environ.get("TOOLCACHE_WALKS", "1"))
@@ -87,13 +90,17 @@ class Below:
 class Model(RuleBasedStateMachine):
     """Two processes over the same stores, one call at a time; faults befall the stores of both.
 
-    While nothing is broken there is one candidate for each key, and each answer is compared with it.
+    While nothing is broken there is one candidate for each key, and each answer is compared with it. ``listening``
+    processes are told by Redis what the other one writes.
     """
 
     examples = itertools.count()
 
-    def __init__(self, layering: str, directory: Path, server: RedisServer | None) -> None:
+    def __init__(self, layering: str, directory: Path, server: RedisServer | None, *, listening: bool = False) -> None:
         super().__init__()
+        self.listening = listening
+        self.trust = LONG_TRUST if listening else TRUST
+        self.told: dict[int, set[str]] = {}
         example = next(self.examples)
         self.clock = SteadyClock(time.time())
         self.rig = Rig(layering, self.clock, directory / str(example), server, replays=False)
@@ -265,12 +272,17 @@ class Model(RuleBasedStateMachine):
 
     async def begin(self) -> Cache:
         """A process begins."""
-        cache = await self.rig.open(namespace=self.namespace)
+        cache = await self.rig.open(namespace=self.namespace, coherence=self.listening)
         for layer in (cache._parts.redis, cache._parts.files):
             if layer is not None:
                 layer.guard.timeout = 60.0  # a slow machine is no fault
                 spoil(layer, self.redis_fault if layer.name == "redis" else self.file_fault)
         await cache.get("anything")  # from now on it hears what others write to files
+        if self.listening:
+            await until(lambda: state(cache) == "tracking")
+            bus = cache._machine.bus
+            told, change = self.told.setdefault(id(cache), set()), bus.change
+            bus.change = lambda names: (told.update(names or ()), change(names))[1]  # type: ignore[func-returns-value,method-assign]  # listens in
         return cache
 
     @precondition(lambda self: self.file_fault == "none")
@@ -323,6 +335,11 @@ class Model(RuleBasedStateMachine):
         self.clock.advance(0.002)
         cache = self.caches[process]
         self.run(cache._machine._follower.catch_up())
+        if self.listening and self.rig.server is not None:
+            # Messages come in order: once this one is there, all that was written before is.
+            name = store_key("v", self.namespace, f"mark{next(self.numbers)}")
+            self.rig.server.command("SET", name, "")
+            self.run(until(lambda: name in self.told[id(cache)]))
         return cache
 
     def new(self, key: str, ttl: float | None) -> Written:
@@ -365,10 +382,11 @@ class Model(RuleBasedStateMachine):
             return held or {None}
         if copy is None or not held:
             return self.stored(below)
-        trusted = not self.rig.shared or self.clock.time() - copy.filled_at < TRUST
+        trusted = not self.rig.shared or self.clock.time() - copy.filled_at < self.trust
         if copy.own and (trusted or (below.safe and not self.doubtful(below))):
             return held
         hears = not trusted if self.rig.shared else len(below.candidates) == 1
+        hears |= self.listening and self.file_fault == "none"
         return self.stored(below) if hears and not self.unreadable else held | self.stored(below)
 
     def stored(self, below: Below) -> Candidates:
@@ -419,7 +437,7 @@ class Model(RuleBasedStateMachine):
         copy = copies.get(key)
         if None in seen:
             copies.pop(key, None)
-        elif copy is None or now - copy.filled_at >= TRUST:
+        elif copy is None or now - copy.filled_at >= self.trust:
             copies[key] = Copy(seen, now, copy is not None and copy.own and seen <= copy.candidates)
         else:
             copy.candidates = seen
@@ -429,7 +447,11 @@ class Model(RuleBasedStateMachine):
         self.changed(process, new.key, new, safe=durability > Durability.MEMORY)
         self.below[new.key].owed &= durability <= Durability.MEMORY
         self.below[new.key].owed |= self.rig.shared and durability is Durability.FILE
-        self.copies[process][new.key] = Copy({new}, self.clock.time(), own=True)
+        if self.listening and durability is Durability.REDIS:
+            self.copies[process].pop(new.key, None)
+        else:
+            sure = not self.listening or self.redis_fault != "every second"
+            self.copies[process][new.key] = Copy({new}, self.clock.time(), own=sure)
 
     def deleted(self, process: int, key: str, *, safe: bool) -> None:
         """A delete was answered, or refused."""
@@ -471,12 +493,20 @@ def spoil(layer: Layer, fault: str) -> None:
         chaos.fail_with(partial(OSError, errno.EIO, "i/o error"), on=["open", "changes", "get_many", "put_many"])
 
 
-@pytest.mark.parametrize(("layering", "examples"), [("memory", 30), ("memory+file", 25), ("memory+redis+file", 15)])
-def test_model(layering: str, examples: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("layering", "listening", "examples"),
+    [
+        ("memory", False, 30),
+        ("memory+file", False, 25),
+        ("memory+redis+file", False, 15),
+        ("memory+redis+file", True, 10),
+    ],
+)
+def test_model(layering: str, listening: bool, examples: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """BUG-59, BUG-61, OR-24, SPEC 16 (I1, I3, I4, I5, I8, I12): every answer of two processes is the model's."""
     server = request.getfixturevalue("redis_server") if "redis" in layering else None
     run_state_machine_as_test(
-        cast("type[Model]", partial(Model, layering, tmp_path, server)),
+        cast("type[Model]", partial(Model, layering, tmp_path, server, listening=listening)),
         settings=settings(
             max_examples=examples * FURTHER,
             stateful_step_count=40,

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from hearing import state, until
 from pages import ROOT, env_example
 from servers import RedisServer
 
@@ -99,11 +100,14 @@ async def test_the_commands_that_the_page_names_are_enough(own_redis: RedisServe
     page = (ROOT / "docs/how-to/redis.md").read_text("utf-8")
     sentence = next(line for line in page.splitlines() if line.startswith("The user needs"))
     rights = [f"+{name.lower()}" for name in re.findall(r"`([A-Z]+)`", sentence)]
-    own_redis.command("ACL", "SETUSER", "agent", "on", ">secret", "~tc1:*", *rights)
+    channels = re.findall(r"`(&\S+)`", sentence)
+    own_redis.command("ACL", "SETUSER", "agent", "on", ">secret", "~tc1:*", "resetchannels", *channels, *rights)
     url = own_redis.url.replace("redis://", "redis://agent:secret@")
     seen: list[events.Event] = []
     async with ToolCache(redis_url=url, files=False) as cache:
         cache.subscribe(seen.append)
+        await cache.get("anything")
+        await until(lambda: state(cache) == "tracking")
         await cache.set("long", "x" * 2_000_000)
         await cache.set_many({"a": 1, "b": [2]})
     async with ToolCache(redis_url=url, files=False) as cache:
@@ -114,4 +118,4 @@ async def test_the_commands_that_the_page_names_are_enough(own_redis: RedisServe
         assert await cache.delete("a")
         assert (await cache.health()).status == "ok"
         assert (await cache.clear()).redis == "done"
-    assert not seen
+    assert {type(event) for event in seen} == {events.CoherenceChanged}

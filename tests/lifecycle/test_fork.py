@@ -95,6 +95,7 @@ def test_sockets_are_not_shared(options: dict[str, Any], layering: str) -> None:
     out = program(
         """
     from redis import Redis
+    cache = ToolCache(cache.settings, coherence=False)
 
     def addresses():
         with Redis.from_url(url) as client:

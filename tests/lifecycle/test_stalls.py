@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import pytest
 from fileops import SlowOps
+from hearing import fill, state, until
 from servers import RedisServer
 
 from toolcache import MISSING, Durability, ToolCache
@@ -113,7 +114,8 @@ async def test_the_loop_turns_while_redis_is_frozen(own_redis: RedisServer, tmp_
     """LC-14, BUG-15, BUG-47: reads, writes and computations wait for Redis without holding up the loop or each other."""
     async with ToolCache(redis_url=own_redis.url, directory=tmp_path, op_timeout=GIVE_UP) as cache:
         await cache.set("hot", [1])
-        await cache.get("warm")
+        await until(lambda: state(cache) == "tracking")
+        assert await fill(cache, "hot") == [1]
         with own_redis.frozen():
             calls = [
                 asyncio.create_task(cache.get("absent", MISSING)),

@@ -55,6 +55,7 @@ class MemoryStore:
         evictions: entries that made room before their end.
         expirations: entries freed after their end.
         era: raised by the cache whenever an epoch changes; an entry of an older era is to be looked at again.
+        doubted: entries of an older era than this one may not answer before the layers have been asked.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class MemoryStore:
         self.evictions = 0
         self.expirations = 0
         self.era = 0
+        self.doubted = 0
 
     def __len__(self) -> int:
         return self._count
@@ -179,6 +181,12 @@ class MemoryStore:
             self._count = self.bytes = 0
             for share in self._shares.values():
                 share.entries = share.bytes = 0
+
+    def doubt(self) -> None:
+        """Nothing that is held may answer by itself any more; at once, however much it is."""
+        with self._lock:
+            self.doubted = self.era + 1
+            self.era += 1
 
     def forked(self) -> None:
         """Start empty, with a new lock: another thread of the parent may have held the old one."""

@@ -1,12 +1,16 @@
 """A cluster: how to reach its nodes, and which of them are the primaries."""
 
+import asyncio
 import hashlib
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from toolcache.errors import SettingsError
+from toolcache.protocols import UntrackedError
 from toolcache.stores.redis.cluster_lanes import ClusterLanes
 from toolcache.stores.redis.dialer import Dialer
+from toolcache.stores.redis.ear import Ear
 from toolcache.stores.redis.lanes import Lanes
 from toolcache.stores.redis.slots import SlotMap
 from toolcache.stores.redis.url import Address, Place
@@ -64,11 +68,58 @@ class Cluster:
             return dialer.lanes()
         return Lanes(partial(_for_reading, dialer.dial_and_align), partial(_for_reading, dialer.dial))
 
+    async def track(self, lanes: Sequence[Lanes], prefixes: Sequence[str], watch: Ear) -> None:
+        """Tell ``watch`` what changes beneath ``prefixes`` on any node, until that is not certain of one of them.
+
+        Raises:
+            UntrackedError: replicas are read, which may be behind what the primaries tell; or as ``Dialer.track``.
+            RedisError: (redis-py's) a primary cannot be reached, has fallen silent, or is none any more.
+        """
+        if self.address.read_from_replicas:
+            raise UntrackedError("REPLICAS")
+        places = self._primaries
+        chorus = _Chorus(watch, len(places))
+
+        def of(dialer: Dialer) -> Callable[[], str | None]:
+            return lambda: dialer.run_id if self._primaries == places else None
+
+        tasks = []
+        for place, one in zip(places, lanes, strict=True):
+            dialer = self._at(place)
+            tasks.append(asyncio.create_task(dialer.track([one], prefixes, chorus, run_id=of(dialer))))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     def _at(self, place: Place) -> Dialer:
         dialer = self._dialers.get(place)
         if dialer is None:
             dialer = self._dialers[place] = Dialer(self.address.at(place), client=None, **self._options)
         return dialer
+
+
+class _Chorus(Ear):
+    """Several nodes told as one: what is true when all of them say it. The ends of claims are told by each."""
+
+    def __init__(self, ear: Ear, voices: int) -> None:
+        super().__init__(ear, ear.channel, ear.wakes)
+        self._ear = ear
+        self._missing = voices
+
+    def armed(self) -> None:
+        self._missing -= 1
+        if not self._missing:
+            self._ear.armed()
+            self._ear.hears = self.hears
+
+    def heard(self) -> None:
+        if not self._missing:
+            self._ear.heard()
 
 
 async def _for_reading(dial: Any) -> "Connection":

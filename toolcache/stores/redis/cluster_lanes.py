@@ -6,7 +6,7 @@ command may be repeated, so a lost node needs no other care than to ask the othe
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from itertools import count
@@ -165,9 +165,9 @@ class ClusterLanes:
 
         if len(parcels) == 1:
             ((place, parcel),) = parcels.items()
-            answers: list[Any] = [await _outcome(deliver(place, parcel))]
+            answers: list[Any] = [await _outcome(partial(deliver, place, parcel))]
         else:
-            answers = await asyncio.gather(*(_outcome(deliver(*one)) for one in parcels.items()))
+            answers = await asyncio.gather(*(_outcome(partial(deliver, *one)) for one in parcels.items()))
         back = _Round({}, {})
         for (place, parcel), answer in zip(parcels.items(), answers, strict=True):
             if isinstance(answer, Exception):
@@ -212,7 +212,7 @@ class ClusterLanes:
         rested = asyncio.get_running_loop().time() - self._learned_at > _SETTLE_SECONDS
         if doubted & primaries or (moved and rested):
             self._doubted |= doubted
-            await _outcome(self._learning.result())
+            await _outcome(self._learning.result)
         if self._slots is not None:
             for slot, place in moved.items():
                 self._slots.move(slot, place)
@@ -276,10 +276,10 @@ class ClusterLanes:
         return lanes
 
 
-async def _outcome(work: Any) -> Any:
+async def _outcome(work: Callable[[], Awaitable[Any]]) -> Any:
     """What comes of it, be it a failure; what says nothing about a node is raised."""
     try:
-        return await work
+        return await work()
     except Exception as fault:
         if type(fault).__name__ == "MaxConnectionsError":  # ours: too much is under way
             raise

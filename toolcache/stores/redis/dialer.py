@@ -1,9 +1,8 @@
 """Opens connections to a server, and learns its time and identity on the way."""
 
 import asyncio
-import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,9 +10,10 @@ from toolcache.causes import describe
 from toolcache.errors import CacheClosedError, SettingsError
 from toolcache.events import Event, RedisAvailable, RedisUnavailable
 from toolcache.protocols import Clock
+from toolcache.stores.redis.ear import Ear
 from toolcache.stores.redis.lanes import Lanes
 from toolcache.stores.redis.url import Address
-from toolcache.stores.redis.wire import pack
+from toolcache.stores.redis.wire import pack, run_id_of
 
 if TYPE_CHECKING:
     from toolcache.stores.redis.connection import Connection
@@ -24,7 +24,6 @@ _HASTE: Final = 0.9
 """Of the patience that callers have: when connecting takes that long, the cause is told."""
 _STALLED: Final = 0.1
 """Seconds. A timer that fires later than this says that the loop stood still, not the server."""
-_RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]{40})", re.MULTILINE)
 
 
 class Dialer:
@@ -90,6 +89,33 @@ class Dialer:
         """A new connection; the clock is set by its server's, and ``run_id`` read."""
         return await self._told(self._dial_and_align)
 
+    async def track(
+        self,
+        lanes: Sequence[Lanes],
+        prefixes: Sequence[str],
+        watch: Ear,
+        *,
+        run_id: Callable[[], str | None] | None = None,
+    ) -> None:
+        """Tell ``watch`` what changes beneath ``prefixes`` on the server, until that is not certain.
+
+        Args:
+            lanes: this loop's connections to it; the server is dialled over them first, so that it is known which is read.
+            prefixes: of keys.
+            watch: to tell.
+            run_id: tells which server is read, as of now, which has to be the one that tells; the one dialled last.
+
+        Raises:
+            UntrackedError: the server is too old, or the user may not use CLIENT, or the channel of its messages.
+            RedisError: (redis-py's) the server cannot be reached, or has fallen silent, or is another one now.
+        """
+        await lanes[0].small.connection()
+        driver = await load_driver()
+        raw = self._connection(driver)
+        await driver.establish(raw, within=self._timeout)
+        tracking = driver.Tracking(raw, name=self._name.encode(), within=self._timeout)
+        await tracking.run(prefixes, watch, run_id=run_id or (lambda: self.run_id))
+
     async def _told(self, opener: "Callable[[], Awaitable[Connection]]") -> "Connection":
         # Those who wait are about to leave without an answer: the cause is told before what comes of it.
         loop = asyncio.get_running_loop()
@@ -124,10 +150,13 @@ class Dialer:
             self._announce(RedisUnavailable(self.redacted_url, reason))
 
     async def _dial(self) -> "Connection":
-        driver = await load_driver()
+        return await self._greet(self._connection(await load_driver()))
+
+    def _connection(self, driver: Any) -> Any:
+        """redis-py's connection to the server, not connected yet."""
         if self._pool is None:
-            return await self._greet(driver.connection_to(self._address, self._provider, self._timeout))
-        return await self._greet(driver.connection_like(self._pool, self._timeout))
+            return driver.connection_to(self._address, self._provider, self._timeout)
+        return driver.connection_like(self._pool, self._timeout)
 
     async def _greet(self, raw: Any, *, farewells: tuple[type[Exception], ...] = ()) -> "Connection":
         """Connect, and say who we are."""
@@ -159,8 +188,7 @@ class Dialer:
         except BaseException:
             connection.close()
             raise
-        found = _RUN_ID.search(info) if isinstance(info, bytes) else None
-        self.run_id = found[1].decode() if found else None
+        self.run_id = run_id_of(info)
         return connection
 
 

@@ -11,7 +11,10 @@ from redis.asyncio import connection as driver
 from redis.credentials import CredentialProvider
 
 from toolcache.stores.redis.connection import Connection
+from toolcache.stores.redis.tracking import Tracking
 from toolcache.stores.redis.url import Address
+
+__all__ = ["Connection", "Credentials", "Tracking", "connect", "connection_like", "connection_to", "establish"]
 
 # A timeout around each read would cost as much as the read; retries, health checks and time limits are ours.
 _OURS: Final[dict[str, Any]] = {"protocol": 2, "decode_responses": False, "socket_timeout": None}
@@ -77,6 +80,12 @@ async def connect(
     patience: float,
     farewells: tuple[type[Exception], ...] = (),
 ) -> Connection:
+    """A connection for commands, over ``raw``; raises as ``establish`` does."""
+    await establish(raw, within=within)
+    return Connection(raw, patience=patience, farewells=farewells)
+
+
+async def establish(raw: driver.AbstractConnection, *, within: float) -> None:
     """Connect, authenticate and select, ``within`` seconds.
 
     Raises:
@@ -99,7 +108,6 @@ async def connect(
         if found is not error:
             raise found from None
         raise
-    return Connection(raw, patience=patience, farewells=farewells)
 
 
 def _beneath(error: BaseException) -> BaseException | None:

@@ -9,7 +9,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolcache.stores.redis.dialer import Dialer, load_driver
 from toolcache.stores.redis.inquiry import inquire, most_telling
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 class SentinelDialer(Dialer):
     """How to reach the master; the arguments are a ``Dialer``'s, without a client."""
+
+    _place: Place
+    """Of the master dialled last."""
 
     async def _dial(self) -> "Connection":
         """A new connection to the master; raises redis-py's MasterNotFoundError where who is named is none."""
@@ -81,14 +84,21 @@ class SentinelDialer(Dialer):
         from redis import exceptions
 
         driver = await load_driver()
-        raw = driver.connection_to(self._address.at(place), self._provider, self._timeout)
+        raw = self._connection_to(place, driver)
         connection = await self._greet(raw, farewells=(exceptions.ReadOnlyError, exceptions.MasterDownError))
         try:
             await _expect_master(connection)
         except BaseException:
             connection.close()
             raise
+        self._place = place
         return connection
+
+    def _connection(self, driver: Any) -> Any:
+        return self._connection_to(self._place, driver)
+
+    def _connection_to(self, place: Place, driver: Any) -> Any:
+        return driver.connection_to(self._address.at(place), self._provider, self._timeout)
 
 
 async def _expect_master(connection: "Connection") -> None:

@@ -10,9 +10,10 @@ from toolcache.blob import HEADER_SIZE, end_of, read_header
 from toolcache.clock import SYSTEM
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
-from toolcache.protocols import Clock, PutResult, PutStatus, Standing, Swapped, Write
+from toolcache.protocols import Clock, PutResult, PutStatus, Standing, Swapped, Watch, Write
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.dialer import Dialer
+from toolcache.stores.redis.ear import Ear, channel_of
 from toolcache.stores.redis.lanes import Lanes, LoopLanes
 from toolcache.stores.redis.sentinel import SentinelDialer
 from toolcache.stores.redis.url import Address
@@ -46,7 +47,8 @@ class RedisStore:
     """Blobs in one Redis (or Valkey) server, 6.2 or newer, over two multiplexed connections for each event loop.
 
     A user of its own needs the commands GETRANGE, SET, EVAL, EVALSHA and TIME; SELECT for another database;
-    DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital.
+    DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital; CLIENT ID, CLIENT TRACKING, SUBSCRIBE, PING and the
+    channel ``__redis__:invalidate`` for ``track``.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
@@ -105,6 +107,7 @@ class RedisStore:
         self._max_entry = math.inf if max_entry is None else max_entry
         self._lanes = LoopLanes(self._servers.lanes)
         self._wakes = Wakes()
+        self._ears: list[Ear] = []
 
     def __repr__(self) -> str:
         return f"<RedisStore {self.redacted_url}>"
@@ -160,7 +163,7 @@ class RedisStore:
     @property
     def hears(self) -> bool:
         """Whether the server's word that a claim has ended comes here."""
-        return False
+        return any(ear.hears for ear in self._ears)
 
     async def swap(
         self,
@@ -209,6 +212,21 @@ class RedisStore:
             for at, reply in zip(unknown, said, strict=True):
                 replies[at] = reply
         return replies
+
+    async def track(self, prefixes: Sequence[str], watch: Watch, /) -> None:
+        """Tell ``watch`` what changes beneath ``prefixes``, over a connection of its own, until that is lost.
+
+        Raises:
+            UntrackedError: the server is too old, or the user may not use CLIENT, or the channel of its messages.
+            RedisError: (redis-py's) the server cannot be reached, or has fallen silent.
+        """
+        ear = Ear(watch, channel_of(prefixes[0]), self._wakes)
+        self._ears.append(ear)
+        try:
+            await self._servers.track(await self._lanes.here().primaries(), prefixes, ear)
+        finally:
+            ear.hears = False
+            self._ears.remove(ear)
 
     async def count(self) -> int:
         """Keys in the database, those of others included."""

@@ -1,9 +1,12 @@
 """Commands as they go over the wire, and the server-side scripts they run."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
+
+_RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]{40})", re.MULTILINE)
 
 
 def pack(*words: bytes) -> bytes:
@@ -12,6 +15,12 @@ def pack(*words: bytes) -> bytes:
     for word in words:
         parts += (b"$%d\r\n" % len(word), word, b"\r\n")
     return b"".join(parts)
+
+
+def run_id_of(info: Any) -> str | None:
+    """The server process that replied so to INFO; None where it does not say."""
+    found = _RUN_ID.search(info) if isinstance(info, bytes) else None
+    return found[1].decode() if found else None
 
 
 class Script:

@@ -1,0 +1,294 @@
+"""Keeps memory in step with the other processes that write through Redis.
+
+Redis tells of each key that was changed, over a connection that one event loop of the process listens on. What memory
+has of the key goes, and what reads under way have found of it does not come in. So memory holds nothing that has been
+changed since it was read, but for the time a message takes. Where messages may have been lost, all that memory holds is
+in doubt: no entry answers before it has been compared with Redis. While nobody listens, memory trusts itself for a few
+seconds, and asks then.
+"""
+
+import asyncio
+import contextlib
+import random
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from toolcache.causes import describe
+from toolcache.entries import Entries
+from toolcache.entry import Durability
+from toolcache.epochs import NAMESPACE, Epochs
+from toolcache.errors import CacheClosedError
+from toolcache.events import CoherenceChanged, TrackingRefused
+from toolcache.forks import watch
+from toolcache.home import Homes
+from toolcache.keys.text import place_of, store_key
+from toolcache.parts import Parts
+from toolcache.protocols import SupportsTracking, UntrackedError
+from toolcache.reader import Reader
+from toolcache.versions import ZERO
+from toolcache.writer import Outcome
+
+_TRUST: Final = 60.0
+"""Seconds that memory answers by itself while it is told of changes: for what is told to nobody, such as SWAPDB."""
+
+_LOOK_EVERY: Final = 1.0
+_SILENT: Final = 2.5
+"""Seconds without a word after which another loop takes over: the one that listens stands still."""
+
+_AGAIN: Final = (0.05, 5.0)
+"""Seconds until a lost connection is replaced, first and longest."""
+
+_REFUSED_AGAIN: Final = 60.0
+
+
+class _TakenOverError(Exception):
+    """Another loop listens now, or the cache was closed."""
+
+
+class Bus:
+    """Listens for one cache, on one of its loops.
+
+    Args:
+        parts: the cache's parts.
+        epochs: what has been cleared, as far as this process knows.
+        entries: names of keys; trusts Redis' word for longer while memory is told of changes.
+        reader: whose memory and reads under way are told.
+        homes: whose flights are told.
+        emptied: told that Redis may have been flushed.
+
+    Attributes:
+        live: whether every change is told.
+        heard_at: when the server last gave word, in seconds since the epoch; None if it has not.
+    """
+
+    def __init__(
+        self, parts: Parts, epochs: Epochs, entries: Entries, reader: Reader, homes: Homes, emptied: Callable[[], None]
+    ) -> None:
+        self.live = False
+        self.heard_at: float | None = None
+        self._parts = parts
+        self._epochs = epochs
+        self._entries = entries
+        self._reader = reader
+        self._homes = homes
+        self._emptied = emptied
+        self._values = store_key("v", parts.namespace, "")
+        self._redis = parts.redis
+        store = parts.redis.store if parts.redis is not None and parts.coherence else None
+        self._store = store if isinstance(store, SupportsTracking) else None
+        self._listener: _Listener | None = None
+        self._lock = threading.Lock()
+        watch(self)
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anybody to listen to."""
+        return self._store is not None
+
+    @property
+    def state(self) -> str:
+        """How memory learns what others write: "tracking", "timed", or "off" where they cannot."""
+        if self.live:
+            return "tracking"
+        return "off" if self._redis is None else "timed"
+
+    def tells_of(self, outcome: Outcome) -> bool:
+        """Whether Redis has the write, and tells memory when another one follows."""
+        return self.live and outcome.durability is Durability.REDIS
+
+    def forked(self) -> None:
+        """The parent listens on; this process has yet to."""
+        self._lock = threading.Lock()
+        self._listener = None
+        self.live = False
+        self._entries.trust = self._parts.trust
+
+    async def run(self) -> None:
+        """Listen, unless another loop does, until the cache is closed."""
+        if self._store is None:
+            return
+        listener = _Listener(self, self._store)
+        try:
+            while not self._homes.closed:
+                if self._appoint(listener):
+                    with contextlib.suppress(_TakenOverError):
+                        await listener.listen([self._values, self._entries.epoch_name])
+                await asyncio.sleep(_LOOK_EVERY)
+        except CacheClosedError:
+            pass
+        finally:
+            self._dismiss(listener)
+
+    # -- one loop of several ----------------------------------------------------------------------------------------
+
+    def _appoint(self, listener: "_Listener") -> bool:
+        """Have this one listen, unless another one is awake and does."""
+        with self._lock:
+            other = self._listener
+            if other is not None and other.awake:
+                return False
+            self._listener = listener
+        self.lose("another event loop listens")
+        return True
+
+    def _dismiss(self, listener: "_Listener") -> None:
+        with self._lock:
+            if self._listener is not listener:
+                return
+            self._listener = None
+        self.lose("the event loop has ended")
+
+    def on_duty(self, listener: "_Listener") -> bool:
+        """Whether it is this one that listens."""
+        return self._listener is listener and not self._homes.closed
+
+    # -- what is heard ----------------------------------------------------------------------------------------------
+
+    def gain(self) -> None:
+        """From now on every change is told."""
+        self._reader.doubt_all()  # what was read so far may have been changed unheard
+        self._entries.trust = _TRUST
+        self.live = True
+        self.hear()
+        self._parts.announce(CoherenceChanged("timed", "tracking"))
+        if self._redis is not None:
+            self._redis.guard.allow_probe()
+
+    def lose(self, reason: str) -> None:
+        """Changes may go unheard."""
+        if not self.live:
+            return
+        self.live = False
+        self._entries.trust = self._parts.trust
+        self._reader.doubt_all()
+        if not self._homes.closed:
+            self._parts.announce(CoherenceChanged("tracking", "timed", reason))
+
+    def hear(self) -> None:
+        """The server has given word."""
+        self.heard_at = self._parts.clock.time()
+
+    def refuse(self, code: str) -> None:
+        """The server will not tell."""
+        self._parts.announce(TrackingRefused(code))
+
+    def change(self, names: Sequence[str] | None) -> None:
+        """These keys were changed; None: all were, since Redis was flushed."""
+        self.hear()
+        if names is None:
+            self._reader.doubt_all()
+            self._emptied()
+            return
+        computing = []
+        for name in names:
+            if name == self._entries.epoch_name:
+                self._reader.doubt_all()
+                self._homes.here().own(self._learn_epoch())
+            elif name.startswith(self._values):
+                key = place_of(name.removeprefix(self._values))
+                self._reader.unsettle(key)
+                if self._homes.flying(key):
+                    computing.append(key)
+        if computing:
+            self._homes.here().own(self._tell_flights(computing))
+
+    async def _learn_epoch(self) -> None:
+        """The namespace was cleared, unless it is the echo of what is known already."""
+        before = self._epochs.of(NAMESPACE)
+        blobs = await self._redis.read([self._entries.epoch_name]) if self._redis is not None else None
+        if blobs is None or self._redis is None:
+            # It was cleared, nobody can say when: nothing of it may be remembered in what is perhaps an outage.
+            self._parts.memory.clear()
+            self._reader.interrupt_all()
+            self._homes.detach_all()
+            return
+        self._entries.learn_epoch(blobs[0], self._redis)
+        if self._epochs.of(NAMESPACE) != before:
+            self._reader.interrupt_all()
+            self._homes.detach_all()
+
+    async def _tell_flights(self, keys: list[str]) -> None:
+        """Keys that are being computed were changed: by another process, or it is the echo of what was before."""
+        redis = self._redis
+        names = [self._entries.name(key) for key in keys]
+        blobs = await redis.read(names) if redis is not None else None
+        if blobs is None or redis is None:
+            for key in keys:
+                self._homes.detach(key)
+            return
+        for key, name, blob in zip(keys, names, blobs, strict=True):
+            draft = None if blob is None else self._entries.read(name, blob, redis)
+            self._homes.hear(key, ZERO if draft is None else draft.version)
+
+
+class _Listener:
+    """One loop's ear: hears as long as it is the bus's."""
+
+    def __init__(self, bus: Bus, store: SupportsTracking) -> None:
+        self._bus = bus
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
+        self._wait = _AGAIN[0]
+        self._refused = False
+
+    @property
+    def awake(self) -> bool:
+        """Whether its loop turns; what waits for a connection has nothing to hear."""
+        if self._loop.is_closed() or not self._loop.is_running():
+            return False
+        # Read from another loop: all of them go by the system's one monotonic clock.
+        return not self._bus.live or asyncio.get_running_loop().time() - self._heard_at < _SILENT
+
+    async def listen(self, prefixes: Sequence[str]) -> None:
+        """Listen, again whenever the connection is lost, for as long as it is this one's turn."""
+        self._wait = _AGAIN[0]
+        while self._bus.on_duty(self):
+            pause = await self._listen_once(prefixes)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+    async def _listen_once(self, prefixes: Sequence[str]) -> float:
+        """Listen until that ends; the seconds until it may be tried again."""
+        reason = "cancelled"
+        try:
+            await self._store.track(prefixes, self)
+        except (CacheClosedError, _TakenOverError):
+            raise
+        except UntrackedError as refusal:
+            reason = str(refusal)
+            if not self._refused:
+                self._bus.refuse(reason)
+            self._refused = True
+            return _REFUSED_AGAIN
+        except Exception as fault:  # noqa: BLE001 - whatever it was, nothing is heard any more, until it is again
+            reason = describe(fault)
+        finally:
+            if self._bus.on_duty(self):
+                self._bus.lose(reason)
+        pause, self._wait = self._wait, min(2 * self._wait, _AGAIN[1])
+        return pause
+
+    # -- a ``Watch`` ------------------------------------------------------------------------------------------------
+
+    def armed(self) -> None:
+        """Every change is told from now on."""
+        self._check()
+        self._refused = False
+        self._bus.gain()
+
+    def changed(self, keys: Sequence[str] | None) -> None:
+        """These were."""
+        self._check()
+        self._bus.change(keys)
+
+    def heard(self) -> None:
+        """All has been told so far; the connection is a good one."""
+        self._check()
+        self._wait = _AGAIN[0]
+        self._bus.hear()
+
+    def _check(self) -> None:
+        if not self._bus.on_duty(self):
+            raise _TakenOverError
+        self._heard_at = self._loop.time()
