@@ -26,7 +26,7 @@ MAX_LINES: Final = 400
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
     "words": "causes errors forks loops wakes blob entry events clock versions durations domains tags",
-    "promises": "protocols",
+    "promises": "protocols swaps",
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "claim layer parts entries filler follower bus records reader writer crowd home turns sweeper compute journal risk invalidator machine report cache "
     "spelling sources settings assembly",

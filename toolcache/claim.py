@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from toolcache.blob import CLAIM, HEADER_SIZE, Header, pack_header, read_header
 from toolcache.keys.text import key_digest
-from toolcache.protocols import Standing
+from toolcache.swaps import Standing
 
 OWNER_SIZE: Final = 16
 _CRC_SIZE: Final = 4

@@ -14,9 +14,10 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from toolcache.claim import Decide, Move, Verdict
 from toolcache.errors import CircuitOpenError
 from toolcache.loops import PerLoop
-from toolcache.protocols import Clock, PutResult, Standing, Store, SupportsClaim, Swapped, Write
+from toolcache.protocols import Clock, PutResult, Store, Write
 from toolcache.resilience.guard import Guard, Unusable
 from toolcache.stats import LayerTally
+from toolcache.swaps import Standing, SupportsClaim, Swapped
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - what is asked for

@@ -19,7 +19,7 @@ from toolcache.home import Homes
 from toolcache.keys.text import store_key
 from toolcache.layer import Layer
 from toolcache.parts import Due, Parts
-from toolcache.protocols import Standing
+from toolcache.swaps import Standing
 
 _PAUSES: Final = (0.05, 1.0)
 """Seconds until one looks whether a claim has ended untold, first and longest."""
@@ -117,9 +117,10 @@ class Turn:
     async def _told(self, layer: Layer, standing: Standing) -> bool:
         """Wait for the end of another's claim; False if it was not told and one might look."""
         store, begun = layer.claims, self._now()
+        if store is not None and store.hears:
+            self._pause = _PAUSES[1]
         pause = min(self._pause * random.uniform(0.75, 1.25), standing.left)  # noqa: S311 - jitter
-        hears = store is not None and store.hears
-        self._pause = _PAUSES[1] if hears else min(self._pause * _GROWTH, _PAUSES[1])
+        self._pause = min(self._pause * _GROWTH, _PAUSES[1])
         told = False
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):

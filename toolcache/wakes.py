@@ -2,8 +2,14 @@
 
 import asyncio
 import threading
+import time
+from typing import Final
 
 from toolcache.forks import watch
+
+_LATELY: Final = 0.1
+"""Seconds in which who is about to wait may come too late for the word."""
+_REMEMBERED: Final = 1024
 
 
 class Wakes:
@@ -12,6 +18,7 @@ class Wakes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._unheard: dict[str, float] = {}
         watch(self)
 
     def __len__(self) -> int:
@@ -22,9 +29,11 @@ class Wakes:
         self._lock, self._waiting = threading.Lock(), {}
 
     async def wait(self, key: str) -> None:
-        """Until the next word of the key."""
+        """Until the next word of the key, which may have come a moment ago."""
         word: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._lock:
+            if time.monotonic() - self._unheard.pop(key, -_LATELY) < _LATELY:
+                return
             self._waiting.setdefault(key, []).append(word)
         try:
             await word
@@ -40,6 +49,10 @@ class Wakes:
         """There is word of a key."""
         with self._lock:
             waiting = self._waiting.pop(key, ())
+            if not waiting:
+                if len(self._unheard) >= _REMEMBERED:
+                    self._unheard.clear()
+                self._unheard[key] = time.monotonic()
         for word in waiting:
             loop = word.get_loop()
             if not loop.is_closed():

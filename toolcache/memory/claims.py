@@ -4,7 +4,8 @@ import threading
 from typing import Final, NamedTuple
 
 from toolcache.forks import watch
-from toolcache.protocols import Clock, Standing, Swapped
+from toolcache.protocols import Clock
+from toolcache.swaps import Standing, Swapped
 from toolcache.wakes import Wakes
 
 _SWEEP_EVERY: Final = 1024
@@ -75,7 +76,7 @@ class MemoryClaims:
     async def until_ended(self, key: str, standing: Standing, /) -> None:
         """Wait until the claim has ended."""
         while _raw(self._row(key, self._now())) == standing.raw:
-            await self._wakes.wait(key)
+            await self._wakes.wait(key)  # if only that a word of something before came a moment ago: once more
 
     def _row(self, key: str, now: float) -> _Row | None:
         row = self._rows.get(key)

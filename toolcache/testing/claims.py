@@ -5,7 +5,7 @@ import os
 from typing import ClassVar
 
 from toolcache.claim import NOTHING, UNKNOWN, Claimant, Decide, Verdict
-from toolcache.protocols import Standing, SupportsClaim, Swapped
+from toolcache.swaps import Standing, SupportsClaim, Swapped
 from toolcache.testing.stores import blob_of, version_of
 
 

@@ -14,12 +14,12 @@ from typing import Final
 
 from toolcache.blob import CLAIM as BLOB_CLAIM
 from toolcache.blob import HEADER_SIZE, NEVER, end_of, pack_header, read_header
-from toolcache.protocols import Standing, Swapped
 from toolcache.stores.log.batch import Batch, Draft
 from toolcache.stores.log.frame import BARE, BLOB, CLAIM, FIRST, HEAD_SIZE, MAX_BLOB, MAX_KEY, RESULT, pack
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.log import Log, encode
 from toolcache.stores.log.reader import Reader
+from toolcache.swaps import Standing, Swapped
 from toolcache.versions import ZERO
 
 _STAMP: Final = struct.Struct(">16sH8sQ")

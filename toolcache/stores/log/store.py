@@ -15,7 +15,7 @@ from toolcache.blob import read_header
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
-from toolcache.protocols import Changed, Clock, Debt, PutResult, Standing, Swapped, Usage, Write
+from toolcache.protocols import Changed, Clock, Debt, PutResult, Usage, Write
 from toolcache.stores.log.batch import Batch, Item
 from toolcache.stores.log.claims import Claims, Exchange
 from toolcache.stores.log.compaction import Budget
@@ -26,6 +26,7 @@ from toolcache.stores.log.ops import FileOps
 from toolcache.stores.log.post import Post
 from toolcache.stores.log.reader import LATER
 from toolcache.stores.log.shared import TABLE, Shared
+from toolcache.swaps import Standing, Swapped
 from toolcache.versions import ZERO, HybridClock, split
 
 T = TypeVar("T")

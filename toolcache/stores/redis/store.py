@@ -10,7 +10,7 @@ from toolcache.blob import HEADER_SIZE, end_of, read_header
 from toolcache.clock import SYSTEM
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
-from toolcache.protocols import Clock, PutResult, PutStatus, Standing, Swapped, Watch, Write
+from toolcache.protocols import Clock, PutResult, PutStatus, StoreRestingError, Watch, Write
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.dialer import Dialer
 from toolcache.stores.redis.ear import Ear, channel_of
@@ -18,6 +18,7 @@ from toolcache.stores.redis.lanes import Lanes, LoopLanes
 from toolcache.stores.redis.sentinel import SentinelDialer
 from toolcache.stores.redis.url import Address
 from toolcache.stores.redis.wire import Script, pack
+from toolcache.swaps import Standing, Swapped
 from toolcache.versions import ZERO
 from toolcache.wakes import Wakes
 
@@ -34,6 +35,8 @@ _SCAN_COUNT: Final = b"500"
 
 _PUT: Final = Script("put")
 _SWAP: Final = Script("swap")
+_NO_CLAIMS: Final = "the user may not GET, SET or DEL the keys of claims"
+_NO_CLAIMS_FOR: Final = 60.0
 _STAMP: Final = 8  # bytes behind the record of a claim: when its lease ends
 _STATUS: Final = {b"S": PutStatus.STORED, b"A": PutStatus.ALREADY, b"N": PutStatus.NEWER, b"F": PutStatus.FOREIGN}
 _OTHER_TYPE: Final = "a key holds a value of another type"
@@ -46,9 +49,9 @@ _DIGEST: Final = slice(48, 52)
 class RedisStore:
     """Blobs in one Redis (or Valkey) server, 6.2 or newer, over two multiplexed connections for each event loop.
 
-    A user of its own needs the commands GETRANGE, SET, EVAL, EVALSHA and TIME; SELECT for another database;
+    A user of its own needs the commands GETRANGE, SET, GET and DEL, EVAL, EVALSHA and TIME; SELECT for another database;
     DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital; CLIENT ID, CLIENT TRACKING, SUBSCRIBE, PING and the
-    channel ``__redis__:invalidate`` for ``track``.
+    channel ``__redis__:invalidate`` for ``track``; PUBLISH and the channels ``tc1:w:*`` to be told of the end of claims.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
@@ -108,6 +111,8 @@ class RedisStore:
         self._lanes = LoopLanes(self._servers.lanes)
         self._wakes = Wakes()
         self._ears: list[Ear] = []
+        self._no_claims_until = -math.inf
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"<RedisStore {self.redacted_url}>"
@@ -180,9 +185,15 @@ class RedisStore:
 
         Raises:
             RedisError: (redis-py's) the server cannot be reached or refuses; what it did is not known.
+            StoreRestingError: the user may not do what claims take, which says nothing of other writes.
         """
+        if self._clock.monotonic() < self._no_claims_until:
+            raise StoreRestingError(_NO_CLAIMS)
         words = [expected, new or b"", _milliseconds(ttl), b"" if lease is None else _milliseconds(lease)]
         (said,) = await self.run(_SWAP, [([key.encode()], words)])
+        if type(said).__name__ == "NoPermissionError":
+            self._no_claims_until = self._clock.monotonic() + _NO_CLAIMS_FOR
+            raise StoreRestingError(_NO_CLAIMS) from said
         match _answer(said):
             case [int(done), bytes(raw), int(now_ms)]:
                 return Swapped(bool(done), _standing(raw, now_ms))
