@@ -16,6 +16,7 @@ import tempfile
 import time
 from typing import Any
 
+from hearing import state, until
 from programs import start
 from servers import RedisServer
 
@@ -31,12 +32,12 @@ async def serve(url: str, directory: str, callers: str, seconds: str, options: s
     ended_at = 0.0
     call = Connection.call
 
-    async def counted(self: Connection, packed: bytes, count: int = 1) -> Any:
+    def counted(self: Connection, command: bytes, replies: int = 1) -> asyncio.Future[list[Any]]:
         nonlocal sent
-        sent += count
-        return await call(self, packed, count)
+        sent += replies
+        return call(self, command, replies)
 
-    Connection.call = counted  # type: ignore[method-assign]  # to count
+    setattr(Connection, "call", counted)  # noqa: B010 - a checker would not let it be assigned
 
     async def compute() -> str:
         nonlocal runs, ended_at
@@ -48,9 +49,8 @@ async def serve(url: str, directory: str, callers: str, seconds: str, options: s
     places: dict[str, Any] = {"redis_url": url or None, "directory": directory or None, "files": bool(directory)}
     async with ToolCache(**places, op_timeout=5, file_timeout=10, **json.loads(options)) as cache:
         await cache.get("warm")
-        listening = url and json.loads(options).get("coherence", True)
-        while listening and (await cache.health(probe=False)).coherence != "tracking":
-            await asyncio.sleep(0.001)
+        if json.loads(options).get("coherence", True) and url:
+            await until(lambda: state(cache) == "tracking")
         _say("ready")
         while key := (await asyncio.to_thread(sys.stdin.readline)).strip():
             sent = runs = 0
@@ -75,7 +75,10 @@ def measure(
 ) -> dict[str, Any]:
     """Computations for each key; commands of whoever computed and of those who waited; seconds until those had the value."""
     children = [start(_CHILD, url, directory, callers, seconds, json.dumps(options)) for _ in range(processes)]
-    runs, computing, waiting, late = [], [], [], []
+    runs: list[int] = []
+    computing: list[int] = []
+    waiting: list[int] = []
+    late: list[float] = []
     try:
         for child in children:
             assert child.stdout is not None
@@ -119,12 +122,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.3)
     asked = vars(parser.parse_args())
     with RedisServer() as server, tempfile.TemporaryDirectory() as directory:
-        for name, places in {
+        layerings: dict[str, dict[str, Any]] = {
             "Redis, listening": {"url": server.url},
             "Redis, not listening": {"url": server.url, "namespace": "timed", "coherence": False},
             "Redis and files": {"url": server.url, "namespace": "both", "directory": directory + "/both"},
             "files": {"directory": directory + "/files"},
-        }.items():
+        }
+        for name, places in layerings.items():
             found = measure(**asked, **places)
             found["runs"] = f"{sum(found['runs'])} for {len(found['runs'])} keys"
             _say(f"{name}: {json.dumps(found, indent=2)}")

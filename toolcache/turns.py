@@ -101,6 +101,8 @@ class Turn:
 
     async def _claim(self, layer: Layer) -> Standing | None:
         """What stands in the way; None if the claim is ours, or nobody can say."""
+        if layer.guard.refuses(mutation=True):
+            return None
         self._held[layer] = UNKNOWN  # it may be ours although nobody says so, or this is cancelled
         answer = await layer.settle(self._key, self._claimant.claim, NOTHING, until=self._until(layer))
         if answer is None:
