@@ -287,13 +287,13 @@ async def test_nothing_begun_before_a_change_elsewhere_is_stored_after_it(
         for cache in (two, await open_cache(coherence=listening)):
             assert await cache.get(key) == expected
         if listening:
-            await settles(one, expected)
+            await settles(one, key, expected)
 
 
-async def settles(cache: ToolCache, expected: Any) -> None:
+async def settles(cache: ToolCache, key: str, expected: Any) -> None:
     """The cache comes to see this."""
     async with asyncio.timeout(20):
-        while await cache.get("k") != expected:  # noqa: ASYNC110 - it comes by itself
+        while await cache.get(key) != expected:  # noqa: ASYNC110 - it comes by itself
             await asyncio.sleep(0.001)
 
 
