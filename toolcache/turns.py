@@ -11,10 +11,13 @@ computes, and what may be stored is decided by versions alone.
 import asyncio
 import os
 import random
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from toolcache.claim import NOTHING, UNKNOWN, Claimant, Move, Verdict
+from toolcache.forks import watch
 from toolcache.home import Homes
 from toolcache.keys.text import store_key
 from toolcache.layer import Layer
@@ -25,6 +28,8 @@ _PAUSES: Final = (0.05, 1.0)
 """Seconds until one looks whether a claim has ended untold, first and longest."""
 
 _GROWTH: Final = 1.5
+
+Release: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Turns:
@@ -39,7 +44,15 @@ class Turns:
         self.parts = parts
         self.homes = homes
         layers = (parts.files, parts.redis) if parts.enabled else ()
+        self._left: list[Release] = []
+        self.life = object()
         self.layers = [layer for layer in layers if layer is not None and layer.claims is not None]
+
+        watch(self)
+
+    def forked(self) -> None:
+        """The turns of the parent go on there: what a child has of them ends nothing."""
+        self._left, self.life = [], object()
 
     def turn(self, key: str, due: Due) -> "Turn":
         """One computation's.
@@ -48,7 +61,16 @@ class Turns:
             key: the place of the value.
             due: what the call has left to spend on the layers.
         """
+        while self._left:
+            self.homes.here().own(self._left.pop()())
         return Turn(self, store_key("c", self.parts.namespace, key), due)
+
+    def let_go(self, release: "Release") -> None:
+        """Run it in a task that nobody waits for; where the loop is ending, whoever comes next on another one does."""
+        if _ending():
+            self._left.append(release)
+        else:
+            self.homes.here().own(release())
 
 
 class Turn:
@@ -77,6 +99,7 @@ class Turn:
         self._held: dict[Layer, Standing] = {}
         self._renewal: asyncio.TimerHandle | None = None
         self._come = self._over = False
+        self._life = turns.life
 
     async def ahead(self) -> bool:
         """Wait; True when the value may be there by now, False when it is for this one to compute it."""
@@ -93,11 +116,11 @@ class Turn:
     def end(self, after: asyncio.Task[None] | None = None) -> None:
         """Let the next one have its turn, once what was computed is stored; by a task for which nobody waits."""
         self._over = True
-        if self._renewal is not None and self._loop is asyncio.get_running_loop():
+        if self._renewal is not None and self._loop is _running():
             self._renewal.cancel()
         held, self._held = self._held, {}
-        if held:
-            self._turns.homes.here().own(self._release(held, after))
+        if held and self._life is self._turns.life:
+            self._turns.let_go(partial(self._release, held, after))
 
     async def _claim(self, layer: Layer) -> Standing | None:
         """What stands in the way; None if the claim is ours, or nobody can say."""
@@ -121,7 +144,8 @@ class Turn:
         store, begun = layer.claims, self._now()
         if store is not None and store.hears:
             self._pause = _PAUSES[1]
-        pause = min(self._pause * random.uniform(0.75, 1.25), standing.left)  # noqa: S311 - jitter
+        jittered = self._pause * random.uniform(0.75, 1.25)  # noqa: S311
+        pause = min(jittered, standing.left, self._patient_until - begun)
         self._pause = min(self._pause * _GROWTH, _PAUSES[1])
         told = False
         with suppress(TimeoutError):
@@ -158,3 +182,17 @@ class Turn:
             await asyncio.wait([after])
         for layer, standing in reversed(held.items()):
             await layer.settle(self._key, self._claimant.release, standing)
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
+
+
+def _ending() -> bool:
+    """Whether this is among the last that happens on a loop: all its tasks are being cancelled, or it is gone already."""
+    if (loop := _running()) is None:
+        return True
+    me = asyncio.current_task()
+    return me is not None and me.cancelling() > 0 and all(task.cancelling() for task in asyncio.all_tasks(loop))

@@ -371,3 +371,21 @@ async def test_closing_lets_go(open_cache: Open) -> None:
     with pytest.raises(FlightAbortedError):
         await caller
     assert not any(await standing(two))
+
+
+def test_a_loop_that_ends_leaves_no_claim_to_its_lease(tmp_path: Path, redis_server: RedisServer) -> None:
+    """BUG-14, LC-02: what it computed when it was ended is computed by the next loop, which need not wait."""
+    cache = ToolCache(redis_url=redis_server.url, directory=tmp_path / "files", lease=600, lock_timeout=600)
+
+    async def leave() -> None:
+        work = Work()
+        task = asyncio.create_task(cache.get_or_set("k", work))
+        await work.begun.wait()
+        del task
+
+    async def come() -> Any:
+        async with cache, asyncio.timeout(30):
+            return await cache.get_or_set("k", lambda: "mine")
+
+    asyncio.run(leave())
+    assert asyncio.run(come()) == "mine"
