@@ -74,7 +74,7 @@ class Claimant:
         self._record = pack_header(header) + owner + zlib.crc32(owner).to_bytes(_CRC_SIZE, "big")
 
     def claim(self, standing: Standing) -> Move | Verdict:
-        """Take it, if it is free."""
+        """Take it, if it is free. To be begun with NOTHING, or with a claim that was seen lapsed."""
         if not standing.raw or standing.left <= 0:
             return self._lay(standing)
         return Verdict.OURS if self._holds(standing) else Verdict.BUSY

@@ -148,11 +148,15 @@ class Turn:
         pause = min(jittered, standing.left, self._patient_until - begun)
         self._pause = min(self._pause * _GROWTH, _PAUSES[1])
         told = False
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(pause):
                 if store is not None:
                     await store.until_ended(self._key, standing)
                     told = True
+        except TimeoutError:
+            pass
+        except Exception:  # noqa: BLE001 - what is wrong with the store, the next claim tells
+            await asyncio.sleep(pause)
         waited = self._now() - begun
         self.due = Due(self.due.redis + waited, self.due.files + waited)
         return told

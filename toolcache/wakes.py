@@ -4,6 +4,7 @@ import asyncio
 import threading
 from typing import Final
 
+from toolcache.clock import SYSTEM
 from toolcache.forks import watch
 
 _LATELY: Final = 0.1
@@ -29,10 +30,9 @@ class Wakes:
 
     async def wait(self, key: str) -> None:
         """Until the next word of the key, which may have come a moment ago."""
-        loop = asyncio.get_running_loop()
-        word: asyncio.Future[None] = loop.create_future()
+        word: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._lock:
-            if loop.time() - self._unheard.pop(key, -_LATELY) < _LATELY:
+            if SYSTEM.monotonic() - self._unheard.pop(key, -_LATELY) < _LATELY:
                 return
             self._waiting.setdefault(key, []).append(word)
         try:
@@ -52,7 +52,7 @@ class Wakes:
             if not waiting:
                 if len(self._unheard) >= _REMEMBERED:
                     self._unheard.clear()
-                self._unheard[key] = asyncio.get_running_loop().time()  # one clock for all loops
+                self._unheard[key] = SYSTEM.monotonic()
         for word in waiting:
             loop = word.get_loop()
             if not loop.is_closed():

@@ -203,6 +203,27 @@ async def test_a_store_that_cannot_say_is_done_without(open_cache: Open) -> None
     assert work.runs == 1
 
 
+async def test_a_store_that_fails_while_one_waits_is_done_without(open_cache: Open) -> None:
+    """LK-06: somebody else has the claim, and then nothing can be learned of it any more."""
+    one, two = await open_cache(), await open_cache()
+    work, own = Work(), Work("own")
+    own.over.set()
+    first = asyncio.create_task(one.get_or_set("k", work))
+    await work.begun.wait()
+
+    async def broken(*_: Any, **__: Any) -> Any:
+        for layer in layers(two):
+            layer.claims.swap = broken  # type: ignore[union-attr, method-assign]  # for this one
+        raise OSError(5, "no word today")
+
+    for layer in layers(two):
+        assert layer.claims is not None
+        layer.claims.until_ended = broken  # type: ignore[method-assign]  # for this one
+    assert await two.get_or_set("k", own) == "own"
+    work.over.set()
+    assert await first == "computed"
+
+
 async def test_a_claim_that_hangs_costs_no_more_than_the_budget_of_a_call(open_cache: Open) -> None:
     """SPEC 5: looking, claiming and looking again are one call, with one time for each layer."""
     cache = await open_cache(op_timeout=0.4, file_timeout=0.4)

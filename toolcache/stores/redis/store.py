@@ -36,6 +36,7 @@ _SCAN_COUNT: Final = b"500"
 _PUT: Final = Script("put")
 _SWAP: Final = Script("swap")
 _NO_CLAIMS: Final = "the user may not GET, SET or DEL the keys of claims"
+_NOT_IN_SCRIPT: Final = "user executing the script"  # of some servers' NOPERM, without the code
 _NO_CLAIMS_FOR: Final = 60.0
 _STAMP: Final = 8  # bytes behind the record of a claim: when its lease ends
 _STATUS: Final = {b"S": PutStatus.STORED, b"A": PutStatus.ALREADY, b"N": PutStatus.NEWER, b"F": PutStatus.FOREIGN}
@@ -191,7 +192,7 @@ class RedisStore:
             raise StoreRestingError(_NO_CLAIMS)
         words = [expected, new or b"", _milliseconds(ttl), b"" if lease is None else _milliseconds(lease)]
         (said,) = await self.run(_SWAP, [([key.encode()], words)])
-        if type(said).__name__ == "NoPermissionError":
+        if type(said).__name__ == "NoPermissionError" or (isinstance(said, Exception) and _NOT_IN_SCRIPT in str(said)):
             self._no_claims_until = self._clock.monotonic() + _NO_CLAIMS_FOR
             raise StoreRestingError(_NO_CLAIMS) from said
         match _answer(said):
