@@ -103,6 +103,15 @@ class RedisCluster:
         """How often a node has answered with an error of that name."""
         return self._counted(node, "errorstats", f"errorstat_{code}:count=")
 
+    def agree(self) -> None:
+        """Wait until all nodes see the same: who claims a slot before it has heard of all epochs may lose it again."""
+
+        def view(node: RedisServer) -> set[tuple[str, ...]]:
+            lines = (line.split() for line in self.ask(node, "CLUSTER", "NODES").decode().splitlines())
+            return {(words[0], words[6], *(word for word in words[8:] if word[0] != "[")) for words in lines}
+
+        eventually(lambda: all(view(node) == view(self.nodes[0]) for node in self.nodes[1:]))
+
     def close(self) -> None:
         """End all."""
         for node in self.nodes:

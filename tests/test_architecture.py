@@ -28,7 +28,7 @@ LEVELS: Final[dict[str, str]] = {
     "words": "causes errors forks loops wakes blob entry events clock versions durations domains tags",
     "promises": "protocols swaps",
     "parts": "keys codec memory stores resilience flight epochs stats",
-    "machine": "claim layer parts entries filler follower bus records reader writer crowd home turns sweeper compute journal risk invalidator machine report cache "
+    "machine": "claim layer parts entries horizon filler follower bus records reader writer crowd home turns sweeper compute journal risk invalidator machine report cache "
     "spelling sources settings assembly",
     "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",

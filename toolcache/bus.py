@@ -17,11 +17,11 @@ from typing import Final
 from toolcache.causes import describe
 from toolcache.entries import Entries
 from toolcache.entry import Durability
-from toolcache.epochs import NAMESPACE, Epochs
 from toolcache.errors import CacheClosedError
 from toolcache.events import CoherenceChanged, TrackingRefused
 from toolcache.forks import watch
 from toolcache.home import Homes
+from toolcache.horizon import Horizon
 from toolcache.keys.text import place_of, store_key
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsTracking, UntrackedError
@@ -51,8 +51,8 @@ class Bus:
 
     Args:
         parts: the cache's parts.
-        epochs: what has been cleared, as far as this process knows.
         entries: names of keys; trusts Redis' word for longer while memory is told of changes.
+        horizon: what has been cleared, as far as this process knows.
         reader: whose memory and reads under way are told.
         homes: whose flights are told.
         emptied: told that Redis may have been flushed.
@@ -63,17 +63,23 @@ class Bus:
     """
 
     def __init__(
-        self, parts: Parts, epochs: Epochs, entries: Entries, reader: Reader, homes: Homes, emptied: Callable[[], None]
+        self,
+        parts: Parts,
+        entries: Entries,
+        horizon: Horizon,
+        reader: Reader,
+        homes: Homes,
+        emptied: Callable[[], None],
     ) -> None:
         self.live = False
         self.heard_at: float | None = None
         self._parts = parts
-        self._epochs = epochs
         self._entries = entries
+        self._horizon = horizon
         self._reader = reader
         self._homes = homes
         self._emptied = emptied
-        self._values = store_key("v", parts.namespace, "")
+        self._values, self._scopes = (store_key(kind, parts.namespace, "") for kind in ("v", "e"))
         self._redis = parts.redis
         store = parts.redis.store if parts.redis is not None and parts.coherence else None
         self._store = store if isinstance(store, SupportsTracking) else None
@@ -113,7 +119,7 @@ class Bus:
             while not self._homes.closed:
                 if self._appoint(listener):
                     with contextlib.suppress(_TakenOverError):
-                        await listener.listen([self._values, self._entries.epoch_name])
+                        await listener.listen([self._values, self._scopes])
                 await asyncio.sleep(_LOOK_EVERY)
         except CacheClosedError:
             pass
@@ -148,6 +154,7 @@ class Bus:
     def gain(self) -> None:
         """From now on every change is told."""
         self._reader.doubt_all()  # what was read so far may have been changed unheard
+        self._horizon.trust(told=True)
         self._entries.trust = _TRUST
         self.live = True
         self.hear()
@@ -160,6 +167,7 @@ class Bus:
         if not self.live:
             return
         self.live = False
+        self._horizon.trust(told=False)
         self._entries.trust = self._parts.trust
         self._reader.doubt_all()
         if not self._homes.closed:
@@ -180,33 +188,20 @@ class Bus:
             self._reader.doubt_all()
             self._emptied()
             return
-        computing = []
+        computing, raised = [], []
         for name in names:
-            if name == self._entries.epoch_name:
-                self._reader.doubt_all()
-                self._homes.here().own(self._learn_epoch())
+            if name.startswith(self._scopes):
+                if self._horizon.concerns(name):
+                    raised.append(name)
             elif name.startswith(self._values):
                 key = place_of(name.removeprefix(self._values))
                 self._reader.unsettle(key)
                 if self._homes.flying(key):
                     computing.append(key)
+        if raised:
+            self._homes.here().own(self._horizon.heed_redis(raised))
         if computing:
             self._homes.here().own(self._tell_flights(computing))
-
-    async def _learn_epoch(self) -> None:
-        """The namespace was cleared, unless it is the echo of what is known already."""
-        before = self._epochs.of(NAMESPACE)
-        blobs = await self._redis.read([self._entries.epoch_name]) if self._redis is not None else None
-        if blobs is None or self._redis is None:
-            # It was cleared, nobody can say when: nothing of it may be remembered in what is perhaps an outage.
-            self._parts.memory.clear()
-            self._reader.interrupt_all()
-            self._homes.detach_all()
-            return
-        self._entries.learn_epoch(blobs[0], self._redis)
-        if self._epochs.of(NAMESPACE) != before:
-            self._reader.interrupt_all()
-            self._homes.detach_all()
 
     async def _tell_flights(self, keys: list[str]) -> None:
         """Keys that are being computed were changed: by another process, or it is the echo of what was before."""

@@ -161,6 +161,28 @@ class Cache:
         """
         return await self._machine.clear()
 
+    async def invalidate(self, *, tags: Iterable[str]) -> Invalidation:
+        """Forget what carries a tag, in every layer and process; takes as long for a million entries as for one.
+
+        What is being computed at the time is not stored either. A tag covers those beneath it: ``products`` covers
+        ``products:phones``, but not ``productsOld``.
+
+        Args:
+            tags: one or more of them; entries that carry any are gone.
+
+        Raises:
+            CacheWriteError: a configured layer may still serve old entries and nothing durable says otherwise.
+            ValueError: they are no list of tags.
+
+        Examples:
+            >>> _ = await cache.set("page:7", "<h1>", tags=["products:phones"])
+            >>> (await cache.invalidate(tags=["products"])).memory
+            'done'
+            >>> await cache.get("page:7", "gone")
+            'gone'
+        """
+        return await self._machine.invalidate(tags)
+
     def stats(self) -> Stats:
         """Hits, misses, sizes, latencies and savings since the cache was made. Local, no I/O."""
         return stats(self._parts, self._machine.tallies, self._machine.memory_tally, self._machine.journal)

@@ -7,7 +7,7 @@ from toolcache.blob import NEVER, RECORD, CorruptBlobError, Header
 from toolcache.domains import Domain
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MEMORY, MISSING, Held, Missing
-from toolcache.epochs import NAMESPACE, Epochs
+from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected, ClockAnomaly
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
@@ -29,7 +29,6 @@ class Entries:
         self._epochs = epochs
         self._floor = ZERO
         self.trust = parts.trust
-        self.epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
     def name(self, place: str) -> str:
         """The store key of a place."""
@@ -41,10 +40,10 @@ class Entries:
             ttl = self._parts.default_ttl if domain.ttl is None else domain.ttl
         return float("inf") if ttl is None else seconds(ttl)
 
-    def version(self, place: str | None = None, *, above: bytes = ZERO) -> bytes:
+    def version(self, place: str | None = None, *, above: bytes = ZERO, tags: tuple[str, ...] = ()) -> bytes:
         """One above what is known of the place and of every epoch that applies."""
         held = None if place is None else self._parts.memory.find(place)
-        return self._parts.hybrid.next(max(above, self._epochs.of(NAMESPACE), ZERO if held is None else held.version))
+        return self._parts.hybrid.next(max(above, self._epochs.newest(tags), ZERO if held is None else held.version))
 
     def encode(self, value: Any, domain: Domain, tags: tuple[str, ...]) -> Encoded:
         """The value's bytes. Raises SerializationError and ValueError before anything was changed."""
@@ -79,7 +78,7 @@ class Entries:
             flags=flags,
             live=live,
             once=once,
-            dead=max(dead, self._epochs.of(NAMESPACE)),
+            dead=max(dead, self._epochs.newest()),
         )
 
     def read(self, name: str, blob: bytes, layer: Layer) -> Draft | None:
@@ -95,7 +94,7 @@ class Entries:
         now = parts.clock.time()
         if not parts.hybrid.observe(header.version):
             parts.announce(ClockAnomaly(layer.name, round(split(header.version)[0] / 1000 - now)))
-        dead = self._epochs.covers(header.version) or self._shunned(header, layer)
+        dead = self._epochs.covers(header.version, tags) or self._shunned(header, layer)
         lives = header.alive(int(now * 1000)) and not dead
         return Draft(
             name=name,
@@ -117,14 +116,6 @@ class Entries:
     def _shunned(self, header: Header, layer: Layer) -> bool:
         return layer is self._parts.files and header.version < self._floor and not header.flags & RECORD
 
-    def learn_epoch(self, blob: bytes | None, layer: Layer) -> None:
-        """Take note of what a layer says of the namespace's epoch."""
-        if blob is None:
-            return
-        draft = self.read(self.epoch_name, blob, layer)
-        if draft is not None and self._epochs.advance(NAMESPACE, draft.version):
-            self._parts.memory.era += 1
-
     def hold(
         self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, took: float = 0.0, layer: str = MEMORY
     ) -> Held:
@@ -132,7 +123,7 @@ class Entries:
         parts, encoded = self._parts, draft.encoded or Encoded(b"", "")
         live = domain.shared or parts.coder.is_immutable(value)
         # An epoch that came since the blob was looked at: an older era has the entry looked at once more.
-        era = parts.memory.era - self._epochs.covers(draft.version)
+        era = parts.memory.era - self._epochs.covers(draft.version, draft.tags)
         ends_in = remaining(draft.created_ms, draft.gone_ms, parts.clock.time())
         # What Redis has not been told, it tells nobody: there no word can come that it has changed.
         trust = self.trust if parts.redis is not None and layer == parts.redis.name else parts.trust

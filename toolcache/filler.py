@@ -31,7 +31,7 @@ from toolcache.writer import Draft, Outcome, Writer
 
 class _Find(Protocol):
     def __call__(
-        self, places: Sequence[str], domain: Domain, /, *, timed: bool, counted: bool = True, due: Due | None = None
+        self, places: Sequence[str], domain: Domain, /, *, due: Due, counted: bool = True
     ) -> Awaitable[dict[str, Found]]: ...
 
 
@@ -85,7 +85,7 @@ class Filler:
             return await self._fly(key, compute, domain, context, flight, locked=locked)
 
         begun = self._now()
-        held = await self._homes.here().flights.join(key, start)
+        held = await self._homes.here().flights.join(key, start, under=self._epochs.names(context.tags))
         self._count(domain, [held], begun, joined=[] if led else [held])
         return held
 
@@ -96,15 +96,15 @@ class Filler:
         home = self._homes.here()
         crowd = Crowd(
             compute,
-            lambda places: self._find(places, domain, timed=False),
+            lambda places: self._find(places, domain, due=self._parts.due()),
             partial(self._keep, domain=domain, context=context),
-            self._entries.version,
+            partial(self._entries.version, tags=context.tags),
             self._now,
             home.own,
             home.flights.see,
         )
-        begun = self._now()
-        landed = await asyncio.gather(*(home.flights.join(key, partial(crowd.board, key)) for key in keys))
+        begun, under = self._now(), self._epochs.names(context.tags)
+        landed = await asyncio.gather(*(home.flights.join(key, partial(crowd.board, key), under=under) for key in keys))
         joined = [held for key, held in zip(keys, landed, strict=True) if key not in crowd]
         self._count(domain, landed, begun, joined=joined)
         return landed
@@ -120,20 +120,20 @@ class Filler:
         self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held], *, locked: bool
     ) -> Held:
         due = self._parts.due()
-        found = (await self._find((key,), domain, timed=False, due=due))[key]
+        found = (await self._find((key,), domain, due=due))[key]
         if found.held is not None:
             return found.held
         turn = self._turns.turn(key, due) if locked and self._turns.layers else None
         flight.on_detach = None if turn is None else turn.end  # nobody is to wait for what will not be stored
         try:
             while turn is not None and await turn.ahead():
-                found = (await self._find((key,), domain, timed=False, counted=False, due=turn.due))[key]
+                found = (await self._find((key,), domain, counted=False, due=turn.due))[key]
                 if found.held is not None:
                     self._tallies.of(domain).found_after_all(found.held.seconds)
                     return found.held
             self._homes.here().flights.see(key, flight, found.version)
             # Taken before the computation: whatever is written meanwhile is newer, and wins.
-            version = self._entries.version(above=found.version)
+            version = self._entries.version(above=found.version, tags=context.tags)
             begun = self._now()
             value = await run(compute, context)
             took = self._now() - begun
@@ -171,7 +171,7 @@ class Filler:
             return held
         draft = self._entries.draft(name, version, lifetime, encoded, tags, took=took, live=False)
         held = self._entries.hold(draft, value, domain, tally, took=took)
-        overtaken = flight.detached or self._epochs.covers(version)
+        overtaken = flight.detached or self._epochs.covers(version, tags)
         if self._parts.enabled and not (context.skipped or overtaken):
             self._parts.memory.put(key, held)
             if self._far:

@@ -6,7 +6,7 @@ get its value, later callers start anew, and nothing of it is stored.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any, Generic, TypeVar
 
@@ -32,11 +32,13 @@ class Flight(Generic[T]):
         written: the task that stores its result, if there is one.
         seen: the version that stood in the layers when the computation began; None before.
         heard: the highest that another process is known to have written since the flight did.
+        under: the names of the epochs that end it.
     """
 
-    __slots__ = ("detached", "heard", "on_detach", "seen", "task", "waiters", "waits_for", "written")
+    __slots__ = ("detached", "heard", "on_detach", "seen", "task", "under", "waiters", "waits_for", "written")
 
-    def __init__(self) -> None:
+    def __init__(self, under: Collection[str] = ()) -> None:
+        self.under = under
         self.detached = False
         self.on_detach: Callable[[], None] | None = None
         self.written: asyncio.Task[None] | None = None
@@ -76,8 +78,10 @@ class Flights(Generic[T]):
     def __len__(self) -> int:
         return len(self._tasks)
 
-    async def join(self, key: str, start: Callable[[Flight[T]], Coroutine[Any, Any, T]]) -> T:
-        """Wait for the key's flight, starting it with ``start`` if there is none.
+    async def join(
+        self, key: str, start: Callable[[Flight[T]], Coroutine[Any, Any, T]], *, under: Collection[str] = ()
+    ) -> T:
+        """Wait for the key's flight, starting it with ``start`` if there is none, ``under`` epochs of these names.
 
         Raises:
             ReentrantFlightError: the caller is itself part of that flight.
@@ -87,7 +91,7 @@ class Flights(Generic[T]):
         within = _boarding.get()
         flight = self._by_key.get(key)
         if flight is None:
-            flight = self._launch(key, start)
+            flight = self._launch(key, start, under)
         elif within is not None and flight.reaches(within):
             raise ReentrantFlightError
         flight.waiters += 1
@@ -134,6 +138,11 @@ class Flights(Generic[T]):
             flight.detach()
             self._forget(key, flight)
 
+    def detach_under(self, name: str) -> None:
+        """Detach every flight under the epoch of that name."""
+        for key in [key for key, flight in self._by_key.items() if name in flight.under]:
+            self.detach(key)
+
     def detach_all(self) -> None:
         """Detach every flight."""
         for key in tuple(self._by_key):
@@ -143,8 +152,10 @@ class Flights(Generic[T]):
         """The tasks still in the air, detached ones included."""
         return set(self._tasks)
 
-    def _launch(self, key: str, start: Callable[[Flight[T]], Coroutine[Any, Any, T]]) -> Flight[T]:
-        flight: Flight[T] = Flight()
+    def _launch(
+        self, key: str, start: Callable[[Flight[T]], Coroutine[Any, Any, T]], under: Collection[str]
+    ) -> Flight[T]:
+        flight: Flight[T] = Flight(under)
         context = copy_context()
         context.run(_boarding.set, flight)
         flight.task = asyncio.get_running_loop().create_task(self._fly(start, flight), context=context)

@@ -8,9 +8,8 @@ takes, files tell within a second of what it does not take.
 import asyncio
 from typing import Final
 
-from toolcache.entries import Entries
-from toolcache.epochs import NAMESPACE, Epochs
 from toolcache.home import Homes
+from toolcache.horizon import Horizon
 from toolcache.keys.text import place_of, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
@@ -28,20 +27,18 @@ class Follower:
 
     Args:
         parts: the cache's parts.
-        epochs: what has been cleared, as far as this process knows.
-        entries: names of keys.
+        horizon: what has been cleared, as far as this process knows.
         reader: whose memory and reads under way are to be told.
         homes: whose flights are to be told.
     """
 
-    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, reader: Reader, homes: Homes) -> None:
+    def __init__(self, parts: Parts, horizon: Horizon, reader: Reader, homes: Homes) -> None:
         self.behind = False
         self._memory = parts.memory
-        self._epochs = epochs
-        self._entries = entries
+        self._horizon = horizon
         self._reader = reader
         self._homes = homes
-        self._values = store_key("v", parts.namespace, "")
+        self._values, self._scopes = (store_key(kind, parts.namespace, "") for kind in ("v", "e"))
         self._every = _EVERY if parts.redis is None else _BESIDE_REDIS
         self._files: Layer | None = parts.files
         store = self._files.store if self._files else None
@@ -81,11 +78,8 @@ class Follower:
             self._heed(name, version)
 
     def _heed(self, name: str, version: bytes) -> None:
-        if name == self._entries.epoch_name:
-            if self._epochs.advance(NAMESPACE, version):
-                self._memory.era += 1
-                self._reader.interrupt_all()
-                self._homes.detach_all()
+        if name.startswith(self._scopes):
+            self._horizon.heed(name, version)
         elif name.startswith(self._values):
             key = place_of(name.removeprefix(self._values))
             held = self._memory.find(key)

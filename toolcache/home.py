@@ -95,6 +95,11 @@ class Homes:
         for home in self._homes.all():
             home.flights.hear(key, version)
 
+    def detach_under(self, name: str) -> None:
+        """Detach every flight under the epoch of that name, in every loop."""
+        for home in self._homes.all():
+            home.flights.detach_under(name)
+
     def detach_all(self) -> None:
         """Detach every flight in every loop."""
         for home in self._homes.all():

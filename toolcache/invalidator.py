@@ -1,12 +1,13 @@
 """Makes many entries miss at once, by one epoch: it costs the same for ten of them and for a million."""
 
+from collections.abc import Sequence
+
 from toolcache.blob import EPOCH, NEVER
-from toolcache.entries import Entries
 from toolcache.entry import Invalidation
-from toolcache.epochs import NAMESPACE, Epochs
+from toolcache.epochs import NAMESPACE
 from toolcache.home import Homes
+from toolcache.horizon import Horizon
 from toolcache.parts import Parts
-from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.writer import Draft, Writer
 
@@ -16,21 +17,15 @@ class Invalidator:
 
     Args:
         parts: the cache's parts.
-        epochs: what has been cleared, as far as this process knows.
-        entries: names of epochs.
-        reader: whose reads under way are told.
+        horizon: what has been cleared, as far as this process knows.
         writer: keeps epochs in the layers.
-        homes: whose flights are told.
+        homes: runs what outlives its caller.
         risk: told of what no layer took.
     """
 
-    def __init__(
-        self, parts: Parts, epochs: Epochs, entries: Entries, reader: Reader, writer: Writer, homes: Homes, risk: Risk
-    ) -> None:
+    def __init__(self, parts: Parts, horizon: Horizon, writer: Writer, homes: Homes, risk: Risk) -> None:
         self._parts = parts
-        self._epochs = epochs
-        self._entries = entries
-        self._reader = reader
+        self._horizon = horizon
         self._writer = writer
         self._homes = homes
         self._risk = risk
@@ -38,20 +33,33 @@ class Invalidator:
 
     async def clear(self) -> Invalidation:
         """Forget the namespace in every layer."""
-        version = self._parts.hybrid.epoch()
-        self._forget_before(version)
         self._parts.memory.clear()
-        if not self._far:
-            return Invalidation("namespace", "done", None, None)
-        now_ms = int(self._parts.clock.time() * 1000)
-        draft = Draft(name=self._entries.epoch_name, version=version, created_ms=now_ms, gone_ms=NEVER, flags=EPOCH)
-        outcome = (await self._homes.here().see_through(self._writer.write([draft])))[0]
-        self._forget_before(draft.version)
-        self._risk.report("clear", [draft], [outcome], raising=True)
-        return self._writer.receipt("namespace", outcome)
+        return await self._raise("clear", "namespace", [NAMESPACE])
 
-    def _forget_before(self, version: bytes) -> None:
-        self._epochs.advance(NAMESPACE, version)
-        self._parts.memory.era += 1
-        self._reader.interrupt_all()
-        self._homes.detach_all()
+    async def invalidate(self, scope: str, labels: Sequence[str]) -> Invalidation:
+        """Forget in every layer what any of these tags, or of the cache's own, covers; ``scope`` says what they are."""
+        return await self._raise("invalidate", scope, labels)
+
+    async def _raise(self, operation: str, scope: str, labels: Sequence[str]) -> Invalidation:
+        now_ms = int(self._parts.clock.time() * 1000)
+        drafts = [
+            Draft(
+                name=self._horizon.name(label),
+                version=self._parts.hybrid.epoch(),
+                created_ms=now_ms,
+                gone_ms=NEVER,
+                flags=EPOCH,
+            )
+            for label in labels
+        ]
+        self._forget(drafts)
+        if not self._far or not drafts:
+            return Invalidation(scope, "done", None, None)
+        outcomes = await self._homes.here().see_through(self._writer.write(drafts))
+        self._forget(drafts)  # a layer may have known a later epoch, which these are now above
+        self._risk.report(operation, drafts, outcomes, raising=True)
+        return self._writer.receipt(scope, outcomes)
+
+    def _forget(self, drafts: Sequence[Draft]) -> None:
+        for draft in drafts:
+            self._horizon.heed(draft.name, draft.version)

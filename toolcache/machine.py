@@ -24,9 +24,10 @@ from toolcache.errors import CacheClosedError, UnsupportedKeyError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
 from toolcache.home import Homes
+from toolcache.horizon import Horizon
 from toolcache.invalidator import Invalidator
 from toolcache.journal import Journal
-from toolcache.keys.text import KeyText, key_text, place_of
+from toolcache.keys.text import KeyText, key_text, place_of, store_key
 from toolcache.parts import Due, Parts
 from toolcache.reader import Found, Reader
 from toolcache.records import Records
@@ -61,22 +62,21 @@ class Machine:
         self._mask = parts.memory.mask
         self._touch = parts.memory.touch
         self._now = parts.clock.monotonic
-        self._epochs = Epochs()
+        self._epochs = Epochs(lambda scope: store_key("e", parts.namespace, key_text(scope)))
         self._entries = Entries(parts, self._epochs)
-        self._reader = Reader(parts, self._epochs, self._entries)
         self._writer = Writer(parts)
+        self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
+        self._reader = Reader(parts, self._epochs, self._entries, self._horizon)
         self._risk = Risk(parts, self._entries, self._writer)
-        self._records = Records(parts, self._entries, self._reader, self._writer)
+        self._records = Records(parts, self._entries, self._horizon, self._reader, self._writer)
         self.sweeper = Sweeper(parts.memory)
         self._filler = Filler(
             parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._acknowledge
         )
-        self._follower = Follower(parts, self._epochs, self._entries, self._reader, self.homes)
-        self._invalidator = Invalidator(
-            parts, self._epochs, self._entries, self._reader, self._writer, self.homes, self._risk
-        )
+        self._follower = Follower(parts, self._horizon, self._reader, self.homes)
+        self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
         self.journal = Journal(parts, self._reader.catch_up)
-        self.bus = Bus(parts, self._epochs, self._entries, self._reader, self.homes, self.journal.emptied)
+        self.bus = Bus(parts, self._entries, self._horizon, self._reader, self.homes, self.journal.emptied)
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -120,16 +120,12 @@ class Machine:
         return (await self.find((place,), domain, counted=counted))[place]
 
     async def find(
-        self,
-        places: Sequence[str],
-        domain: Domain,
-        *,
-        counted: bool = True,
-        final: bool = True,
-        timed: bool = True,
-        due: Due | None = None,
+        self, places: Sequence[str], domain: Domain, *, counted: bool = True, final: bool = True, due: Due | None = None
     ) -> dict[str, Found]:
-        """What memory or the layers hold of several places; not ``final``: what is missing is counted another time."""
+        """What memory or the layers hold of several places; not ``final``: what is missing is counted another time.
+
+        ``due`` comes from a call that does more, and times itself.
+        """
         begun = self._now()
         if self._follower.behind:
             await self._follower.catch_up()
@@ -145,7 +141,7 @@ class Machine:
             tally.seconds_saved += sum(hits)
             tally.misses += len(places) - len(hits) - later
             self.memory_tally.misses += len(absent) - later
-            if timed and len(places) > later:
+            if due is None and len(places) > later:
                 tally.latency.add(self._now() - begun, len(places) - later)
         return found
 
@@ -223,7 +219,7 @@ class Machine:
         tally = self.tallies.of(domain)
         drafts, helds = [], []
         for place, value, body in zip(places, mapping.values(), encoded, strict=True):
-            version = self._entries.version(place)
+            version = self._entries.version(place, tags=given)
             draft = self._entries.draft(self._entries.name(place), version, lifetime, body, given)
             held = self._entries.hold(draft, value, domain, tally)
             self._put(place, held)
@@ -258,7 +254,7 @@ class Machine:
         due, found = self.parts.due(), (await self.find((place,), domain, counted=False))[place]
         if found.held is not None:
             return False
-        name, version = self._entries.name(place), self._entries.version(place, above=found.version)
+        name, version = self._entries.name(place), self._entries.version(place, above=found.version, tags=given)
         draft = self._entries.draft(name, version, lifetime, encoded, given, once=True, dead=found.version)
         outcome = Outcome()
         if self._far:
@@ -311,6 +307,14 @@ class Machine:
         """Forget the namespace in every layer."""
         self.enter(())
         return await self._invalidator.clear()
+
+    async def invalidate(self, tags: Iterable[str]) -> Invalidation:
+        """Forget in every layer what carries one of these tags, or one beneath it."""
+        given = labels(tags)
+        if not given:
+            raise ValueError("name at least one tag: invalidate(tags=['news'])")
+        self.enter(())
+        return await self._invalidator.invalidate("tags", given)
 
     # -- results, written once ----------------------------------------------------------------------------------
 

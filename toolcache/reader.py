@@ -18,8 +18,9 @@ from toolcache.blob import CorruptBlobError
 from toolcache.domains import Domain
 from toolcache.entries import Entries, remaining
 from toolcache.entry import MEMORY, Held
-from toolcache.epochs import NAMESPACE, Epochs
+from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected
+from toolcache.horizon import Horizon
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.loops import PerLoop
@@ -27,6 +28,7 @@ from toolcache.parts import Due, Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.stats import Tally
 from toolcache.versions import ZERO
+from toolcache.writer import Draft
 
 _OUTAGE_TRUST = 1.0
 
@@ -54,14 +56,17 @@ class Reader:
     Args:
         parts: the cache's parts.
         epochs: what has been cleared, as far as this process knows.
+        entries: makes entries for memory.
+        horizon: reads the layers.
     """
 
-    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries) -> None:
+    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon) -> None:
         self._parts = parts
         self._clock = parts.clock
         self._memory = parts.memory
         self._epochs = epochs
         self._entries = entries
+        self._horizon = horizon
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
         overlay = parts.files.store if parts.files and parts.redis else None
@@ -129,7 +134,7 @@ class Reader:
         try:
             found = await self._ask_layers(names, domain, tally, token, due)
             for key, (held, _, _) in found.items():
-                if held is not None and self._fills.get(key) is token:
+                if held is not None and self._fills.get(key) is token and self._epochs.admits(held.tags):
                     self._memory.put(key, held)
                     if self._fills.get(key) is not token:  # another thread has just heard that it was changed
                         self.forget([key])
@@ -159,11 +164,19 @@ class Reader:
         for key, version in owed.items():
             if version >= answer[key].version:
                 answer[key] = last[key]
+        # What Redis is owed may lie beneath an epoch that only Redis knows.
+        above = {name for held, _, _ in answer.values() if held is not None for name in self._epochs.names(held.tags)}
+        await self._horizon.ask(redis, above, until=due.redis)
         return self._uncovered(answer)
 
     def _uncovered(self, answer: dict[str, Found]) -> dict[str, Found]:
         """The answer without what lies beneath an epoch, which may have come with the last of it."""
-        return {key: Found(None, it.version) if self._epochs.covers(it.version) else it for key, it in answer.items()}
+        return {
+            key: Found(None, it.version)
+            if it.held is not None and self._epochs.covers(it.version, it.held.tags)
+            else it
+            for key, it in answer.items()
+        }
 
     async def catch_up(self) -> None:
         """Know all that this host owes Redis."""
@@ -184,37 +197,29 @@ class Reader:
         if overlay is None or files is None or files.guard.refuses():
             return {}
         await self.catch_up()
-        epoch = overlay.pending(self._entries.epoch_name)
-        if epoch is not None and self._epochs.advance(NAMESPACE, epoch):
-            self._memory.era += 1
+        self._horizon.owed()
         return {key: version for key, name in names.items() if (version := overlay.pending(name)) is not None}
 
     async def _ask_redis(
         self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object, until: float
     ) -> dict[str, Found] | None:
-        blobs = await redis.read([self._entries.epoch_name, *names.values()], until=until)
-        if blobs is None:
+        drafts = await self._horizon.read(redis, list(names.values()), until=until)
+        if drafts is None:
             return None
-        self._entries.learn_epoch(blobs[0], redis)
         return {
-            key: self._newest(key, self._take(name, blob, redis, domain, tally), token)
-            for (key, name), blob in zip(names.items(), blobs[1:], strict=True)
+            key: self._newest(key, self._take(draft, redis, domain, tally), token)
+            for key, draft in zip(names, drafts, strict=True)
         }
 
     async def _ask(
         self, layer: Layer, names: dict[str, str], domain: Domain, tally: Tally, until: float
     ) -> dict[str, Found]:
-        blobs = await layer.read([self._entries.epoch_name, *names.values()], until=until)
-        if blobs is None:
+        drafts = await self._horizon.read(layer, list(names.values()), until=until)
+        if drafts is None:
             return {key: self._remembered(key, NOTHING) for key in names}
-        self._entries.learn_epoch(blobs[0], layer)
-        return {
-            key: self._take(name, blob, layer, domain, tally)
-            for (key, name), blob in zip(names.items(), blobs[1:], strict=True)
-        }
+        return {key: self._take(draft, layer, domain, tally) for key, draft in zip(names, drafts, strict=True)}
 
-    def _take(self, name: str, blob: bytes | None, layer: Layer, domain: Domain, tally: Tally) -> Found:
-        draft = None if blob is None else self._entries.read(name, blob, layer)
+    def _take(self, draft: Draft | None, layer: Layer, domain: Domain, tally: Tally) -> Found:
         if draft is None or draft.encoded is None:
             layer.tally.misses += 1
             return NOTHING if draft is None else Found(None, draft.version)
@@ -223,7 +228,7 @@ class Reader:
         except CorruptBlobError as fault:
             layer.tally.rejected += 1
             layer.tally.misses += 1
-            self._parts.announce(BlobRejected(layer.name, fault.reason, key_digest(name)[:4].hex()))
+            self._parts.announce(BlobRejected(layer.name, fault.reason, key_digest(draft.name)[:4].hex()))
             return NOTHING
         layer.tally.hits += 1
         held = self._entries.hold(draft, value, domain, tally, layer=layer.name)
@@ -263,7 +268,7 @@ class Reader:
         """Whether the entry has outlived every epoch; one of an older era is looked at once."""
         era = self._memory.era
         if held.era != era:
-            if self._epochs.covers(held.version):
+            if held.era < self._memory.forgotten or self._epochs.covers(held.version, held.tags):
                 self._memory.remove(key)
                 return False
             if held.era < self._memory.doubted:

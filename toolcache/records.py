@@ -11,6 +11,7 @@ from toolcache.blob import RECORD, TOMBSTONE, CorruptBlobError
 from toolcache.domains import Domain
 from toolcache.entries import Entries
 from toolcache.entry import MISSING, Durability
+from toolcache.horizon import Horizon
 from toolcache.keys.text import place_of, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Due, Parts
@@ -23,9 +24,10 @@ from toolcache.writer import Draft, Outcome, Writer
 class Records:
     """The results of one cache's namespace."""
 
-    def __init__(self, parts: Parts, entries: Entries, reader: Reader, writer: Writer) -> None:
+    def __init__(self, parts: Parts, entries: Entries, horizon: Horizon, reader: Reader, writer: Writer) -> None:
         self._parts = parts
         self._entries = entries
+        self._horizon = horizon
         self._reader = reader
         self._writer = writer
 
@@ -51,7 +53,7 @@ class Records:
         found = await self._find(name, due)
         # What this host has forgotten, Redis may still hold.
         dead = found.version if found is not None and found.encoded is None else ZERO
-        version = self._entries.version(_at(key), above=dead)
+        version = self._entries.version(_at(key), above=dead, tags=tags)
         draft = self._entries.draft(name, version, ttl, encoded, tags, flags=RECORD, once=True, dead=dead)
         outcome = (await self._writer.write([draft], due=due))[0]
         if outcome.durability is Durability.MEMORY and not self._reader.alive(_at(key)):
@@ -83,11 +85,8 @@ class Records:
         return shared
 
     async def _ask(self, layer: Layer, name: str, until: float) -> Draft | None:
-        blobs = await layer.read([self._entries.epoch_name, name], until=until)
-        if blobs is None or blobs[1] is None:
-            return None
-        self._entries.learn_epoch(blobs[0], layer)
-        return self._entries.read(name, blobs[1], layer)
+        drafts = await self._horizon.read(layer, [name], until=until)
+        return None if drafts is None else drafts[0]
 
     def _name(self, key: str) -> str:
         return store_key("i", self._parts.namespace, key)

@@ -33,7 +33,7 @@ class Risk:
             self._parts.announce(DataAtRisk(operation, digest, self._writer.why(outcome), told))
         if not unsafe or not raising:
             return
-        if operation in {"delete", "clear"} and self._writer.shut_out and not self._parts.strict:
+        if operation in {"delete", "clear", "invalidate"} and self._writer.shut_out and not self._parts.strict:
             # Nothing was read from the directory, and what is older will not be, should it be mended.
             self._entries.shun(max(draft.version for draft, _ in unsafe))
             return

@@ -40,6 +40,22 @@ def labels(tags: Iterable[str]) -> tuple[str, ...]:
     return given
 
 
+def scopes(tags: Iterable[str]) -> tuple[str, ...]:
+    """What an entry with these tags can be invalidated by: each tag with what stands above it; the cache's own as a whole.
+
+    Examples:
+        >>> scopes(["products:phones:used", "@d:search"])
+        ('products', 'products:phones', 'products:phones:used', '@d:search')
+    """
+    found: dict[str, None] = {}
+    for tag in tags:
+        if tag.startswith(FINGERPRINT):
+            continue
+        levels = [tag] if tag.startswith(RESERVED) else tag.split(":")
+        found.update((":".join(levels[:depth]), None) for depth in range(1, len(levels) + 1))
+    return tuple(found)
+
+
 def check(tags: Sequence[str]) -> None:
     """Raises ValueError for more tags, longer or deeper ones than an entry may have, telling which; its own may come."""
     own = 0

@@ -175,13 +175,14 @@ class Writer:
                 said.append(f"{layer.name}: {fault}")
         return ", ".join(said)
 
-    def receipt(self, scope: str, outcome: Outcome) -> Invalidation:
-        """What became of an invalidation, layer by layer."""
+    def receipt(self, scope: str, outcomes: Sequence[Outcome]) -> Invalidation:
+        """What became of an invalidation, layer by layer; where it has several parts, of the one that fared worst."""
         redis = files = None
+        worst = min(outcomes, key=lambda outcome: (outcome.durability, outcome.on_file))
         if self._parts.files is not None:
-            files = "done" if outcome.on_file else "failed"
+            files = "done" if all(outcome.on_file for outcome in outcomes) else "failed"
         if self._parts.redis is not None:
-            redis = "done" if outcome.durability is Durability.REDIS else "queued" if outcome.on_file else "failed"
+            redis = "done" if worst.durability is Durability.REDIS else "queued" if worst.on_file else "failed"
         return Invalidation(scope, "done", redis, files)
 
     async def _offer(

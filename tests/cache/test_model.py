@@ -473,6 +473,10 @@ class Model(RuleBasedStateMachine):
                 other[key].own = False
 
 
+ASKED = ["get_many", "put_many"]
+"""What fails; a process that listens goes on hearing, else what it has heard of would depend on when it is asked."""
+
+
 def spoil(layer: Layer, fault: str) -> None:
     """Have a store fail from now on."""
     chaos = layer.store
@@ -480,15 +484,15 @@ def spoil(layer: Layer, fault: str) -> None:
     chaos.heal()
     full: Any = OSError if layer.name == "file" else replies.OutOfMemoryError
     if fault == "refused":
-        chaos.fail_with(ConnectionRefusedError)
+        chaos.fail_with(ConnectionRefusedError, on=ASKED)
     elif fault == "reset":
-        chaos.fail_with(ConnectionResetError)
+        chaos.fail_with(ConnectionResetError, on=ASKED)
     elif fault == "full":
         chaos.fail_with(partial(full, errno.ENOSPC, "no space"), on=["put_many"])
     elif fault == "lost reply":
         chaos.fail_with(replies.TimeoutError, on=["put_many"], applied=True)
     elif fault == "every second":
-        chaos.fail_with(replies.TimeoutError, every=2)
+        chaos.fail_with(replies.TimeoutError, every=2, on=ASKED)
     elif fault == "broken":
         chaos.fail_with(partial(OSError, errno.EIO, "i/o error"), on=["open", "changes", "get_many", "put_many"])
 

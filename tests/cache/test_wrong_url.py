@@ -73,7 +73,12 @@ async def test_each_outage_is_told_once(own_redis: RedisServer) -> None:
     """EC-04: the first failure after a connection that worked is told again, and so is the connection after it."""
     recorder = Recorder()
     async with ToolCache(
-        redis_url=own_redis.url, files=False, op_timeout=10, recovery_time=0.001, failure_threshold=1
+        redis_url=own_redis.url,
+        files=False,
+        coherence=False,
+        op_timeout=10,
+        recovery_time=0.001,
+        failure_threshold=1,
     ) as cache:
         cache.subscribe(recorder)
         await cache.set("key", 1)

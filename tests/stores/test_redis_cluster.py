@@ -59,6 +59,7 @@ def cluster(three_nodes: RedisCluster) -> RedisCluster:
     for node in three_nodes.nodes:
         node.command("FLUSHALL")
         node.command("CONFIG", "RESETSTAT")
+    three_nodes.agree()
     return three_nodes
 
 

@@ -56,6 +56,7 @@ class MemoryStore:
         expirations: entries freed after their end.
         era: raised by the cache whenever an epoch changes; an entry of an older era is to be looked at again.
         doubted: entries of an older era than this one may not answer before the layers have been asked.
+        forgotten: entries of an older era than this one may lie beneath an epoch that nobody here remembers: they are gone.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class MemoryStore:
         self.expirations = 0
         self.era = 0
         self.doubted = 0
+        self.forgotten = 0
 
     def __len__(self) -> int:
         return self._count

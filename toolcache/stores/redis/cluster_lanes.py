@@ -22,7 +22,10 @@ from toolcache.stores.redis.wire import pack
 if TYPE_CHECKING:
     from toolcache.stores.redis.cluster import Cluster
 
-_HOPS: Final = 5
+_HOPS: Final = 10
+_AT_ONCE: Final = 3
+"""Hops that need no thought; who is sent on more often has come between nodes that do not agree yet."""
+_AGREE_SECONDS: Final = 0.01
 _ASKING: Final = pack(b"ASKING")
 _SETTLE_SECONDS: Final = 1.0
 _REPLICAS_SECONDS: Final = 60.0
@@ -77,7 +80,9 @@ class ClusterLanes:
         slots = [slot_of(key) for key in keys]
         ways = await self._plan(slots, bulk=bulk, reading=reading and self._cluster.address.read_from_replicas)
         replies: list[Any] = [None] * len(keys)
-        for _ in range(_HOPS):
+        for hop in range(_HOPS):
+            if hop >= _AT_ONCE:
+                await asyncio.sleep(_AGREE_SECONDS * 2 ** (hop - _AT_ONCE))
             back = await self._send(ways, commands, bulk=bulk)
             for at, reply in back.replies.items():
                 replies[at] = reply

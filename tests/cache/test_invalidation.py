@@ -1,0 +1,258 @@
+"""Invalidation by tag: one epoch, whatever it covers, in every layer and for everybody."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rig import Rig
+
+from toolcache.cache import Cache
+from toolcache.compute import Context
+from toolcache.entry import MISSING
+from toolcache.errors import CacheWriteError
+from toolcache.tags import scopes
+from toolcache.testing import FakeClock
+from toolcache.versions import ZERO
+
+
+async def settle(cache: Cache) -> None:
+    """Until what was computed has been written."""
+    await asyncio.gather(*cache._machine.homes.here()._tasks)
+
+
+async def begun(runs: list[str], number: int) -> None:
+    """Until that many computations have begun."""
+    while len(runs) < number:  # noqa: ASYNC110 - a list has no event
+        await asyncio.sleep(0.001)
+
+
+def redis(cache: Cache) -> Any:
+    """What can be made to fail."""
+    assert cache._parts.redis is not None
+    return cache._parts.redis.store
+
+
+async def readers(rig: Rig, cache: Cache) -> list[Cache]:
+    """The cache itself, and a process with an empty memory, where there are layers below it."""
+    return [cache, await rig.open()] if rig.far else [cache]
+
+
+async def test_a_tag_covers_what_carries_it_and_nothing_else(rig: Rig, cache: Cache) -> None:
+    """C12, BUG-39, BUG-35, BUG-42: exact names; a tag covers those beneath it; what is set afterwards stays."""
+    tags = {
+        "plain": [],
+        "parent": ["products"],
+        "child": ["news", "products:phones"],
+        "leaf": ["products:phones:used"],
+        "alike": ["productsOld"],
+        "other": ["news:products"],
+    }
+    for key, given in tags.items():
+        await cache.set(key, [key], tags=given)
+    receipt = await cache.invalidate(tags=["products:phones"])
+    assert (receipt.scope, receipt.memory) == ("tags", "done")
+    assert receipt.redis == ("done" if rig.shared else None)
+    for reader in await readers(rig, cache):
+        assert list(await reader.get_many(tags)) == ["plain", "parent", "alike", "other"]
+    await cache.set("leaf", ["again"], tags=["products:phones:used"])
+    await cache.invalidate(tags=["products", "nobody's"])
+    await cache.set("child", ["again"], tags=["products:phones"])
+    for reader in await readers(rig, cache):
+        assert await reader.get_many(tags) == {
+            "plain": ["plain"],
+            "child": ["again"],
+            "alike": ["alike"],
+            "other": ["other"],
+        }
+
+
+async def test_every_way_of_storing_carries_tags(rig: Rig, cache: Cache, counted: Callable[..., Any]) -> None:
+    """C12: set_many, add, get_or_set, and the tags that a computation gives itself."""
+
+    def compute(context: Context) -> list[int]:
+        context.tags = ("t",)
+        return [4]
+
+    for _ in range(2):
+        await cache.set_many({"many": [1]}, tags=["t"])
+        assert await cache.add("added", [2], tags=["t"])
+        assert await cache.get_or_set("computed", lambda: [3], tags=["t"]) == [3]
+        assert await cache.get_or_set("own", compute) == [4]
+        await settle(cache)
+        for reader in await readers(rig, cache):
+            assert len(await reader.get_many(["many", "added", "computed", "own"])) == 4
+        await cache.invalidate(tags=["t"])
+        for reader in await readers(rig, cache):
+            assert await reader.get_many(["many", "added", "computed", "own"]) == {}
+
+
+async def test_what_is_computed_meanwhile_is_not_stored(rig: Rig, cache: Cache) -> None:
+    """BUG-35, SPEC 6, C11: those who waited get it; who comes after the invalidation starts anew; others are left alone."""
+    gates = {key: asyncio.Event() for key in ("covered", "spared")}
+    runs: list[str] = []
+
+    async def compute(key: str) -> list[str]:
+        runs.append(key)
+        await gates[key].wait()
+        return [key, str(len(runs))]
+
+    async def ask(key: str, tag: str) -> Any:
+        return await cache.get_or_set(key, lambda: compute(key), tags=[tag])
+
+    first = [asyncio.create_task(ask(key, tag)) for key, tag in (("covered", "a:b"), ("spared", "c"))]
+    await begun(runs, 2)
+    await cache.invalidate(tags=["a"])
+    late = [asyncio.create_task(ask(key, tag)) for key, tag in (("covered", "a:b"), ("spared", "c"))]
+    await begun(runs, 3)
+    assert sorted(runs) == ["covered", "covered", "spared"]
+    await cache.invalidate(tags=["a"])
+    for gate in gates.values():
+        gate.set()
+    results = await asyncio.gather(*first, *late)
+    assert [result[0] for result in results] == ["covered", "spared"] * 2
+    await settle(cache)
+    for reader in await readers(rig, cache):
+        assert list(await reader.get_many(["covered", "spared"])) == ["spared"]
+
+
+async def test_a_tag_that_a_computation_gives_itself_counts_from_its_beginning(rig: Rig, cache: Cache) -> None:
+    """SPEC 6: a computation that names the tag only when it has ended is older than what came meanwhile."""
+
+    async def compute(context: Context) -> int:
+        await cache.invalidate(tags=["t"])
+        context.tags = ("t",)
+        return 1
+
+    assert await cache.get_or_set("key", compute) == 1
+    await settle(cache)
+    for reader in await readers(rig, cache):
+        assert await reader.get("key", MISSING) is MISSING
+
+
+async def test_results_carry_tags(rig: Rig, cache: Cache) -> None:
+    """DECISIONS, flights: results are fenced by tag as well."""
+    from toolcache.domains import IDEMPOTENCY
+
+    for output in (1, 2):
+        await cache._machine.commit_result("task", output, IDEMPOTENCY, fingerprint="f" * 64, tags=["t"])
+        assert await cache._machine.get_result("task", IDEMPOTENCY) == output
+        await cache.invalidate(tags=["t"])
+        for reader in await readers(rig, cache):
+            assert await reader._machine.get_result("task", IDEMPOTENCY) is MISSING
+
+
+@pytest.mark.parametrize("tags", ["news", ["@d:search"], [""], ["a" * 200], [7], []])
+async def test_what_is_no_list_of_tags_is_refused(cache: Cache, tags: Any) -> None:
+    """A text is not taken for its letters, what is the cache's own is not open to callers, and nothing is nothing."""
+    await cache.set("key", 1, tags=["n"])
+    with pytest.raises(ValueError, match="tag"):
+        await cache.invalidate(tags=tags)
+    assert await cache.get("key") == 1
+
+
+async def test_epochs_do_not_pile_up_in_memory(rig: Rig, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BUG-37: a process remembers a bounded number; what may be beneath a forgotten one is not served from memory."""
+    monkeypatch.setattr("toolcache.epochs.REMEMBERED", 10)
+    for key, tag in (("covered", "t"), ("spared", "u")):
+        await cache.set(key, [key], tags=[tag])
+    await cache.invalidate(tags=["t"])
+    for number in range(100):
+        await cache.invalidate(tags=[f"user:{number}"])
+        assert await cache.get("spared") == ["spared"]
+    epochs = cache._machine._epochs
+    assert len(epochs._versions) + len(epochs._older) <= 22
+    assert epochs.of(epochs.name("t")) == ZERO
+    for reader in await readers(rig, cache):
+        assert await reader.get_many(["covered", "spared"]) == {"spared": ["spared"]}
+
+
+async def test_a_clock_that_lags_does_not_write_beneath_an_epoch(rig: Rig, clock: FakeClock) -> None:
+    """SPEC 5.3, OR-17: who knows of an epoch writes above it, also within the 50 ms by which it is ahead."""
+    cache = await rig.open()
+    await cache.invalidate(tags=["t"])
+    await cache.set("key", 1, tags=["t:u"])
+    for reader in await readers(rig, cache):
+        assert await reader.get("key") == 1
+
+
+class TestInAnOutage:
+    """Redis, files, and several processes: each its own memory and breakers."""
+
+    @pytest.fixture(params=["memory+redis+file"])
+    def layering(self, request: pytest.FixtureRequest) -> str:
+        """Redis may fail, files hold on."""
+        return str(request.param)
+
+    async def test_an_invalidation_that_redis_missed(self, rig: Rig, clock: FakeClock) -> None:
+        """OR-10, G3: it holds at once on this host, in every process of it, and everywhere once Redis was told."""
+        one, two = await rig.open(), await rig.open()
+        for key in ("a", "b"):
+            await one.set(key, key, tags=["t"] if key == "a" else ["u"])
+        redis(one).fail_with(ConnectionError("away"))
+        receipt = await one.invalidate(tags=["t"])
+        assert (receipt.redis, receipt.files) == ("queued", "done")
+        redis(one).heal()
+        assert await one.get_many(["a", "b"]) == {"b": "b"}
+        assert await two.get_many(["a", "b"]) == {"b": "b"}
+        clock.advance(10)
+        await one._machine.journal.replay()
+        elsewhere = Cache(rig.parts(files=None))
+        async with elsewhere:
+            assert await elsewhere.get_many(["a", "b"]) == {"b": "b"}
+
+    async def test_redis_forgets_and_is_told_again(self, rig: Rig, clock: FakeClock) -> None:
+        """SPEC 5.4: an epoch outlives a Redis that comes back empty, for those who write old values then."""
+        one = await rig.open()
+        await one.set("a", 1, tags=["t"])
+        blobs = await redis(one).get_many([one._machine._entries.name("a")])
+        await one.invalidate(tags=["t"])
+        assert rig.server is not None
+        rig.server.command("FLUSHALL")
+        one._machine.journal.emptied()
+        await one._machine.journal.replay()
+        name = one._machine._entries.name("a")
+        rig.server.command("SET", name, blobs[0])
+        elsewhere = Cache(rig.parts(files=None))
+        async with elsewhere:
+            assert await elsewhere.get("a", MISSING) is MISSING
+
+
+class TestOverRedis:
+    """What it costs, and when nobody can be told."""
+
+    @pytest.fixture(params=["memory+redis"])
+    def layering(self, request: pytest.FixtureRequest) -> str:
+        """Redis alone."""
+        return str(request.param)
+
+    async def test_it_costs_the_same_however_much_it_covers(self, rig: Rig) -> None:
+        """BUG-35, C11, A10: one write, and no search for members, with ten of them and with a thousand."""
+        cache = await rig.open()
+        assert rig.server is not None
+        costs = []
+        for members in (10, 1_000):
+            await cache.set_many({f"key:{at}": at for at in range(members)}, tags=["t"])
+            rig.server.command("CONFIG", "RESETSTAT")
+            await cache.invalidate(tags=["t"])
+            calls = rig.server.command("INFO", "commandstats").decode().splitlines()
+            costs.append(sorted(line.split(":calls=")[0] for line in calls if line.startswith("cmdstat")))
+            counted = [
+                int(line.split("calls=")[1].split(",")[0]) for line in calls if line.startswith("cmdstat_evalsha")
+            ]
+            assert counted == [1]
+        assert costs[0] == costs[1]
+
+    async def test_it_is_raised_when_nobody_was_told(self, rig: Rig) -> None:
+        """DECISIONS: Redis may still hold the values, and nothing durable says otherwise."""
+        cache = await rig.open()
+        await cache.set("key", 1, tags=["t"])
+        redis(cache).fail_with(ConnectionError("away"))
+        with pytest.raises(CacheWriteError):
+            await cache.invalidate(tags=["t"])
+        assert await cache.get("key", MISSING) is MISSING
+
+
+def test_scopes() -> None:
+    """C12: each level of a tag; the cache's own are whole; what a result answers is no scope."""
+    assert scopes(["a:b:c", "a:d", "@a:one:two", "@f:00"]) == ("a", "a:b", "a:b:c", "a:d", "@a:one:two")

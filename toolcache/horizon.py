@@ -1,0 +1,145 @@
+"""Reads the layers down to the horizon: what lies at or before an epoch of its own is gone.
+
+Which epochs an entry is under, its tags say, so they are known only when it has been read. An epoch that nobody here
+has asked for yet is asked for then, once: while Redis tells of changes, it tells of raised epochs too. While it does
+not, they are asked for with each read. The log of this host is asked each time: what it has is in its index.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from toolcache.blob import EPOCH, NEVER
+from toolcache.entries import Entries
+from toolcache.epochs import Epochs
+from toolcache.home import Homes
+from toolcache.layer import Layer
+from toolcache.parts import Parts
+from toolcache.protocols import SupportsOverlay
+from toolcache.writer import Draft, Writer
+
+
+class Horizon:
+    """Knows what has been cleared, for one cache.
+
+    Args:
+        parts: the cache's parts.
+        epochs: what is known of it.
+        entries: reads blobs.
+        writer: keeps on file what Redis tells.
+        homes: whose flights are told.
+    """
+
+    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, writer: Writer, homes: Homes) -> None:
+        self._parts = parts
+        self._redis = parts.redis
+        self._memory = parts.memory
+        self._epochs = epochs
+        self._entries = entries
+        self._writer = writer
+        self._homes = homes
+        overlay = parts.files.store if parts.files and parts.redis else None
+        self._forgot_in = 0
+        self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
+
+    def name(self, label: str) -> str:
+        """The store key of the epoch of a tag, or of the namespace."""
+        return self._epochs.name(label)
+
+    async def read(self, layer: Layer, names: Sequence[str], *, until: float) -> list[Draft | None] | None:
+        """What a layer holds under store keys, in order, without a body where it is gone; None where it cannot be asked."""
+        ahead = self._lacking([self._epochs.namespace], layer)
+        token = self._epochs.ask(ahead)
+        blobs = await layer.read([*ahead, *names], until=until)
+        if blobs is None:
+            return None
+        self._learn(ahead, blobs[: len(ahead)], layer, token)
+        drafts = [
+            None if blob is None else self._entries.read(name, blob, layer)
+            for name, blob in zip(names, blobs[len(ahead) :], strict=True)
+        ]
+        above = {name for draft in drafts if draft and draft.encoded for name in self._epochs.names(draft.tags)}
+        self._owed(above)
+        if not await self.ask(layer, above, until=until):
+            return None
+        for draft in drafts:
+            if draft is not None and self._epochs.covers(draft.version, draft.tags):
+                draft.encoded = None
+        return drafts
+
+    async def ask(self, layer: Layer, names: Iterable[str], *, until: float) -> bool:
+        """Have a layer say of epochs what may be news; False where it cannot be asked."""
+        lacking = self._lacking(names, layer)
+        if not lacking:
+            return True
+        token = self._epochs.ask(lacking)
+        blobs = await layer.read(lacking, until=until)
+        if blobs is None:
+            return False
+        self._learn(lacking, blobs, layer, token)
+        return True
+
+    def owed(self) -> None:
+        """Take note of the namespace's epoch, if this host has yet to tell Redis of it."""
+        self._owed([self._epochs.namespace])
+
+    def heed(self, name: str, version: bytes) -> None:
+        """An epoch was raised, here or elsewhere: nothing that is being computed under it is shared with later callers."""
+        if self._raise(name, version):
+            self._detach(name)
+
+    def trust(self, *, told: bool) -> None:
+        """Whether Redis tells of each epoch that is raised; what it said so far may be no longer so."""
+        self._epochs.trust(told=told)
+
+    def concerns(self, name: str) -> bool:
+        """Redis tells that an epoch was raised: whether anybody here has asked for it."""
+        return self._epochs.raised(name)
+
+    async def heed_redis(self, names: Sequence[str]) -> None:
+        """Redis tells that these epochs were raised; how far, it has to be asked, unless it is the echo of what is known."""
+        if self._redis is None:
+            return
+        before, due = {name: self._epochs.of(name) for name in names}, self._parts.due()
+        if not await self.ask(self._redis, names, until=due.redis):
+            for name in names:  # nobody can say how far: all that was written up to now is gone
+                self._raise(name, self._parts.hybrid.next())
+        for name in names:
+            if (version := self._epochs.of(name)) != before[name]:
+                self._detach(name)
+                # This host has to know it in the next outage too.
+                now_ms = int(self._parts.clock.time() * 1000)
+                epoch = Draft(name=name, version=version, created_ms=now_ms, gone_ms=NEVER, flags=EPOCH)
+                await self._writer.keep_on_file(epoch, until=due.files)
+
+    def _detach(self, name: str) -> None:
+        if name == self._epochs.namespace:
+            self._homes.detach_all()
+        else:
+            self._homes.detach_under(name)
+
+    def _lacking(self, names: Iterable[str], layer: Layer) -> list[str]:
+        return self._epochs.unknown(names) if layer is self._redis else list(names)
+
+    def _learn(self, names: Sequence[str], blobs: Sequence[bytes | None], layer: Layer, token: object) -> None:
+        for name, blob in zip(names, blobs, strict=True):
+            draft = None if blob is None else self._entries.read(name, blob, layer)
+            if draft is not None:
+                self._raise(name, draft.version)
+        if layer is self._redis:
+            self._epochs.learn(names, token)
+
+    def _owed(self, names: Iterable[str]) -> None:
+        if self._overlay is not None:
+            for name in names:
+                if (version := self._overlay.pending(name)) is not None:
+                    self._raise(name, version)
+
+    def _raise(self, name: str, version: bytes) -> bool:
+        """Take note of an epoch; memory looks at each entry once more. False if it is known."""
+        if not self._epochs.advance(name, version):
+            return False
+        self._memory.era += 1
+        if self._epochs.many:
+            # What nobody has looked at since the last time may lie beneath one that is forgotten now.
+            self._epochs.forget()
+            self._memory.forgotten, self._forgot_in = self._forgot_in, self._memory.era
+        return True
