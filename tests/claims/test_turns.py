@@ -289,17 +289,18 @@ async def test_a_detached_computation_keeps_nobody_waiting(open_cache: Open) -> 
 async def test_nothing_begun_before_a_change_elsewhere_is_stored_after_it(
     open_cache: Open, listening: bool, lock: bool
 ) -> None:
-    """BUG-07, BUG-08, DECISIONS Flights: a set, delete or clear by another cache fences a computation under way."""
+    """BUG-07, BUG-08, DECISIONS Flights: a set, delete, clear or invalidated tag by another cache fences a computation under way."""
     one, two = await open_cache(coherence=listening), await open_cache(coherence=listening)
     changes: dict[str, Callable[[], Awaitable[object]]] = {
         "set": lambda: two.set("set", "set after"),
         "delete": lambda: two.delete("delete"),
+        "tag": lambda: two.invalidate(tags=["t"]),
         "clear": two.clear,
     }
     for key, change in changes.items():
         expected = "set after" if key == "set" else None
         work = Work("computed before")
-        caller = asyncio.create_task(one.get_or_set(key, work, lock=lock))
+        caller = asyncio.create_task(one.get_or_set(key, work, tags=["t:of"], lock=lock))
         await work.begun.wait()
         await change()
         work.over.set()
