@@ -12,6 +12,7 @@ from programs import start
 from servers import RedisServer
 
 from toolcache import ToolCache
+from toolcache.compute import Context
 from toolcache.errors import FlightAbortedError
 from toolcache.layer import Layer
 from toolcache.protocols import SupportsCount, SupportsScan
@@ -228,9 +229,6 @@ async def test_a_claim_that_hangs_costs_no_more_than_the_budget_of_a_call(open_c
     """SPEC 5: looking, claiming and looking again are one call, with one time for each layer."""
     cache = await open_cache(op_timeout=0.4, file_timeout=0.4)
 
-    async def hanging(*_: Any, **__: Any) -> Any:
-        await asyncio.sleep(60)
-
     for layer in layers(cache):
         assert layer.claims is not None
         layer.claims.swap = hanging  # type: ignore[method-assign]  # for this one
@@ -266,6 +264,54 @@ async def test_longer_than_the_lease_it_is_renewed(open_cache: Open) -> None:
     work.over.set()
     assert [*await asyncio.gather(first, second)] == ["computed"] * 2
     assert idle.runs == 0
+
+
+async def test_who_has_been_overtaken_ends_nothing(open_cache: Open) -> None:
+    """LK-04: a holder that stood still for longer than its lease goes on, and leaves the claim of the next one alone."""
+    one, two = await open_cache(lease=0.5), await open_cache(lease=600)
+    slow, work = Work("overtaken"), Work("of the second")
+
+    async def unkept(context: Context) -> Any:
+        context.skip()
+        return await slow()
+
+    first = asyncio.create_task(one.get_or_set("k", unkept))
+    await slow.begun.wait()
+    for layer in layers(one):
+        assert layer.claims is not None
+        layer.claims.swap = hanging  # type: ignore[method-assign]  # it renews no more
+    second = asyncio.create_task(two.get_or_set("k", work))
+    async with asyncio.timeout(30):
+        await work.begun.wait()
+    for layer in layers(one):
+        assert layer.claims is not None
+        del layer.claims.swap  # it is awake
+    slow.over.set()
+    assert await first == "overtaken"
+    await settled(one)
+    assert all(await standing(two))
+    work.over.set()
+    assert await second == "of the second"
+    await settled(two)
+    assert await (await open_cache()).get("k") == "of the second"
+
+
+async def hanging(*_: Any, **__: Any) -> Any:
+    """Answer nothing."""
+    await asyncio.sleep(60)
+
+
+async def test_a_child_ends_nothing_of_its_parents(open_cache: Open) -> None:
+    """LC: what a forked child has of a computation under way does not end the claim when it is thrown away there."""
+    cache = await open_cache()
+    work = Work()
+    caller = asyncio.create_task(cache.get_or_set("k", work))
+    await work.begun.wait()
+    cache._machine._filler._turns.forked()
+    work.over.set()
+    await caller
+    await settled(cache)
+    assert all(await standing(cache))
 
 
 async def test_a_detached_computation_keeps_nobody_waiting(open_cache: Open) -> None:
