@@ -44,10 +44,9 @@ class Turns:
         self.parts = parts
         self.homes = homes
         layers = (parts.files, parts.redis) if parts.enabled else ()
-        self._left: list[Release] = []
-        self.life = object()
         self.layers = [layer for layer in layers if layer is not None and layer.claims is not None]
-
+        self.life = object()
+        self._left: list[Release] = []
         watch(self)
 
     def forked(self) -> None:
@@ -110,6 +109,8 @@ class Turn:
                 if await self._told(layer, standing):
                     return True
         before, self._come = self._come, True
+        if self._over:  # a detached one's, taken meanwhile
+            self.end()
         # Who had the claim until a moment ago may have left the value.
         return not before and any(standing is not UNKNOWN for standing in self._held.values())
 
@@ -132,7 +133,7 @@ class Turn:
             return None
         verdict, standing = answer
         if verdict is Verdict.BUSY:
-            del self._held[layer]
+            self._held.pop(layer, None)
             return standing
         self._held[layer] = standing
         if self._renewal is None:

@@ -127,6 +127,34 @@ async def test_if_it_fails_one_of_those_who_wait_is_next(open_cache: Open) -> No
     assert work.runs == 1
 
 
+async def test_what_is_detached_while_it_claims_lets_go(open_cache: Open) -> None:
+    """DECISIONS Flights: a delete that comes while the claim is on its way; what is computed then keeps nobody waiting."""
+    one, two = await open_cache(), await open_cache()
+    asked, answered, work = asyncio.Event(), asyncio.Event(), Work()
+
+    def slow(swap: Callable[..., Awaitable[Any]]) -> Any:
+        async def slowly(*args: Any, **options: Any) -> Any:
+            answer = await swap(*args, **options)
+            asked.set()
+            await answered.wait()
+            return answer
+
+        return slowly
+
+    layer = layers(one)[-1]
+    assert layer.claims is not None
+    layer.claims.swap = slow(layer.claims.swap)  # type: ignore[method-assign]  # for this one
+    caller = asyncio.create_task(one.get_or_set("k", work))
+    await asked.wait()
+    await one.delete("k")
+    answered.set()
+    await work.begun.wait()
+    async with asyncio.timeout(20):
+        assert await two.get_or_set("k", lambda: "anew") == "anew"
+    work.over.set()
+    assert await caller == "computed"
+
+
 async def test_what_may_not_be_stored_is_computed_by_each(open_cache: Open) -> None:
     """A value that is not to be stored, or cannot be: each in turn computes its own."""
     one, two = await open_cache(), await open_cache()

@@ -191,7 +191,8 @@ class RedisStore:
         if self._clock.monotonic() < self._no_claims_until:
             raise StoreRestingError(_NO_CLAIMS)
         words = [expected, new or b"", _milliseconds(ttl), b"" if lease is None else _milliseconds(lease)]
-        (said,) = await self.run(_SWAP, [([key.encode()], words)])
+        bulk = len(expected) + len(words[1]) > _FIRST
+        (said,) = await self.run(_SWAP, [([key.encode()], words)], bulk=bulk)
         if type(said).__name__ == "NoPermissionError" or (isinstance(said, Exception) and _NOT_IN_SCRIPT in str(said)):
             self._no_claims_until = self._clock.monotonic() + _NO_CLAIMS_FOR
             raise StoreRestingError(_NO_CLAIMS) from said
