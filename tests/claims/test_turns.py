@@ -232,6 +232,21 @@ async def test_a_store_that_cannot_say_is_done_without(open_cache: Open) -> None
     assert work.runs == 1
 
 
+async def test_without_redis_each_process_computes_for_itself(own_redis: RedisServer) -> None:
+    """LK-06, BUG-27: no claim, no exception, no wait; twenty callers and two later ones share one computation."""
+    async with ToolCache(redis_url=own_redis.url, files=False, op_timeout=0.5) as cache:
+        await cache.get_or_set("warm", lambda: 1)
+        own_redis.stop()
+        for key in ("first of the outage", "with the breaker open"):
+            work = Work()
+            work.over.set()
+            begun = time.monotonic()
+            assert await asyncio.gather(*(cache.get_or_set(key, work) for _ in range(20))) == ["computed"] * 20
+            assert [await cache.get_or_set(key, work) for _ in range(2)] == ["computed"] * 2
+            assert work.runs == 1
+            assert time.monotonic() - begun < 1.5
+
+
 async def test_a_store_that_fails_while_one_waits_is_done_without(open_cache: Open) -> None:
     """LK-06: somebody else has the claim, and then nothing can be learned of it any more."""
     one, two = await open_cache(), await open_cache()

@@ -52,7 +52,7 @@ class TestFileClaims(ClaimContract):
 
 
 class TestRedisClaims(ClaimContract):
-    lease = 0.2
+    lease = 0.3
 
     @pytest.fixture
     async def store(self, redis_server: RedisServer) -> AsyncIterator[RedisStore]:

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from toolcache.claim import NOTHING, UNKNOWN, Claimant, Decide, Verdict
 from toolcache.swaps import Standing, SupportsClaim, Swapped
 from toolcache.testing.stores import blob_of, version_of
+
+_LONG: Final = 600.0
 
 
 class Holder:
@@ -54,7 +56,7 @@ class ClaimContract:
     """What every store that keeps claims promises.
 
     A subclass provides the fixture ``store`` (open and empty; closing it is the fixture's affair) and overrides ``let_pass``.
-    Where time is real, ``lease`` should be short, and yet longer than a few operations take.
+    Where time is real, ``lease`` should be short, and yet much longer than an operation takes.
 
     Examples:
         >>> class TestMyClaims(ClaimContract):
@@ -67,15 +69,15 @@ class ClaimContract:
     prefix: ClassVar[str] = "tc1:c:contract:"
     """What the keys begin with."""
     lease: ClassVar[float] = 10.0
-    """Seconds that claims are leased for."""
+    """Seconds that those claims are leased for that are to lapse."""
 
     async def let_pass(self, seconds: float) -> None:
         """Have that much time go by on the store's clock."""
         raise NotImplementedError
 
-    def holder(self, store: SupportsClaim, text: str = "k") -> Holder:
+    def holder(self, store: SupportsClaim, text: str = "k", *, lease: float = _LONG) -> Holder:
         """One more who claims a key."""
-        return Holder(store, self.prefix + text, self.lease)
+        return Holder(store, self.prefix + text, lease)
 
     async def look(self, store: SupportsClaim, text: str = "k") -> Standing:
         """What stands under a key."""
@@ -134,9 +136,9 @@ class ClaimContract:
 
     async def test_a_record_without_a_lease_is_not_leased(self, store: SupportsClaim) -> None:
         """Its lease never lapses; its time ends all the same."""
-        _, standing = await self.swap(store, b"", b"one", ttl=2 * self.lease)
+        _, standing = await self.swap(store, b"", b"one", ttl=self.lease)
         assert standing.left == float("inf")
-        await self.let_pass(3 * self.lease)
+        await self.let_pass(1.25 * self.lease)
         assert await self.look(store) == NOTHING
 
     async def test_of_many_swaps_one_is_done(self, store: SupportsClaim) -> None:
@@ -160,7 +162,7 @@ class ClaimContract:
         one, two = self.holder(store), self.holder(store)
         assert await one.claim() is Verdict.OURS
         assert await two.claim() is Verdict.BUSY
-        assert 0 < two.standing.left <= self.lease + 0.01
+        assert 0 < two.standing.left <= _LONG + 0.01
         assert await one.release() is Verdict.OVER
         assert await two.claim() is Verdict.OURS
 
@@ -183,9 +185,9 @@ class ClaimContract:
 
     async def test_a_lapsed_claim_is_taken_over(self, store: SupportsClaim) -> None:
         """LK-04, BUG-22: the lease ends by the store's clock; the late release and renewal of the first do nothing."""
-        one, two, three = (self.holder(store) for _ in range(3))
+        one, two, three = (self.holder(store, lease=lease) for lease in (self.lease, _LONG, _LONG))
         await one.claim()
-        await self.let_pass(1.5 * self.lease)
+        await self.let_pass(1.25 * self.lease)
         assert await two.claim() is Verdict.OURS
         assert await one.renew() is Verdict.OVER
         assert await one.release() is Verdict.OVER
@@ -194,19 +196,19 @@ class ClaimContract:
 
     async def test_renewed_it_does_not_lapse(self, store: SupportsClaim) -> None:
         """LK-07: for as long as it is renewed in time, beyond the time of the first record."""
-        one, two = self.holder(store), self.holder(store)
+        one, two = self.holder(store, lease=self.lease), self.holder(store)
         await one.claim()
-        for _ in range(6):
+        for _ in range(5):
             await self.let_pass(0.5 * self.lease)
             assert await one.renew() is Verdict.OURS
         assert await two.claim() is Verdict.BUSY
 
     async def test_a_takeover_does_not_overtake_a_renewal(self, store: SupportsClaim) -> None:
         """Who has seen it lapsed takes it only as it was seen: the holder may have woken up."""
-        one, two = self.holder(store), self.holder(store)
+        one, two = self.holder(store, lease=self.lease), self.holder(store)
         await one.claim()
         await two.claim()
-        await self.let_pass(1.5 * self.lease)
+        await self.let_pass(1.25 * self.lease)
         assert await one.renew() is Verdict.OURS
         two.standing = two.standing._replace(left=0.0)
         assert await two.claim() is Verdict.BUSY
@@ -221,21 +223,21 @@ class ClaimContract:
 
     async def test_a_record_that_cannot_be_read_is_busy_until_its_end(self, store: SupportsClaim) -> None:
         """Nobody takes it for his own, nor for nobody's."""
-        _, first = await self.swap(store, b"", b"not an owner", ttl=2 * self.lease)
+        _, first = await self.swap(store, b"", b"not an owner", ttl=self.lease)
         one = self.holder(store)
         assert await one.claim() is Verdict.BUSY
         assert await one.release(knowing=False) is Verdict.OVER
         assert await self.look(store) == first
-        await self.let_pass(3 * self.lease)
+        await self.let_pass(1.25 * self.lease)
         assert await one.claim() is Verdict.OURS
 
     async def test_a_claim_that_ended_leaves_nothing(self, store: SupportsClaim) -> None:
         """BUG-11: neither a release nor a lapse leaves a record behind."""
-        one, two = self.holder(store), self.holder(store, "other")
+        one, two = self.holder(store), self.holder(store, "other", lease=self.lease)
         await one.claim()
         await two.claim()
         await one.release()
-        await self.let_pass(3 * self.lease)
+        await self.let_pass(2.25 * self.lease)
         assert await self.look(store) == NOTHING
         assert await self.look(store, "other") == NOTHING
 
