@@ -13,11 +13,15 @@ from logs import log_of, make, quiet
 from redis.exceptions import ResponseError
 from servers import RedisServer
 
+from toolcache.blob import RECORD
 from toolcache.claim import Verdict
 from toolcache.memory.claims import MemoryClaims
 from toolcache.protocols import StoreRestingError
 from toolcache.resilience.faults import FaultKind, classify
 from toolcache.stores.log import claims
+from toolcache.stores.log.frame import CLAIM, RESULT
+from toolcache.stores.log.index import digest
+from toolcache.stores.log.log import encode
 from toolcache.stores.log.store import LogStore
 from toolcache.stores.redis.store import RedisStore
 from toolcache.swaps import SupportsClaim
@@ -302,3 +306,23 @@ def test_children_wait_for_nothing_of_their_parents(clock: FakeClock) -> None:
     if pid == 0:
         os._exit(0 if len(store) == 0 else 1)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+async def test_a_record_that_is_a_result_is_read_as_one(tmp_path: Path, clock: FakeClock) -> None:
+    """A claim that is taken over by a result, synced, is that result to whoever reads the key, after a restart too."""
+    store = make(tmp_path / "log", clock)
+    one = holder(store)
+    await one.claim()
+    result = blob_of(KEY, b"the output", version=2, now=clock.time(), flags=RECORD)
+    done, stands = await store.swap(KEY, one.standing.raw, result, ttl=600.0, durable=True)
+    assert done
+    assert await store.get_many([KEY]) == [stands.blob]
+    await store.aclose()
+    again = make(tmp_path / "log", clock)
+    assert await again.get_many([KEY]) == [stands.blob]
+    assert stands.blob[-14:-4] == b"the output"
+    assert await holder(again).claim() is Verdict.BUSY
+    entry = log_of(again).index.get(digest(encode(KEY)))
+    assert entry is not None
+    assert entry.flags & (RESULT | CLAIM) == RESULT
+    await again.aclose()

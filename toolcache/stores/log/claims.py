@@ -14,8 +14,8 @@ from typing import Final
 
 from toolcache.blob import CLAIM as BLOB_CLAIM
 from toolcache.blob import HEADER_SIZE, NEVER, end_of, pack_header, read_header
-from toolcache.stores.log.batch import Batch, Draft
-from toolcache.stores.log.frame import BARE, BLOB, CLAIM, FIRST, HEAD_SIZE, MAX_BLOB, MAX_KEY, RESULT, pack
+from toolcache.stores.log.batch import Batch, Draft, flags_of
+from toolcache.stores.log.frame import BARE, BLOB, FIRST, HEAD_SIZE, MAX_BLOB, MAX_KEY, pack
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.log import Log, encode
 from toolcache.stores.log.reader import Reader
@@ -95,7 +95,7 @@ class Claims:
             if header.flags & BLOB_CLAIM or header.version <= above:
                 # Claims that have ended are not in the index: what is newer than anything met is newer than these.
                 header = header._replace(version=self._log.hybrid.next(max(above, header.version)))
-        flags = CLAIM if header.flags & BLOB_CLAIM else RESULT
+        flags = flags_of(header)
         keep = header.gone_ms
         if old is None or old.keep <= now_ms:
             flags |= FIRST
