@@ -25,10 +25,10 @@ MAX_LINES: Final = 400
 # From the bottom up. A module imports what stands below it; within a level, modules may import one another without
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
-    "words": "causes errors forks loops blob entry events clock versions durations domains tags",
-    "promises": "protocols credentials",
+    "words": "causes errors forks loops wakes blob entry events clock versions durations domains tags",
+    "promises": "protocols credentials swaps",
     "parts": "keys codec memory stores resilience flight epochs stats",
-    "machine": "layer parts entries horizon filler follower bus records reader writer crowd home places sweeper compute journal risk invalidator machine report cache "
+    "machine": "claim layer parts entries horizon filler follower bus records reader writer crowd home places turns sweeper compute journal risk invalidator machine report cache "
     "spelling sources settings assembly",
     "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",

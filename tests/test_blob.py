@@ -97,7 +97,7 @@ def test_cut_headers_are_none() -> None:
     assert [size for size in range(HEADER_SIZE + 1) if read_header(raw[:size])] == [HEADER_SIZE]
 
 
-@pytest.mark.parametrize(("at", "byte"), [(2, 2), (2, 0), (3, 0x10), (3, 0x80), (0, 0x74)])
+@pytest.mark.parametrize(("at", "byte"), [(2, 2), (2, 0), (3, 0x20), (3, 0x80), (0, 0x74)])
 def test_other_formats_and_unknown_flags_are_none(at: int, byte: int) -> None:
     """SZ-12: a header of a later format, or with a flag of later times, is not guessed at, though its CRC is right."""
     raw = bytearray(pack_header(HEADER)[:-4])

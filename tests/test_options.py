@@ -278,7 +278,54 @@ async def test_coherence(open_cache: Open, redis_server: RedisServer, coherence:
     if coherence:
         await until(lambda: state(cache) == "tracking")
     assert (await cache.health(probe=False)).coherence == ("tracking" if coherence else "timed")
-    assert (b" sub=1 " in redis_server.command("CLIENT", "LIST")) is coherence
+    assert (b" sub=2 " in redis_server.command("CLIENT", "LIST")) is coherence
+
+
+async def computing(one: ToolCache, two: ToolCache, **options: Any) -> int:
+    """How often two caches compute a value that both lack."""
+    runs = 0
+
+    async def compute() -> int:
+        nonlocal runs
+        runs += 1
+        await asyncio.sleep(0.3)
+        return runs
+
+    first = asyncio.create_task(one.get_or_set("k", compute))
+    while not runs:  # noqa: ASYNC110 - it is the test's own
+        await asyncio.sleep(0.001)
+    await two.get_or_set("k", compute, **options)
+    await first
+    return runs
+
+
+@proves("lock")
+async def test_lock(open_cache: Open) -> None:
+    """Of two caches that lack a value one computes it; without, both do; a call may say otherwise."""
+    assert await computing(open_cache(namespace="a"), open_cache(namespace="a")) == 1
+    assert await computing(open_cache(namespace="b"), open_cache(namespace="b", lock=False)) == 2
+    assert await computing(open_cache(namespace="c"), open_cache(namespace="c"), lock=False) == 2
+    assert await computing(open_cache(namespace="d"), open_cache(namespace="d", lock=False), lock=True) == 1
+
+
+@proves("lock_timeout")
+async def test_lock_timeout(open_cache: Open) -> None:
+    """Who has waited that long computes itself, although the other is alive."""
+    assert await computing(open_cache(namespace="a"), open_cache(namespace="a", lock_timeout=0.05)) == 2
+    assert await computing(open_cache(namespace="b"), open_cache(namespace="b", lock_timeout=30)) == 1
+
+
+@proves("lease")
+async def test_lease(open_cache: Open, redis_server: RedisServer) -> None:
+    """It is what the claim in Redis is leased for."""
+    cache = open_cache(redis_url=redis_server.url, files=False, lease="40s")
+    ended = []
+
+    async def compute() -> None:
+        ended.append(await asyncio.to_thread(redis_server.command, "PTTL", "tc1:c:default:k"))
+
+    await cache.get_or_set("k", compute)
+    assert 70_000 < ended[0] <= 80_000
 
 
 @proves("fsync")

@@ -47,6 +47,9 @@ SAMPLES: list[tuple[str, Any, str, Any]] = [
     ("recovery_time", ("2s", "30s"), "2s, 30s", (2.0, 30.0)),
     ("journal_max_age", "1h", "1h", 3600.0),
     ("coherence", False, "no", False),
+    ("lock", False, "off", False),
+    ("lease", "3s", "3", 3.0),
+    ("lock_timeout", 30, "30s", 30.0),
     ("fsync", "always", "always", "always"),
     ("strict", True, "true", True),
 ]

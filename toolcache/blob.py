@@ -32,10 +32,12 @@ TOMBSTONE: Final = 0x01
 EPOCH: Final = 0x02
 RECORD: Final = 0x04
 SEALED: Final = 0x08
-KNOWN_FLAGS: Final = TOMBSTONE | EPOCH | RECORD | SEALED
+CLAIM: Final = 0x10
+KNOWN_FLAGS: Final = TOMBSTONE | EPOCH | RECORD | SEALED | CLAIM
 
 _LAYOUT: Final = struct.Struct(">2sBB16sQQQI16sHI")
 _CRC: Final = struct.Struct(">I")
+_MAC: Final = 16
 HEADER_SIZE: Final = _LAYOUT.size + _CRC.size
 MAX_COST_MS: Final = (1 << 32) - 1
 
@@ -91,3 +93,12 @@ def read_header(blob: bytes | memoryview) -> Header | None:
     if zlib.crc32(raw) != _CRC.unpack_from(blob, _LAYOUT.size)[0]:
         return None
     return Header(*fields)
+
+
+def end_of(raw: bytes) -> int | None:
+    """Where the blob that begins these bytes ends, or None where none does; what follows is the store's."""
+    header = read_header(raw)
+    if header is None:
+        return None
+    end = HEADER_SIZE + header.meta_len + header.body_len + (_MAC if header.flags & SEALED else 0) + _CRC.size
+    return end if end <= len(raw) else None

@@ -82,7 +82,13 @@ class Cache:
         return await self._machine.get_many(keys, GENERAL)
 
     async def get_or_set(
-        self, key: str, compute: Compute, *, ttl: Duration | Missing | None = MISSING, tags: Iterable[str] = ()
+        self,
+        key: str,
+        compute: Compute,
+        *,
+        ttl: Duration | Missing | None = MISSING,
+        tags: Iterable[str] = (),
+        lock: bool | None = None,
     ) -> Any:
         """The value of a key, computed and stored if it is missing: one computation per key, whoever asks.
 
@@ -91,6 +97,8 @@ class Cache:
             compute: sync or async, without an argument or with a ``Context``.
             ttl: how long it stays good; the default TTL unless given, None for ever.
             tags: labels kept with the entry.
+            lock: whether other processes wait meanwhile for this one's value, or this one for theirs; as the setting
+                ``lock`` says unless given. Saves work; promises nothing.
 
         Raises:
             Exception: whatever ``compute`` raised, the same for all who waited; nothing is stored then.
@@ -100,7 +108,7 @@ class Cache:
             >>> await cache.get_or_set("answer", lambda: 6 * 7, ttl="1h")
             42
         """
-        return await self._machine.compute(key, compute, GENERAL, ttl=ttl, tags=tags)
+        return await self._machine.compute(key, compute, GENERAL, ttl=ttl, tags=tags, lock=lock)
 
     async def set(
         self, key: str, value: Any, ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()

@@ -59,7 +59,7 @@ class Epochs:
         floor = self._versions.get(self.namespace, ZERO)
         if not tags or not (self._versions or self._older):
             return floor
-        return max([floor, *map(self.of, self.names(tags))])
+        return max((floor, *map(self.of, self.names(tags))))
 
     def covers(self, version: bytes, tags: tuple[str, ...] = ()) -> bool:
         """Whether an entry of this version and with these tags lies at or before an epoch."""

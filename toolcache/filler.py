@@ -20,16 +20,19 @@ from toolcache.events import ValueNotStored
 from toolcache.flight import Flight
 from toolcache.home import Homes
 from toolcache.keys.text import key_digest
-from toolcache.parts import Parts
+from toolcache.parts import Due, Parts
 from toolcache.reader import Found
 from toolcache.stats import Tallies
 from toolcache.tags import labels
+from toolcache.turns import Turns
 from toolcache.versions import ZERO
 from toolcache.writer import Draft, Outcome, Writer
 
 
 class _Find(Protocol):
-    def __call__(self, places: Sequence[str], domain: Domain, /, *, timed: bool) -> Awaitable[dict[str, Found]]: ...
+    def __call__(
+        self, places: Sequence[str], domain: Domain, /, *, due: Due, counted: bool = True
+    ) -> Awaitable[dict[str, Found]]: ...
 
 
 class Filler:
@@ -64,18 +67,22 @@ class Filler:
         self._find = find
         self._homes = homes
         self._tallies = tallies
+        self._turns = Turns(parts, homes)
         self._acknowledge = acknowledge
         self._now = parts.clock.monotonic
         self._far = parts.redis is not None or parts.files is not None
 
-    async def fill(self, key: str, compute: Compute, domain: Domain, context: Context) -> Held:
-        """The entry of a key: found, or computed once for all who ask."""
+    async def fill(
+        self, key: str, compute: Compute, domain: Domain, context: Context, *, lock: bool | None = None
+    ) -> Held:
+        """The entry of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
+        locked = self._parts.lock if lock is None else lock
         led = False
 
         async def start(flight: Flight[Held]) -> Held:
             nonlocal led
             led = True
-            return await self._fly(key, compute, domain, context, flight)
+            return await self._fly(key, compute, domain, context, flight, locked=locked)
 
         begun = self._now()
         held = await self._homes.here().flights.join(key, start, under=self._epochs.names(context.tags))
@@ -89,7 +96,7 @@ class Filler:
         home = self._homes.here()
         crowd = Crowd(
             compute,
-            lambda places: self._find(places, domain, timed=False),
+            lambda places: self._find(places, domain, due=self._parts.due()),
             partial(self._keep, domain=domain, context=context),
             partial(self._entries.version, tags=context.tags),
             self._now,
@@ -109,17 +116,31 @@ class Filler:
         tally.far_hits += len(joined)
         tally.seconds_saved += sum(held.seconds for held in joined)
 
-    async def _fly(self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held]) -> Held:
-        found = (await self._find((key,), domain, timed=False))[key]
+    async def _fly(
+        self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held], *, locked: bool
+    ) -> Held:
+        due = self._parts.due()
+        found = (await self._find((key,), domain, due=due))[key]
         if found.held is not None:
             return found.held
-        self._homes.here().flights.see(key, flight, found.version)
-        # Taken before the computation: whatever is written meanwhile is newer, and wins.
-        flight.version = version = self._entries.version(above=found.version, tags=context.tags)
-        begun = self._now()
-        value = await run(compute, context)
-        took = self._now() - begun
-        return self._keep(key, value, domain=domain, context=context, version=version, took=took, flight=flight)
+        turn = self._turns.turn(key, due) if locked and self._turns.layers else None
+        flight.on_detach = None if turn is None else turn.end  # nobody is to wait for what will not be stored
+        try:
+            while turn is not None and await turn.ahead():
+                found = (await self._find((key,), domain, counted=False, due=turn.due))[key]
+                if found.held is not None:
+                    self._tallies.of(domain).found_after_all(found.held.seconds)
+                    return found.held
+            self._homes.here().flights.see(key, flight, found.version)
+            # Taken before the computation: whatever is written meanwhile is newer, and wins.
+            flight.version = version = self._entries.version(above=found.version, tags=context.tags)
+            begun = self._now()
+            value = await run(compute, context)
+            took = self._now() - begun
+            return self._keep(key, value, domain=domain, context=context, version=version, took=took, flight=flight)
+        finally:
+            if turn is not None:
+                turn.end(flight.written)
 
     def _keep(
         self,
@@ -154,7 +175,7 @@ class Filler:
         if self._parts.enabled and not (context.skipped or overtaken):
             self._parts.memory.put(key, held)
             if self._far:
-                self._homes.here().own(self._write_back(key, held, draft, domain))
+                flight.written = self._homes.here().own(self._write_back(key, held, draft, domain))
         return held
 
     async def _write_back(self, key: str, held: Held, draft: Draft, domain: Domain) -> None:

@@ -24,24 +24,48 @@ def aboard() -> bool:
 
 
 class Flight(Generic[T]):
-    """One computation in the air. ``detached`` says that its result may no longer be stored.
+    """One computation in the air.
 
-    ``seen`` is the version that stood in the layers when the computation began, None before; ``heard`` the highest that
-    another process is known to have written since the flight did. ``under`` names the epochs that
-    end it, ``version`` is that of the value that it computes, None before it does.
+    Attributes:
+        detached: its result may no longer be stored.
+        on_detach: called when that comes about, on whatever loop.
+        written: the task that stores its result, if there is one.
+        seen: the version that stood in the layers when the computation began; None before.
+        heard: the highest that another process is known to have written since the flight did.
+        under: the names of the epochs that end it.
+        version: of the value that it computes; None before it does.
     """
 
-    __slots__ = ("detached", "heard", "seen", "task", "under", "version", "waiters", "waits_for")
+    __slots__ = (
+        "detached",
+        "heard",
+        "on_detach",
+        "seen",
+        "task",
+        "under",
+        "version",
+        "waiters",
+        "waits_for",
+        "written",
+    )
 
     def __init__(self, under: Collection[str] = ()) -> None:
         self.under = under
         self.detached = False
+        self.on_detach: Callable[[], None] | None = None
+        self.written: asyncio.Task[None] | None = None
         self.heard = ZERO
         self.seen: bytes | None = None
         self.version: bytes | None = None
         self.waiters = 0
         self.waits_for: set[Flight[Any]] = set()
         self.task: asyncio.Task[T]
+
+    def detach(self) -> None:
+        """Let it end for its waiters alone."""
+        self.detached = True
+        if self.on_detach is not None:
+            self.on_detach()
 
     def reaches(self, other: "Flight[Any]") -> bool:
         """Whether this flight waits, directly or through others, for ``other``."""
@@ -105,7 +129,7 @@ class Flights(Generic[T]):
         """Let the key's flight end for its waiters alone."""
         flight = self._by_key.pop(key, None)
         if flight is not None:
-            flight.detached = True
+            flight.detach()
 
     def flying(self, key: str) -> bool:
         """Whether the key has a flight."""
@@ -124,17 +148,16 @@ class Flights(Generic[T]):
         """The flight has seen this version in the layers and computes: detach it if a newer one was heard of."""
         flight.seen = version
         if flight.heard > version:
-            flight.detached = True
+            flight.detach()
             self._forget(key, flight)
 
     def outdate(self, epoch: bytes, name: str | None) -> None:
-        """Have nobody join what began beneath an epoch, or may have read beneath it: flights under that name, or all.
-
-        Whether what they compute is stored is for its version to say.
-        """
+        """Detach what computes beneath an epoch, of flights under that name, or of all; nobody joins what may have read beneath it."""
         for key, flight in tuple(self._by_key.items()):
             if (name is None or name in flight.under) and (flight.version or ZERO) <= epoch:
-                del self._by_key[key]
+                self._forget(key, flight)
+                if flight.version is not None:
+                    flight.detach()
 
     def detach_all(self) -> None:
         """Detach every flight."""

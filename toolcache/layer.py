@@ -8,14 +8,17 @@ batch. Where the store cannot answer, the layer says so with None, counts it, an
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from toolcache.claim import Decide, Move, Verdict
 from toolcache.errors import CircuitOpenError
 from toolcache.loops import PerLoop
 from toolcache.protocols import Clock, PutResult, Store, SupportsRenewal, Write
 from toolcache.resilience.guard import Guard, Unusable
 from toolcache.resilience.renewal import Renewal
 from toolcache.stats import LayerTally
+from toolcache.swaps import Standing, SupportsClaim, Swapped
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - what is asked for
@@ -23,6 +26,8 @@ O = TypeVar("O")  # noqa: E741 - what is answered
 
 _FEW: Final = 8
 """Items that a store feeling its way back may be asked for at once."""
+
+_TRIES: Final = 8
 
 
 class _Ask(NamedTuple, Generic[I, O]):
@@ -80,6 +85,7 @@ class Layer:
 
     def __init__(self, store: Store, guard: Guard, *, clock: Clock, batched: bool = True) -> None:
         self.store = store
+        self.claims = store if isinstance(store, SupportsClaim) else None
         self.guard = guard
         self.tally = LayerTally()
         self._clock = clock
@@ -131,6 +137,28 @@ class Layer:
         if self._refuses(mutation=mutation):
             return None
         return await self._attempt(operation, "ask", self.budget() if until is None else until, mutation=mutation)
+
+    async def settle(
+        self, key: str, decide: Decide, standing: Standing, *, until: float | None = None
+    ) -> tuple[Verdict, Standing] | None:
+        """Decide on what is believed to stand under a key of records, try it, and decide again on what the store says.
+
+        Returns what has come of it and what stands there now; None if the store cannot keep records, or did not answer:
+        then it may have been done or not, and nobody may conclude anything from that.
+        """
+        store = self.claims
+        due = self.budget() if until is None else until
+        for _ in range(_TRIES):
+            move = decide(standing)
+            if isinstance(move, Verdict):
+                return move, standing
+            said = None if store is None else await self.ask(partial(_swap, store, key, move), mutation=True, until=due)
+            if said is None:
+                return None
+            standing = said.standing
+            if said.done:
+                return move.then, standing
+        return None
 
     async def aclose(self) -> None:
         """Close the store; batches under way end first."""
@@ -222,3 +250,7 @@ class Layer:
             return None
         self.tally.latency.add(self._clock.monotonic() - begun)
         return answer
+
+
+def _swap(store: SupportsClaim, key: str, move: Move) -> Coroutine[Any, Any, Swapped]:
+    return store.swap(key, move.expected, move.new, ttl=move.ttl, lease=move.lease, durable=move.durable)

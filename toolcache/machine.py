@@ -118,9 +118,12 @@ class Machine:
         return (await self.find((place,), domain, counted=counted))[place]
 
     async def find(
-        self, places: Sequence[str], domain: Domain, *, counted: bool = True, final: bool = True, timed: bool = True
+        self, places: Sequence[str], domain: Domain, *, counted: bool = True, final: bool = True, due: Due | None = None
     ) -> dict[str, Found]:
-        """What memory or the layers hold of several places; not ``final``: what is missing is counted another time."""
+        """What memory or the layers hold of several places; not ``final``: what is missing is counted another time.
+
+        ``due`` comes from a call that does more, and times itself.
+        """
         begun = self._now()
         if self._follower.behind:
             await self._follower.catch_up()
@@ -128,7 +131,7 @@ class Machine:
         found = {place: self._reader.look(place) for place in places}
         absent = [place for place in places if found[place].held is None]
         if absent and self.parts.enabled:
-            found.update(await self._reader.fetch(absent, domain, tally))
+            found.update(await self._reader.fetch(absent, domain, tally, due))
         if counted:
             hits = [item.held.seconds for item in found.values() if item.held is not None]
             later = 0 if final else len(places) - len(hits)
@@ -136,7 +139,7 @@ class Machine:
             tally.seconds_saved += sum(hits)
             tally.misses += len(places) - len(hits) - later
             self.memory_tally.misses += len(absent) - later
-            if timed and len(places) > later:
+            if due is None and len(places) > later:
                 tally.latency.add(self._now() - begun, len(places) - later)
         return found
 
@@ -163,13 +166,15 @@ class Machine:
         *,
         ttl: Duration | Missing | None = MISSING,
         tags: Iterable[str] = (),
+        lock: bool | None = None,
     ) -> Any:
-        """The value, computed if it is missing."""
+        """The value, computed if it is missing; ``lock`` as the cache is told, unless given."""
         value = self.hit(key)
         if value is not MISSING:
             return value
         (place,) = self.enter((key,))
-        return (await self._filler.fill(place, compute, domain, self._context(ttl, tags, domain))).own()
+        context = self._context(ttl, tags, domain)
+        return (await self._filler.fill(place, compute, domain, context, lock=lock)).own()
 
     async def compute_many(
         self,

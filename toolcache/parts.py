@@ -26,7 +26,8 @@ class Parts:
     ``redis`` and ``files`` are None where they are not configured, which is never the same as being down. ``mirror``
     names the domains whose values are always also written to files. ``trust`` is how long, in seconds, memory may
     answer without asking Redis again where nobody tells it of changes; None where no other process writes. ``coherence``
-    has Redis tell it, if that can. Spans are seconds, sizes bytes.
+    has Redis tell it, if that can. ``lock``: of the processes that lack a value one computes it, with a claim leased for
+    ``lease``; others wait at most ``lock_timeout``. Spans are seconds, sizes bytes.
     """
 
     namespace: str
@@ -43,6 +44,9 @@ class Parts:
     tombstone_ttl: float = 87_000.0
     journal_max_age: float = 86_400.0
     trust: float | None = None
+    lock: bool = True
+    lease: float = 10.0
+    lock_timeout: float = 60.0
     coherence: bool = True
     enabled: bool = True
     strict: bool = False

@@ -137,9 +137,11 @@ class Reader:
         """The namespace was cleared."""
         self._fills.clear()
 
-    async def fetch(self, keys: Sequence[str], domain: Domain, tally: Tally) -> dict[str, Found]:
+    async def fetch(
+        self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due | None = None
+    ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
-        names, due = {key: self._entries.name(key) for key in keys}, self._parts.due()
+        names, due = {key: self._entries.name(key) for key in keys}, due or self._parts.due()
         token = object()
         self._fills.update(dict.fromkeys(keys, token))
         try:

@@ -61,6 +61,9 @@ class Options(TypedDict, total=False):
     recovery_time: Duration | tuple[Duration, Duration]
     journal_max_age: Duration
     coherence: bool
+    lock: bool
+    lease: Duration
+    lock_timeout: Duration
     fsync: Fsync
     strict: bool
 
@@ -106,6 +109,9 @@ class Settings:
         journal_max_age: how long a value that Redis missed is still told to it; the mark of a delete is kept ten
             minutes longer.
         coherence: has Redis tell memory what other processes write; False asks every 5 s.
+        lock: of the processes that share Redis or the files and lack one value, one computes it; the others wait for it.
+        lease: how long a process that computes is waited for without a sign of life.
+        lock_timeout: how long others wait for one that is alive; then they compute themselves.
         fsync: ``"promised"`` syncs what was promised to survive a power cut, ``"always"`` everything, ``"never"`` nothing.
         strict: a write that no configured store took raises ``CacheWriteError``.
 
@@ -142,6 +148,9 @@ class Settings:
     recovery_time: tuple[float, float] = (1.0, 60.0)
     journal_max_age: float = 86_400.0
     coherence: bool = True
+    lock: bool = True
+    lease: float = 10.0
+    lock_timeout: float = 60.0
     fsync: Fsync = "promised"
     strict: bool = False
 
@@ -250,6 +259,9 @@ _READERS: Final[Mapping[str, Reader]] = {
     "recovery_time": spelling.recovery,
     "journal_max_age": spelling.span,
     "coherence": spelling.switch,
+    "lock": spelling.switch,
+    "lease": spelling.span,
+    "lock_timeout": spelling.span,
     "fsync": spelling.choice("promised", "always", "never"),
     "strict": spelling.switch,
 }

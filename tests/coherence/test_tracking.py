@@ -310,6 +310,22 @@ async def test_a_user_who_may_not_listen(open_cache: Open, own_redis: RedisServe
         assert recorder.of(CoherenceChanged) == []
 
 
+async def test_a_user_who_may_not_hear_of_claims(own_redis: RedisServer) -> None:
+    """The ends of claims come over the same connection, on a channel of their own; without a right to that, all else does."""
+    rights = ("resetchannels", "&__redis__:invalidate")
+    await command(own_redis, "ACL", "SETUSER", "app", "on", ">sesame", "~*", "+@all", *rights)
+    for channels, hears in (((), False), (("&tc1:w:*",), True)):
+        await command(own_redis, "ACL", "SETUSER", "app", *channels)
+        async with ToolCache(
+            redis_url=own_redis.url, redis_username="app", redis_password="sesame", files=False
+        ) as cache:
+            await cache.get("warm")
+            await until(lambda cache=cache: state(cache) == "tracking")  # type: ignore[misc]  # bound now
+            assert cache._parts.redis is not None
+            assert cache._parts.redis.claims is not None
+            assert cache._parts.redis.claims.hears is hears
+
+
 async def test_nonsense_on_the_channel(open_cache: Open, own_redis: RedisServer) -> None:
     """BUG-31, BUG-32: whatever anybody publishes there, the listener goes on, and at most memory asks again."""
     cache = await open_cache()

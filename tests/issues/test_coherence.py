@@ -33,7 +33,8 @@ async def test_an_own_write_does_not_cost_an_own_entry(rig: Rig, cache: Cache) -
     await cache.get_or_set("computed", lambda: [3])
     await cache._machine._follower.catch_up()
     assert await cache.get("computed") == [3]
-    assert all(store.calls["get_many"] - was <= 1 for store, was in zip(stores, before, strict=True))
+    # A computation looks, and once more when it has its turn.
+    assert all(store.calls["get_many"] - was <= 2 for store, was in zip(stores, before, strict=True))
 
 
 async def test_a_write_that_no_store_took_is_told_to_nobody(rig: Rig, cache: Cache) -> None:

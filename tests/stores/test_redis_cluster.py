@@ -21,7 +21,7 @@ from toolcache.protocols import PutStatus, Store, Write
 from toolcache.resilience.faults import FaultKind, classify
 from toolcache.stores.redis.slots import SLOTS, slot_of
 from toolcache.stores.redis.store import RedisStore
-from toolcache.testing import FakeClock
+from toolcache.testing import ClaimContract, FakeClock
 from toolcache.testing.stores import StoreContract, blob_of, version_of
 
 _RESUMED_SECONDS = 25.0
@@ -96,6 +96,24 @@ class TestOnACluster(StoreContract):
         """Overwrite the value with bytes of another program."""
         owner = self.cluster.owner(slot_of(key.encode()))
         owner.command("SET", key, b"\x80\x04garbage of somebody else, longer than a header is" * 3)
+
+
+class TestClaimsOnACluster(ClaimContract):
+    """A claim is one key, of one node."""
+
+    lease = 0.3
+
+    @pytest.fixture
+    async def store(self, cluster: RedisCluster) -> AsyncIterator[RedisStore]:
+        """A store on the module's cluster."""
+        assert cluster.nodes
+        store = RedisStore(cluster.url, op_timeout=5.0)
+        yield store
+        await store.aclose()
+
+    async def let_pass(self, seconds: float) -> None:
+        """For real."""
+        await asyncio.sleep(seconds)
 
 
 # -- All nodes are one ---------------------------------------------------------------------------------------------

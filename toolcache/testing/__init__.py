@@ -8,16 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toolcache.testing.chaos import ChaosStore
+    from toolcache.testing.claims import ClaimContract
     from toolcache.testing.clock import FakeClock
     from toolcache.testing.codecs import CodecContract
     from toolcache.testing.policies import MemoryPolicyContract
     from toolcache.testing.recorder import Recorder
     from toolcache.testing.stores import StoreContract
 
-__all__ = ["ChaosStore", "CodecContract", "FakeClock", "MemoryPolicyContract", "Recorder", "StoreContract"]
+__all__ = [
+    "ChaosStore",
+    "ClaimContract",
+    "CodecContract",
+    "FakeClock",
+    "MemoryPolicyContract",
+    "Recorder",
+    "StoreContract",
+]
 
 _HOMES = {
     "ChaosStore": "chaos",
+    "ClaimContract": "claims",
     "CodecContract": "codecs",
     "FakeClock": "clock",
     "MemoryPolicyContract": "policies",

@@ -4,16 +4,22 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from toolcache.blob import CLAIM as BLOB_CLAIM
 from toolcache.blob import EPOCH as BLOB_EPOCH
 from toolcache.blob import RECORD as BLOB_RECORD
 from toolcache.blob import TOMBSTONE as BLOB_TOMBSTONE
 from toolcache.blob import Header, read_header
 from toolcache.protocols import PutResult, Write
-from toolcache.stores.log.frame import EPOCH, HEAD_SIZE, MAX_BLOB, MAX_KEY, PENDING, RESULT, TOMBSTONE
+from toolcache.stores.log.frame import CLAIM, EPOCH, HEAD_SIZE, MAX_BLOB, MAX_KEY, PENDING, RESULT, TOMBSTONE
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.log import encode
 
-_KINDS: Final = {BLOB_TOMBSTONE: TOMBSTONE, BLOB_EPOCH: EPOCH, BLOB_RECORD: RESULT}
+_KINDS: Final = {BLOB_TOMBSTONE: TOMBSTONE, BLOB_EPOCH: EPOCH, BLOB_RECORD: RESULT, BLOB_CLAIM: CLAIM}
+
+
+def flags_of(header: Header) -> int:
+    """The frame's flags that follow from a blob's."""
+    return sum(flag for bit, flag in _KINDS.items() if header.flags & bit)
 
 
 class Item:
@@ -33,10 +39,7 @@ class Item:
         self.header: Header = header
         self.once = write.once
         self.dead = write.dead
-        self.flags = PENDING if write.pending else 0
-        for bit, flag in _KINDS.items():
-            if header.flags & bit:
-                self.flags |= flag
+        self.flags = flags_of(header) | (PENDING if write.pending else 0)
         self.promised = write.durable or bool(self.flags)
 
 

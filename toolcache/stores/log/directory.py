@@ -4,7 +4,7 @@ root/FORMAT            "toolcache-log 1"; another major number is not touched
 root/tails             the bell
 root/seg/<n>-<writer>.log
 root/locks/w<slot>     held by a writer while it lives, its node id inside
-root/locks/claims      held while a write-once write is decided
+root/locks/claims      held while a write-once write or a claim is decided
 root/locks/compact     held while segments are rewritten
 root/locks/replay      held while Redis is told what it missed; the run id of the server told last inside
 root/locks/<name>.tmp  a segment not yet in its place
@@ -25,6 +25,7 @@ _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OWN: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
 _ATTEMPTS: Final = 5
 _NOTE: Final = 64
+_NODE: Final = 8
 
 
 class LockedNote:
@@ -143,6 +144,21 @@ class Directory:
             self._ops.pwrite(file.fd, node.hex().encode(), 0)
             return slot, file
         raise OSError(errno.EAGAIN, f"{SLOTS} processes write here already", self.root)
+
+    def holder(self, slot: int) -> bytes | None:
+        """The node of the writer that holds a slot; None if it is free."""
+        try:
+            file = File(self._ops, self._lock_path(f"w{slot}"), os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            self._ops.flock(file.fd, shared=True)
+        except BlockingIOError:
+            text = self._ops.pread(file.fd, 2 * _NODE, 0)
+            return bytes.fromhex(text.decode("ascii")) if len(text) == 2 * _NODE else b""
+        finally:
+            file.close()
+        return None
 
     def take_turn(self) -> LockedNote | None:
         """The lock of those who replay; None where another process holds it."""

@@ -9,10 +9,11 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from toolcache.stores.log.frame import BARE, CLEAN, FIRST, LASTING, PENDING, TOMBSTONE
+from toolcache.stores.log.frame import BARE, CLAIM, CLEAN, FIRST, LASTING, PENDING, TOMBSTONE
 
 _PACKED: Final = struct.Struct(">16sQQIIIH")
 _SHARDS: Final = 1024
+_ENDED: Final = CLAIM | BARE
 
 
 class Entry(NamedTuple):
@@ -89,6 +90,10 @@ class Index:
             del self._marks[key]
             if mark == new.version:
                 new = _settled(new)
+        if new.flags & _ENDED == _ENDED:
+            # Nothing needs to know of a claim that has ended: an older record of it, met later, has lapsed by itself.
+            shard.pop(key, None)
+            return
         self._keep(key, new)
 
     def release(self) -> None:

@@ -62,6 +62,7 @@ class Log:
         self.segments: dict[int, Segment] = {}
         self.bell: Bell | None = None
         self._slot: File | None = None
+        self._number = -1
         self._orders[:] = [None] * len(self._orders)
         self._names: dict[str, Segment] = {}
         self._shunned: set[str] = set()
@@ -261,11 +262,25 @@ class Log:
     def ring(self) -> None:
         """Tell the others that something has changed, as the writer in the slot that this process holds."""
         with self.lock:
+            self.slot()
+            assert self.bell is not None  # noqa: S101 - opened
+            self.bell.ring()
+
+    def slot(self) -> int:
+        """The slot of this process, taken if it has none yet: it is alive for as long as it holds it."""
+        with self.lock:
             assert self.bell is not None  # noqa: S101 - opened
             if self._slot is None:
-                slot, self._slot = self.directory.take_slot(self.hybrid.node)
-                self.bell.take(slot)
-            self.bell.ring()
+                self._number, self._slot = self.directory.take_slot(self.hybrid.node)
+                self.bell.take(self._number)
+            return self._number
+
+    def lives(self, slot: int, node: bytes) -> bool:
+        """Whether the writer that took this slot as this node holds it."""
+        with self.lock:
+            if self._slot is not None and slot == self._number:
+                return node == self.hybrid.node
+        return self.directory.holder(slot) == node
 
     def publish(self, segment: Segment, start: int, records: Iterable[tuple[bytes, Entry | bytes]]) -> None:
         """Let the index know what was appended, entries with offsets from ``start`` and marks, and tell the others."""

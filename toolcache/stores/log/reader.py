@@ -5,6 +5,7 @@ from typing import Final
 
 from toolcache.protocols import Debt, Newest
 from toolcache.stores.log.frame import (
+    CLAIM,
     EPOCH,
     FIRST,
     HEAD_SIZE,
@@ -111,7 +112,10 @@ class Reader:
         index = self._log.index
         if lasting:
             found = [
-                pair for shard in index.shards() for pair in shard if pair[1].flags & LASTING and pair[1].whole(now_ms)
+                pair
+                for shard in index.shards()
+                for pair in shard
+                if pair[1].flags & LASTING & ~CLAIM and pair[1].whole(now_ms)
             ]
         else:
             found = [(name, entry) for name in index.owed() if (entry := index.get(name)) is not None]

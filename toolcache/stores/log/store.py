@@ -4,25 +4,29 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, Final, Literal, TypeVar
 
 import aiofiles.os
 
+from toolcache.blob import read_header
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
 from toolcache.protocols import Changed, Clock, Debt, Newest, PutResult, Usage, Write
 from toolcache.stores.log.batch import Batch, Item
+from toolcache.stores.log.claims import Claims, Exchange
 from toolcache.stores.log.compaction import Budget
 from toolcache.stores.log.directory import LockedNote
+from toolcache.stores.log.index import digest
 from toolcache.stores.log.log import encode
 from toolcache.stores.log.ops import FileOps
 from toolcache.stores.log.post import Post
 from toolcache.stores.log.reader import LATER
 from toolcache.stores.log.shared import TABLE, Shared
+from toolcache.swaps import Standing, Swapped
 from toolcache.versions import ZERO, HybridClock, split
 
 T = TypeVar("T")
@@ -31,6 +35,8 @@ _OPS: Final = FileOps()
 _SYNC: Final = ("promised", "always", "never")
 _SHARDS_A_JOB: Final = 32
 _GLANCE: Final = 0.001
+_LISTEN: Final = 0.02
+_LOOKS: Final = 5
 _CLOSED: Final = "this file store is closed: open a new one"
 
 
@@ -203,6 +209,47 @@ class LogStore:
     async def note(self, turn: LockedNote, text: str, /) -> None:
         """Leave word to those who take the turn later."""
         await self._job(await self._followed(), turn.note, text)
+
+    @property
+    def hears(self) -> bool:
+        """Whether what others do is heard: it is."""
+        return True
+
+    async def swap(
+        self,
+        key: str,
+        expected: bytes,
+        new: bytes | None,
+        /,
+        *,
+        ttl: float,
+        lease: float | None = None,
+        durable: bool = False,
+    ) -> Swapped:
+        """Have ``new`` stand where exactly ``expected`` stands; see ``SupportsClaim``.
+
+        Raises:
+            ValueError: ``new`` is no blob.
+            OSError: the disk took nothing, or may not have, or others did not let go of the lock of claims.
+        """
+        sync = self._fsync == "always" or (durable and self._fsync == "promised")
+        asked = Exchange(key, expected, new, ttl=ttl, lease=lease, sync=sync)
+        await self._written(asked)
+        return asked.swapped
+
+    async def until_ended(self, key: str, standing: Standing, /) -> None:
+        """Wait until something else stands there, or the holder is dead."""
+        shared = await self._followed()
+        name, header = digest(encode(key)), read_header(standing.blob)
+        for look in count(1):
+            entry = shared.log.index.get(name)
+            if entry is None or header is None or entry.version != header.version:
+                return
+            if not look % _LOOKS and (await self._job(shared, Claims(shared.log).standing, standing.raw)).left <= 0:
+                return
+            await asyncio.sleep(_LISTEN)
+            if shared.log.rang():
+                await self._job(shared, shared.log.follow)
 
     async def count(self) -> int:
         """Keys that have a record; tombstones, and values that expired lately, included."""

@@ -9,7 +9,7 @@ import errno
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
@@ -17,6 +17,7 @@ from typing import Final
 from toolcache.errors import CacheClosedError
 from toolcache.protocols import PutResult, PutStatus
 from toolcache.stores.log.batch import Batch, Draft, Item, finish
+from toolcache.stores.log.claims import Claims, Exchange
 from toolcache.stores.log.compaction import Compactor
 from toolcache.stores.log.frame import BLOB, FIRST, MARK, PENDING, pack
 from toolcache.stores.log.index import Entry, digest
@@ -44,6 +45,7 @@ class Writer:
         self.compactor = compactor
         self.pool = ThreadPoolExecutor(1, "toolcache-write")
         self._log = log
+        self._claims = Claims(log)
         self._gate = threading.Lock()
         self._waiting: list[Batch] = []
         self._waiting_bytes = 0
@@ -88,17 +90,16 @@ class Writer:
 
     def _work(self, batches: list[Batch]) -> None:
         plain = [batch for batch in batches if not batch.once]
-        once = [batch for batch in batches if batch.once]
         if plain:
             self._job(plain)
-        if once:
+        for some in _apart([batch for batch in batches if batch.once]):
             # decided by one process at a time, so that two never both find nothing and both write
             try:
                 claims = self._lock_claims()
             except BlockingIOError:
-                self._later(once)
+                self._later(some)
             else:
-                self._job(once, claims)
+                self._job(some, claims)
         self.compactor.consider()
 
     def _lock_claims(self) -> File:
@@ -154,15 +155,24 @@ class Writer:
             batch.results = [self._decide(item, staged, draft) for item in batch.items]
             for key, version in batch.marks:
                 self._mark(key, version, staged, draft)
+            if isinstance(batch, Exchange):
+                self._claims.exchange(batch, draft)
         if draft.parts:
             self._append(draft, sync=any(batch.sync for batch in batches), claims=claims)
         for batch in batches:
-            for item, result in zip(batch.items, batch.results, strict=True):
-                if result.status is PutStatus.STORED:
-                    self._log.changed(item.key, result.version)
-                elif batch.sync and (entry := self._log.index.get(item.name)):
-                    # what was found instead is about to be relied on, and its writer may not have synced it yet
-                    self._log.sync_found(entry)
+            self._conclude(batch)
+
+    def _conclude(self, batch: Batch) -> None:
+        """Tell the stores of this process what was written; sync what was found instead: it is about to be relied on."""
+        found = [batch.name] if isinstance(batch, Exchange) and not batch.swapped.done else []
+        for item, result in zip(batch.items, batch.results, strict=True):
+            if result.status is PutStatus.STORED:
+                self._log.changed(item.key, result.version)
+            else:
+                found.append(item.name)
+        for name in found if batch.sync else ():
+            if entry := self._log.index.get(name):  # its writer may not have synced it yet
+                self._log.sync_found(entry)
 
     def _decide(self, item: Item, staged: dict[bytes, Entry], draft: Draft) -> PutResult:
         now_ms = int(self._log.clock.time() * 1000)
@@ -251,3 +261,18 @@ class Writer:
         active, self._active = self._active, None
         if active is not None:
             self._log.seal(active)
+
+
+def _apart(batches: list[Batch]) -> Iterator[list[Batch]]:
+    """Write-once batches in order, an exchange alone with others of other keys: each has to find what the last one left."""
+    some: list[Batch] = []
+    names: set[bytes] = set()
+    for batch in batches:
+        mine = {batch.name} if isinstance(batch, Exchange) else {item.name for item in batch.items}
+        if some and not names.isdisjoint(mine) and any(isinstance(one, Exchange) for one in (batch, *some)):
+            yield some
+            some, names = [], set()
+        some.append(batch)
+        names |= mine
+    if some:
+        yield some

@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from toolcache.errors import SettingsError
-from toolcache.protocols import UntrackedError, Watch
+from toolcache.protocols import UntrackedError
 from toolcache.stores.redis.cluster_lanes import ClusterLanes
 from toolcache.stores.redis.dialer import Dialer
+from toolcache.stores.redis.ear import Ear
 from toolcache.stores.redis.lanes import Lanes
 from toolcache.stores.redis.slots import SlotMap
 from toolcache.stores.redis.url import Address, Place
@@ -68,7 +69,7 @@ class Cluster:
             return dialer.lanes()
         return Lanes(partial(_for_reading, dialer.dial))
 
-    async def track(self, lanes: Sequence[Lanes], prefixes: Sequence[str], watch: Watch) -> None:
+    async def track(self, lanes: Sequence[Lanes], prefixes: Sequence[str], watch: Ear) -> None:
         """Tell ``watch`` what changes beneath ``prefixes`` on any node, until that is not certain of one of them.
 
         Raises:
@@ -103,22 +104,23 @@ class Cluster:
         return dialer
 
 
-class _Chorus:
-    """Several nodes told as one: what is true when all of them say it."""
+class _Chorus(Ear):
+    """Several nodes told as one: what is true when all of them say it. The ends of claims are told by each."""
 
-    def __init__(self, watch: Watch, voices: int) -> None:
-        self._watch = watch
+    def __init__(self, ear: Ear, voices: int) -> None:
+        super().__init__(ear, ear.channel, ear.wakes)
+        self._ear = ear
         self._missing = voices
-        self.changed = watch.changed
 
     def armed(self) -> None:
         self._missing -= 1
         if not self._missing:
-            self._watch.armed()
+            self._ear.armed()
+            self._ear.hears = self.hears
 
     def heard(self) -> None:
         if not self._missing:
-            self._watch.heard()
+            self._ear.heard()
 
 
 async def _for_reading(dial: "Dial", anew: bool) -> "Connection":

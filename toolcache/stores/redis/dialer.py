@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from toolcache.causes import describe
 from toolcache.errors import CacheClosedError, SettingsError
 from toolcache.events import Event, RedisAvailable, RedisUnavailable
-from toolcache.protocols import Clock, Watch
+from toolcache.protocols import Clock
 from toolcache.stores.redis.credentials import Credentials
+from toolcache.stores.redis.ear import Ear
 from toolcache.stores.redis.lanes import Lanes
 from toolcache.stores.redis.url import Address
 from toolcache.stores.redis.wire import pack, run_id_of
@@ -90,7 +91,7 @@ class Dialer:
         self,
         lanes: Sequence[Lanes],
         prefixes: Sequence[str],
-        watch: Watch,
+        watch: Ear,
         *,
         run_id: Callable[[], str | None] | None = None,
     ) -> None:

@@ -6,20 +6,23 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
-from toolcache.blob import HEADER_SIZE, read_header
+from toolcache.blob import HEADER_SIZE, end_of, read_header
 from toolcache.clock import SYSTEM
 from toolcache.credentials import AnyCredentialProvider
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
-from toolcache.protocols import Clock, PutResult, PutStatus, Watch, Write
+from toolcache.protocols import Clock, PutResult, PutStatus, StoreRestingError, Watch, Write
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.credentials import Credentials
 from toolcache.stores.redis.dialer import Dialer
+from toolcache.stores.redis.ear import Ear, channel_of
 from toolcache.stores.redis.lanes import Lanes, LoopLanes
 from toolcache.stores.redis.sentinel import SentinelDialer
 from toolcache.stores.redis.url import Address
 from toolcache.stores.redis.wire import Script, pack
+from toolcache.swaps import Standing, Swapped
 from toolcache.versions import ZERO
+from toolcache.wakes import Wakes
 
 # A read cannot know how large the value is, and a large one would hold up everybody else's. So it asks for the first
 # piece, and for the few longer ones again over the other connection: as a whole, since two pieces might be of two
@@ -33,6 +36,11 @@ _WRITE_BYTES: Final = 262_144
 _SCAN_COUNT: Final = b"500"
 
 _PUT: Final = Script("put")
+_SWAP: Final = Script("swap")
+_NO_CLAIMS: Final = "the user may not GET, SET or DEL the keys of claims"
+_NOT_IN_SCRIPT: Final = "user executing the script"  # of some servers' NOPERM, without the code
+_NO_CLAIMS_FOR: Final = 60.0
+_STAMP: Final = 8  # bytes behind the record of a claim: when its lease ends
 _STATUS: Final = {b"S": PutStatus.STORED, b"A": PutStatus.ALREADY, b"N": PutStatus.NEWER, b"F": PutStatus.FOREIGN}
 _OTHER_TYPE: Final = "a key holds a value of another type"
 
@@ -44,9 +52,9 @@ _DIGEST: Final = slice(48, 52)
 class RedisStore:
     """Blobs in one Redis (or Valkey) server, 6.2 or newer, over multiplexed connections of each event loop.
 
-    A user of its own needs the commands GETRANGE, SET, EVAL, EVALSHA and TIME; SELECT for another database;
+    A user of its own needs the commands GETRANGE, SET, GET and DEL, EVAL, EVALSHA and TIME; SELECT for another database;
     DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital; CLIENT ID, CLIENT TRACKING, SUBSCRIBE, PING and the
-    channel ``__redis__:invalidate`` for ``track``.
+    channel ``__redis__:invalidate`` for ``track``; PUBLISH and the channels ``tc1:w:*`` to be told of the end of claims.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
@@ -106,6 +114,10 @@ class RedisStore:
             raise SettingsError("a client brings its own address: give either a client, or a URL and options")
         self._max_entry = math.inf if max_entry is None else max_entry
         self._lanes = LoopLanes(self._servers.lanes)
+        self._wakes = Wakes()
+        self._ears: list[Ear] = []
+        self._no_claims_until = -math.inf
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"<RedisStore {self.redacted_url}>"
@@ -166,6 +178,45 @@ class RedisStore:
                     raise failed
         return [results[at] for at in range(len(writes))]
 
+    @property
+    def hears(self) -> bool:
+        """Whether the server's word that a claim has ended comes here."""
+        return any(ear.hears for ear in self._ears)
+
+    async def swap(
+        self,
+        key: str,
+        expected: bytes,
+        new: bytes | None,
+        /,
+        *,
+        ttl: float,
+        lease: float | None = None,
+        durable: bool = False,  # noqa: ARG002 - how it keeps its data is the server's affair
+    ) -> Swapped:
+        """Have ``new`` stand where exactly ``expected`` stands; see ``SupportsClaim``.
+
+        Raises:
+            RedisError: (redis-py's) the server cannot be reached or refuses; what it did is not known.
+            StoreRestingError: the user may not do what claims take, which says nothing of other writes.
+        """
+        if self._clock.monotonic() < self._no_claims_until:
+            raise StoreRestingError(_NO_CLAIMS)
+        words = [expected, new or b"", _milliseconds(ttl), b"" if lease is None else _milliseconds(lease)]
+        bulk = len(expected) + len(words[1]) > _FIRST
+        (said,) = await self.run(_SWAP, [([key.encode()], words)], bulk=bulk)
+        if type(said).__name__ == "NoPermissionError" or (isinstance(said, Exception) and _NOT_IN_SCRIPT in str(said)):
+            self._no_claims_until = self._clock.monotonic() + _NO_CLAIMS_FOR
+            raise StoreRestingError(_NO_CLAIMS) from said
+        match _answer(said):
+            case [int(done), bytes(raw), int(now_ms)]:
+                return Swapped(bool(done), _standing(raw, now_ms))
+        raise _confused()
+
+    async def until_ended(self, key: str, standing: Standing, /) -> None:  # noqa: ARG002 - the word names the key alone
+        """Wait until the server tells that the claim has ended."""
+        await self._wakes.wait(key)
+
     async def run(
         self, script: Script, calls: Sequence[tuple[Sequence[bytes], Sequence[bytes]]], *, bulk: bool = False
     ) -> list[Any]:
@@ -194,7 +245,13 @@ class RedisStore:
             UntrackedError: the server is too old, or the user may not use CLIENT, or the channel of its messages.
             RedisError: (redis-py's) the server cannot be reached, or has fallen silent.
         """
-        await self._servers.track(await self._lanes.here().primaries(), prefixes, watch)
+        ear = Ear(watch, channel_of(prefixes[0]), self._wakes)
+        self._ears.append(ear)
+        try:
+            await self._servers.track(await self._lanes.here().primaries(), prefixes, ear)
+        finally:
+            ear.hears = False
+            self._ears.remove(ear)
 
     async def count(self) -> int:
         """Keys in the database, those of others included."""
@@ -290,6 +347,19 @@ class RedisStore:
             self._announce(BlobRejected(self.name, "foreign", write.blob[_DIGEST].hex()))
         version = write.blob[_VERSION] if status is PutStatus.STORED else held or ZERO
         return PutResult(status, version, there == b"L")
+
+
+def _milliseconds(seconds: float) -> bytes:
+    return b"" if math.isinf(seconds) else b"%d" % max(1, seconds * 1000)
+
+
+def _standing(raw: bytes, now_ms: int) -> Standing:
+    end = end_of(raw)
+    if end is None:
+        return Standing(raw, raw)
+    stamp = raw[end:]
+    left = (int.from_bytes(stamp, "big") - now_ms) / 1000 if len(stamp) == _STAMP else math.inf
+    return Standing(raw, raw[:end], left)
 
 
 def _batches(writes: Sequence[Write], places: list[int]) -> Iterator[list[int]]:

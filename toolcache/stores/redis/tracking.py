@@ -15,7 +15,8 @@ from typing import Any, Final
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
-from toolcache.protocols import UntrackedError, Watch
+from toolcache.protocols import UntrackedError
+from toolcache.stores.redis.ear import Ear
 from toolcache.stores.redis.wire import pack, run_id_of
 
 PING_EVERY: Final = 1.0
@@ -42,7 +43,7 @@ class Tracking:
         self._within = within
         self._pinged = False
 
-    async def run(self, prefixes: Sequence[str], watch: Watch, *, run_id: Callable[[], str | None]) -> None:
+    async def run(self, prefixes: Sequence[str], watch: Ear, *, run_id: Callable[[], str | None]) -> None:
         """Tell ``watch`` of every change beneath ``prefixes``; ends by raising, when that is no longer certain.
 
         Args:
@@ -58,6 +59,7 @@ class Tracking:
         try:
             async with asyncio.timeout(self._within):
                 mine = await self._arm(prefixes)
+                watch.hears = await self._listen(watch.channel, watch)
             _agree(mine, run_id())
             watch.armed()
             tasks |= {asyncio.create_task(self._pump(watch), name="toolcache-redis-listen")}
@@ -98,7 +100,22 @@ class Tracking:
             raise UntrackedError("NOPERM" if denied else "ERR") from refusal
         return run_id_of(info)
 
-    async def _pump(self, watch: Watch) -> None:
+    async def _listen(self, channel: str, watch: Ear) -> bool:
+        """Subscribe to the ends of claims as well; whether the user may."""
+        await self._send(pack(b"SUBSCRIBE", channel.encode()) + pack(b"PING"))
+        may = True
+        while True:
+            try:
+                said = await self._read()
+            except exceptions.NoPermissionError:
+                may = False
+                continue
+            if _kind(said) == b"pong":
+                return may
+            if _kind(said) == b"message":
+                await _tell(watch, said)
+
+    async def _pump(self, watch: Ear) -> None:
         while True:
             said = await self._read()
             kind = _kind(said)
@@ -106,7 +123,7 @@ class Tracking:
                 self._pinged = False
                 watch.heard()
             elif kind == b"message":
-                await _tell(watch, said[-1])
+                await _tell(watch, said)
 
     async def _ping(self, agree: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -137,8 +154,13 @@ def _agree(mine: str | None, read: str | None) -> None:
         raise exceptions.ConnectionError("the server that tracks is not the one that is read")
 
 
-async def _tell(watch: Watch, keys: Any) -> None:
+async def _tell(watch: Ear, said: list[Any]) -> None:
     """What a message says. All keys at once would hold up the loop, if somebody wrote very many."""
+    channel, keys = said[1:3]
+    if channel != _CHANNEL:
+        if isinstance(keys, bytes):
+            watch.ended(keys.decode(errors="replace"))
+        return
     if not isinstance(keys, list):  # the database was flushed; or somebody publishes nonsense
         watch.changed(None)
         return

@@ -1,0 +1,203 @@
+"""Turns: of the processes that lack one value, one computes it, the others wait.
+
+    look → claim → look once more → compute → store → release
+
+Each computation of a process stands for all its callers. Claims are taken from near to far: on the files of the host, then on
+Redis, so that of each host one process waits there. Whoever finds another's claim waits until it is told of its end, looks
+whether the value is there, and claims next if it is not. This saves work, and promises nothing: where no store can say, one
+computes, and what may be stored is decided by versions alone.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from toolcache.claim import NOTHING, UNKNOWN, Claimant, Move, Verdict
+from toolcache.forks import watch
+from toolcache.home import Homes
+from toolcache.keys.text import store_key
+from toolcache.layer import Layer
+from toolcache.parts import Due, Parts
+from toolcache.swaps import Standing
+
+_PAUSES: Final = (0.05, 1.0)
+"""Seconds until one looks whether a claim has ended untold, first and longest."""
+
+_GROWTH: Final = 1.5
+
+Release: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Turns:
+    """The turns of one cache.
+
+    Args:
+        parts: the cache's parts.
+        homes: whose tasks renew and release.
+    """
+
+    def __init__(self, parts: Parts, homes: Homes) -> None:
+        self.parts = parts
+        self.homes = homes
+        layers = (parts.files, parts.redis) if parts.enabled else ()
+        self.layers = [layer for layer in layers if layer is not None and layer.claims is not None]
+        self.life = object()
+        self._left: list[Release] = []
+        watch(self)
+
+    def forked(self) -> None:
+        """The turns of the parent go on there: what a child has of them ends nothing."""
+        self._left, self.life = [], object()
+
+    def turn(self, key: str, due: Due) -> "Turn":
+        """One computation's.
+
+        Args:
+            key: the place of the value.
+            due: what the call has left to spend on the layers.
+        """
+        while self._left:
+            self.homes.here().own(self._left.pop()())
+        return Turn(self, store_key("c", self.parts.namespace, key), due)
+
+    def let_go(self, release: "Release") -> None:
+        """Run it in a task that nobody waits for; where the loop is ending, whoever comes next on another one does."""
+        if _ending():
+            self._left.append(release)
+        else:
+            self.homes.here().own(release())
+
+
+class Turn:
+    """One computation's turn.
+
+    Attributes:
+        due: what its call has left to spend on the layers; waiting for others is not charged.
+
+    Examples:
+        >>> while await turn.ahead():
+        ...     if (value := await look(turn.due)) is not None:
+        ...         return value
+        >>> return await compute()
+    """
+
+    def __init__(self, turns: Turns, key: str, due: Due) -> None:
+        self.due = due
+        self._turns = turns
+        self._parts = parts = turns.parts
+        self._key = key
+        self._loop = asyncio.get_running_loop()
+        self._now = parts.clock.monotonic
+        self._patient_until = self._now() + parts.lock_timeout
+        self._pause = _PAUSES[0]
+        self._claimant = Claimant(key, os.urandom(16), parts.hybrid.next(), now=parts.clock.time(), lease=parts.lease)
+        self._held: dict[Layer, Standing] = {}
+        self._renewal: asyncio.TimerHandle | None = None
+        self._come = self._over = False
+        self._life = turns.life
+
+    async def ahead(self) -> bool:
+        """Wait; True when the value may be there by now, False when it is for this one to compute it."""
+        for layer in () if self._come else self._turns.layers:
+            while layer not in self._held and (standing := await self._claim(layer)) is not None:
+                if self._over or self._now() >= self._patient_until:
+                    return False
+                if await self._told(layer, standing):
+                    return True
+        before, self._come = self._come, True
+        if self._over:  # a detached one's, taken meanwhile
+            self.end()
+        # Who had the claim until a moment ago may have left the value.
+        return not before and any(standing is not UNKNOWN for standing in self._held.values())
+
+    def end(self, after: asyncio.Task[None] | None = None) -> None:
+        """Let the next one have its turn, once what was computed is stored; by a task for which nobody waits."""
+        self._over = True
+        if self._renewal is not None and self._loop is _running():
+            self._renewal.cancel()
+        held, self._held = self._held, {}
+        if held and self._life is self._turns.life:
+            self._turns.let_go(partial(self._release, held, after))
+
+    async def _claim(self, layer: Layer) -> Standing | None:
+        """What stands in the way; None if the claim is ours, or nobody can say."""
+        if layer.guard.refuses(mutation=True):
+            return None
+        self._held[layer] = UNKNOWN  # it may be ours although nobody says so, or this is cancelled
+        answer = await layer.settle(self._key, self._claimant.claim, NOTHING, until=self._until(layer))
+        if answer is None:
+            return None
+        verdict, standing = answer
+        if verdict is Verdict.BUSY:
+            self._held.pop(layer, None)
+            return standing
+        self._held[layer] = standing
+        if self._renewal is None:
+            self._renew_later()
+        return None
+
+    async def _told(self, layer: Layer, standing: Standing) -> bool:
+        """Wait for the end of another's claim; False if it was not told and one might look."""
+        store, begun = layer.claims, self._now()
+        if store is not None and store.hears:
+            self._pause = _PAUSES[1]
+        jittered = self._pause * random.uniform(0.75, 1.25)  # noqa: S311
+        pause = min(jittered, standing.left, self._patient_until - begun)
+        self._pause = min(self._pause * _GROWTH, _PAUSES[1])
+        told = False
+        try:
+            async with asyncio.timeout(pause):
+                if store is not None:
+                    await store.until_ended(self._key, standing)
+                    told = True
+        except TimeoutError:
+            pass
+        except Exception:  # noqa: BLE001 - what is wrong with the store, the next claim tells
+            await asyncio.sleep(pause)
+        waited = self._now() - begun
+        self.due = Due(self.due.redis + waited, self.due.files + waited)
+        return told
+
+    def _until(self, layer: Layer) -> float:
+        return self.due.redis if layer is self._parts.redis else self.due.files
+
+    def _renew_later(self) -> None:
+        """Most computations are over before it is time, and cost no task."""
+        own = self._turns.homes.here().own
+        self._renewal = self._loop.call_later(self._parts.lease / 3, lambda: own(self._renew()))
+
+    async def _renew(self) -> None:
+        """Keep what is held from lapsing."""
+        for layer, standing in tuple(self._held.items()):
+            answer = None if standing is UNKNOWN else await layer.settle(self._key, self._prolong, standing)
+            if answer is not None and not self._over:  # another's by now: both compute, and the newer one is kept
+                self._held[layer] = answer[1]
+        if not self._over:
+            self._renew_later()
+
+    def _prolong(self, standing: Standing) -> Move | Verdict:
+        return Verdict.OVER if self._over else self._claimant.renew(standing)
+
+    async def _release(self, held: dict[Layer, Standing], after: asyncio.Task[None] | None) -> None:
+        if after is not None:
+            await asyncio.wait([after])
+        for layer, standing in reversed(held.items()):
+            await layer.settle(self._key, self._claimant.release, standing)
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
+
+
+def _ending() -> bool:
+    """Whether this is among the last that happens on a loop: all its tasks are being cancelled, or it is gone already."""
+    if (loop := _running()) is None:
+        return True
+    me = asyncio.current_task()
+    return me is not None and me.cancelling() > 0 and all(task.cancelling() for task in asyncio.all_tasks(loop))
