@@ -63,7 +63,9 @@ class OursRedis(Ours):
     def settings(self, place: Place) -> dict[str, Any]:
         where: dict[str, Any] = {"directory": place.folder()} if self._files else {"files": False}
         self.database = place.database()
-        return {"redis_url": self.database, "max_entries": 1, "coherence": self._coherence, **where}
+        # A namespace of its own: Redis tells of the changes in all databases.
+        own = {"namespace": f"database{self.database.rpartition('/')[2]}", "coherence": self._coherence}
+        return {"redis_url": self.database, "max_entries": 1, **own, **where}
 
 
 class OursFiles(Ours):

@@ -2,12 +2,12 @@
 
 import warnings
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 
 from toolcache.resilience.faults import FaultKind
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """What a call says about the other side."""
 
     OK = "ok"
