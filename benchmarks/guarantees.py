@@ -7,16 +7,15 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from benchmarks import outage
-from benchmarks.harness import Goal, Pass, Task, WrongAnswerError, at_share
+from benchmarks import members, outage
+from benchmarks.harness import Goal, Pass, Task, at_share
 from benchmarks.main import main
 from benchmarks.ours import OursRedis
 from benchmarks.place import Place
 from benchmarks.redis_ops import gets, sets, sets_at_once
 from benchmarks.staleness import measure
-from benchmarks.subject import FRESH, Subject
+from benchmarks.subject import Subject
 from benchmarks.values import small
-from toolcache import ToolCache
 from toolcache.blob import NEVER
 from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
@@ -28,8 +27,6 @@ from toolcache.versions import process_clock
 
 _MANY: Final = 1_000
 _PLAIN: Final = "floor: plain GET and SET"
-_TAG: Final = "products"
-_FILLED_AT_ONCE: Final = 5_000
 
 # -- Redis, operation by operation ------------------------------------------------------------------------------------
 
@@ -97,58 +94,6 @@ async def _at_work(subject: Subject) -> float:
     return float(sum(told[name]["usec"] for name in names if name in told)) / 1e6
 
 
-# -- Forgetting by tag, and all ---------------------------------------------------------------------------------------
-
-
-class Members(Subject):
-    """A cache with so many members, all with one tag."""
-
-    kind = "ours"
-
-    def __init__(self, size: int, *, everywhere: bool) -> None:
-        self.size, self._everywhere = size, everywhere
-        self.name = f"{'memory, Redis and files' if everywhere else 'memory'}, {size:,}"
-        self.long = size > _MANY
-
-    async def open(self, place: Place) -> None:
-        layers: dict[str, Any] = {"files": False}
-        if self._everywhere:
-            layers = {"redis_url": place.database(), "directory": place.folder(), "mirror": ["general"]}
-        self._cache = ToolCache(max_memory="4GB", **layers)
-        numbers = range(self.size)
-        for start in range(0, self.size, _FILLED_AT_ONCE):
-            mapping = {f"tool:{number}": number for number in numbers[start : start + _FILLED_AT_ONCE]}
-            await self._cache.set_many(mapping, FRESH, tags=[_TAG])
-        if len(await self._cache.get_many(mapping)) != len(mapping):
-            raise WrongAnswerError("members are missing")
-
-    async def invalidate(self) -> None:
-        await self._cache.invalidate(tags=[_TAG])
-
-    async def clear(self) -> None:
-        await self._cache.clear()
-
-    async def close(self) -> None:
-        await self._cache.aclose()
-
-
-async def forgetting(subject: Subject, *, everything: bool) -> Pass:
-    assert isinstance(subject, Members)
-    forget = subject.clear if everything else subject.invalidate
-
-    async def once() -> float:
-        begun = time.perf_counter()
-        await forget()
-        return time.perf_counter() - begun
-
-    return once
-
-
-def members(largest: int) -> list[Callable[[], Subject]]:
-    sizes = [size for size in (10, 1_000, 100_000, 1_000_000) if size <= largest]
-    return [partial(Members, size, everywhere=everywhere) for everywhere in (False, True) for size in sizes]
-
-
 # -- What another process has overwritten -----------------------------------------------------------------------------
 
 
@@ -180,11 +125,6 @@ async def staleness(subject: Subject) -> list[float]:
     return await subject.observe()
 
 
-_FLAT: Final = [
-    Goal(1.5, f"{where}, 10", f"{where}, {size}")
-    for where in ("memory", "memory, Redis and files")
-    for size in ("1,000", "100,000", "1,000,000")
-]
 _ROWS: Final[Sequence[Callable[[], Subject]]] = (
     Plain,
     Store,
@@ -207,20 +147,13 @@ TASKS: Final = (
         partial(sets_at_once_shared, size=_MANY),
     ),
     Task(
-        "invalidate",
-        "invalidate(tags=[…]), by the number of members that carry the tag",
+        "forget",
+        "invalidate(tags=[…]) and clear(), by the number of members",
         "µs",
-        members(1_000_000),
-        partial(forgetting, everything=False),
-        _FLAT,
-    ),
-    Task(
-        "clear",
-        "clear(), by the number of members",
-        "µs",
-        members(1_000_000),
-        partial(forgetting, everything=True),
-        _FLAT,
+        tuple(members.rows()),
+        members.forgetting,
+        members.FLAT,
+        slow=True,  # the first one, which has the most to forget, is to be among the figures
     ),
     Task(
         "staleness",

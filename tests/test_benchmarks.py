@@ -25,7 +25,7 @@ SMOKE = {
     "embeddings": "hit,hit-array,bytes",
     "files": "get,set100,stall",
     "start": "import,first",
-    "guarantees": "get-plain,set-plain,set1000-plain,invalidate,clear,staleness,owed,replay",
+    "guarantees": "get-plain,set-plain,set1000-plain,forget,staleness,owed,replay",
 }
 
 
@@ -106,6 +106,29 @@ async def test_who_is_not_installed_is_left_out_and_named() -> None:
     assert result.rows[0].figures == [2.0] * QUICK.rounds
     assert there.closed
     assert "left out: absent" in table(result)
+
+
+async def test_what_takes_long_is_left_out_of_a_quick_run() -> None:
+    """A quick run leaves out who takes long, and says so; a full one does not."""
+    with Place(quick=True) as quick, Place() as full:
+        for place, names in ((quick, ["short"]), (full, ["short", "long"])):
+            makers = (lambda: Counting("short", [1.0]), lambda: Counting("long", [1.0], long=True))
+            result = await measure(Task("work", "Work", "ms", makers, recorded, slow=True), place, QUICK)
+            assert [row.name for row in result.rows] == names
+            assert ("long: it takes too long for a quick run" in result.absent) is place.quick
+
+
+async def test_what_is_done_once_brings_all_its_figures() -> None:
+    """Work that cannot be repeated hands over its figures, and is in no round."""
+
+    async def observed(subject: Subject) -> list[float]:
+        assert isinstance(subject, Counting)
+        return subject.figures
+
+    with Place() as place:
+        once = Task("work", "Work", "ms", (lambda: Counting("once", [3.0, 1.0, 2.00001]),), observed)
+        result = await measure(once, place, QUICK)
+    assert result.rows[0].figures == [3.0, 1.0, 2.0]
 
 
 async def test_who_answers_wrongly_has_no_figures() -> None:
