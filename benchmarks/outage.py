@@ -18,17 +18,18 @@ _GLANCE: Final = 0.02
 _OPENED: Final = """
 import asyncio, gc, sys, tracemalloc
 from toolcache import ToolCache
-empty, directory, url = sys.argv[1:]
-async def open(directory):
-    async with ToolCache(redis_url=url or None, directory=directory) as cache:
+empty, directory, url, writes = sys.argv[1:]
+async def open(directory, entries=0):
+    async with ToolCache(redis_url=url or None, directory=directory, file_timeout=60) as cache:
         await cache.get("nothing")
+        assert cache.stats().layers["file"].entries == entries
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 async def main():
     await open(empty)
     tracemalloc.start()
     before = await open(empty)
-    print(await open(directory) - before)
+    print(await open(directory, int(writes)) - before)
 asyncio.run(main())
 """
 
@@ -67,8 +68,8 @@ async def memory(subject: Subject) -> list[float]:
     async with subject.cache() as cache:
         await subject.fill(cache)
         subject.note = f"{cache.stats().pending:,} pending"
-    empty = subject.place.folder()
-    return [int(python(_OPENED, str(empty), str(subject.folder), subject.url)) / subject.writes]
+    empty, written = str(subject.place.folder()), str(subject.folder)
+    return [int(python(_OPENED, empty, written, subject.url, str(subject.writes))) / subject.writes]
 
 
 async def replay(subject: Subject) -> list[float]:
