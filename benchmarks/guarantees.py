@@ -100,10 +100,8 @@ async def _at_work(subject: Subject) -> float:
 class Told(Subject):
     """Two processes, one of which writes, and the other reads."""
 
-    kind = "ours"
-
     def __init__(self, name: str, *, writes: int, pause: float, long: bool = False, **how: bool) -> None:
-        self.name, self.long = name, long
+        self.name, self.long, self.kind = name, long, "floor" if how.get("plain") else "ours"
         self._writes, self._pause, self._how = writes, pause, how
 
     async def open(self, place: Place) -> None:
@@ -160,6 +158,7 @@ TASKS: Final = (
         "How long a process serves what another has overwritten, write by write",
         "ms",
         (
+            partial(Told, "floor: a plain PUBLISH", writes=10_000, pause=2e-3, plain=True),
             partial(Told, "told", writes=10_000, pause=2e-3),
             partial(Told, "told, its connection killed twice a second", writes=10_000, pause=2e-3, killing=True),
             partial(Told, "asks every 5 s", writes=1_000, pause=20e-3, long=True, coherence=False),

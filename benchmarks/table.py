@@ -37,8 +37,8 @@ def cells(result: Result, row: Row) -> tuple[str, ...]:
 
 
 def factor(row: Row, beside: Row | None) -> str:
-    """A ratio, or nothing where there is nobody to compare with."""
-    return "" if beside is None or beside is row else number(ratio(row, beside))
+    """A ratio, or nothing where there is nobody to compare with, or as good as nothing."""
+    return "" if beside is None or beside is row or not median(beside.figures) else number(ratio(row, beside))
 
 
 def verdicts(result: Result) -> Iterable[str]:
