@@ -36,6 +36,7 @@ class Store(Subject):
 
     name = "floor: the store alone, blobs packed"
     kind = "floor"
+    note = "one script call for each write"
 
     async def open(self, place: Place) -> None:
         self.database = place.database()
@@ -65,6 +66,7 @@ class Plain(Store):
     """Redis' own commands, with the same bytes, through the very connection that the store has."""
 
     name = _PLAIN
+    note = "bytes alone: no joining of a tick's calls, no deadline, breaker, decoding or memory"
 
     async def open(self, place: Place) -> None:
         await super().open(place)
