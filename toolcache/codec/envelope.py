@@ -196,13 +196,13 @@ class Envelope:
         return body, _pack_meta(codec, dtype, "", 0, tuple(tags))
 
 
-@lru_cache(256)  # few are met, and again and again
+@lru_cache(64)  # few are met, again and again; a hostile store can have them be large
 def _pack_meta(codec: str, dtype: str, compressor: str, size: int, tags: tuple[str, ...]) -> bytes:
     meta: bytes = Packer(unicode_errors="surrogatepass").pack([codec, dtype, compressor, size, list(tags)])
     return meta
 
 
-@lru_cache(256)
+@lru_cache(64)
 def _read_meta(raw: bytes) -> tuple[str, str, str, int, tuple[str, ...]]:
     try:
         codec, dtype, compressor, size, tags = unpackb(raw, unicode_errors="surrogatepass", ext_hook=_refuse)
