@@ -30,11 +30,15 @@ class WrongAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Goal:
-    """What ``who`` must not exceed: ``at_most`` times the figure of ``of``, or ``at_most`` itself, in seconds or bytes."""
+    """What ``who`` must not exceed: ``at_most`` times the figure of ``of``, or ``at_most`` itself, in seconds or bytes.
+
+    Of the figures themselves the ``share`` counts that must not exceed it: the least is enough for 0.
+    """
 
     at_most: float
     of: str | None = None
     who: str = OURS
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,10 @@ class Task:
     Args:
         name: a word for the command line.
         title: a line for people.
-        unit: ``"ns"``, ``"µs"``, ``"ms"`` or ``"bytes"``.
+        unit: ``"ns"``, ``"µs"``, ``"ms"``, ``"s"`` or ``"bytes"``.
         subjects: makes each subject; floors first.
-        prepare: fills an opened subject and checks that it answers rightly; what it returns is the work.
+        prepare: fills an opened subject and checks that it answers rightly; what it returns is the work, or all figures
+            of what can be done only once.
         goals: what was aimed at.
         slow: the work once is long enough; it is not repeated within a round.
     """
@@ -55,7 +60,7 @@ class Task:
     title: str
     unit: str
     subjects: Sequence[Callable[[], Subject]]
-    prepare: Callable[[Subject], Awaitable[Pass]]
+    prepare: Callable[[Subject], Awaitable[Pass | list[float]]]
     goals: Sequence[Goal] = ()
     slow: bool = False
 
@@ -116,13 +121,19 @@ async def measure(task: Task, place: Place, effort: Effort) -> Result:
             if lacking := subject.missing():
                 result.absent.append(f"{subject.name}: {', '.join(lacking)} is not installed")
                 continue
+            if subject.long and place.quick:
+                result.absent.append(f"{subject.name}: it takes too long for a quick run")
+                continue
             row = Row(subject.name, subject.kind)
             result.rows.append(row)
             try:
                 await subject.open(place)
                 stack.push_async_callback(subject.close)
                 work = await task.prepare(subject)
-                passes.append((row, work, 1 if task.slow else await _repeats(work, effort.seconds)))
+                if isinstance(work, list):
+                    row.figures = [_rounded(figure) for figure in work]
+                else:
+                    passes.append((row, work, 1 if task.slow else await _repeats(work, effort.seconds)))
             except WrongAnswerError as wrong:
                 row.failure = str(wrong)
             except Exception as error:
@@ -239,6 +250,11 @@ def _same(found: Any, expected: Any) -> bool:
     if type(expected).__module__ == "numpy":
         return bool((found == expected).all())
     return bool(found == expected)
+
+
+def at_share(figures: Sequence[float], share: float) -> float:
+    """The least figure that this share of them does not exceed."""
+    return sorted(figures)[min(int(share * len(figures)), len(figures) - 1)]
 
 
 def ratio(row: Row, to: Row) -> float:

@@ -31,7 +31,7 @@ def main(about: str | None, tasks: Sequence[Task], *, server: bool = False) -> N
     """Run one script: print a table for each task."""
     options = arguments(about).parse_args()
     wanted = chosen(tasks, options.only)
-    with Place(server=server) as place:
+    with Place(server=server, quick=options.quick) as place:
         machine = describe(_DISTRIBUTIONS)
         with asyncio.Runner() as runner:
             results = []

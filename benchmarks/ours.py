@@ -55,15 +55,17 @@ class OursShared(OursMemory):
 class OursRedis(Ours):
     """Redis, with memory that holds a single entry, so that every read asks Redis; files are the fallback."""
 
-    def __init__(self, *, files: bool = True) -> None:
-        self._files = files
-        self.name = "toolcache" if files else "toolcache, no files"
-        self.note = "with files to fall back on, the default" if files else ""
+    def __init__(self, *, files: bool = True, coherence: bool = True) -> None:
+        self._files, self._coherence = files, coherence
+        self.name = ", ".join(["toolcache", *["no files"] * (not files), *["coherence=False"] * (not coherence)])
+        self.note = "with files to fall back on, the default" if files and coherence else ""
 
     def settings(self, place: Place) -> dict[str, Any]:
         where: dict[str, Any] = {"directory": place.folder()} if self._files else {"files": False}
         self.database = place.database()
-        return {"redis_url": self.database, "max_entries": 1, **where}
+        # A namespace of its own: Redis tells of the changes in all databases.
+        own = {"namespace": f"database{self.database.rpartition('/')[2]}", "coherence": self._coherence}
+        return {"redis_url": self.database, "max_entries": 1, **own, **where}
 
 
 class OursFiles(Ours):

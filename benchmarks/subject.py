@@ -25,6 +25,7 @@ class Subject:
         kind: a floor, ours or a peer.
         arrays: whether its vectors are NumPy arrays.
         needs: the distributions without which it is left out.
+        long: whether it is left out of a quick run.
         note: what a reader of its figures should know; may be set by a measurement.
         database: the URL of its database, if it has one.
         folder: where its files lie, if it has any.
@@ -39,6 +40,7 @@ class Subject:
     kind: Kind = "peer"
     arrays: bool = False
     needs: tuple[str, ...] = ()
+    long: bool = False
     note: str = ""
     database: str = ""
     folder: Path

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from statistics import median
 from typing import Final
 
-from benchmarks.harness import OURS, Goal, Result, Row, ratio
+from benchmarks.harness import OURS, Goal, Result, Row, at_share, ratio
 
-SCALE: Final = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "bytes": 1.0}
+SCALE: Final = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "s": 1.0, "bytes": 1.0}
 HEADINGS: Final = ("", "least", "median", "most", "× floor", "× toolcache")
 
 
@@ -37,8 +37,8 @@ def cells(result: Result, row: Row) -> tuple[str, ...]:
 
 
 def factor(row: Row, beside: Row | None) -> str:
-    """A ratio, or nothing where there is nobody to compare with."""
-    return "" if beside is None or beside is row else number(ratio(row, beside))
+    """A ratio, or nothing where there is nobody to compare with, or as good as nothing."""
+    return "" if beside is None or beside is row or not median(beside.figures) else number(ratio(row, beside))
 
 
 def verdicts(result: Result) -> Iterable[str]:
@@ -53,7 +53,8 @@ def verdicts(result: Result) -> Iterable[str]:
 def aim(result: Result, goal: Goal) -> str:
     """A goal in words."""
     if goal.of is None:
-        return f"{goal.who} at most {number(goal.at_most * SCALE[result.unit])} {result.unit}"
+        often = f" in {goal.share:.0%} of cases" if goal.share else ""
+        return f"{goal.who} at most {number(goal.at_most * SCALE[result.unit])} {result.unit}{often}"
     return f"{goal.who} at most {number(goal.at_most)} × {goal.of}"
 
 
@@ -63,7 +64,7 @@ def judge(result: Result, goal: Goal) -> tuple[bool, str] | None:
     if row is None:
         return None
     if goal.of is None:
-        figure = min(row.figures)
+        figure = at_share(row.figures, goal.share)
         return figure <= goal.at_most, f"{number(figure * SCALE[result.unit])} {result.unit}"
     other = result.row(goal.of)
     if other is None:

@@ -52,25 +52,28 @@ class _Queue(Generic[I, O]):
         """Wait for the batch that leaves at the end of this tick; None if nothing came of it."""
         loop = asyncio.get_running_loop()
         if not self._asks:
-            loop.call_soon(self._leave)
+            asks: list[_Ask[I, O]] = []
+            self._asks = asks
+            # Not made by the loop, whose factory may have it begin at once.
+            task = asyncio.Task(self._carry(asks), loop=loop)
+            self.tasks.add(task)
+            task.add_done_callback(partial(self._done, asks))
         ask: _Ask[I, O] = _Ask(items, until, loop.create_future())
         self._asks.append(ask)
         return await ask.answer
 
-    def _leave(self) -> None:
-        asks, self._asks = self._asks, []
-        task = asyncio.get_running_loop().create_task(self._carry(asks))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
     async def _carry(self, asks: list[_Ask[I, O]]) -> None:
-        try:
-            await self._send(asks)
-        finally:
-            # However it ended: nobody waits for ever.
-            for ask in asks:
-                if not ask.answer.done():
-                    ask.answer.set_result(None)
+        self._asks = []  # who comes from now on goes with the next batch
+        await self._send(asks)
+
+    def _done(self, asks: list[_Ask[I, O]], task: "asyncio.Task[None]") -> None:
+        """However it ended, even before it began: nobody waits for ever."""
+        self.tasks.discard(task)
+        if self._asks is asks:
+            self._asks = []
+        for ask in asks:
+            if not ask.answer.done():
+                ask.answer.set_result(None)
 
 
 class Layer:

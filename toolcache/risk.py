@@ -27,11 +27,13 @@ class Risk:
         unsafe = [
             (draft, outcome) for draft, outcome in zip(drafts, outcomes, strict=True) if not self._writer.safe(outcome)
         ]
+        if not unsafe:
+            return
         told = all(self._parts.announce.explained(layer.name) for layer in self._writer.layers)
         for draft, outcome in unsafe:
             digest = key_digest(draft.name)[:4].hex()
             self._parts.announce(DataAtRisk(operation, digest, self._writer.why(outcome), told))
-        if not unsafe or not raising:
+        if not raising:
             return
         if operation in {"delete", "clear", "invalidate"} and self._writer.shut_out and not self._parts.strict:
             # Nothing was read from the directory, and what is older will not be, should it be mended.

@@ -255,8 +255,9 @@ class Writer:
         self._under_way.took(marks.values())
         await self._catch_up(overlay)
         overtaken = {i: mark for i, mark in marks.items() if overlay.pending(mark[0]) is not None}
-        # A tombstone on file says the same as a mark, if the disk takes it.
-        await self._disown(files, overtaken.values(), [mark for i, mark in overtaken.items() if i not in to_files])
+        if overtaken:
+            # A tombstone on file says the same as a mark, if the disk takes it.
+            await self._disown(files, overtaken.values(), [mark for i, mark in overtaken.items() if i not in to_files])
 
     async def _disown(self, files: Layer, overtaken: Iterable[_Mark], marks: Sequence[_Mark]) -> None:
         """Owe Redis no longer what it has overtaken: at once, since the disk may take none of these marks."""

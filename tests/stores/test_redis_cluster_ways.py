@@ -150,7 +150,7 @@ async def test_nodes_that_send_one_another_commands_for_ever(lanes_of: Make) -> 
     with pytest.raises(exceptions.ClusterError) as raised:
         await lanes_of(nodes).exchange([_GET], [b"k"])
     assert classify(raised.value) is FaultKind.CONN
-    assert len(nodes.nodes[_A].asked) + len(nodes.nodes[_B].asked) == 5
+    assert len(nodes.nodes[_A].asked) + len(nodes.nodes[_B].asked) == 10
 
 
 async def test_a_redirection_without_a_host(lanes_of: Make) -> None:

@@ -8,6 +8,7 @@ there was none), tags. A blob without a value, a tombstone or an epoch, has an e
 
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from msgpack import Packer, unpackb
@@ -185,21 +186,23 @@ class Envelope:
 
     def _pack_body(self, encoded: Encoded | None, tags: Sequence[str]) -> tuple[bytes, bytes]:
         if encoded is None:
-            return b"", _pack_meta("", "", "", 0, tags)
+            return b"", _pack_meta("", "", "", 0, tuple(tags))
         body, codec, dtype = encoded
         size = len(body)
         if self._compress_above is not None and size > self._compress_above and codec != VectorCodec.name:
             packed = self._compressor.compress(body)
             if len(packed) < size:
-                return packed, _pack_meta(codec, dtype, self._compressor.name, size, tags)
-        return body, _pack_meta(codec, dtype, "", 0, tags)
+                return packed, _pack_meta(codec, dtype, self._compressor.name, size, tuple(tags))
+        return body, _pack_meta(codec, dtype, "", 0, tuple(tags))
 
 
-def _pack_meta(codec: str, dtype: str, compressor: str, size: int, tags: Sequence[str]) -> bytes:
+@lru_cache(64)  # few are met, again and again; a hostile store can have them be large
+def _pack_meta(codec: str, dtype: str, compressor: str, size: int, tags: tuple[str, ...]) -> bytes:
     meta: bytes = Packer(unicode_errors="surrogatepass").pack([codec, dtype, compressor, size, list(tags)])
     return meta
 
 
+@lru_cache(64)
 def _read_meta(raw: bytes) -> tuple[str, str, str, int, tuple[str, ...]]:
     try:
         codec, dtype, compressor, size, tags = unpackb(raw, unicode_errors="surrogatepass", ext_hook=_refuse)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 from toolcache.resilience.faults import FaultKind
@@ -11,7 +11,7 @@ DENIED: Final = "access denied"
 """The reason of a breaker that is open because of who asks: waiting does not cure that."""
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """What a call says about the other side."""
 
     OK = "ok"

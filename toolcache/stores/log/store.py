@@ -136,8 +136,10 @@ class LogStore:
     def pending(self, key: str, /) -> bytes | None:
         """The version of the key's newest record, as far as is known, if it is one that Redis has not taken."""
         shared = self._shared
-        version = None if shared is None else shared.reader.owed(key)
-        if shared is None or version is None or version <= shared.disowned.get(key, ZERO):
+        if shared is None or not shared.log.index.owing:  # as always, but in an outage
+            return None
+        version = shared.reader.owed(key)
+        if version is None or version <= shared.disowned.get(key, ZERO):
             return None
         return version
 

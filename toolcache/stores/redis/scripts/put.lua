@@ -17,9 +17,8 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
 local function milliseconds(blob, at)
-  local n = 0
-  for i = at, at + 7 do n = n * 256 + string.byte(blob, i) end
-  return n
+  local a, b, c, d, e, f, g, h = string.byte(blob, at, at + 7)
+  return ((((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f) * 256 + g) * 256 + h
 end
 
 local function created(blob) return milliseconds(blob, 21) end
