@@ -68,8 +68,13 @@ class Turns:
         """Run it in a task that nobody waits for; where the loop is ending, whoever comes next on another one does."""
         if _ending():
             self._left.append(release)
-        else:
-            self.homes.here().own(release())
+            return
+
+        def left(task: asyncio.Task[None]) -> None:
+            if task.cancelled():  # an interrupt has ended the loop
+                self._left.append(release)
+
+        self.homes.here().own(release()).add_done_callback(left)
 
 
 class Turn:

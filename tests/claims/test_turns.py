@@ -272,6 +272,9 @@ async def test_a_claim_that_hangs_costs_no_more_than_the_budget_of_a_call(open_c
     """SPEC 5: looking, claiming and looking again are one call, with one time for each layer."""
     cache = await open_cache(op_timeout=0.4, file_timeout=0.4)
 
+    async def hanging(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(60)
+
     for layer in layers(cache):
         assert layer.claims is not None
         layer.claims.swap = hanging  # type: ignore[method-assign]  # for this one
@@ -318,6 +321,12 @@ async def test_who_has_been_overtaken_ends_nothing(open_cache: Open) -> None:
         context.skip()
         return await slow()
 
+    awake = asyncio.Event()
+
+    async def hanging(*_: Any, **__: Any) -> Any:
+        await awake.wait()
+        raise ConnectionResetError
+
     first = asyncio.create_task(one.get_or_set("k", unkept))
     await slow.begun.wait()
     for layer in layers(one):
@@ -328,7 +337,8 @@ async def test_who_has_been_overtaken_ends_nothing(open_cache: Open) -> None:
         await work.begun.wait()
     for layer in layers(one):
         assert layer.claims is not None
-        del layer.claims.swap  # it is awake
+        del layer.claims.swap
+    awake.set()
     slow.over.set()
     assert await first == "overtaken"
     await settled(one)
@@ -337,11 +347,6 @@ async def test_who_has_been_overtaken_ends_nothing(open_cache: Open) -> None:
     assert await second == "of the second"
     await settled(two)
     assert await (await open_cache()).get("k") == "of the second"
-
-
-async def hanging(*_: Any, **__: Any) -> Any:
-    """Answer nothing."""
-    await asyncio.sleep(60)
 
 
 async def test_a_child_ends_nothing_of_its_parents(open_cache: Open) -> None:

@@ -192,7 +192,7 @@ def test_every_changed_bit_is_a_miss() -> None:
         (b"\x91" * 2000, "foreign"),
         (msgpack.packb({"a": 1}), "foreign"),
         (b"TC\x02" + bytes(100), "format"),
-        (b"TC\x01\x10" + bytes(100), "flags"),
+        (b"TC\x01\x20" + bytes(100), "flags"),
         (b"TC\x01\x00" + bytes(100), "header"),
     ],
 )
@@ -203,7 +203,7 @@ def test_what_is_no_blob_says_so(blob: bytes, word: str) -> None:
 
 def test_later_formats_and_flags_are_misses() -> None:
     """SZ-12: a reader that meets format 2, or a flag it does not know, does not guess."""
-    for at, byte, word in ((2, FORMAT + 1, "format"), (3, 0x10, "flags"), (3, 0x80, "flags")):
+    for at, byte, word in ((2, FORMAT + 1, "format"), (3, 0x20, "flags"), (3, 0x80, "flags")):
         blob = bytearray(pack())
         blob[at] = byte
         assert reason(fix_crc(bytes(blob))) == word
@@ -426,7 +426,7 @@ def test_what_the_layout_cannot_hold_is_refused_or_cut() -> None:
     for fields in wrong:
         with pytest.raises(ValueError, match="16 bytes each"):
             pack(**fields)
-    for flags in (0x10, TOMBSTONE, EPOCH):
+    for flags in (0x20, TOMBSTONE, EPOCH):
         with pytest.raises(ValueError, match="flags"):
             pack(flags=flags)
     with pytest.raises(ValueError, match="flags"):

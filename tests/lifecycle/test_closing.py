@@ -138,7 +138,7 @@ async def test_a_computation_longer_than_the_drain(options: dict[str, Any]) -> N
 
 async def test_writes_longer_than_the_drain(own_redis: RedisServer) -> None:
     """LC-04, I1: their callers are told that the cache was closed, and not cancelled, which nobody did to them."""
-    cache = ToolCache(redis_url=own_redis.url, files=False, op_timeout=20)
+    cache = ToolCache(redis_url=own_redis.url, files=False, op_timeout=2)
     await cache.set("key", 1)
     with own_redis.frozen():
         callers = [asyncio.create_task(call) for call in (cache.set("key", 2), cache.delete("key"), cache.clear())]
