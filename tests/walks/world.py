@@ -195,9 +195,11 @@ class World:
             redis=self._guarded(FakeRedisStore(self.server, clock), clock, batched=True),
             files=self._guarded(files, clock, batched=False),
             trust=TRUST,
+            lock=False,  # claims save work, and decide nothing of what is compared here
         )
         cache = Cache(parts)
         cache._machine.journal.run = _never  # type: ignore[method-assign]  # only when the walk says so
+        cache._machine._follower.run = _never  # type: ignore[method-assign]  # as well
         cache._machine.sweeper.arm = lambda: None  # type: ignore[method-assign]  # it goes by the loop's clock
         return Process(at, cache, clock, hybrid, files)
 
