@@ -71,7 +71,8 @@ class Memory:
     """What one process knows: its memory, the epoch, the server that it met last and the one it has told of all.
 
     ``greeted``: Redis has been asked for its time. ``feel_at``: when a resting Redis is tried next. ``open``: its files
-    are; ``news``: what they have been told since, and it has not ``follow``ed. ``behind``: it has yet to, before it reads.
+    are; ``news``: what they have been told since, and it has not ``follow``ed. ``behind``: it has yet to, before it reads;
+    ``heard``: what it then heard of the key that it reads.
     """
 
     held: dict[str, Held] = field(default_factory=dict)
@@ -83,6 +84,7 @@ class Memory:
     open: bool = False
     news: dict[str, bytes] = field(default_factory=dict)
     behind: bool = True
+    heard: bytes = ZERO
 
 
 @dataclass
@@ -105,9 +107,14 @@ class DiedError(Exception):
 
 
 class Model:
-    """Redis, two hosts and three processes."""
+    """Redis, two hosts and three processes.
 
-    def __init__(self) -> None:
+    Args:
+        mirrored: whether files have a copy of each value that Redis took.
+    """
+
+    def __init__(self, *, mirrored: bool) -> None:
+        self.mirrored = mirrored
         self.redis: dict[str, tuple[Record, float]] = {}
         self.saved: dict[str, tuple[Record, float]] = {}
         self.run_id = "run1"
@@ -155,7 +162,9 @@ class Model:
         Raises:
             DiedError: the process died of it.
         """
-        if self.memories[at].behind:
+        me = self.memories[at]
+        me.heard = me.news.get(key, ZERO) if me.behind else ZERO
+        if me.behind:
             self.follow(at)
             held = self.current(at, key)
             if held is not None and way.monotonic < held.settled_until:
@@ -200,11 +209,19 @@ class Model:
         epoch = self.there(EPOCH)
         if epoch is None or not self.hear(at, epoch.version):
             return
+        self.keep(at, EPOCH, epoch, way)
+
+    def keep(self, at: int, key: str, record: Record, way: Way) -> None:
+        """What Redis holds goes to the files, unless they have something newer.
+
+        Raises:
+            DiedError: the process died of it.
+        """
         host = self.hosts[HOSTS[at]]
         if way.dies == "file before":
             raise DiedError
-        if EPOCH not in host.log or epoch.version > host.log[EPOCH].version:
-            self.append(host, EPOCH, epoch, pending=False)
+        if key not in host.log or record.version > host.log[key].version:
+            self.append(host, key, record, pending=False)
         if way.dies == "file after":
             raise DiedError
 
@@ -248,12 +265,16 @@ class Model:
 
     def shared(self, at: int, key: str, owed: Record | None, way: Way) -> tuple[bool, Record | None, bytes]:
         """What is found with Redis' help: whether it lives, and its version."""
-        me = self.memories[at]
+        me, log = self.memories[at], self.hosts[HOSTS[at]].log
         lives = owed is not None and self.alive(at, owed, way)
         self.meet(at, way)
         self.learn(at, way)
         me.greeted = True
         found = self.there(key)
+        if self.mirrored and found is not None and key in log and found.version > log[key].version:
+            # The copy follows what is read.
+            if found.number == 0 or self.alive(at, found, way):
+                self.keep(at, key, found, way)
         held = self.current(at, key)
         if held is not None and (found is None or not self.alive(at, found, way) or found != held.record):
             del me.held[key]
@@ -265,6 +286,9 @@ class Model:
 
     def remembered(self, at: int, key: str, owed: Record | None, way: Way) -> tuple[bool, Record | None, bytes]:
         """What is known without Redis: whether it lives, and its version."""
+        if owed is None and self.mirrored:
+            copy = self.hosts[HOSTS[at]].log.get(key)
+            owed = copy if copy is not None and int(way.now * 1000) < copy.gone_ms else None
         held = self.current(at, key)
         if held is not None and (owed is None or held.record.version >= owed.version):
             left = held.record.left(way.now)
@@ -321,11 +345,9 @@ class Model:
         if taken == "newer":
             self.settle(host, key, record.version)
             return record, Durability.MEMORY, True
-        if taken == "yes":
-            if key in host.pending and record.number > 0:
-                self.settle(host, key, record.version)
-            if record.number > 0:
-                return record, Durability.REDIS, False
+        if taken == "yes" and record.number > 0 and not self.mirrored:
+            self.settle(host, key, record.version)
+            return record, Durability.REDIS, False
         if way.dies == "file before":
             raise DiedError
         there = host.log.get(key)
@@ -335,9 +357,9 @@ class Model:
             self.append(host, key, record, pending=taken != "yes")
         if way.dies == "file after":
             raise DiedError
-        if superseded:
-            return record, Durability.MEMORY, True
-        return record, Durability.REDIS if taken == "yes" else Durability.FILE, False
+        if taken == "yes":
+            return record, Durability.REDIS, superseded
+        return record, Durability.MEMORY if superseded else Durability.FILE, superseded
 
     def append(self, host: Host, key: str, record: Record, *, pending: bool) -> None:
         """The disk takes it: it is the newest there, and no two have one version."""
