@@ -271,10 +271,9 @@ class Model:
         self.learn(at, way)
         me.greeted = True
         found = self.there(key)
-        if self.mirrored and found is not None and key in log and found.version > log[key].version:
-            # The copy follows what is read.
-            if found.number == 0 or self.alive(at, found, way):
-                self.keep(at, key, found, way)
+        older = found is not None and key in log and found.version > log[key].version
+        if self.mirrored and older and found is not None and (found.number == 0 or self.alive(at, found, way)):
+            self.keep(at, key, found, way)  # the copy follows what is read
         held = self.current(at, key)
         if held is not None and (found is None or not self.alive(at, found, way) or found != held.record):
             del me.held[key]

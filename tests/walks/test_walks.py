@@ -19,4 +19,3 @@ async def test_a_divergence_is_noticed_and_told_with_its_seed(tmp_path: Path) ->
     walk.model.put = lambda key, record: put(key, record) if record.number else True  # type: ignore[method-assign]  # so it forgets
     with pytest.raises(DivergedError, match=r"SEED=1, step \d+: "):
         await walk.go()
-    await walk.aclose()

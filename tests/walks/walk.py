@@ -60,11 +60,17 @@ class Walk:
         self.keys = {name: key for key, name in self.names.items()}
 
     async def go(self, steps: int = STEPS) -> None:
-        """All of it.
+        """All of it; nothing is left behind.
 
         Raises:
             DivergedError: somewhere.
         """
+        try:
+            await self._go(steps)
+        finally:
+            await self._aclose()
+
+    async def _go(self, steps: int) -> None:
         every = self.steps()
         for at in range(steps):
             ((label, _, step),) = self.chance.choices(every, [weight for _, weight, _ in every])
@@ -80,10 +86,8 @@ class Walk:
             await self.rest()
         except Exception as fault:
             raise DivergedError(f"SEED={self.seed}, at rest: {type(fault).__name__}: {fault}") from fault
-        await self.aclose()
 
-    async def aclose(self) -> None:
-        """Leave nothing behind."""
+    async def _aclose(self) -> None:
         for process in self.processes:
             await process.bury()
         await self.world.aclose()
@@ -388,6 +392,8 @@ class Walk:
         process, _ = self.somebody()
         await process.do(process.cache._machine._follower.catch_up())
         self.model.follow(process.at)
+        # Its first call will have it follow once more.
+        self.model.memories[process.at].behind = not process.cache._machine.used
 
     # -- what befalls them --------------------------------------------------------------------------------------------
 
