@@ -6,6 +6,7 @@ not, they are asked for with each read. The log of this host is asked each time:
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
@@ -117,7 +118,8 @@ class Horizon:
             for name, blob in zip(names, blobs, strict=True)
             if blob is not None and (draft := self._entries.read(name, blob, layer)) is not None
         ]
-        news = [draft for draft in drafts if self._raise(draft.name, draft.version)]
+        # Not once: the earlier epoch that stands on file gives way.
+        news = [replace(draft, once=False) for draft in drafts if self._raise(draft.name, draft.version)]
         if layer is self._redis:
             self._epochs.learn(names, token)
             if news and self._overlay is not None:  # this host has to know it in the next outage too

@@ -186,16 +186,19 @@ class Reader:
         return self._uncovered(answer)
 
     def _insist(self, names: dict[str, str], answer: dict[str, Found]) -> None:
-        """What this host knows to be gone is: a Redis that has forgotten it, and memory, cannot bring it back."""
+        """What this host knows to be gone is: a Redis that has forgotten it, and memory, cannot bring it back.
+
+        What is computed instead gets a version above that, or nobody here would ever find it.
+        """
         if self._overlay is None:
             return
         for key, found in answer.items():
-            if found.held is None:
-                continue
             newest = self._overlay.newest(names[key])
             if newest is not None and newest.ended and newest.version >= found.version:
                 answer[key] = Found(None, newest.version)
-                self._memory.remove(key)
+                held = self._memory.find(key)
+                if held is not None and held.version < newest.version:
+                    self._memory.remove(key)
 
     def _uncovered(self, answer: dict[str, Found]) -> dict[str, Found]:
         """The answer without what lies beneath an epoch, which may have come with the last of it."""

@@ -43,6 +43,7 @@ class HybridClock:
         self._ms = 0
         self._count = 0
         self._leaps = 0
+        self._leapt = ZERO
         self.node = node or os.urandom(_NODE_SIZE)
 
     def next(self, above: bytes = ZERO) -> bytes:
@@ -67,6 +68,7 @@ class HybridClock:
                 # The next millisecond, and a count of its own: no two leaps meet, whatever they are above.
                 self._leaps += 1
                 ms, count = min((split(above)[0] + 1, self._leaps % _COUNTS), _END)
+                self._leapt = max(self._leapt, self._at(ms, count))
             return self._at(ms, count)
 
     def observe(self, version: bytes) -> bool:
@@ -81,9 +83,12 @@ class HybridClock:
         return True
 
     def passed(self, version: bytes) -> bool:
-        """Whether the clock stands at a version or beyond, so that what is minted from now on is above it."""
+        """Whether the clock came to a version, or beyond, in the course of time: its own are in the order of their minting.
+
+        Never up to the highest version that exceeded a far future: there an earlier one may be above a later one.
+        """
         with self._lock:
-            return split(version) <= (self._ms, self._count)
+            return version > self._leapt and split(version) <= (self._ms, self._count)
 
     def epoch(self) -> bytes:
         """A version that covers what clocks up to 50 ms ahead of this one have written so far."""

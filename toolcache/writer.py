@@ -235,8 +235,8 @@ class Writer:
         """The result, or None for a draft that is to be offered again above what it met."""
         if result.status is not PutStatus.NEWER or not draft.live or (draft.once and result.was_live):
             return result
-        # What this process itself wrote later has overtaken the draft; unless a clock far ahead had a hand in that
-        # version, which may then be of an earlier write.
+        # What this process itself wrote later has overtaken the draft; unless a clock far ahead has had a hand in its
+        # versions, which may then be of earlier writes.
         own = result.version[8:] == self._parts.hybrid.node and self._parts.hybrid.passed(result.version)
         return result._replace(status=PutStatus.ALREADY) if own else None
 

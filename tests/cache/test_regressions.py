@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from toolcache.events import ClockAnomaly, DataAtRisk, ValueNotStored
 from toolcache.keys.text import join
 from toolcache.memory.s3fifo import S3FIFO
 from toolcache.memory.store import MemoryStore
+from toolcache.protocols import PutResult, Write
 from toolcache.versions import HybridClock, split
 
 FAR = ("memory+file", "memory+redis", "memory+redis+file")
@@ -245,6 +246,28 @@ async def test_a_write_above_a_far_future_is_not_mistaken_for_a_later_one(far: R
     assert await cache.get("key", MISSING) is MISSING
     cache._parts.memory.clear()
     assert await cache.get("key", MISSING) is MISSING
+
+
+async def test_a_delete_in_the_midst_of_which_that_future_comes_is_newer_still(far: Rig) -> None:
+    """I4: the clock is set right while the deletes are under way: what exceeded the future before them is no later write."""
+    other, cache = await far.open(hybrid=ahead(far, 90)), await far.open()
+    await other.set_many({"first": "from the future", "key": "from the future"})
+    await cache.set("key", "value")
+    far.clock.advance(1)
+    cache._parts.memory.clear()
+    store = chaos(cache, "redis" if far.shared else "files")
+    put = store.put_many
+
+    async def put_later(writes: Sequence[Write]) -> list[PutResult]:
+        store.put_many = put
+        far.clock.step_wall(120)
+        results: list[PutResult] = await put(writes)
+        return results
+
+    store.put_many = put_later
+    await cache.delete_many(["first", "key"])
+    cache._parts.memory.clear()
+    assert await cache.get_many(["first", "key"]) == {}
 
 
 async def test_a_read_between_a_set_and_its_ack_brings_nothing_old(far: Rig) -> None:

@@ -22,7 +22,7 @@ def main() -> int:
         begun = time.monotonic()
         with tempfile.TemporaryDirectory() as directory:
             try:
-                asyncio.run(Walk(seed, Path(directory), skewed=seed % 2 == 0).go(options.steps))
+                asyncio.run(Walk(seed, Path(directory)).go(options.steps))
             except DivergedError as fault:
                 diverged += 1
                 sys.stdout.write(f"{fault}\n")

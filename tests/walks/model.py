@@ -20,6 +20,8 @@ EPOCH: Final = "@n"
 TOMBSTONE_TTL: Final = 87_000.0
 MAX_AGE: Final = 86_400.0
 OUTAGE_TRUST: Final = 1.0
+FEEL_EVERY: Final = 3.0
+"""Seconds between two looks at a Redis that rests, while it is owed something."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,23 @@ class Host:
 
 @dataclass
 class Memory:
-    """What one process knows: its memory, the epoch, the server that it met last and the one it has told of all."""
+    """What one process knows: its memory, the epoch, the server that it met last and the one it has told of all.
+
+    ``greeted``: Redis has been asked for its time. ``feel_at``: when a resting Redis is tried next. ``open``: its files
+    are; ``news``: what they have been told since, and it has not ``follow``ed. ``behind``: it has yet to, before it reads;
+    ``heard``: what it then heard of the key that it reads.
+    """
 
     held: dict[str, Held] = field(default_factory=dict)
     epoch: bytes = ZERO
     met: str | None = None
     asserted: str | None = None
+    greeted: bool = False
+    feel_at: float = 0.0
+    open: bool = False
+    news: dict[str, bytes] = field(default_factory=dict)
+    behind: bool = True
+    heard: bytes = ZERO
 
 
 @dataclass
@@ -94,9 +107,14 @@ class DiedError(Exception):
 
 
 class Model:
-    """Redis, two hosts and three processes."""
+    """Redis, two hosts and three processes.
 
-    def __init__(self) -> None:
+    Args:
+        mirrored: whether files have a copy of each value that Redis took.
+    """
+
+    def __init__(self, *, mirrored: bool) -> None:
+        self.mirrored = mirrored
         self.redis: dict[str, tuple[Record, float]] = {}
         self.saved: dict[str, tuple[Record, float]] = {}
         self.run_id = "run1"
@@ -136,13 +154,76 @@ class Model:
         held = self.current(at, key)
         if held is not None and way.monotonic < held.settled_until:
             return held.record
-        return self.fetch(at, key, way)[0]
+        return self.find(at, key, way)[0]
+
+    def find(self, at: int, key: str, way: Way) -> tuple[Record | None, bytes]:
+        """What memory lacks, with the version found.
+
+        Raises:
+            DiedError: the process died of it.
+        """
+        me = self.memories[at]
+        me.heard = me.news.get(key, ZERO) if me.behind else ZERO
+        if me.behind:
+            self.follow(at)
+            held = self.current(at, key)
+            if held is not None and way.monotonic < held.settled_until:
+                return held.record, held.record.version
+        return self.fetch(at, key, way)
+
+    def follow(self, at: int) -> None:
+        """The process hears what its host's files have been told: what it holds that is older goes."""
+        me = self.memories[at]
+        me.behind = False
+        for key, version in me.news.items():
+            if key == EPOCH:
+                self.hear(at, version)
+            elif key in me.held and me.held[key].record.version < version:
+                del me.held[key]
+        me.news.clear()
 
     def meet(self, at: int, way: Way) -> None:
         """The process connects, if it has not: its clock is set."""
         if self.memories[at].met != self.run_id:
             self.memories[at].met = self.run_id
             way.now = self.time
+
+    def greet(self, at: int, way: Way) -> None:
+        """Before its first write a process asks Redis for the time, and so for the epoch; once, whatever comes of it.
+
+        Raises:
+            DiedError: the process died of it.
+        """
+        me = self.memories[at]
+        if not me.greeted and way.reads and self.up:
+            self.meet(at, way)
+            self.learn(at, way)
+        me.greeted = True
+
+    def learn(self, at: int, way: Way) -> None:
+        """Redis tells of the epoch; one that is news is kept on file, for the next outage.
+
+        Raises:
+            DiedError: the process died of it.
+        """
+        epoch = self.there(EPOCH)
+        if epoch is None or not self.hear(at, epoch.version):
+            return
+        self.keep(at, EPOCH, epoch, way)
+
+    def keep(self, at: int, key: str, record: Record, way: Way) -> None:
+        """What Redis holds goes to the files, unless they have something newer.
+
+        Raises:
+            DiedError: the process died of it.
+        """
+        host = self.hosts[HOSTS[at]]
+        if way.dies == "file before":
+            raise DiedError
+        if key not in host.log or record.version > host.log[key].version:
+            self.append(host, key, record, pending=False)
+        if way.dies == "file after":
+            raise DiedError
 
     def current(self, at: int, key: str) -> Held | None:
         """What memory holds, if it has outlived the epoch."""
@@ -154,56 +235,78 @@ class Model:
         return held
 
     def fetch(self, at: int, key: str, way: Way) -> tuple[Record | None, bytes]:
-        """What the layers hold, with the version found; memory takes it in."""
+        """What the layers hold, with the version found; memory takes it in. What the files know to be gone is.
+
+        Raises:
+            DiedError: the process died of it.
+        """
         me, host = self.memories[at], self.hosts[HOSTS[at]]
-        if EPOCH in host.pending:
+        me.open = True
+        if EPOCH in host.log:
             self.hear(at, host.log[EPOCH].version)
         owed = host.log[key] if key in host.pending else None
-        if owed is not None and EPOCH in host.log:
-            self.hear(at, host.log[EPOCH].version)
-        if not (way.reads and self.up):
-            return self.remembered(at, key, owed, way)
-        lives, before = owed is not None and self.alive(at, owed, way), way.now
+        before = way.now
+        reachable = way.reads and self.up
+        if reachable:
+            lives, found, version = self.shared(at, key, owed, way)
+        else:
+            lives, found, version = self.remembered(at, key, owed, way)
+        known = host.log.get(key)
+        if known is not None and known.number == 0 and known.version >= version:
+            me.held.pop(key, None)
+            return None, known.version
+        if found is None or not lives:
+            return None, version
+        held = self.current(at, key)
+        if reachable or held is None or held.record != found:
+            # What is owed was read, and judged, by the clock as it was.
+            self.take_in(at, key, found, way, read_at=before if found is owed else None)
+        return found, version
+
+    def shared(self, at: int, key: str, owed: Record | None, way: Way) -> tuple[bool, Record | None, bytes]:
+        """What is found with Redis' help: whether it lives, and its version."""
+        me, log = self.memories[at], self.hosts[HOSTS[at]].log
+        lives = owed is not None and self.alive(at, owed, way)
         self.meet(at, way)
-        if (epoch := self.there(EPOCH)) is not None:
-            self.hear(at, epoch.version)
+        self.learn(at, way)
+        me.greeted = True
         found = self.there(key)
+        older = found is not None and key in log and found.version > log[key].version
+        if self.mirrored and older and found is not None and (found.number == 0 or self.alive(at, found, way)):
+            self.keep(at, key, found, way)  # the copy follows what is read
         held = self.current(at, key)
         if held is not None and (found is None or not self.alive(at, found, way) or found != held.record):
             del me.held[key]
         if owed is not None and (found is None or owed.version >= found.version):
-            found = owed
+            return lives and owed.version > me.epoch, owed, owed.version
         if found is None:
-            return None, ZERO
-        lives = lives and found.version > me.epoch if found is owed else self.alive(at, found, way)
-        if not lives:
-            return None, found.version
-        # What is owed was read, and judged, by the clock as it was.
-        self.take_in(at, key, found, way, read_at=before if found is owed else None)
-        return found, found.version
+            return False, None, ZERO
+        return self.alive(at, found, way), found, found.version
 
-    def remembered(self, at: int, key: str, owed: Record | None, way: Way) -> tuple[Record | None, bytes]:
-        """What is known without Redis."""
+    def remembered(self, at: int, key: str, owed: Record | None, way: Way) -> tuple[bool, Record | None, bytes]:
+        """What is known without Redis: whether it lives, and its version."""
+        if owed is None and self.mirrored:
+            copy = self.hosts[HOSTS[at]].log.get(key)
+            owed = copy if copy is not None and int(way.now * 1000) < copy.gone_ms else None
         held = self.current(at, key)
         if held is not None and (owed is None or held.record.version >= owed.version):
             left = held.record.left(way.now)
             if left > 0:
                 held.settled_until = way.monotonic + min(left, OUTAGE_TRUST)
-                return held.record, held.record.version
+                return True, held.record, held.record.version
         if owed is None:
-            return None, ZERO
-        if not self.alive(at, owed, way):
-            return None, owed.version
-        self.take_in(at, key, owed, way)
-        return owed, owed.version
+            return False, None, ZERO
+        return self.alive(at, owed, way), owed, owed.version
 
     def alive(self, at: int, record: Record, way: Way) -> bool:
         """Whether it is a value that has neither ended nor been cleared."""
         return record.lives(int(way.now * 1000)) and record.version > self.memories[at].epoch
 
-    def hear(self, at: int, epoch: bytes) -> None:
-        """The process hears of an epoch."""
-        self.memories[at].epoch = max(epoch, self.memories[at].epoch)
+    def hear(self, at: int, epoch: bytes) -> bool:
+        """The process hears of an epoch; whether that is news."""
+        me = self.memories[at]
+        news, me.epoch = epoch > me.epoch, max(epoch, me.epoch)
+        return news
 
     def take_in(self, at: int, key: str, record: Record, way: Way, *, read_at: float | None = None) -> None:
         """Memory takes it in, unless it holds a newer one."""
@@ -225,32 +328,37 @@ class Model:
     ) -> tuple[Record, Durability, bool]:
         """Where a write is safe, with the version it got in the end; and whether something newer stood against it.
 
+        A live one comes after all that its host's files know of its key, and of the namespace.
+
         Raises:
             DiedError: the process died of it.
         """
         host = self.hosts[HOSTS[at]]
+        if live:
+            self.memories[at].open = True
+            known = max(host.log[name].version if name in host.log else ZERO for name in (key, EPOCH))
+            if known > first.version:
+                first = replace(first, version=next(versions))
+                assert first.version > known
         record, taken = self.offer(at, key, first, versions, way, live=live)
         if taken == "newer":
             self.settle(host, key, record.version)
             return record, Durability.MEMORY, True
-        if taken == "yes":
-            if key in host.pending and record.number > 0:
-                self.settle(host, key, record.version)
-            if record.number > 0:
-                return record, Durability.REDIS, False
+        if taken == "yes" and record.number > 0 and not self.mirrored:
+            self.settle(host, key, record.version)
+            return record, Durability.REDIS, False
         if way.dies == "file before":
             raise DiedError
         there = host.log.get(key)
         superseded = there is not None and record.version < there.version
-        if superseded and live and way.dies != "file after":
-            record, superseded = replace(record, version=next(versions)), False
+        assert not (superseded and live)
         if not superseded:
             self.append(host, key, record, pending=taken != "yes")
         if way.dies == "file after":
             raise DiedError
-        if superseded:
-            return record, Durability.MEMORY, True
-        return record, Durability.REDIS if taken == "yes" else Durability.FILE, False
+        if taken == "yes":
+            return record, Durability.REDIS, superseded
+        return record, Durability.MEMORY if superseded else Durability.FILE, superseded
 
     def append(self, host: Host, key: str, record: Record, *, pending: bool) -> None:
         """The disk takes it: it is the newest there, and no two have one version."""
@@ -259,6 +367,9 @@ class Model:
         host.pending.discard(key)
         if pending:
             host.pending.add(key)
+        for me, whose in zip(self.memories, HOSTS, strict=True):
+            if self.hosts[whose] is host and me.open:
+                me.news[key] = record.version
 
     def offer(
         self, at: int, key: str, record: Record, versions: Iterator[bytes], way: Way, *, live: bool
@@ -300,7 +411,13 @@ class Model:
             DiedError: the process died of it.
         """
         me, host = self.memories[at], self.hosts[HOSTS[at]]
-        if not way.writes or not (host.pending or self.another(at)):
+        me.open = True
+        if not way.writes:
+            # A Redis that rests is tried now and then, while it is owed something.
+            if not host.pending or way.monotonic < me.feel_at:
+                return
+            me.feel_at = way.monotonic + FEEL_EVERY
+        elif not (host.pending or self.another(at)):
             return
         if self.another(at):
             met = me.met or ""

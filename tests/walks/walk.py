@@ -33,17 +33,17 @@ class Walk:
     """A walk over a world of its own.
 
     Args:
-        seed: decides everything.
+        seed: decides everything. With an even one clocks may go wrong: without, and until Redis loses something, the
+            newest write must win. With each third one the values are mirrored on file.
         directory: for files.
-        skewed: whether clocks may go wrong. Without, and until Redis loses something, the newest write must win.
     """
 
-    def __init__(self, seed: int, directory: Path, *, skewed: bool) -> None:
+    def __init__(self, seed: int, directory: Path) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
-        self.skewed = skewed
-        self.world = World(directory, self.chance)
-        self.model = Model()
+        self.skewed, mirrored = seed % 2 == 0, seed % 3 == 0
+        self.world = World(directory, self.chance, mirrored=mirrored)
+        self.model = Model(mirrored=mirrored)
         self.processes = [self.world.begin(at) for at in range(len(HOSTS))]
         self.numbers = count(1)
         self.known: dict[bytes, int] = {}
@@ -60,11 +60,17 @@ class Walk:
         self.keys = {name: key for key, name in self.names.items()}
 
     async def go(self, steps: int = STEPS) -> None:
-        """All of it.
+        """All of it; nothing is left behind.
 
         Raises:
             DivergedError: somewhere.
         """
+        try:
+            await self._go(steps)
+        finally:
+            await self._aclose()
+
+    async def _go(self, steps: int) -> None:
         every = self.steps()
         for at in range(steps):
             ((label, _, step),) = self.chance.choices(every, [weight for _, weight, _ in every])
@@ -80,10 +86,8 @@ class Walk:
             await self.rest()
         except Exception as fault:
             raise DivergedError(f"SEED={self.seed}, at rest: {type(fault).__name__}: {fault}") from fault
-        await self.aclose()
 
-    async def aclose(self) -> None:
-        """Leave nothing behind."""
+    async def _aclose(self) -> None:
         for process in self.processes:
             await process.bury()
         await self.world.aclose()
@@ -97,6 +101,7 @@ class Walk:
             ("clear", 2, self.clear),
             ("get_or_set", 14, self.get_or_set),
             ("replay", 8, self.replay),
+            ("follow", 5, self.follow),
             ("wait", 10, self.wait),
             ("redis up", 5, self.redis_up),
             ("redis down", 2, self.redis_down),
@@ -190,14 +195,17 @@ class Walk:
         process, key = self.somebody()
         ttl, number, way = self.chance.choice(TTLS), next(self.numbers), self.way(process)
         self.told[-1] += f" #{number} ttl {ttl}"
-        now_ms = int(way.now * 1000)
-        gone_ms = NEVER if ttl is None else now_ms + int(ttl * 1000)
         self.fate(process, way)
         got = await process.do(process.cache.set(key, {"number": number}, ttl))
         versions = self.minted(process, number)
-        record = Record(next(versions), number, now_ms, gone_ms)
-        self.above_all(process, key, record)
-        self.model.take_in(process.at, key, record, way)
+
+        def begin() -> Record:
+            now_ms = int(way.now * 1000)
+            gone_ms = NEVER if ttl is None else now_ms + int(ttl * 1000)
+            record = Record(next(versions), number, now_ms, gone_ms)
+            self.above_all(process, key, record)
+            self.model.take_in(process.at, key, record, way)
+            return record
 
         def done(record: Record, durability: Any) -> None:
             assert got is durability, f"{got}, not {durability}"
@@ -205,32 +213,38 @@ class Walk:
             if held is not None:
                 held.record = record
 
-        await self.written(process, key, record, versions, way, done)
+        await self.written(process, key, begin, versions, way, done)
 
     async def delete(self) -> None:
         """Gone, once it has returned."""
         process, key = self.somebody()
         way = self.way(process)
-        now_ms = int(way.now * 1000)
         self.fate(process, way)
         await process.do(process.cache.delete(key))
         versions = self.minted(process, 0)
-        record = Record(next(versions), 0, now_ms, now_ms + int(TOMBSTONE_TTL * 1000))
-        self.above_all(process, key, record)
-        self.model.memories[process.at].held.pop(key, None)
-        await self.written(process, key, record, versions, way, lambda _record, _durability: None)
+
+        def begin() -> Record:
+            now_ms = int(way.now * 1000)
+            record = Record(next(versions), 0, now_ms, now_ms + int(TOMBSTONE_TTL * 1000))
+            self.above_all(process, key, record)
+            self.model.memories[process.at].held.pop(key, None)
+            return record
+
+        await self.written(process, key, begin, versions, way, lambda _record, _durability: None)
 
     async def clear(self) -> None:
         """Everything gone."""
         process, _ = self.somebody()
         way = self.way(process)
-        now_ms = int(way.now * 1000)
         self.fate(process, way)
         got = await process.do(process.cache.clear())
         versions = self.minted(process, -1)
-        record = Record(next(versions), -1, now_ms, NEVER)
-        self.model.hear(process.at, record.version)
-        self.model.memories[process.at].held.clear()
+
+        def begin() -> Record:
+            record = Record(next(versions), -1, int(way.now * 1000), NEVER)
+            self.model.hear(process.at, record.version)
+            self.model.memories[process.at].held.clear()
+            return record
 
         def done(record: Record, durability: Any) -> None:
             self.model.hear(process.at, record.version)
@@ -238,7 +252,7 @@ class Walk:
             assert got is not None
             assert (got.redis, got.files) == (said, "done"), f"{got}"
 
-        await self.written(process, EPOCH, record, versions, way, done)
+        await self.written(process, EPOCH, begin, versions, way, done)
         if self.chance.random() < 0.5:
             self.world.clock.advance(0.06)  # till then what others write, who have not heard of it, counts as older
 
@@ -246,14 +260,16 @@ class Walk:
         self,
         process: Process,
         key: str,
-        record: Record,
+        begin: Callable[[], Record],
         versions: Any,
         way: Way,
         done: Callable[[Record, Any], None],
     ) -> None:
         """A live write: what became of it, of the process, and of the rest."""
+        self.spared(process, way)
         try:
-            record, durability, _ = self.model.write(process.at, key, record, versions, way)
+            self.model.greet(process.at, way)
+            record, durability, _ = self.model.write(process.at, key, begin(), versions, way)
         except DiedError:
             assert process.dead, "it should have died"
         else:
@@ -264,6 +280,11 @@ class Walk:
             for each in KEYS if key == EPOCH else [key]:
                 self.acknowledged(process, each, max(0, record.number))
         await self.outlive(process, way)
+
+    def spared(self, process: Process, way: Way) -> None:
+        """A read ahead of the write may have opened the breaker that spared the process."""
+        if way.dies == "redis before" and not self.model.up and not process.dead:
+            way.writes = False
 
     def acknowledged(self, process: Process, key: str, number: int) -> None:
         """A write was; 0 for a delete, which every later write is above."""
@@ -277,20 +298,29 @@ class Walk:
         ttl, number, way = self.chance.choice(TTLS), next(self.numbers), self.way(process)
         self.fate(process, way)
         got = await process.do(process.cache.get_or_set(key, lambda: {"number": number}, ttl=ttl))
-        if way.dies == "redis before" and not self.model.up and not process.dead:
-            way.writes = False  # the read before it has opened the breaker
+        self.spared(process, way)
         versions = self.minted(process, number)
         held = self.model.current(process.at, key)
         if held is not None and way.monotonic < held.settled_until:
             found, version = held.record, held.record.version
         else:
-            found, version = self.model.fetch(process.at, key, way)  # type: ignore[assignment]  # none found
+            try:
+                found, version = self.model.find(process.at, key, way)  # type: ignore[assignment]  # none found
+            except DiedError:
+                assert process.dead, "it should have died"
+                await self.outlive(process, way)
+                return
         if found is not None:
             self.saw(process, key, got, found, way)
             await self.outlive(process, way)
             return
         self.told[-1] += f" computes #{number} ttl {ttl}"
         assert process.dead or got == {"number": number}, f"{got}, and nothing is there"
+        if self.model.memories[process.at].heard > version:
+            # It has heard of a write while it looked, and found it nowhere: it may be yet to come.
+            self.told[-1] += " -> stored nowhere"
+            await self.outlive(process, way)
+            return
         now_ms = int(way.now * 1000)
         record = Record(next(versions), number, now_ms, NEVER if ttl is None else now_ms + int(ttl * 1000))
         assert record.version > max(version, self.model.memories[process.at].epoch)
@@ -356,6 +386,14 @@ class Walk:
             assert host.pending <= owed <= before
             host.pending = owed
         await self.outlive(process, way)
+
+    async def follow(self) -> None:
+        """A process hears what its host's files have been told."""
+        process, _ = self.somebody()
+        await process.do(process.cache._machine._follower.catch_up())
+        self.model.follow(process.at)
+        # Its first call will have it follow once more.
+        self.model.memories[process.at].behind = not process.cache._machine.used
 
     # -- what befalls them --------------------------------------------------------------------------------------------
 

@@ -167,10 +167,12 @@ class World:
     Args:
         directory: for the files of both hosts.
         chance: of the walk.
+        mirrored: whether files are to have a copy of each value that Redis took.
     """
 
-    def __init__(self, directory: Path, chance: random.Random) -> None:
+    def __init__(self, directory: Path, chance: random.Random, *, mirrored: bool) -> None:
         self._chance = chance
+        self._mirror = frozenset({"general"} if mirrored else ())
         self.clock = FakeClock()
         self.server = FakeRedis(self.clock.time)
         self.off = [0.0, 0.0]
@@ -195,9 +197,12 @@ class World:
             redis=self._guarded(FakeRedisStore(self.server, clock), clock, batched=True),
             files=self._guarded(files, clock, batched=False),
             trust=TRUST,
+            mirror=self._mirror,
+            lock=False,  # claims save work, and decide nothing of what is compared here
         )
         cache = Cache(parts)
         cache._machine.journal.run = _never  # type: ignore[method-assign]  # only when the walk says so
+        cache._machine._follower.run = _never  # type: ignore[method-assign]  # as well
         cache._machine.sweeper.arm = lambda: None  # type: ignore[method-assign]  # it goes by the loop's clock
         return Process(at, cache, clock, hybrid, files)
 
