@@ -25,7 +25,7 @@ SMOKE = {
     "embeddings": "hit,hit-array,bytes",
     "files": "get,set100,stall",
     "start": "import,first",
-    "guarantees": "get-plain,set-plain,set1000-plain,forget,staleness,owed,replay",
+    "guarantees": "get-plain,set-plain,forget",
 }
 
 
