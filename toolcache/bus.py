@@ -32,8 +32,8 @@ from toolcache.writer import Outcome
 _TRUST: Final = 60.0
 """Seconds that memory answers by itself while it is told of changes: for what is told to nobody, such as SWAPDB."""
 
-_LOOK_EVERY: Final = 1.0
-_SILENT: Final = 2.5
+_LOOK_EVERY: Final = 0.5
+_SILENT: Final = 1.5
 """Seconds without a word after which another loop takes over: the one that listens stands still."""
 
 _AGAIN: Final = (0.05, 5.0)

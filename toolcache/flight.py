@@ -86,6 +86,7 @@ class Flights(Generic[T]):
 
     def __init__(self) -> None:
         self._by_key: dict[str, Flight[T]] = {}
+        self._alone: dict[str, set[Flight[T]]] = {}
         self._tasks: set[asyncio.Task[T]] = set()
 
     def __len__(self) -> int:
@@ -130,6 +131,8 @@ class Flights(Generic[T]):
         flight = self._by_key.pop(key, None)
         if flight is not None:
             flight.detach()
+        for other in tuple(self._alone.pop(key, ())):
+            other.detach()
 
     def flying(self, key: str) -> bool:
         """Whether the key has a flight."""
@@ -156,12 +159,14 @@ class Flights(Generic[T]):
         for key, flight in tuple(self._by_key.items()):
             if (name is None or name in flight.under) and (flight.version or ZERO) <= epoch:
                 self._forget(key, flight)
-                if flight.version is not None:
+                if flight.version is None:  # what it will compute is above the epoch, and beneath what is written next
+                    self._alone.setdefault(key, set()).add(flight)
+                else:
                     flight.detach()
 
     def detach_all(self) -> None:
         """Detach every flight."""
-        for key in tuple(self._by_key):
+        for key in (*self._by_key, *self._alone):
             self.detach(key)
 
     def tasks(self) -> set[asyncio.Task[T]]:
@@ -192,6 +197,10 @@ class Flights(Generic[T]):
 
     def _land(self, key: str, flight: Flight[T], task: asyncio.Task[T]) -> None:
         self._forget(key, flight)
+        if alone := self._alone.get(key):
+            alone.discard(flight)
+            if not alone:
+                del self._alone[key]
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # retrieved, so that a failure nobody waited for is not reported as lost

@@ -51,14 +51,16 @@ class Horizon:
         blobs = await layer.read([*ahead, *names], until=until)
         if blobs is None:
             return None
-        await self._learn(ahead, blobs[: len(ahead)], layer, token)
+        news = self._learn(ahead, blobs[: len(ahead)], layer, token)
         drafts = [
             None if blob is None else self._entries.read(name, blob, layer)
             for name, blob in zip(names, blobs[len(ahead) :], strict=True)
         ]
         above = {name for draft in drafts if draft and draft.encoded for name in self._epochs.names(draft.tags)}
         self._know(above)
-        if not await self.ask(layer, above, until=until):
+        more = await self._ask(layer, above, until=until)
+        await self._keep([*news, *(more or ())])
+        if more is None:
             return None
         for draft in drafts:
             if draft is not None and self._epochs.covers(draft.version, draft.tags):
@@ -67,15 +69,18 @@ class Horizon:
 
     async def ask(self, layer: Layer, names: Iterable[str], *, until: float) -> bool:
         """Have a layer say of epochs what may be news; False where it cannot be asked."""
+        news = await self._ask(layer, names, until=until)
+        await self._keep(news or ())
+        return news is not None
+
+    async def _ask(self, layer: Layer, names: Iterable[str], *, until: float) -> list[Draft] | None:
+        """The epochs of which a shared layer told, above all that was known; None where a layer cannot be asked."""
         lacking = self._lacking(names, layer)
         if not lacking:
-            return True
+            return []
         token = self._epochs.ask(lacking)
         blobs = await layer.read(lacking, until=until)
-        if blobs is None:
-            return False
-        await self._learn(lacking, blobs, layer, token)
-        return True
+        return None if blobs is None else self._learn(lacking, blobs, layer, token)
 
     def know(self) -> None:
         """Take note of what this host's log knows of the namespace's epoch."""
@@ -112,7 +117,7 @@ class Horizon:
     def _lacking(self, names: Iterable[str], layer: Layer) -> list[str]:
         return self._epochs.unknown(names) if layer is self._redis else list(names)
 
-    async def _learn(self, names: Sequence[str], blobs: Sequence[bytes | None], layer: Layer, token: object) -> None:
+    def _learn(self, names: Sequence[str], blobs: Sequence[bytes | None], layer: Layer, token: object) -> list[Draft]:
         drafts = [
             draft
             for name, blob in zip(names, blobs, strict=True)
@@ -122,8 +127,13 @@ class Horizon:
         news = [replace(draft, once=False) for draft in drafts if self._raise(draft.name, draft.version)]
         if layer is self._redis:
             self._epochs.learn(names, token)
-            if news and self._overlay is not None:  # this host has to know it in the next outage too
-                await self._writer.keep_on_file(news, until=self._parts.due().files)
+            return news
+        return []
+
+    async def _keep(self, news: Sequence[Draft]) -> None:
+        """This host has to know of them in the next outage too; last of all, since a disk may hang."""
+        if news and self._overlay is not None:
+            await self._writer.keep_on_file(news, until=self._parts.due().files)
 
     def _know(self, names: Iterable[str]) -> None:
         if self._overlay is not None:

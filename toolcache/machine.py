@@ -227,10 +227,7 @@ class Machine:
         if not self._far:
             return dict.fromkeys(mapping, Durability.MEMORY)
         mirror = domain.name in self.parts.mirror
-        outcomes = await self.homes.here().see_through(self._writer.write(drafts, mirror=mirror, due=due))
-        for place, held, draft, outcome in zip(places, helds, drafts, outcomes, strict=True):
-            held.version, held.layer = draft.version, outcome.durability.name.lower()
-            self._acknowledge(place, draft, outcome)
+        outcomes = await self.homes.here().see_through(self._write(places, drafts, due, helds, mirror=mirror))
         self._risk.report("set", drafts, outcomes, raising=self.parts.strict)
         return {key: outcome.durability for key, outcome in zip(mapping, outcomes, strict=True)}
 
@@ -281,10 +278,17 @@ class Machine:
         self._reader.interrupt(place)
         return self._memory.put(place, held)
 
-    def _acknowledge(self, place: str, draft: Draft, outcome: Outcome) -> None:
-        """The layers have answered a write: what was read before it meanwhile goes, and who asks now joins none of that."""
-        self.homes.detach(place)
-        self._written(place, draft, outcome)
+    async def _write(
+        self, places: list[str], drafts: list[Draft], due: Due, helds: Sequence[Held] = (), *, mirror: bool = False
+    ) -> list[Outcome]:
+        """What was read before it meanwhile goes, and who asks now joins none of that; also where the caller has left."""
+        outcomes = await self._writer.write(drafts, mirror=mirror, due=due)
+        for held, draft, outcome in zip(helds, drafts, outcomes, strict=False):  # none of a delete
+            held.version, held.layer = draft.version, outcome.durability.name.lower()
+        for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
+            self.homes.detach(place)
+            self._written(place, draft, outcome)
+        return outcomes
 
     def _written(self, place: str, draft: Draft, outcome: Outcome) -> None:
         """The layers have a version of the key."""
@@ -303,9 +307,7 @@ class Machine:
         self._reader.forget(places)
         if not self._far:
             return dict(zip(wanted, was, strict=True))
-        outcomes = await self.homes.here().see_through(self._writer.write(drafts, due=due))
-        for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
-            self._acknowledge(place, draft, outcome)
+        outcomes = await self.homes.here().see_through(self._write(places, drafts, due))
         self._risk.report("delete", drafts, outcomes, raising=True)
         return {key: here or there.was_live for key, here, there in zip(wanted, was, outcomes, strict=True)}
 
@@ -369,8 +371,6 @@ class Machine:
         known, draft, outcome = await self.homes.here().see_through(self._records.forget(place))
         self._risk.report("delete_result", [draft], [outcome], raising=True)
         return known
-
-    # -- small change -------------------------------------------------------------------------------------------
 
     def enter(self, keys: Iterable[str]) -> list[str]:
         """The places of keys. Refuses what no call may bring: a closed cache, a foreign loop, keys that are not text."""

@@ -18,6 +18,10 @@ class Due(NamedTuple):
     redis: float
     files: float
 
+    def without(self, waited: float) -> "Due":
+        """When the call has waited so many seconds for files, with which Redis has nothing to do."""
+        return Due(self.redis + waited, self.files)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:

@@ -163,9 +163,11 @@ class Reader:
         redis, files = self._parts.redis, self._parts.files
         if redis is None:
             return await self._ask(files, names, domain, tally, due.files) if files else dict.fromkeys(names, NOTHING)
-        owed = await self._owed(names)
+        begun = self._clock.monotonic()
+        owed = await self._owed(names, due.files)
         local = {key: names[key] for key in owed}
         found = await self._ask(files, local, domain, tally, due.files) if files and local else {}
+        due = due.without(self._clock.monotonic() - begun)
         # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
         last = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
         answer = await self._ask_redis(redis, names, domain, tally, token, due)
@@ -209,15 +211,15 @@ class Reader:
             for key, it in answer.items()
         }
 
-    async def catch_up(self) -> None:
-        """Know all that this host owes Redis."""
+    async def catch_up(self, until: float | None = None) -> None:
+        """Know all that this host owes Redis; by that instant, or what is known then has to do."""
         files, overlay = self._parts.files, self._overlay
         if files is None or overlay is None:
             return
         opening = self._openings.here()
         under_way = opening.task is not None and not opening.task.done()
         if not under_way and not overlay.ready:
-            opening.task, under_way = asyncio.get_running_loop().create_task(files.ask(overlay.open)), True
+            opening.task, under_way = asyncio.get_running_loop().create_task(files.ask(overlay.open, until=until)), True
         # Also who comes when a thread has done it already, so that all who came in one tick go on in one.
         if under_way and opening.task is not None:
             await asyncio.shield(opening.task)
@@ -226,14 +228,14 @@ class Reader:
         """The version of what Redis is owed of a store key, as far as is known; ZERO for nothing."""
         return (None if self._overlay is None else self._overlay.pending(name)) or ZERO
 
-    async def _owed(self, names: dict[str, str]) -> dict[str, bytes]:
+    async def _owed(self, names: dict[str, str], until: float) -> dict[str, bytes]:
         """The keys whose newest record Redis is owed, with its version; an epoch that it is owed is taken note of."""
         files, overlay = self._parts.files, self._overlay
         if overlay is None or files is None:
             return {}
         # A disk that fails takes nothing back: what was known to be owed still is.
         if not files.guard.refuses():
-            await self.catch_up()
+            await self.catch_up(until)
         self._horizon.know()
         return {key: version for key, name in names.items() if (version := overlay.pending(name)) is not None}
 

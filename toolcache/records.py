@@ -75,7 +75,9 @@ class Records:
     async def _find(self, name: str, due: Due) -> Draft | None:
         """The newest of what the file and Redis say, the file's word first; a tombstone has no ``encoded``."""
         files, redis = self._parts.files, self._parts.redis
+        begun = self._parts.clock.monotonic()
         found = await self._ask(files, name, due.files) if files else None
+        due = due.without(self._parts.clock.monotonic() - begun)
         if redis is None or (found is not None and found.encoded is not None):
             return found
         shared = await self._ask(redis, name, due.redis)

@@ -131,11 +131,13 @@ class Writer:
         redis, files = self._parts.redis, self._parts.files
         to_files = list(range(len(drafts)))
         if redis is not None:
-            await self._rise(drafts)
+            begun = self._parts.clock.monotonic()
+            await self._rise(drafts, due.files)
+            due = due.without(self._parts.clock.monotonic() - begun)
             taken = await self._offer(redis, drafts, until=due.redis)
             _note(drafts, outcomes, taken, Durability.REDIS)
             to_files = [i for i in to_files if _goes_to_files(drafts[i], taken[i], mirror=mirror)]
-            await self._settle(drafts, taken, set(to_files))
+            await self._settle(drafts, taken, set(to_files), due.files)
         if files is not None and to_files:
             owed = redis is not None
             chosen, noted = [drafts[i] for i in to_files], [outcomes[i] for i in to_files]
@@ -145,12 +147,12 @@ class Writer:
                 await self._disown(files, late, late)
         return outcomes
 
-    async def _rise(self, drafts: Sequence[Draft]) -> None:
+    async def _rise(self, drafts: Sequence[Draft], until: float) -> None:
         """A live write comes after what its host knows, and Redis may not: another process's clock may have been ahead."""
         overlay = self._overlay
         if overlay is None:
             return
-        await self._catch_up(overlay)
+        await self._catch_up(overlay, until)
         cleared = _version(overlay.newest(self._epoch_name))
         for draft in drafts:
             known = max(cleared, _version(overlay.newest(draft.name)))
@@ -158,9 +160,9 @@ class Writer:
                 draft.version = self._parts.hybrid.next(above=known)
                 draft.dead = max(draft.dead, cleared)
 
-    async def _catch_up(self, overlay: SupportsOverlay) -> None:
+    async def _catch_up(self, overlay: SupportsOverlay, until: float) -> None:
         if self._parts.files is not None and not overlay.ready:
-            await self._parts.files.ask(overlay.open)
+            await self._parts.files.ask(overlay.open, until=until)
 
     async def keep_on_file(self, drafts: Sequence[Draft], *, until: float) -> None:
         """Copy what Redis holds to this host's file."""
@@ -241,7 +243,7 @@ class Writer:
         return result._replace(status=PutStatus.ALREADY) if own else None
 
     async def _settle(
-        self, drafts: Sequence[Draft], taken: Sequence[PutResult | None], to_files: Container[int]
+        self, drafts: Sequence[Draft], taken: Sequence[PutResult | None], to_files: Container[int], until: float
     ) -> None:
         """Redis holds something newer than what this host owed it for these keys."""
         files, overlay = self._parts.files, self._overlay
@@ -253,7 +255,7 @@ class Writer:
             if result is not None and result.status is not PutStatus.FOREIGN
         }
         self._under_way.took(marks.values())
-        await self._catch_up(overlay)
+        await self._catch_up(overlay, until)
         overtaken = {i: mark for i, mark in marks.items() if overlay.pending(mark[0]) is not None}
         if overtaken:
             # A tombstone on file says the same as a mark, if the disk takes it.

@@ -67,6 +67,18 @@ async def test_a_tag_covers_what_carries_it_and_nothing_else(rig: Rig, cache: Ca
         }
 
 
+async def test_members_with_short_lives_do_not_shorten_what_a_tag_covers(
+    rig: Rig, cache: Cache, clock: FakeClock
+) -> None:
+    """BUG-36: whatever has ended under the tag, the rest is found."""
+    await cache.set("long", 1, ttl="7d", tags=["t"])
+    await cache.set("short", 1, ttl="1s", tags=["t"])
+    clock.advance(3_600)
+    await cache.invalidate(tags=["t"])
+    for reader in await readers(rig, cache):
+        assert await reader.get_many(["long", "short"]) == {}
+
+
 async def test_every_way_of_storing_carries_tags(rig: Rig, cache: Cache, counted: Callable[..., Any]) -> None:
     """C12: set_many, add, get_or_set, and the tags that a computation gives itself."""
 
@@ -256,3 +268,26 @@ class TestOverRedis:
 def test_scopes() -> None:
     """C12: each level of a tag; the cache's own are whole; what a result answers is no scope."""
     assert scopes(["a:b:c", "a:d", "@a:one:two", "@f:00"]) == ("a", "a:b", "a:b:c", "a:d", "@a:one:two")
+
+
+@pytest.mark.parametrize("write", ["set", "delete"])
+async def test_a_write_overtakes_what_nobody_joins_since_a_clear(rig: Rig, cache: Cache, write: str) -> None:
+    """A clear finds a flight that has not computed yet: a later write of the key ends it as any other."""
+    go, runs = asyncio.Event(), []
+
+    async def compute() -> str:
+        runs.append("old")
+        await go.wait()
+        return "old"
+
+    waiter = asyncio.create_task(cache.get_or_set("key", compute, lock=False))
+    await asyncio.sleep(0)
+    await cache.clear()
+    await begun(runs, 1)
+    await (cache.set("key", "new") if write == "set" else cache.delete("key"))
+    go.set()
+    assert await waiter == "old"
+    expected = "new" if write == "set" else None
+    assert await cache.get("key") == expected
+    await settle(cache)
+    assert await cache.get("key") == expected

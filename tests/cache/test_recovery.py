@@ -667,3 +667,22 @@ async def test_events_tell_how_much_was_told(hosts: Rig) -> None:
     assert (cache.stats().pending, cache.stats().replayed) == (0, 1)
     assert hosts.recorder.of(JournalReplayed)[-1].pending == 0
     assert await (await hosts.open()).get("key") == 49
+
+
+@pytest.mark.parametrize("scope", ["clear", "tag"])
+async def test_a_second_clear_of_another_host_is_kept_beside_the_first(hosts: Rig, tmp_path: Path, scope: str) -> None:
+    """SPEC 5.3: what this host has read of an epoch it knows in the next outage, also where its file had an older one."""
+
+    async def forget(cache: Cache) -> None:
+        await (cache.clear() if scope == "clear" else cache.invalidate(tags=["news"]))
+
+    here, there = await hosts.open(**MIRROR), await elsewhere(hosts, tmp_path)
+    await forget(here)
+    await here.set("key", "cleared", tags=["news"])
+    hosts.clock.advance(1)
+    await forget(there)
+    assert await (await hosts.open(**MIRROR)).get("key") is None
+    await here.aclose()
+    late = await hosts.open(**MIRROR)  # a process that has heard of nothing
+    out(late)
+    assert await late.get("key") is None

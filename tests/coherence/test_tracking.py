@@ -591,3 +591,18 @@ async def test_who_is_denied_does_not_ask_again_and_again(open_cache: Open, own_
     own_redis.command("CONFIG", "SET", "requirepass", "", password="new")
     cache._parts.redis.guard.breaker.reset()
     await until(lambda: state(cache) == "tracking")
+
+
+async def test_a_set_whose_caller_left_is_acknowledged_all_the_same(open_cache: Open, own_redis: RedisServer) -> None:
+    """LC-04: memory knows that Redis has it, and asks there once Redis was flushed."""
+    cache = await open_cache()
+    task = asyncio.create_task(cache.set("key", "value"))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    await asyncio.gather(*cache._machine.homes.here()._tasks)
+    await command(own_redis, "FLUSHALL")
+    async with asyncio.timeout(5):
+        while await cache.get("key", MISSING) is not MISSING:  # noqa: ASYNC110 - Redis has no event for it
+            await asyncio.sleep(0.05)

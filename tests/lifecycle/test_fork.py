@@ -203,3 +203,29 @@ def test_a_fork_while_other_threads_are_at_work(options: dict[str, Any], layerin
         options,
     )
     assert out == "well\n"
+
+
+@pytest.mark.parametrize("layering", ["memory+redis"])
+def test_a_child_does_not_hear_by_its_parents_ears(options: dict[str, Any], layering: str) -> None:
+    """LC-09: who waits for the end of a claim looks now and then, until this process is told itself."""
+    out = program(
+        """
+    store = cache._machine.parts.redis.store
+
+    async def parent():
+        await cache.get("warm")
+        while not store.hears:
+            await asyncio.sleep(0.01)
+
+        def child():
+            assert not store.hears
+
+        reap(fork(child))
+        await cache.aclose()
+        print("heard")
+
+    asyncio.run(parent())
+        """,
+        options,
+    )
+    assert out.split() == ["heard"]

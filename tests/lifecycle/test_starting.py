@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from programs import run, start
 from servers import RedisServer, free_port
 
-from toolcache import MISSING, ToolCache
+from toolcache import MISSING, Durability, ToolCache
+from toolcache.stores.log.store import LogStore
 
 
 @pytest.fixture(params=["in the way", "of another"])
@@ -168,3 +170,31 @@ async def test_a_process_that_ended_in_an_outage_and_redis_back(tmp_path: Path, 
         await asyncio.to_thread(run, code, own_redis.url, tmp_path / "files")
     async with ToolCache(**options) as cache:
         assert await cache.get_many(["deleted", "changed", "same"]) == {"changed": "new", "same": "old"}
+
+
+@pytest.mark.parametrize("seconds", [0.5, 60.0])
+async def test_a_log_that_is_slow_to_open_is_not_held_against_redis(
+    own_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Reads wait for the index up to ``file_timeout``, then Redis answers; what it takes is safe there."""
+
+    async def slow(store: LogStore) -> None:
+        await asyncio.sleep(seconds)
+        await opened(store)
+
+    opened = LogStore.open
+    async with ToolCache(redis_url=own_redis.url, files=False) as other:
+        for key in ("read", "deleted"):
+            await other.set(key, "value")
+    monkeypatch.setattr(LogStore, "open", slow)
+    options: dict[str, Any] = {"redis_url": own_redis.url, "op_timeout": 0.3, "file_timeout": 1.0}
+    for call in ("get", "delete", "set"):
+        async with ToolCache(**options, directory=tmp_path / call) as cache:
+            begun = time.monotonic()
+            if call == "get":
+                assert await cache.get("read") == "value"
+            elif call == "delete":
+                assert await cache.delete("deleted")
+            else:
+                assert await cache.set("set", "value") is Durability.REDIS
+            assert time.monotonic() - begun < 1.0 + 0.3 + 0.3

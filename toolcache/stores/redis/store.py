@@ -11,6 +11,7 @@ from toolcache.clock import SYSTEM
 from toolcache.credentials import AnyCredentialProvider
 from toolcache.errors import SettingsError
 from toolcache.events import BlobRejected, Event, StoreFault
+from toolcache.forks import watch
 from toolcache.protocols import Clock, PutResult, PutStatus, StoreRestingError, Watch, Write
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.credentials import Credentials
@@ -118,6 +119,11 @@ class RedisStore:
         self._ears: list[Ear] = []
         self._no_claims_until = -math.inf
         self._clock = clock
+        watch(self)
+
+    def forked(self) -> None:
+        """The parent listens on; here nobody does, until there is a connection for it."""
+        self._ears = []
 
     def __repr__(self) -> str:
         return f"<RedisStore {self.redacted_url}>"
