@@ -128,6 +128,20 @@ async def test_what_is_computed_meanwhile_is_not_stored(rig: Rig, cache: Cache) 
         assert list(await reader.get_many(["covered", "spared"])) == ["spared"]
 
 
+@pytest.mark.parametrize("own", ["@d:search", "@a:faq:bot", "@c:v2"])
+async def test_domains_agents_and_catalogs_are_tags_of_the_caches_own(
+    rig: Rig, cache: Cache, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    """C11, DECISIONS: an epoch of the same kind covers what carries one, as a whole and by its exact name."""
+    monkeypatch.setattr("toolcache.machine.labels", tuple)  # no caller may give such a tag
+    await cache.set("covered", 1, tags=["news", own])
+    await cache.set("spared", 1, tags=["news", own + "x"])
+    receipt = await cache._machine._invalidator.invalidate("own", [own], cache._parts.due())
+    assert (receipt.scope, receipt.memory) == ("own", "done")
+    for reader in await readers(rig, cache):
+        assert await reader.get_many(["covered", "spared"]) == {"spared": 1}
+
+
 async def test_a_tag_that_a_computation_gives_itself_counts_from_its_beginning(rig: Rig, cache: Cache) -> None:
     """SPEC 6: a computation that names the tag only when it has ended is older than what came meanwhile."""
 
