@@ -176,7 +176,7 @@ class Reader:
             mirrored = files is not None and domain.name in self._parts.mirror
             copies = await self._ask(files, rest, domain, tally, due.files) if files and mirrored and rest else {}
             answer = {key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names}
-            self._insist(names, answer)
+            self._insist(names, answer, asked=False)
             return self._uncovered(answer)
         for key, version in owed.items():
             if version >= answer[key].version:
@@ -184,19 +184,22 @@ class Reader:
         # What Redis is owed may lie beneath an epoch that only Redis knows.
         above = {name for held, _, _ in answer.values() if held is not None for name in self._epochs.names(held.tags)}
         await self._horizon.ask(redis, above, until=due.redis)
-        self._insist(names, answer)
+        self._insist(names, answer, asked=True)
         return self._uncovered(answer)
 
-    def _insist(self, names: dict[str, str], answer: dict[str, Found]) -> None:
+    def _insist(self, names: dict[str, str], answer: dict[str, Found], *, asked: bool) -> None:
         """What this host knows to be gone is: a Redis that has forgotten it, and memory, cannot bring it back.
 
-        What is computed instead gets a version above that, or nobody here would ever find it.
+        What is computed instead gets a version above that, or nobody here would ever find it. A clock that was far ahead
+        does not hide what Redis holds: what has been written since then may have lower versions.
         """
         if self._overlay is None:
             return
         for key, found in answer.items():
             newest = self._overlay.newest(names[key])
-            if newest is not None and newest.ended and newest.version >= found.version:
+            if newest is None or not newest.ended or newest.version < found.version:
+                continue
+            if not asked or found.held is None or self._parts.hybrid.believes(newest.version):
                 answer[key] = Found(None, newest.version)
                 held = self._memory.find(key)
                 if held is not None and held.version < newest.version:

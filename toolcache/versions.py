@@ -82,6 +82,10 @@ class HybridClock:
             self._ms, self._count = seen
         return True
 
+    def believes(self, version: bytes) -> bool:
+        """Whether a version is one that a clock as it is now could have made, or one a little ahead of it."""
+        return split(version)[0] - int(self._clock.time() * 1000) <= _MAX_LEAD_MS
+
     def passed(self, version: bytes) -> bool:
         """Whether the clock came to a version, or beyond, in the course of time: its own are in the order of their minting.
 
