@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -281,19 +282,23 @@ async def test_coherence(open_cache: Open, redis_server: RedisServer, coherence:
     assert (b" sub=2 " in redis_server.command("CLIENT", "LIST")) is coherence
 
 
-async def computing(one: ToolCache, two: ToolCache, **options: Any) -> int:
-    """How often two caches compute a value that both lack."""
+async def computing(one: ToolCache, two: ToolCache, *, patience: float = 0.3, **options: Any) -> int:
+    """How often two caches compute a value that both lack; the first goes on for as long as the second may need to begin."""
+    begun, both = asyncio.Event(), asyncio.Event()
     runs = 0
 
     async def compute() -> int:
         nonlocal runs
         runs += 1
-        await asyncio.sleep(0.3)
+        begun.set()
+        if runs == 2:
+            both.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(both.wait(), patience)
         return runs
 
     first = asyncio.create_task(one.get_or_set("k", compute))
-    while not runs:  # noqa: ASYNC110 - it is the test's own
-        await asyncio.sleep(0.001)
+    await begun.wait()
     await two.get_or_set("k", compute, **options)
     await first
     return runs
@@ -303,15 +308,15 @@ async def computing(one: ToolCache, two: ToolCache, **options: Any) -> int:
 async def test_lock(open_cache: Open) -> None:
     """Of two caches that lack a value one computes it; without, both do; a call may say otherwise."""
     assert await computing(open_cache(namespace="a"), open_cache(namespace="a")) == 1
-    assert await computing(open_cache(namespace="b"), open_cache(namespace="b", lock=False)) == 2
-    assert await computing(open_cache(namespace="c"), open_cache(namespace="c"), lock=False) == 2
+    assert await computing(open_cache(namespace="b"), open_cache(namespace="b", lock=False), patience=20) == 2
+    assert await computing(open_cache(namespace="c"), open_cache(namespace="c"), lock=False, patience=20) == 2
     assert await computing(open_cache(namespace="d"), open_cache(namespace="d", lock=False), lock=True) == 1
 
 
 @proves("lock_timeout")
 async def test_lock_timeout(open_cache: Open) -> None:
     """Who has waited that long computes itself, although the other is alive."""
-    assert await computing(open_cache(namespace="a"), open_cache(namespace="a", lock_timeout=0.05)) == 2
+    assert await computing(open_cache(namespace="a"), open_cache(namespace="a", lock_timeout=0.05), patience=20) == 2
     assert await computing(open_cache(namespace="b"), open_cache(namespace="b", lock_timeout=30)) == 1
 
 

@@ -134,7 +134,7 @@ class Reader:
         self._memory.doubt()
 
     def interrupt_all(self) -> None:
-        """The namespace was cleared."""
+        """Any key may have been written: no read under way may bring what it found into memory."""
         self._fills.clear()
 
     async def fetch(

@@ -98,7 +98,7 @@ async def test_the_other_waits_and_has_the_value(open_cache: Open) -> None:
     first = asyncio.create_task(one.get_or_set("k", work))
     await work.begun.wait()
     second = asyncio.create_task(two.get_or_set("k", idle))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # until they wait; sooner would prove less, never more
     assert not second.done()
     assert all(await standing(one))
     work.over.set()
@@ -118,7 +118,7 @@ async def test_if_it_fails_one_of_those_who_wait_is_next(open_cache: Open) -> No
     first = asyncio.create_task(one.get_or_set("k", failing))
     await failing.begun.wait()
     others = [asyncio.create_task(cache.get_or_set("k", work)) for cache in (two, three)]
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # until they wait; sooner would prove less, never more
     failing.over.set()
     work.over.set()
     with pytest.raises(RuntimeError, match="not today"):
@@ -172,7 +172,7 @@ async def test_cancelled_it_lets_go(open_cache: Open) -> None:
     computing = asyncio.create_task(one.get_or_set("k", work))
     await work.begun.wait()
     waiting = asyncio.create_task(two.get_or_set("k", work))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # until they wait; sooner would prove less, never more
     waiting.cancel()
     computing.cancel()
     await asyncio.wait([waiting, computing])
@@ -305,7 +305,7 @@ async def test_longer_than_the_lease_it_is_renewed(open_cache: Open) -> None:
     await work.begun.wait()
     second = asyncio.create_task(two.get_or_set("k", idle))
     for _ in range(5):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # by the store's own clock, a lease and a half in all
         assert all(await standing(one))
     work.over.set()
     assert [*await asyncio.gather(first, second)] == ["computed"] * 2
@@ -465,7 +465,7 @@ async def test_a_killed_holder_costs_its_lease_at_most(
         work = Work()
         work.over.set()
         caller = asyncio.create_task(cache.get_or_set("k", work))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # until it waits; sooner would prove less, never more
         assert not work.begun.is_set()
         killed_at = time.monotonic()
         holder.kill()

@@ -131,7 +131,7 @@ async def test_who_waits_learns_of_a_death(files: LogStore, monkeypatch: pytest.
     await one.claim()
     await two.claim()
     waiting = asyncio.create_task(files.until_ended(KEY, two.standing))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # it has looked meanwhile, and found the holder alive
     assert not waiting.done()
     monkeypatch.setattr(claims, "boot_id", lambda: b"another boot id.")
     async with asyncio.timeout(10):
