@@ -94,6 +94,17 @@ class Reader:
             self._log.index.discard(name, entry)
             return True
 
+    def safe(self, key: str) -> bool:
+        """Whether the newest record of a key is known to be on the disk."""
+        entry = self._log.index.get(digest(encode(key)))
+        return entry is None or self._log.safe(entry)
+
+    def make_safe(self, keys: Iterable[str]) -> None:
+        """Wait until the records of keys are on the disk. Blocks; for a thread."""
+        for key in keys:
+            if (entry := self._log.index.get(digest(encode(key)))) is not None:
+                self._log.sync_found(entry)
+
     def owed(self, key: str) -> bytes | None:
         """The version of the newest record of a key, if Redis is owed it."""
         entry = self._log.index.get(digest(encode(key)))

@@ -199,6 +199,7 @@ class RedisStore:
         ttl: float,
         lease: float | None = None,
         durable: bool = False,  # noqa: ARG002 - how it keeps its data is the server's affair
+        pending: bool = False,  # noqa: ARG002 - this is who is owed
     ) -> Swapped:
         """Have ``new`` stand where exactly ``expected`` stands; see ``SupportsClaim``.
 
