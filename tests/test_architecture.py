@@ -358,6 +358,14 @@ class TestErrors:
             errors.UnsupportedEventLoopError(),
             errors.CacheWriteError("delete", "redis is down"),
             errors.ValueTooLargeError(10, 5),
+            errors.DispatchError(),
+            errors.AlreadyInProgressError(),
+            errors.WaitTimeoutError(),
+            errors.TaskMismatchError(),
+            errors.TakeoverLimitError(attempts=3),
+            errors.TakeoverLimitError(),
+            errors.StoredAgentError("ValueError"),
+            errors.StoresUnavailableError(),
         ):
             assert len(str(made)) > 20
         assert errors.CircuitOpenError(1.5).retry_after == 1.5
