@@ -85,7 +85,7 @@ class Claims(RuleBasedStateMachine):
         self.until = [0.0] * 4
         """Until when each may believe that it holds the claim, by the store's clock."""
 
-    def swap(self, move: Move) -> Swapped:
+    def swap(self, move: Move[Verdict]) -> Swapped:
         """The store's answer; it never waits."""
         asked = self.store.swap(KEY, move.expected, move.new, ttl=move.ttl, lease=move.lease)
         try:
@@ -96,7 +96,7 @@ class Claims(RuleBasedStateMachine):
 
     def ask(self, who: int, decide: Callable[[Standing], Move[Verdict] | Verdict], *, lost: int) -> Verdict | None:
         """Decide and try until there is a verdict, unless a reply is lost."""
-        while isinstance(move := decide(self.believed[who]), Move):
+        while not isinstance(move := decide(self.believed[who]), Verdict):
             said = self.swap(move)
             lost -= 1
             if lost == 0:

@@ -128,6 +128,18 @@ class WaitTimeoutError(DispatchError, TimeoutError):
     _SAYS = "this request is still running, and goes on: ask again for its answer, or wait longer with wait_timeout"
 
 
+class RunTimeoutError(DispatchError, TimeoutError):
+    """A try of the run took longer than ``timeout`` seconds, and was ended: a failure like any other."""
+
+    def __init__(self, message: str = "", *, key: str = "", timeout: float = 0.0) -> None:
+        super().__init__(
+            message
+            or f"the run took longer than timeout={timeout:g} s and was ended: allow it more, or have it do less",
+            key=key,
+        )
+        self.timeout = timeout
+
+
 class TaskMismatchError(DispatchError):
     """The key of the request was used before, to ask for something else. Nothing was run, and the record is as it was."""
 

@@ -153,7 +153,9 @@ class Layer:
         due = self.budget() if until is None else until
 
         async def swap(move: Move[V]) -> Swapped | None:
-            return None if store is None else await self.ask(partial(swapped, store, key, move), mutation=True, until=due)
+            return (
+                None if store is None else await self.ask(partial(swapped, store, key, move), mutation=True, until=due)
+            )
 
         return await settle(swap, decide, standing)
 

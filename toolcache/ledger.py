@@ -55,6 +55,11 @@ class Place:
         self.leases = leases
         self.name = "memory" if layer is None else layer.name
 
+    @property
+    def fault(self) -> str:
+        """Why it could not say, the last time."""
+        return (self.layer is not None and self.layer.guard.last_fault) or "what it holds of the request cannot be read"
+
     async def settle(
         self, key: str, decide: Callable[[Standing], Move[Verdict] | Verdict], standing: Standing, until: float
     ) -> tuple[Verdict, Standing] | None:
@@ -135,7 +140,6 @@ class Ledger:
             durable: synced, before it is answered.
             pending: what is put there, Redis is owed.
         """
-
         record: Record | None = None
 
         def move(stands: Standing) -> Move[Verdict] | Verdict:
@@ -158,22 +162,25 @@ class Ledger:
             return None
         return None if answer is None else Answer(answer[0], record, answer[1])
 
-    async def read(self, layer: Layer, name: str) -> Record | None:
-        """What a layer holds of a request, without asking for its lease; None also where it cannot be asked."""
-        answer = await layer.read([name])
+    async def read(self, place: Place, name: str) -> Record | None:
+        """What a store holds of a request, without asking for its lease; None also where it cannot be asked."""
+        answer = None if place.layer is None else await place.layer.read([name])
         if answer is None or (raw := answer[0]) is None:
             return None
         try:
-            blob = raw[: end_of(raw)]
-            return self._seen(_place(layer, 1.0) or self.memory, name, Standing(raw, blob)).record
+            record = self._seen(place, name, Standing(raw, raw[: end_of(raw)])).record
+            if record is not None:
+                await self.heed(place, record.tags)
+                covered = record.state is not State.FORGOTTEN and self._epochs.covers(record.fence, record.tags)
+                record = None if covered else record
         except CorruptBlobError:
             return None
+        return record
 
-    async def replay(self, place: Place, name: str, blob: bytes, floor: bytes) -> PutResult | None:
-        """Tell a store of a record that it has missed; what became of it, None if nobody knows.
+    async def replay(self, name: str, blob: bytes, floor: bytes) -> PutResult | None:
+        """Tell Redis of a record that it has missed; what became of it, None if nobody knows.
 
         Args:
-            place: the store.
             name: the store key, of whatever namespace.
             blob: the record.
             floor: up to which version its namespace has been cleared there.
@@ -187,7 +194,7 @@ class Ledger:
             decide: Decide = partial(erase, tombstone=record, ttl=self._parts.tombstone_ttl)
         else:
             decide = lambda seen: keep(seen, record, floor=floor, now=now)  # noqa: E731 - as short as it is
-        answer = await self.settle(place, name, decide)
+        answer = None if self.redis is None else await self.settle(self.redis, name, decide)
         if answer is None:
             return None
         stands = answer.record
@@ -196,7 +203,7 @@ class Ledger:
         if stands is not None and stands.owner == record.owner and stands.state is record.state:
             return PutResult(PutStatus.ALREADY, record.fence, True)
         if answer.verdict is Verdict.KEPT and stands is not None and stands.answers:
-            self._parts.announce(DuplicateExecution(key_digest(name)[:4].hex(), place.name))
+            self._parts.announce(DuplicateExecution(short(name), "redis"))
         return PutResult(PutStatus.NEWER, record.fence if stands is None else stands.fence, False)
 
     def pack(self, name: str, record: Record, ttl: float) -> bytes:
@@ -227,7 +234,7 @@ class Ledger:
         except CorruptBlobError as fault:
             if place.layer is not None:
                 place.layer.tally.rejected += 1
-            self._parts.announce(BlobRejected(place.name, fault.reason, key_digest(name)[:4].hex()))
+            self._parts.announce(BlobRejected(place.name, fault.reason, short(name)))
             raise
         if record.state is not State.FORGOTTEN and self._epochs.covers(record.fence, tags):
             return Seen()
@@ -240,6 +247,11 @@ class Ledger:
         record = _record(self._parts.coder.decode(encoded), tags)
         self._parts.hybrid.observe(record.fence)
         return record, tags
+
+
+def short(name: str) -> str:
+    """What events and errors tell of a request: enough to find its record again."""
+    return key_digest(name)[:4].hex()
 
 
 def _place(layer: Layer | None, leases: float) -> Place | None:

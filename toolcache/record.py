@@ -210,9 +210,10 @@ class Attempt:
         record = self._standing(seen)
         if record is None or not self._owns(record):
             return Verdict.LOST
-        if record.floor == ZERO:
+        floor = self.floor if self.floor >= self.fence else record.floor
+        if floor == ZERO:
             return Put(None, Verdict.LOST)
-        return Put(forgotten(record.floor, self.owner), Verdict.LOST, self.retention)
+        return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
 
     def bury(self, seen: Seen, *, failure: Record) -> Put | Verdict:
         """Have it never be begun again: too many have died at it."""

@@ -89,7 +89,9 @@ def _retry(value: Any, name: str) -> Any:
     from tenacity import AsyncRetrying
 
     if not isinstance(value, AsyncRetrying):
-        raise TypeError(f"{name} is a tenacity.AsyncRetrying, such as AsyncRetrying(stop=…), not {type(value).__name__}")
+        raise TypeError(
+            f"{name} is a tenacity.AsyncRetrying, such as AsyncRetrying(stop=…), not {type(value).__name__}"
+        )
     return value
 
 

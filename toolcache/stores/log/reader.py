@@ -7,11 +7,9 @@ from toolcache.protocols import Debt, Newest
 from toolcache.stores.log.frame import (
     CLAIM,
     EPOCH,
-    FIRST,
     HEAD_SIZE,
     LASTING,
     PENDING,
-    RESULT,
     TOMBSTONE,
     blob_in,
     read_frame,
@@ -162,8 +160,6 @@ class Reader:
                     entry.version,
                     blob if entry.whole(now_ms) else None,
                     lasting=bool(flags & LASTING),
-                    # one that took the place of another, which this host knew to be gone, takes it in Redis too
-                    once=bool(flags & RESULT and flags & FIRST),
                 )
             )
         return found
