@@ -25,7 +25,7 @@ class MuteError(Exception):
 
 class TestTaskError:
     def test_it_is_the_words_of_an_exception(self) -> None:
-        """ID-15: the class by name, with its module unless it is built in, and the text."""
+        """The class by name, with its module unless it is built in, and the text."""
         assert TaskError.of(ValueError("no such label")) == TaskError("ValueError", "no such label")
         assert TaskError.of(asyncio.CancelledError()) == TaskError("asyncio.exceptions.CancelledError")
         assert TaskError.of(MuteError()) == TaskError(f"{__name__}.MuteError", "")
@@ -48,7 +48,7 @@ class TestUnwrap:
         assert result.unwrap() is output
 
     def test_the_exception_of_this_process(self) -> None:
-        """ID-14: who ran it here gets the very exception, traceback and all, as often as asked."""
+        """Who ran it here gets the very exception, traceback and all, as often as asked."""
         error = ValueError("no such label")
         result = AgentResult(ID, status="failed", error=TaskError.of(error), exception=error)
         assert not result.ok
@@ -58,7 +58,7 @@ class TestUnwrap:
             assert caught.value is error
 
     def test_a_failure_elsewhere(self) -> None:
-        """ID-15: what is known of it by name stays a name."""
+        """What is known of it by name stays a name."""
         with pytest.raises(StoredAgentError, match=r"agents\.RateLimited: slow down") as caught:
             AgentResult(ID, status="failed", error=ERROR, replayed=True).unwrap()
         assert (caught.value.type, caught.value.message, caught.value.key) == (ERROR.type, ERROR.message, "0a1b2c3d")
