@@ -76,7 +76,7 @@ def fill(template: str, args: Mapping[str, Any]) -> str:
         size += len(part)
         if size > MAX_PROMPT:
             raise TemplateError(
-                f"the filled template has more than {MAX_PROMPT:,} characters at {_at(position)}: "
+                f"the filled template has more than {MAX_PROMPT:,} characters, reached at {_at(position)} of the template: "
                 "pass less, or ask for it less often",
                 argument=name,
                 position=position,
@@ -104,7 +104,7 @@ def _parse(template: str) -> Iterator[tuple[int, str, str | None]]:
             yield position, found[0][0], None
         else:
             what = "'{' is not closed, or holds another brace" if found[0] == "{" else "'}' closes nothing"
-            raise TemplateError(f"the template's {what}, at {_at(position)}{_BRACES_MEANT}", position=position)
+            raise TemplateError(f"the template's {what} (at {_at(position)}){_BRACES_MEANT}", position=position)
     yield end, template[end:], None
 
 
@@ -113,13 +113,15 @@ def _name(field: str, position: int) -> str:
         return field
     name = _NAME.match(field)[0]  # type: ignore[index]  # it matches the empty text, at least
     if not field or name.isdecimal():
-        what = f"arguments go by name, not by number: write {{name}}, at {_at(position)}"
+        what = f"a template asks for arguments by name, not by number: write {{name}} at {_at(position)}"
         raise TemplateError(what, position=position)
     if name.isidentifier() and (why := _TOO_MUCH.get(field[len(name)])):
-        raise TemplateError(f"{why}; it is {_tell(name)}, at {_at(position)}", argument=name, position=position)
+        raise TemplateError(
+            f"{why} (it is {_tell(name)}, at {_at(position)} of the template)", argument=name, position=position
+        )
     raise TemplateError(
-        f"what is between the braces at {_at(position)} is no name of an argument: a name has letters, digits and "
-        f"underscores{_BRACES_MEANT}",
+        f"what is between the braces at {_at(position)} of the template is no name of an argument: a name has letters, "
+        f"digits and underscores{_BRACES_MEANT}",
         position=position,
     )
 
@@ -141,12 +143,14 @@ def _argument(args: Mapping[str, Any], name: str, position: int) -> str:
     except ValueError:
         why = "has a number with too many digits to be written: pass it as text"
     raise TemplateError(
-        f"the argument {_tell(name)}, asked for at {_at(position)}, {why}", argument=name, position=position
+        f"the argument {_tell(name)}, which the template asks for at {_at(position)}, {why}",
+        argument=name,
+        position=position,
     )
 
 
 def _at(position: int) -> str:
-    return f"character {position} of the template"
+    return f"character {position}"
 
 
 def _tell(name: str) -> str:
