@@ -55,17 +55,17 @@ def test_an_error_names_the_request_as_events_do(error: DispatchError) -> None:
 
 
 def test_a_stored_failure_tells_class_and_text() -> None:
-    """ID-15: name and message are fields; no attempt is made at the class that they name."""
+    """Name and message are fields; no attempt is made at the class that they name."""
     error = StoredAgentError("KeyboardInterrupt", "stop")
     assert (error.type, error.message) == ("KeyboardInterrupt", "stop")
     assert "with KeyboardInterrupt: stop;" in str(error)
     assert not isinstance(error, KeyboardInterrupt)
-    assert error.__cause__ is None
+    assert repr(error) == "StoredAgentError('KeyboardInterrupt', 'stop')"
     assert "with ValueError;" in str(StoredAgentError("ValueError"))
 
 
 def test_an_output_that_cannot_be_stored_comes_along() -> None:
-    """ID-25: what a run returned is with the error, and not in its text."""
+    """What a run returned is with the error, and not in its text."""
     result = ["the only copy"]
     error = SerializationError("cannot store $", result=result)
     assert error.result is result
@@ -74,17 +74,18 @@ def test_an_output_that_cannot_be_stored_comes_along() -> None:
 
 
 def test_what_limits_and_stores_say() -> None:
-    """ID-24, ID-31: how often it was begun, what is the matter with the stores, and what to do."""
+    """How often it was begun, what is the matter with the stores, and what to do."""
     assert "begun 3 times" in str(TakeoverLimitError(attempts=3))
     assert "max_attempts" in str(TakeoverLimitError())
     assert TakeoverLimitError(attempts=3).attempts == 3
     error = StoresUnavailableError(reason="redis: timed out")
-    assert error.reason in str(error)
+    assert error.reason == "redis: timed out"
+    assert "(redis: timed out)" in str(error)
     assert 'on_store_down="run"' in str(error)
 
 
 def test_waiting_too_long_is_a_timeout() -> None:
-    """ID-28: who catches timeouts catches that one, and a template that does not fit is a wrong value."""
+    """Who catches timeouts catches that one, and a template that does not fit is a wrong value."""
     with pytest.raises(TimeoutError, match="goes on"):
         raise WaitTimeoutError
     with pytest.raises(ValueError, match="no such argument"):

@@ -161,13 +161,13 @@ class TestLog:
 
     @pytest.mark.parametrize("kind", DISPATCH, ids=lambda kind: kind.__name__)
     def test_a_request_that_may_run_twice(self, kind: type) -> None:
-        """ID-12, ID-31, ID-35: the line has the request's digits and all else that the event knows."""
+        """The line has the request's digits and all else that the event knows."""
         event = SAMPLES[kind]
         said = str(event)
         assert all(str(getattr(event, field.name)) in said for field in dataclasses.fields(kind))
 
     def test_what_is_missing_says_what_may_happen(self) -> None:
-        """ID-35: without Redis other hosts may run it, without files a crash may; any other layer is told as it is."""
+        """Without Redis other hosts may run it, without files a crash may; any other layer is told as it is."""
         told = {layer: str(DispatchDegraded("0", layer, "down")) for layer in ("redis", "file", "both")}
         assert "other hosts" in told["redis"]
         assert "process die" in told["file"]

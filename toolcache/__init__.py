@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from toolcache.cache import Cache
     from toolcache.compute import Context
     from toolcache.decorator import cached
+    from toolcache.dispatch.results import AgentResult, Progress, TaskError
     from toolcache.dispatch.tasks import AgentTask
     from toolcache.domains import Domain
     from toolcache.entry import MISSING, Durability, Entry, Invalidation
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MISSING",
+    "AgentResult",
     "AgentTask",
     "AlreadyInProgressError",
     "Cache",
@@ -64,6 +66,7 @@ __all__ = [
     "FlightAbortedError",
     "Health",
     "Invalidation",
+    "Progress",
     "ReentrantFlightError",
     "SerializationError",
     "Settings",
@@ -72,6 +75,7 @@ __all__ = [
     "StoredAgentError",
     "StoresUnavailableError",
     "TakeoverLimitError",
+    "TaskError",
     "TaskMismatchError",
     "TemplateError",
     "ToolCache",
@@ -87,6 +91,7 @@ __all__ = [
 
 _HOMES = {
     "MISSING": "entry",
+    "AgentResult": "dispatch.results",
     "AgentTask": "dispatch.tasks",
     "Cache": "cache",
     "CircuitBreaker": "resilience.breaker",
@@ -97,8 +102,10 @@ _HOMES = {
     "Entry": "entry",
     "Health": "stats",
     "Invalidation": "entry",
+    "Progress": "dispatch.results",
     "Settings": "settings",
     "Stats": "stats",
+    "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
     "cached": "decorator",
     "get_cache": "tool_cache",

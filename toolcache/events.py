@@ -248,7 +248,7 @@ class DispatchDegraded:
     reason: str
 
     def __str__(self) -> str:
-        return f"request {self.key} goes on without {self.layer} ({self.reason}): {_UNTOLD.get(self.layer, 'it may run twice')}"
+        return f"{self.layer}: request {self.key} goes on without it ({self.reason}): {_UNTOLD.get(self.layer, 'it may run twice')}"
 
 
 _UNTOLD = {
