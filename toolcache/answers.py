@@ -6,7 +6,7 @@ takes it, memory keeps it.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -14,10 +14,23 @@ from typing import Literal, NamedTuple
 from toolcache.entry import Durability
 from toolcache.errors import CacheWriteError
 from toolcache.events import DataAtRisk, DuplicateExecution
-from toolcache.ledger import Ledger, Place, short
+from toolcache.ledger import Ledger, Patience, Place, short
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded
-from toolcache.record import Attempt, Put, Record, Seen, State, Verdict, erase, floor_of, forgotten, keep, standing
+from toolcache.record import (
+    TAKEOVERS,
+    Attempt,
+    Put,
+    Record,
+    Seen,
+    State,
+    Verdict,
+    erase,
+    floor_of,
+    forgotten,
+    keep,
+    standing,
+)
 from toolcache.swaps import NOTHING, UNKNOWN, Standing
 from toolcache.versions import ZERO
 
@@ -75,6 +88,8 @@ class Answers:
         attempt: Attempt,
         record: Record,
         standing: Callable[[Place], Standing] = lambda _place: NOTHING,
+        *,
+        patience: Patience | None = None,
     ) -> Committed:
         """Have an answer stand, unless one does.
 
@@ -83,20 +98,25 @@ class Answers:
             attempt: who commits.
             record: its answer, or one that it has found.
             standing: what it believes to stand in a place.
+            patience: of the call that this is a step of.
         """
         own, durability, missed = record.owner, Durability.MEMORY, []
+        patience = patience or self._ledger.patience()
         for place in reversed(self._ledger.layers):
-            await self._ledger.heed(place, record.tags)
+            await self._ledger.heed(place, patience, record.tags)
             attempt.floor = max(attempt.floor, self._ledger.floor())
             put = partial(attempt.commit, answer=record)
             owed = place is self._ledger.files and self._ledger.redis in missed
-            answer = await self._ledger.settle(place, name, put, standing(place), durable=True, pending=owed)
+            answer = await self._ledger.settle(
+                place, name, put, standing(place), durable=True, pending=owed, patience=patience
+            )
             if answer is None:
                 missed.append(place)
                 continue
             if answer.verdict not in (Verdict.OURS, Verdict.KEPT) or answer.record is None:
                 return Committed(None, durability, tuple(missed))
-            if answer.record.owner not in (own, record.owner):
+            ran = record.failure is None or record.failure.kind != TAKEOVERS
+            if ran and answer.record.owner not in (own, record.owner):
                 self._parts.announce(DuplicateExecution(short(name), place.name))
             record = answer.record
             durability = max(durability, Durability.REDIS if place is self._ledger.redis else Durability.FILE)
@@ -119,28 +139,37 @@ class Answers:
             rise=self._ledger.version,
             retention=retention,
         )
+        patience = self._ledger.patience()
+        # What this host has forgotten, Redis may still hold.
+        near = await self._look(
+            name, patience, [place for place in self._ledger.places if place is not self._ledger.redis]
+        )
+        attempt.floor = max(attempt.floor, _floor(near))
         for _ in range(2):
-            committed = await self.commit(name, attempt, replace(attempt.completed(output), tags=tags))
-            if committed.record is not None:
+            if attempt.fence <= attempt.floor:
+                attempt.fence = self._ledger.version(attempt.floor)
+            answer = replace(attempt.completed(output), tags=tags)
+            committed = await self.commit(name, attempt, answer, patience=patience)
+            if committed.record is not None:  # else it was forgotten before, elsewhere, by a clock that is ahead
                 break
-            attempt.fence = self._ledger.version(attempt.floor)  # it was forgotten before this call, by a clock ahead
         return committed.durability
 
-    async def kept(self, name: str) -> Record | None:
+    async def kept(self, name: str, patience: Patience) -> Record | None:
         """What this host answers with, from its file: unless Redis says that it was forgotten since."""
         files, redis = self._ledger.files, self._ledger.redis
-        record = None if files is None else await self._ledger.read(files, name)
+        record = None if files is None else await self._ledger.read(files, name, patience)
         if record is None or not record.answers:
             return None
-        shared = None if redis is None else await self._ledger.read(redis, name)
+        shared = None if redis is None else await self._ledger.read(redis, name, patience)
         return None if shared is not None and record.fence <= floor_of(shared) else record
 
     async def get(self, name: str) -> Record | None:
         """The answer, wherever it stands; one that only Redis has, by way of the file."""
-        if (record := await self.kept(name)) is not None:
+        patience = self._ledger.patience()
+        if (record := await self.kept(name, patience)) is not None:
             return record
-        seen = await self._look(name)
-        floor = max([self._ledger.floor(), *(floor_of(one.record) for one in seen.values() if one.record)])
+        seen = await self._look(name, patience)
+        floor = max(self._ledger.floor(), _floor(seen))
         for place in (self._ledger.redis, self._ledger.memory):
             now = self._parts.clock.time()
             record = standing(seen.get(place, Seen()), floor, now) if place else None
@@ -150,7 +179,7 @@ class Answers:
             if files is None or place is self._ledger.memory:
                 return record
             adopt = partial(keep, answer=record, floor=floor, now=now)
-            answer = await self._ledger.settle(files, name, adopt, durable=True)
+            answer = await self._ledger.settle(files, name, adopt, durable=True, patience=patience)
             if answer is None:
                 return record
             return answer.record if answer.verdict in (Verdict.OURS, Verdict.KEPT) else None
@@ -158,8 +187,8 @@ class Answers:
 
     async def status(self, name: str) -> RunStatus:
         """How far a request has come."""
-        seen = await self._look(name)
-        floor = max([self._ledger.floor(), *(floor_of(one.record) for one in seen.values() if one.record)])
+        seen = await self._look(name, self._ledger.patience())
+        floor = max(self._ledger.floor(), _floor(seen))
         now = self._parts.clock.time()
         found = [(standing(one, floor, now), one.left) for one in seen.values()]
         there = [(record, left) for record, left in found if record is not None and record.state is not State.FORGOTTEN]
@@ -186,7 +215,8 @@ class Answers:
         Raises:
             CacheWriteError: a configured store may still hold it, and nothing durable says otherwise.
         """
-        before = await self._look(name)
+        patience = self._ledger.patience()
+        before = await self._look(name, patience)
         above = max([ZERO, *(one.record.fence for one in before.values() if one.record)])
         tombstone = forgotten(self._ledger.version(above), os.urandom(16))
         known, safe, owed = False, not self._ledger.layers, False
@@ -200,7 +230,9 @@ class Answers:
             return erase(seen, tombstone, ttl=self._parts.tombstone_ttl)
 
         for place in reversed(self._ledger.places):
-            answer = await self._ledger.settle(place, name, forget, UNKNOWN, durable=True, pending=owed)
+            answer = await self._ledger.settle(
+                place, name, forget, UNKNOWN, durable=True, pending=owed, patience=patience
+            )
             if place is not self._ledger.memory:
                 owed = owed or answer is None
                 safe = safe or answer is not None
@@ -209,12 +241,12 @@ class Answers:
             raise CacheWriteError("delete_result", "no store took it")
         return known
 
-    async def _look(self, name: str) -> dict[Place, Seen]:
-        """What stands in each place."""
+    async def _look(self, name: str, patience: Patience, places: Sequence[Place] | None = None) -> dict[Place, Seen]:
+        """What stands in each place, or in some."""
         found = {}
-        for place in self._ledger.places:
-            await self._ledger.heed(place)
-            answer = await self._ledger.settle(place, name, lambda _seen: Verdict.LOST, UNKNOWN)
+        for place in self._ledger.places if places is None else places:
+            await self._ledger.heed(place, patience)
+            answer = await self._ledger.settle(place, name, lambda _seen: Verdict.LOST, UNKNOWN, patience=patience)
             if answer is not None:
                 found[place] = Seen(answer.record, answer.standing.left)
         return found
@@ -224,3 +256,8 @@ class Answers:
             told = all(self._parts.announce.explained(place.name) for place in self._ledger.layers)
             why = ", ".join(f"{place.name}: {place.fault}" for place in self._ledger.layers)
             self._parts.announce(DataAtRisk(operation, short(name), why, told))
+
+
+def _floor(seen: Mapping[Place, Seen]) -> bytes:
+    """Up to which version a request was forgotten, as far as what was seen says."""
+    return max((floor_of(one.record) for one in seen.values() if one.record is not None), default=ZERO)

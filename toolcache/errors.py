@@ -14,6 +14,7 @@
     │   ├── WaitTimeoutError            it is still running after ``wait_timeout``
     │   ├── TaskMismatchError           its key was used before, to ask for something else
     │   ├── TakeoverLimitError          each process that ran it died
+    │   ├── RunTimeoutError             a try of it took longer than ``timeout``
     │   ├── StoredAgentError            it failed elsewhere or earlier; this tells how
     │   ├── StoresUnavailableError      no store can promise that it runs once
     │   └── TemplateError               a template and its arguments do not fit

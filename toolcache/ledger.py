@@ -7,7 +7,7 @@ What cannot be read, of a key, makes a store of no use for that key: nobody may 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +40,28 @@ class Answer(NamedTuple):
     standing: Standing
 
 
+class Patience:
+    """What one call has left to wait for each store, with all its steps.
+
+    Args:
+        now: monotonic seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._left: dict[Place, float] = {}
+
+    def until(self, place: "Place") -> float:
+        """When a step that begins now is to be done with a store."""
+        if place not in self._left:
+            self._left[place] = place.patience(self._now())
+        return self._now() + self._left[place]
+
+    def spend(self, place: "Place", until: float) -> None:
+        """A step is over that was to be done by then."""
+        self._left[place] = max(0.0, until - self._now())
+
+
 class Place:
     """The records in one store.
 
@@ -59,6 +81,14 @@ class Place:
     def fault(self) -> str:
         """Why it could not say, the last time."""
         return (self.layer is not None and self.layer.guard.last_fault) or "what it holds of the request cannot be read"
+
+    def patience(self, now: float) -> float:
+        """Seconds that a call may wait for the store."""
+        if self.layer is None:
+            return math.inf
+        store = self.layer.store
+        opening = isinstance(store, SupportsUsage) and store.usage() is None
+        return max(self.layer.budget() - now, _OPENING if opening else 0.0)
 
     async def settle(
         self, key: str, decide: Callable[[Standing], Move[Verdict] | Verdict], standing: Standing, until: float
@@ -91,7 +121,7 @@ class Ledger:
         self.memory = Place(MemoryClaims(parts.clock))
         self.files = _place(parts.files, 1.0)
         self.redis = _place(parts.redis, _SHARED if self.files else 1.0)
-        self.layers = [place for place in (self.files, self.redis) if place is not None] if parts.enabled else []
+        self.layers = [place for place in (self.files, self.redis) if place is not None]
         self.places = [self.memory, *self.layers]
 
     def name(self, place: str) -> str:
@@ -106,19 +136,24 @@ class Ledger:
         """Up to which version all of the namespace is known to have been cleared."""
         return self._epochs.newest()
 
-    def until(self, place: Place) -> float:
-        """When a step that begins now is to be done with a store."""
-        if place.layer is None:
-            return math.inf
-        store = place.layer.store
-        opening = isinstance(store, SupportsUsage) and store.usage() is None
-        return max(place.layer.budget(), self._parts.clock.monotonic() + _OPENING if opening else 0.0)
+    def patience(self) -> Patience:
+        """For a call that begins now."""
+        return Patience(self._parts.clock.monotonic)
 
-    async def heed(self, place: Place, tags: Sequence[str] = ()) -> None:
+    async def heed(self, place: Place, patience: Patience | None = None, tags: tuple[str, ...] = ()) -> None:
         """Have a store say what has been cleared."""
         if place.layer is not None:
-            names = [self._epochs.namespace, *self._epochs.names(tuple(tags))]
-            await self._horizon.ask(place.layer, names, until=place.layer.budget())
+            names = [self._epochs.namespace, *self._epochs.names(tags)]
+            patience = patience or self.patience()
+            until = patience.until(place)
+            await self._horizon.ask(place.layer, names, until=until)
+            patience.spend(place, until)
+
+    async def current(self, place: Place, record: Record, patience: Patience | None = None) -> bool:
+        """Whether a record that was found has not been cleared by one of its tags."""
+        if record.tags:
+            await self.heed(place, patience, record.tags)
+        return record.state is State.FORGOTTEN or not self._epochs.covers(record.fence, record.tags)
 
     async def settle(
         self,
@@ -129,6 +164,7 @@ class Ledger:
         *,
         durable: bool = False,
         pending: bool = False,
+        patience: Patience | None = None,
     ) -> Answer | None:
         """Have a record take the place of another, as ``decide`` says of what stands there; None if nobody knows.
 
@@ -139,7 +175,10 @@ class Ledger:
             standing: what is believed to stand there.
             durable: synced, before it is answered.
             pending: what is put there, Redis is owed.
+            patience: of the call that this is a step of.
         """
+        patience = patience or self.patience()
+        until = patience.until(place)
         record: Record | None = None
 
         def move(stands: Standing) -> Move[Verdict] | Verdict:
@@ -157,25 +196,34 @@ class Ledger:
             return Move(stands.raw, blob, put.then, put.ttl, lease, durable, pending)
 
         try:
-            answer = await place.settle(name, move, standing, self.until(place))
+            answer = await place.settle(name, move, standing, until)
         except CorruptBlobError:
             return None
-        return None if answer is None else Answer(answer[0], record, answer[1])
+        finally:
+            patience.spend(place, until)
+        if answer is None:
+            return None
+        verdict, stands = answer
+        if record is None or verdict is Verdict.OURS or await self.current(place, record, patience):
+            return Answer(verdict, record, stands)
+        # Of one of its tags nobody here had heard: now it is nothing.
+        return await self.settle(place, name, decide, stands, durable=durable, pending=pending, patience=patience)
 
-    async def read(self, place: Place, name: str) -> Record | None:
+    async def read(self, place: Place, name: str, patience: Patience) -> Record | None:
         """What a store holds of a request, without asking for its lease; None also where it cannot be asked."""
-        answer = None if place.layer is None else await place.layer.read([name])
+        until = patience.until(place)
+        answer = None if place.layer is None else await place.layer.read([name], until=until)
+        patience.spend(place, until)
         if answer is None or (raw := answer[0]) is None:
             return None
         try:
             record = self._seen(place, name, Standing(raw, raw[: end_of(raw)])).record
-            if record is not None:
-                await self.heed(place, record.tags)
-                covered = record.state is not State.FORGOTTEN and self._epochs.covers(record.fence, record.tags)
-                record = None if covered else record
         except CorruptBlobError:
             return None
-        return record
+        if record is None:
+            return None
+        await self.heed(place, patience)
+        return record if await self.current(place, record, patience) else None
 
     async def replay(self, name: str, blob: bytes, floor: bytes) -> PutResult | None:
         """Tell Redis of a record that it has missed; what became of it, None if nobody knows.
@@ -267,6 +315,7 @@ def _body(record: Record) -> list[Any]:
         record.floor,
         record.fingerprint,
         record.attempts,
+        list(record.dead),
         record.expires_at,
         record.started_at,
         record.finished_at,
@@ -280,11 +329,11 @@ def _body(record: Record) -> list[Any]:
 def _record(body: Any, tags: tuple[str, ...]) -> Record:
     """The record that a body says; CorruptBlobError for any that none of ours says."""
     try:
-        schema, state, owner, fence, floor, fingerprint, attempts, *instants, cost, tokens, failure, output = body
+        schema, state, owner, fence, floor, fingerprint, attempts, dead, *instants, cost, tokens, failure, output = body
         expires_at, started_at, finished_at = instants
         whole = (
             schema == _SCHEMA
-            and all(type(one) is bytes and len(one) == len(ZERO) for one in (owner, fence, floor))
+            and all(type(one) is bytes and len(one) == len(ZERO) for one in (owner, fence, floor, *dead))
             and type(fingerprint) is str
             and type(attempts) is int
             and all(type(one) is float for one in instants)
@@ -299,6 +348,7 @@ def _record(body: Any, tags: tuple[str, ...]) -> Record:
                 floor=floor,
                 fingerprint=fingerprint,
                 attempts=attempts,
+                dead=tuple(dead),
                 expires_at=expires_at,
                 started_at=started_at,
                 finished_at=finished_at,

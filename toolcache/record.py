@@ -19,6 +19,9 @@ from typing import Final, NamedTuple, TypeAlias
 from toolcache.protocols import Encoded
 from toolcache.versions import ZERO
 
+_HEIRS: Final = 64
+"""Dead owners that a claim can name: more attempts than may be."""
+
 _TOLD_FOR: Final = 5.0
 """Seconds that a failure stands, for those who waited for it."""
 
@@ -57,6 +60,7 @@ class Record:
         floor: the version at which the request was forgotten last, before that.
         fingerprint: what was asked; another one under the same key is a mistake of the caller.
         attempts: how often it was begun.
+        dead: of a claim, the owners that have died at it before.
         expires_at: until when it says anything.
     """
 
@@ -66,6 +70,7 @@ class Record:
     floor: bytes = ZERO
     fingerprint: str = ""
     attempts: int = 1
+    dead: tuple[bytes, ...] = ()
     expires_at: float = math.inf
     started_at: float = 0.0
     finished_at: float = 0.0
@@ -99,8 +104,6 @@ class Verdict(Enum):
     """An answer is there: the first one, which stays."""
     FAILED = "failed"
     """The attempt that was waited for has failed."""
-    EXHAUSTED = "exhausted"
-    """As many attempts as may be have died at it."""
     MISMATCH = "mismatch"
     """Something else was asked under this key."""
     LOST = "lost"
@@ -170,15 +173,15 @@ class Attempt:
             return Verdict.KEPT
         if record.state is State.FAILED:
             return Verdict.FAILED if record.owner in self.awaited else self._begin(lease)
+        return self._claim_running(record, seen.left, lease)
+
+    def _claim_running(self, record: Record, left: float, lease: float) -> Put | Verdict:
         if record.owner == self.owner:  # the reply was lost
             self.attempts = max(self.attempts, record.attempts)
             return Verdict.OURS
-        if seen.left > 0 and record.owner not in self.dead:
+        if left > 0 and record.owner not in self.dead:
             return Verdict.BUSY
-        self.dead.add(record.owner)
-        if record.attempts >= self.max_attempts:
-            self.attempts = record.attempts
-            return Verdict.EXHAUSTED
+        self.dead.update((record.owner, *record.dead))
         self.attempts = max(self.attempts, record.attempts + 1)
         return self._begin(lease)
 
@@ -193,6 +196,7 @@ class Attempt:
 
     def commit(self, seen: Seen, *, answer: Record) -> Put | Verdict:
         """Put an answer there, unless one is there, or it has been forgotten. Whose claim stands there does not matter."""
+        self._standing(seen)
         return keep(seen, answer, floor=self.floor, now=self.now())
 
     def fail(self, seen: Seen, *, failure: Record) -> Put | Verdict:
@@ -215,14 +219,10 @@ class Attempt:
             return Put(None, Verdict.LOST)
         return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
 
-    def bury(self, seen: Seen, *, failure: Record) -> Put | Verdict:
-        """Have it never be begun again: too many have died at it."""
-        record = self._standing(seen)
-        if record is not None and record.answers:
-            return Verdict.KEPT
-        if record is not None and record.state is State.RUNNING and record.owner not in self.dead:
-            return Verdict.LOST
-        return Put(replace(failure, floor=self.floor), Verdict.OURS, failure.expires_at - self.now())
+    @property
+    def exhausted(self) -> bool:
+        """Whether too many have died at it for it to be begun once more: it is to be answered by a failure."""
+        return self.attempts > self.max_attempts
 
     def completed(self, output: Encoded, *, cost_usd: float | None = None, tokens: int | None = None) -> Record:
         """The answer that this attempt has come to."""
@@ -236,6 +236,12 @@ class Attempt:
             return self._answer(State.FAILED, _TOLD_FOR, failure=failure, cost_usd=cost_usd, tokens=tokens)
         ttl = self.error_ttl if failure.kind in (RAISED, TIMEOUT) else self.retention
         return self._answer(State.REFUSED, ttl, failure=failure, cost_usd=cost_usd, tokens=tokens)
+
+    def given_up(self) -> Record:
+        """The answer where too many have died at it."""
+        before = self.attempts - 1
+        failure = Failure(TAKEOVERS, "TakeoverLimitError", f"{before} attempts have died at it")
+        return replace(self.failed(failure, kept=True), attempts=before)
 
     def _answer(
         self,
@@ -284,6 +290,7 @@ class Attempt:
             floor=self.floor,
             fingerprint=self.fingerprint,
             attempts=self.attempts,
+            dead=tuple(sorted(self.dead))[:_HEIRS],
             started_at=self.started_at,
         )
         return Put(record, Verdict.OURS, max(self.retention, 2 * lease), lease)

@@ -67,7 +67,8 @@ class Requests:
         """A stored output, or MISSING."""
         (place,) = self._machine.enter((key,))
         begun = self._now()
-        record = await self._machine.answers.get(self._machine.ledger.name(place))
+        name = self._machine.ledger.name(place)
+        record = await self._machine.answers.get(name) if self._parts.enabled else None
         output = MISSING if record is None else self.output(record)
         tally = self._machine.tallies.of(domain)
         tally.latency.add(self._now() - begun)
@@ -94,10 +95,12 @@ class Requests:
         retention, own = self._machine.lifetime(ttl, domain), labels(tags)
         encoded = self._parts.coder.encode(output)
         self._parts.envelope.check(encoded, own)
+        if not self._parts.enabled:
+            return Durability.MEMORY
         self._machine.tallies.of(domain).sets += 1
         name = self._machine.ledger.name(place)
         durability = await self._machine.homes.here().see_through(
-            self._machine.answers.put(name, encoded, fingerprint=fingerprint, retention=retention, tags=own)
+            self._machine.answers.put(name, encoded, fingerprint=str(fingerprint), retention=retention, tags=own)
         )
         if self._parts.strict and self._machine.ledger.layers and durability is Durability.MEMORY:
             raise CacheWriteError("set_result", "no configured store took it")

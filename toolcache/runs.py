@@ -167,7 +167,7 @@ class Runs:
         self, course: Course, name: str, work: Work, terms: Terms, *, fingerprint: str, retention: float
     ) -> Settled:
         try:
-            if (record := await self._answers.kept(name)) is not None:
+            if (record := await self._answers.kept(name, self._ledger.patience())) is not None:
                 if record.fingerprint != fingerprint:
                     raise self._mismatch(name)
                 return self._replay(name, record)
@@ -201,16 +201,23 @@ class Runs:
         Raises:
             DispatchError: it cannot be had.
         """
+        attempt, record = hold.attempt, None
         try:
-            while (met := await self._take(hold, terms)) is not None:
-                if (record := await self._meet(course, hold, *met)) is not None:
-                    return record
+            while record is None:
+                if (met := await self._take(hold, terms)) is not None:
+                    record = await self._meet(course, hold, *met)
+                elif attempt.exhausted:
+                    record = await self._adopt(hold, attempt.given_up())
+                else:
+                    break
         except BaseException:
             await hold.give_back()
             raise
-        if hold.attempt.attempts > 1:
+        if record is not None:
+            return record
+        if attempt.attempts > 1:
             self.tally.takeovers += 1
-            self._parts.announce(TakenOver(short(hold.name), hold.attempt.attempts))
+            self._parts.announce(TakenOver(short(hold.name), attempt.attempts))
         return None
 
     async def _take(self, hold: Hold, terms: Terms) -> tuple[Place, Answer] | None:
@@ -238,12 +245,7 @@ class Runs:
             self.tally.failures += 1
             raise error_of(stands, hold.name)
         if answer.verdict is Verdict.KEPT and stands is not None:
-            committed = await self._answers.commit(hold.name, hold.attempt, stands, hold.standing)
-            if committed.record is not None:
-                await hold.settle()
-                return committed.record
-        if answer.verdict is Verdict.EXHAUSTED and (buried := await self._bury(hold)) is not None:
-            return buried
+            return await self._adopt(hold, stands)
         await hold.give_back()
         if answer.verdict is Verdict.BUSY and stands is not None:
             hold.attempt.awaited.add(stands.owner)
@@ -251,20 +253,14 @@ class Runs:
             await hold.wait(place, answer.standing)
         return None
 
-    async def _bury(self, hold: Hold) -> Record | None:
-        """Have a request be answered by a failure at which too many have died."""
-        attempt = hold.attempt
-        told = f"{attempt.attempts} attempts have died at it"
-        failure = attempt.failed(Failure(TAKEOVERS, TakeoverLimitError.__name__, told), kept=True)
-        record = None
-        for place in reversed(self._ledger.layers or self._ledger.places):
-            answer = await self._ledger.settle(
-                place, hold.name, partial(attempt.bury, failure=failure), hold.standing(place), durable=True
-            )
-            if answer is not None and answer.verdict in (Verdict.OURS, Verdict.KEPT):
-                record = answer.record
-        await hold.give_back()
-        return record
+    async def _adopt(self, hold: Hold, record: Record) -> Record | None:
+        """Answer with what was found: by way of this host's file, and with what stands there. None if it was forgotten."""
+        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.standing)
+        if committed.record is None:
+            await hold.give_back()
+        else:
+            await hold.settle(keeping=committed.durability is Durability.MEMORY)
+        return committed.record
 
     # -- running ------------------------------------------------------------------------------------------------
 

@@ -368,7 +368,7 @@ async def test_strict_holds_for_every_write(both: Rig) -> None:
     """SPEC 5.2: set, add and a result raise when memory alone took them, and each is told of; a result is kept."""
     cache = await both.open(strict=True)
     chaos(cache, "redis").fail_with(ConnectionResetError)
-    chaos(cache, "files").fail_with(lambda: OSError(errno.ENOSPC, "No space left on device"), on=["put_many"])
+    chaos(cache, "files").fail_with(lambda: OSError(errno.ENOSPC, "No space left on device"), on=["put_many", "swap"])
     with pytest.raises(CacheWriteError, match="set "):
         await cache.set("set", 1)
     with pytest.raises(CacheWriteError, match="add "):
