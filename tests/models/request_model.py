@@ -29,7 +29,6 @@ from models.request_state import (
 
 Steps: TypeAlias = Iterator[tuple[str, World]]
 
-
 AT_REDIS = ("claims", "commits", "failing", "abandoning", "forgets", "tells")
 """What a process does at Redis, or without it."""
 
@@ -130,7 +129,7 @@ class Model:
     def owner(self, world: World, at: int) -> int:
         """One that nobody else has, and nothing stands of."""
         taken = {record.owner for record in (world.redis, *world.files, *(world.late or ()))}
-        taken |= {owner for holder in (*world.files, *world.processes) for owner in holder.passed}
+        taken.update(*(file.passed for file in world.files), *(process.passed for process in world.processes))
         count = len(world.processes)
         return next(owner for owner in range(at + 1, 9 * count, count) if owner not in taken)
 
@@ -151,7 +150,7 @@ class Model:
                 world = world._replace(redis=Record(LEAVES[process.phase], floor=self.heir(floor)))
         elif self.rules.fenced and redis.floor > process.made:
             process = process._replace(phase="ends", floor=redis.floor)
-        elif done and self.rules.write_once:
+        elif done and self.stays(redis):
             process = process._replace(phase="keeps", result=redis.result, made=redis.fence)
         else:
             world = world._replace(redis=Record("C", 0, 0, process.made, self.heir(floor), process.result))
@@ -175,14 +174,8 @@ class Model:
             process = process._replace(attempts=max(process.attempts, min(redis.attempts, self.attempts) + 1))
         if self.rules.above:
             process = process._replace(fence=max(process.fence, redis.floor))
-        process = process._replace(floor=floor)
-        here = self.hosts[at]
-        busy = any(
-            link and (file.kind == "C" or (file.kind == "I" and not file.lapsed and self.runs(world, file.owner)))
-            for host, (link, file) in enumerate(zip(world.linked, world.files, strict=True))
-            if host != here
-        )
-        if self.prompt and busy:
+        process = process._replace(floor=floor, passed=())
+        if self.prompt and self.elsewhere(world, self.hosts[at]):
             world = world._replace(wrong="runs what another host runs, or has answered")
         return world._replace(redis=in_progress(process)), self.run(process)
 
@@ -191,14 +184,18 @@ class Model:
         process = world.processes[at]
         return self.rules.file_first or world.files[self.hosts[at]].owner == process.owner
 
-    def runs(self, world: World, owner: int) -> bool:
-        """Whether this is who executes."""
-        return any(process.owner == owner and process.phase == "runs" for process in world.processes)
+    def elsewhere(self, world: World, here: int) -> bool:
+        """Whether another host that has Redis executes, or has answered."""
+        running = {process.owner for process in world.processes if process.phase == "runs"}
+        return any(
+            link and host != here and (file.kind == "C" or (file.owner in running and not file.lapsed))
+            for host, (link, file) in enumerate(zip(world.linked, world.files, strict=True))
+        )
 
     def run(self, process: Process) -> Process:
         """Claimed: execute, unless that was tried too often."""
         if process.attempts > self.attempts and self.rules.limited:
-            return process._replace(phase="commits", passed=(), result=LIMIT, made=process.fence)
+            return process._replace(phase="commits", result=LIMIT, made=process.fence)
         return process._replace(phase="runs", passed=())
 
     def alone(self, world: World, at: int, process: Process) -> World:
@@ -210,6 +207,10 @@ class Model:
             return self.with_(world, at, self.run(process) if self.mine(world, at) else Process())
         return self.with_(world, at, process._replace(phase=then[process.phase]))
 
+    def stays(self, completed: Record) -> bool:
+        """Whether a commit leaves it."""
+        return self.rules.write_once and (self.rules.limit_stays or completed.result != LIMIT)
+
     # -- and the file again --------------------------------------------------------------------------------------------
 
     def keep(self, world: World, at: int, process: Process) -> World:
@@ -217,7 +218,7 @@ class Model:
         file = world.files[self.hosts[at]]
         if self.rules.fenced and file.floor > process.made:
             return self.leave(world, at, process._replace(phase="ends"))
-        if file.kind != "C" or not self.rules.write_once or file.fence < process.floor:
+        if file.kind != "C" or not self.stays(file) or file.fence < process.floor:
             floor = max(file.floor, process.floor if self.rules.floor else 0)
             file = Record("C", 0, 0, process.made, self.heir(floor), process.result)
         if not self.rules.redis_first and process.made == process.fence:

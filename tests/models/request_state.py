@@ -50,6 +50,8 @@ class Rules:
     """After so many attempts that died, the next one answers that there will be no more."""
     limit_asks: bool = True
     """That answer is committed like any other: Redis first."""
+    limit_stays: bool = True
+    """And it is left like any other, by an attempt that was not dead after all."""
 
 
 class Record(NamedTuple):

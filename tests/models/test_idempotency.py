@@ -86,6 +86,7 @@ NEEDED = {
     "pass_on": (LIMITED, Case(("kills", "partitions"), faults=2, slips=3, attempts=2)),
     "lineage": (LIMITED, Case(("kills", "partitions"), faults=2, slips=3, attempts=2)),
     "limited": (LIMITED, Case(("kills",), slips=2, attempts=2)),
+    "limit_stays": (CHANGED, Case(("kills", "pauses"), slips=2, attempts=1)),
     "limit_asks": (BOTH, Case(("kills",), hosts=TWO, slips=2, attempts=2)),
 }
 """What goes wrong without a rule, and what it takes."""
