@@ -365,7 +365,8 @@ class Model:
         if redis.kind == "C" and redis.fence < world.forgets and redis.fence < max(world.told, *self.at_rest(world)):
             return "Redis holds what was forgotten"
         faults, slips = self.start.faults - world.faults, self.start.slips - world.slips
-        if world.runs > 1 + slips + (faults if len(world.files) > 1 else 0):
+        doubled = faults * (1 + world.forgets) if len(world.files) > 1 else 0
+        if world.runs > 1 + slips + doubled:
             return "too many executions"
         if not faults:
             given = [answer for answer in world.answers if answer[0]]
