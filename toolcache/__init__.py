@@ -10,9 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from toolcache.answers import RunStatus
     from toolcache.cache import Cache
     from toolcache.compute import Context
     from toolcache.decorator import cached
+    from toolcache.dispatch.dispatch import dispatch_agents
     from toolcache.dispatch.results import AgentResult, Progress, TaskError
     from toolcache.dispatch.tasks import AgentTask
     from toolcache.domains import Domain
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
         DispatchError,
         FlightAbortedError,
         ReentrantFlightError,
+        RunTimeoutError,
         SerializationError,
         SettingsError,
         StoredAgentError,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
+    from toolcache.work import RunContext
 
     __version__: str
 
@@ -68,6 +72,9 @@ __all__ = [
     "Invalidation",
     "Progress",
     "ReentrantFlightError",
+    "RunContext",
+    "RunStatus",
+    "RunTimeoutError",
     "SerializationError",
     "Settings",
     "SettingsError",
@@ -85,6 +92,7 @@ __all__ = [
     "ValueTooLargeError",
     "WaitTimeoutError",
     "cached",
+    "dispatch_agents",
     "get_cache",
     "make_key",
 ]
@@ -103,11 +111,14 @@ _HOMES = {
     "Health": "stats",
     "Invalidation": "entry",
     "Progress": "dispatch.results",
+    "RunContext": "work",
+    "RunStatus": "answers",
     "Settings": "settings",
     "Stats": "stats",
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
     "cached": "decorator",
+    "dispatch_agents": "dispatch.dispatch",
     "get_cache": "tool_cache",
     "make_key": "keys.plan",
 }

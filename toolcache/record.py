@@ -22,6 +22,9 @@ from toolcache.versions import ZERO
 _HEIRS: Final = 64
 """Dead owners that a claim can name: more attempts than may be."""
 
+_LONGEST: Final = 2_000
+"""Characters of a failure's text that are kept."""
+
 _TOLD_FOR: Final = 5.0
 """Seconds that a failure stands, for those who waited for it."""
 
@@ -42,6 +45,19 @@ class Failure(NamedTuple):
     kind: str
     type: str
     message: str
+
+
+def words_of(exception: BaseException) -> tuple[str, str]:
+    """The name of an exception's class, with its module unless it is built in, and its text; one that cannot tell has none."""
+    kind = type(exception)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(exception)
+    except Exception:  # noqa: BLE001 - the run has failed already; how must still be told
+        message = ""
+    if len(message) > _LONGEST:
+        message = f"{message[: _LONGEST - 1]}…"
+    return name, message.encode("utf-8", "replace").decode("utf-8")
 
 
 RAISED: Final = "raised"

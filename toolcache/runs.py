@@ -12,7 +12,7 @@ import os
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from toolcache.answers import Answers
 from toolcache.entry import Durability
@@ -35,13 +35,10 @@ from toolcache.home import Homes
 from toolcache.ledger import Answer, Ledger, Place, short
 from toolcache.loops import PerLoop
 from toolcache.parts import Parts
-from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict
+from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict, words_of
 from toolcache.stats import DispatchTally
 from toolcache.terms import Terms
 from toolcache.work import RunContext, Work, work_off
-
-_MESSAGE: Final = 2_000
-"""Characters of a failure's text that are kept."""
 
 
 class Settled(NamedTuple):
@@ -326,7 +323,7 @@ class Runs:
         self.tally.failures += 1
         self.tally.timeouts += kind is TIMEOUT
         self._count(context)
-        failure = Failure(kind, type(error).__qualname__, str(error)[:_MESSAGE])
+        failure = Failure(kind, *words_of(error))
         return _spent(attempt.failed(failure, kept=kept), context)
 
     async def _conclude(self, hold: Hold, record: Record) -> Settled:

@@ -20,7 +20,10 @@ from toolcache.embeddings import Embed, Vector, check_lengths, embed, in_order, 
 from toolcache.entry import MISSING, Durability, Missing
 from toolcache.errors import SettingsError
 from toolcache.protocols import Clock
+from toolcache.runs import Settled
 from toolcache.settings import Options, Settings
+from toolcache.terms import Terms
+from toolcache.work import Work
 
 TTL: TypeAlias = Duration | Missing | None
 """A lifetime: the domain's if it is not given, None for ever."""
@@ -332,6 +335,12 @@ class ToolCache(Cache):
     async def forget(self, key: str | AgentTask) -> bool:
         """Forget a task, or a request of ``once``, so that it runs again; see ``Cache.forget``."""
         return await super().forget(key)  # type: ignore[arg-type]  # _request takes both
+
+    async def _settle(self, task: AgentTask, work: Work, terms: Terms) -> Settled:
+        """What a task comes to, run now if it never was."""
+        return await self._requests.once(
+            self._request(task), work, terms, self._idempotency, fingerprint=str(task.fingerprint)
+        )
 
     def _request(self, key: str | AgentTask) -> str:
         return self._keys.result(key) if isinstance(key, AgentTask) else super()._request(key)

@@ -375,7 +375,7 @@ async def test_strict_holds_for_every_write(both: Rig) -> None:
         await cache.add("add", 1)
     with pytest.raises(CacheWriteError, match="set_result "):
         await cache._requests.put("task", "out", IDEMPOTENCY, fingerprint="f")
-    assert {event.operation for event in both.recorder.of(DataAtRisk)} == {"set", "add", "set_result"}
+    assert {event.operation for event in both.recorder.of(DataAtRisk)} == {"set", "add", "commit"}
     assert await cache._requests.get("task", IDEMPOTENCY) == "out"
 
 

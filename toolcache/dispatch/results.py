@@ -2,13 +2,12 @@
 
 from asyncio import CancelledError
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from toolcache.errors import StoredAgentError
+from toolcache.record import words_of
 
 Status: TypeAlias = Literal["completed", "failed", "timeout"]
-
-_LONGEST: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +29,7 @@ class TaskError:
     @classmethod
     def of(cls, exception: BaseException) -> Self:
         """The words of an exception. One that cannot tell its text has none."""
-        kind = type(exception)
-        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        try:
-            message = str(exception)
-        except Exception:  # noqa: BLE001 - the run has failed already; how must still be told
-            message = ""
-        if len(message) > _LONGEST:
-            message = f"{message[: _LONGEST - 1]}…"
-        return cls(name, message.encode("utf-8", "replace").decode("utf-8"))
+        return cls(*words_of(exception))
 
 
 @dataclass(frozen=True, slots=True)
