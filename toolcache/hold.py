@@ -48,6 +48,7 @@ class Hold:
         self._homes = homes
         self._on_lost = on_lost
         self._standings: dict[Place, Standing] = {}
+        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
         self._pause = _PAUSES[0]
@@ -109,7 +110,12 @@ class Hold:
 
     def begin(self) -> None:
         """Keep what is held from lapsing, until ``end``. Most runs are over before it is time, and cost no task."""
-        self._timer = asyncio.get_running_loop().call_later(self._lease / _BEATS, self._due)
+        self._timer = self._loop.call_later(self._lease / _BEATS, self._due)
+
+    def hurry(self) -> None:
+        """Renew now, whatever loop this is said on."""
+        if self._timer is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._due)
 
     async def end(self) -> None:
         """Renew no more; what is being renewed has been, after that."""
@@ -120,6 +126,9 @@ class Hold:
             await asyncio.wait([self._beating])
 
     def _due(self) -> None:
+        if self._timer is None:
+            return
+        self._timer.cancel()
         self.begin()
         if self._beating is None or self._beating.done():
             self._beating = self._homes.here().own(self._beat())

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from toolcache.answers import Answers
 from toolcache.entry import Durability
@@ -97,6 +98,7 @@ class Runs:
         self._homes = homes
         self._answers = answers
         self._courses: PerLoop[dict[str, Course]] = PerLoop(dict)
+        self._holds: WeakSet[Hold] = WeakSet()
 
     async def once(self, key: str, work: Work, terms: Terms, *, fingerprint: str, retention: float) -> Settled:
         """What a request comes to, run now if it never was.
@@ -136,6 +138,11 @@ class Runs:
         finally:
             if courses.get(name) is course and not runs.flying(name):  # cancelled before it began
                 del courses[name]
+
+    def assert_anew(self) -> None:
+        """Redis may have lost what it was told: have it know at once of what is being run here."""
+        for hold in tuple(self._holds):
+            hold.hurry()
 
     async def _patiently(
         self, flight: "asyncio.Future[Settled]", course: Course, terms: Terms, name: str, *, leads: bool
@@ -239,12 +246,12 @@ class Runs:
         if answer.verdict is Verdict.MISMATCH:
             raise self._mismatch(hold.name)
         if answer.verdict is Verdict.FAILED and stands is not None:
-            self.tally.failures += 1
             raise error_of(stands, hold.name)
         if answer.verdict is Verdict.KEPT and stands is not None:
             return await self._adopt(hold, stands)
         await hold.give_back()
         if answer.verdict is Verdict.BUSY and stands is not None:
+            self.tally.joins += not hold.attempt.awaited
             hold.attempt.awaited.add(stands.owner)
             course.turn(busy=True)
             await hold.wait(place, answer.standing)
@@ -268,6 +275,7 @@ class Runs:
         told = sha256(hold.name.encode() + attempt.floor).hexdigest()[:32]
         context = RunContext(attempt.attempts, told)
         course.turn(runs=True)
+        self._holds.add(hold)
         hold.begin()
         error: Exception | None = None
         output = None
@@ -294,8 +302,8 @@ class Runs:
         attempt = hold.attempt
         try:
             encoded = self._parts.coder.encode(output)
+            self._ledger.check(encoded)
             record = _spent(attempt.completed(encoded), context)
-            self._ledger.pack(hold.name, record, 1.0)
         except (SerializationError, ValueError) as unstorable:
             error = SerializationError(str(unstorable), path=getattr(unstorable, "path", ""), result=output)
             return await self._keep_failure(hold, context, error, UNSTORABLE)
@@ -320,8 +328,10 @@ class Runs:
         return settled if settled.replayed else settled._replace(error=error)
 
     def _failure(self, attempt: Attempt, context: RunContext, error: Exception, kind: str, *, kept: bool) -> Record:
-        self.tally.failures += 1
-        self.tally.timeouts += kind is TIMEOUT
+        if kind is TIMEOUT:
+            self.tally.timeouts += 1
+        else:
+            self.tally.failures += 1
         self._count(context)
         failure = Failure(kind, *words_of(error))
         return _spent(attempt.failed(failure, kept=kept), context)
