@@ -12,6 +12,8 @@ from toolcache.tool_cache import ToolCache
 
 TASK: Final = "task"
 """Requests of this name are tasks, in batches; all others are keys."""
+_PATIENT: Final[dict[str, Any]] = {"op_timeout": 5, "file_timeout": 10}
+"""A machine that is busy is no outage."""
 
 
 class Cached:
@@ -21,7 +23,7 @@ class Cached:
         self, url: str, directory: str, heard: Callable[[object], None], *, lease: float, max_attempts: int = 3
     ) -> None:
         places: dict[str, Any] = {"redis_url": url or None, "directory": directory}
-        self._cache = ToolCache(**places, recovery_time=("0.2s", "1s"), file_timeout=10)
+        self._cache = ToolCache(**places, recovery_time=("0.2s", "1s"), **_PATIENT)
         self._cache.subscribe(heard)
         self._options: dict[str, Any] = {"lease": lease, "max_attempts": max_attempts}
 

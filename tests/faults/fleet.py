@@ -56,6 +56,8 @@ class Fleet:
         requests: how many there are.
         deaths: how many workers are killed, and replaced by another with the same list.
         pauses: how many are stopped for longer than their lease.
+        hosts: among how many hosts, with files of their own, they are divided. Of several, each may run a request once where
+            Redis fails.
         lease: seconds.
         door: what workers ask.
         watch: is told, over and over, how many calls were answered, of how many.
@@ -70,6 +72,7 @@ class Fleet:
         requests: int = 500,
         deaths: int | None = None,
         pauses: int | None = None,
+        hosts: int = 1,
         lease: float = _LEASE,
         door: str = "toolcache",
         watch: Callable[[int, int], None] = lambda _told, _of: None,
@@ -79,6 +82,7 @@ class Fleet:
         self._chance = random.Random(f"fleet/{mode}/{seed}")
         self._names = [f"{self._chance.choice(('task', 'key'))}-{number:04}" for number in range(requests)]
         self._processes = processes
+        self._hosts = [f"host{number}" for number in range(hosts)]
         self._lease = lease
         self._door = door
         self._watch = watch
@@ -105,15 +109,16 @@ class Fleet:
                 server.url, Path(directory), lease=self._lease, door=self._door, parallel=4, max_attempts=100
             )
             with self._crew:
-                for steps in self._deal():
-                    self._hire(steps)
+                for number, steps in enumerate(self._deal()):
+                    self._hire(steps, self._hosts[number % len(self._hosts)])
                 self._work(Reader(Path(directory) / "accounts"))
                 self._crew.end()
-                late = self._crew.hire()  # it has missed everything, and nothing is left to run
+                late = self._crew.hire(self._hosts[0])  # it has missed everything, and nothing is left to run
                 late.tell(Step(tuple(self._names)))
                 self._crew.end([late])
                 accounts = self._crew.settle()
-                wrong = [*self._crew.complaints, *Judge(accounts).judge()]
+                apart = len(self._hosts) > 1 and self._mode != "healthy"
+                wrong = [*self._crew.complaints, *Judge(accounts).judge(apart=apart)]
         counts = accounts.counts()
         return Outcome(self._mode, self._seed, time.monotonic() - begun, counts, dict(accounts.events), wrong)
 
@@ -138,8 +143,8 @@ class Fleet:
             steps.append(Step(some, self._lease * 1.5 if long else chance.uniform(0.005, 0.1)))
         return steps
 
-    def _hire(self, steps: list[Step]) -> None:
-        hand = self._crew.hire()
+    def _hire(self, steps: list[Step], host: str) -> None:
+        hand = self._crew.hire(host)
         self._hands.append(hand)
         self._lists[hand.name] = steps
         hand.tell(*steps)
@@ -172,7 +177,7 @@ class Fleet:
             victim.kill()
             steps = list(self._lists[victim.name])
             self._chance.shuffle(steps)
-            self._hire(steps)
+            self._hire(steps, self._crew.accounts.hosts[victim.name])
 
     def _stop(self) -> None:
         """One stands still beyond its lease."""
@@ -211,6 +216,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=500, help="requests; 500 unless given")
     parser.add_argument("--mode", default=",".join(MODES), help="what becomes of Redis, with commas; all unless given")
     parser.add_argument("--seed", type=int, default=None, help="any unless given")
+    parser.add_argument("--hosts", type=int, default=1, help="among which they are divided; 1 unless given")
     parser.add_argument("--lease", type=float, default=_LEASE, help="seconds")
     parser.add_argument("--door", default="toolcache", help="what workers ask; others are there to be found wrong")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -233,8 +239,17 @@ def main() -> int:
             def watch(told: int, total: int, bar: Any = bar) -> None:
                 progress.update(bar, completed=told, total=total)
 
-            sizes = {"processes": options.processes, "requests": options.requests, "lease": options.lease}
-            outcomes.append(Fleet(mode, seed, **sizes, door=options.door, watch=watch).play())
+            fleet = Fleet(
+                mode,
+                seed,
+                processes=options.processes,
+                requests=options.requests,
+                hosts=options.hosts,
+                lease=options.lease,
+                door=options.door,
+                watch=watch,
+            )
+            outcomes.append(fleet.play())
     if options.json:
         told = {"seed": seed, "fleets": [outcome.as_dict() for outcome in outcomes]}
         sys.stdout.write(json.dumps(told, indent=1) + "\n")
