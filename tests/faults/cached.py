@@ -7,8 +7,7 @@ from typing import Any, Final, Self
 
 from faults.doors import Act, Told
 
-from toolcache.dispatch import AgentResult, AgentTask, Progress, RunContext, dispatch_agents
-from toolcache.tool_cache import ToolCache
+from toolcache import AgentResult, AgentTask, Progress, RunContext, ToolCache, dispatch_agents
 
 TASK: Final = "task"
 """Requests of this name are tasks, in batches; all others are keys."""
@@ -22,8 +21,7 @@ class Cached:
     def __init__(
         self, url: str, directory: str, heard: Callable[[object], None], *, lease: float, max_attempts: int = 3
     ) -> None:
-        places: dict[str, Any] = {"redis_url": url or None, "directory": directory}
-        self._cache = ToolCache(**places, recovery_time=("0.2s", "1s"), **_PATIENT)
+        self._cache = ToolCache(redis_url=url, directory=directory, recovery_time=("0.2s", "1s"), **_PATIENT)
         self._cache.subscribe(heard)
         self._options: dict[str, Any] = {"lease": lease, "max_attempts": max_attempts}
 
@@ -47,7 +45,7 @@ class Cached:
         try:
             output = await self._cache.once(key, run, **self._options)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            told(key, None, error)
+            told(key, None, type(error).__name__)
         else:
             told(key, output, None)
 
@@ -55,28 +53,25 @@ class Cached:
         """Outputs are told as they come; what was raised, at the end."""
         if not requests:
             return
-        early: set[str] = set()
 
         async def run(_prompt: str, task: AgentTask, context: RunContext) -> Any:
             return await act(task.args["what"], context.attempt, context.idempotency_key)
 
         def came(progress: Progress) -> None:
             if progress.result is not None and progress.result.ok:
-                early.add(progress.result.output["request"])
                 told(progress.result.output["request"], progress.result.output, None)
 
-        tasks = [AgentTask("porter", "carry {what}", {"what": request}) for request in dict.fromkeys(requests)]
+        tasks = [AgentTask("porter", "carry {what}", {"what": request}) for request in requests]
         results = await dispatch_agents(
             tasks, run, cache=self._cache, max_parallel=len(tasks), on_progress=came, **self._options
         )
-        for request, result in zip(dict.fromkeys(requests), results, strict=True):
+        for request, result in zip(requests, results, strict=True):
             if not result.ok:
-                told(request, None, _Failed(result))
-            elif request not in early or result.output["request"] != request:
-                told(request, None, AssertionError("it was not told of, or got another's output"))
+                told(request, None, _why(result))
+            elif result.output["request"] != request:
+                told(request, None, f"the output of {result.output['request']}")
 
 
-class _Failed(Exception):  # noqa: N818 - it is what came of a task
-    def __init__(self, result: AgentResult) -> None:
-        assert result.error is not None
-        super().__init__(result.error.type)
+def _why(result: AgentResult) -> str:
+    assert result.error is not None
+    return result.error.type.rpartition(".")[2]

@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol, Self
 
 Act = Callable[[str, int, str], Awaitable[Any]]
 """Runs a request, in this attempt, with this idempotency key."""
-Told = Callable[[str, Any, BaseException | None], None]
-"""Is told of a request's output, or of what was raised instead."""
+Told = Callable[[str, Any, str | None], None]
+"""Is told of a request's output, or of the name of what was raised instead."""
 _LOOK: Final = 0.005
 
 

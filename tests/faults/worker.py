@@ -82,10 +82,10 @@ class Worker:
             async def act(request: str, attempt: int, token: str) -> Any:
                 return await self._act(step, request, attempt, token)
 
-            def told(request: str, output: Any, error: BaseException | None) -> None:
-                run = None if error is not None else str(output["run"])
+            def told(request: str, output: Any, error: str | None) -> None:
+                run = str(output["run"]) if error is None else None
                 for number in waiting.pop(request, ()):
-                    self._account.note("told", number, time.monotonic(), run, error and _named(error))
+                    self._account.note("told", number, time.monotonic(), run, error)
 
             await self._door.ask(step.requests, act, told)
 
@@ -100,11 +100,6 @@ class Worker:
         if raises:
             raise AgentError(request)
         return {"request": request, "run": name}
-
-
-def _named(error: BaseException) -> str:
-    inner = f": {error}" if type(error).__module__.startswith("faults") or isinstance(error, AssertionError) else ""
-    return f"{type(error).__name__}{inner}"
 
 
 async def _keep_time(account: Account) -> None:
