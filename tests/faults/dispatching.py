@@ -171,7 +171,7 @@ def _with_redis(stage: Stage, trouble: str) -> Callable[[], None]:
 def _deaths(stage: Stage, trouble: str) -> None:
     over = _with_redis(stage, trouble)
     names, lasts = _names(stage, f"death-{trouble}", stage.times(15)), 0.4
-    with _crew(stage, f"deaths-{trouble}", lease=20.0) as crew:
+    with _crew(stage, f"deaths-{trouble}", lease=20.0, max_attempts=20) as crew:
         hands = [crew.hire() for _ in range(3)]
         for name in names:
             two = stage.chance.sample(hands, 2)
