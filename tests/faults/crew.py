@@ -28,11 +28,17 @@ class Hand:
         self._program = program
         self._accounts = accounts
         self._pause: Pause | None = None
+        self.ended = False
 
     @property
     def alive(self) -> bool:
         """Whether its process has not ended."""
         return self._program.poll() is None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped, and does not go on yet."""
+        return self._pause is not None
 
     def tell(self, *steps: Step) -> None:
         """Have it play steps."""
@@ -80,6 +86,7 @@ class Hand:
         return err if self._program.returncode == 0 else f"{err}ended with {self._program.returncode}"
 
     def _reap(self) -> str:
+        self.ended = True
         assert self._program.stdout is not None
         assert self._program.stderr is not None
         with self._program:
@@ -105,6 +112,7 @@ class Crew:
         self, url: str, directory: Path, *, lease: float, door: str = "toolcache", parallel: int = 100, **options: Any
     ) -> None:
         self.directory = directory
+        self.notes = directory / "accounts"
         self.accounts = Accounts(lease)
         self.complaints: list[str] = []
         self._words = (door, url)
@@ -117,7 +125,7 @@ class Crew:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for hand in self._hands:
-            if hand.alive:
+            if not hand.ended:
                 hand.kill()
 
     def files(self, host: str) -> Path:
@@ -127,7 +135,7 @@ class Crew:
     def hire(self, host: str = "here") -> Hand:
         """Another worker."""
         name = f"{host}-{next(self._numbers)}"
-        program = start(_CODE, name, *self._words, self.files(host), self.directory / "accounts", self._options)
+        program = start(_CODE, name, *self._words, self.files(host), self.notes, self._options)
         hand = Hand(name, program, self.accounts)
         self._hands.append(hand)
         self.accounts.hosts[name] = host
@@ -135,7 +143,7 @@ class Crew:
 
     def end(self, hands: Iterable[Hand] | None = None, patience: float = 60.0) -> None:
         """Have workers finish, all unless given, and note what they complain of."""
-        hands = [hand for hand in (self._hands if hands is None else hands) if hand.name not in self.accounts.deaths]
+        hands = [hand for hand in (self._hands if hands is None else hands) if not hand.ended]
         for hand in hands:
             hand.finish()
         until = time.monotonic() + patience
@@ -145,5 +153,5 @@ class Crew:
 
     def settle(self) -> Accounts:
         """The accounts of all, once all have ended."""
-        self.accounts.read(self.directory / "accounts")
+        self.accounts.read(self.notes)
         return self.accounts

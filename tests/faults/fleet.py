@@ -111,7 +111,7 @@ class Fleet:
             with self._crew:
                 for number, steps in enumerate(self._deal()):
                     self._hire(steps, self._hosts[number % len(self._hosts)])
-                self._work(Reader(Path(directory) / "accounts"))
+                self._work(Reader(self._crew.notes))
                 self._crew.end()
                 late = self._crew.hire(self._hosts[0])  # it has missed everything, and nothing is left to run
                 late.tell(Step(tuple(self._names)))
@@ -181,7 +181,7 @@ class Fleet:
 
     def _stop(self) -> None:
         """One stands still beyond its lease."""
-        if hands := [hand for hand in self._hands if hand.alive]:
+        if hands := [hand for hand in self._hands if hand.alive and not hand.stopped]:
             victim = self._chance.choice(hands)
             victim.stop()
             self._due.append((time.monotonic() + self._lease * self._chance.uniform(1.2, 2.0), victim.go_on))
