@@ -76,6 +76,7 @@ class Place:
         self.layer = layer
         self.leases = leases
         self.name = "memory" if layer is None else layer.name
+        self._usage = layer.store.usage if layer is not None and isinstance(layer.store, SupportsUsage) else None
 
     @property
     def fault(self) -> str:
@@ -86,8 +87,7 @@ class Place:
         """Seconds that a call may wait for the store."""
         if self.layer is None:
             return math.inf
-        store = self.layer.store
-        opening = isinstance(store, SupportsUsage) and store.usage() is None
+        opening = self._usage is not None and self._usage() is None
         return max(self.layer.budget() - now, _OPENING if opening else 0.0)
 
     async def settle(
@@ -253,6 +253,10 @@ class Ledger:
         if answer.verdict is Verdict.KEPT and stands is not None and stands.answers:
             self._parts.announce(DuplicateExecution(short(name), "redis"))
         return PutResult(PutStatus.NEWER, record.fence if stands is None else stands.fence, False)
+
+    def check(self, output: Encoded) -> None:
+        """Raises ValueTooLargeError for an output that no record can hold."""
+        self._parts.envelope.check(output, ())
 
     def pack(self, name: str, record: Record, ttl: float) -> bytes:
         """The blob of a record.

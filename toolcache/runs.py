@@ -304,8 +304,8 @@ class Runs:
         attempt = hold.attempt
         try:
             encoded = self._parts.coder.encode(output)
+            self._ledger.check(encoded)
             record = _spent(attempt.completed(encoded), context)
-            self._ledger.pack(hold.name, record, 1.0)
         except (SerializationError, ValueError) as unstorable:
             error = SerializationError(str(unstorable), path=getattr(unstorable, "path", ""), result=output)
             return await self._keep_failure(hold, context, error, UNSTORABLE)
