@@ -19,6 +19,7 @@ _READY: Final = 1.0
 _LOOK: Final = 0.005
 _PATIENCE: Final = 30.0
 _LIMIT: Final = 3
+_LEASE: Final = 2.0
 _OVER: Final = "TakeoverLimitError"
 
 
@@ -73,12 +74,12 @@ def _later(crew: Crew, requests: list[str], host: str = "here") -> None:
 
 @scenario("F-18")
 async def race(stage: Stage) -> None:
-    """Two processes ask for each request at the same time; Redis is up, down, killed, or restarted empty."""
+    """Two processes ask for each request at the same time; Redis is up, down, killed, restarted empty, or hangs."""
     stage.open()
     names: dict[str, list[str]] = {}
-    with _crew(stage, "race", lease=2.0) as crew:
+    with _crew(stage, "race", lease=_LEASE) as crew:
         hands, reader = [crew.hire() for _ in range(2)], Reader(crew.notes)
-        for trouble in ("up", "down", "killed", "emptied"):
+        for trouble in ("up", "down", "killed", "emptied", *(() if stage.quick else ("frozen",))):
             names[trouble] = _names(stage, trouble, stage.times(25))
             await _race(stage, trouble, names[trouble], hands, reader)
             if not stage.server.running:
@@ -103,6 +104,9 @@ async def _race(stage: Stage, trouble: str, names: list[str], hands: list[Hand],
         await stage.kill()
     if trouble == "emptied":
         await stage.do(stage.server.start)
+    if trouble == "frozen":  # for longer than a lease, and not for so long that it is given up
+        with stage.server.frozen():
+            await asyncio.sleep(1.5 * _LEASE)
     until = time.monotonic() + _PATIENCE
     while reader.look() < expected and time.monotonic() < until:  # noqa: ASYNC110 - others tell in files
         await asyncio.sleep(0.02)
