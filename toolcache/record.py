@@ -219,8 +219,14 @@ class Attempt:
         return Verdict.LOST
 
     def commit(self, seen: Seen, *, answer: Record) -> Put | Verdict:
-        """Put an answer there, unless one is there, or it has been forgotten. Whose claim stands there does not matter."""
-        self._standing(seen)
+        """Put an answer there, unless one is there, or it has been forgotten.
+
+        Whose claim stands there does not matter to what has been done; a failure of this attempt ends no claim of another's.
+        """
+        record = self._standing(seen)
+        undone = answer.owner == self.owner and answer.failure is not None and answer.failure.kind in (RAISED, TIMEOUT)
+        if undone and record is not None and record.state is State.RUNNING and record.owner != self.owner:
+            return Verdict.LOST
         return keep(seen, answer, floor=self.floor, now=self.now())
 
     def fail(self, seen: Seen, *, failure: Record, lease: float) -> Put | Verdict:
