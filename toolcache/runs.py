@@ -210,6 +210,8 @@ class Runs:
             while record is None:
                 if (met := await self._take(hold, terms)) is not None:
                     record = await self._meet(course, hold, *met)
+                elif hold.lost:  # it took too long to claim it elsewhere
+                    await hold.give_back()
                 elif attempt.exhausted:
                     record = await self._adopt(hold, attempt.given_up())
                 else:
@@ -259,7 +261,7 @@ class Runs:
 
     async def _adopt(self, hold: Hold, record: Record) -> Record | None:
         """Answer with what was found: by way of this host's file, and with what stands there. None if it was forgotten."""
-        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.standing)
+        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.leave)
         if committed.record is None:
             await hold.give_back()
         else:
@@ -295,7 +297,7 @@ class Runs:
         course.turn(ends=True)
         ending = self._fail(hold, context, terms, error) if error else self._finish(hold, context, output)
         # What has been done is not to be lost because its task is cancelled now.
-        return await asyncio.shield(self._homes.here().own(ending))
+        return await asyncio.shield(self._homes.here().see_out(ending))
 
     async def _finish(self, hold: Hold, context: RunContext, output: Any) -> Settled:
         """The run has come to an output: commit it."""
@@ -316,10 +318,10 @@ class Runs:
         if terms.keeps(error):
             return await self._keep_failure(hold, context, error, kind)
         record = self._failure(hold.attempt, context, error, kind, kept=False)
-        await hold.end()
         for place in reversed(self._ledger.places):
-            fail = partial(hold.attempt.fail, failure=record)
-            await self._ledger.settle(place, hold.name, fail, hold.standing(place))
+            fail = partial(hold.attempt.fail, failure=record, lease=terms.lease)
+            await self._ledger.settle(place, hold.name, fail, await hold.leave(place))
+        await hold.end()
         return Settled(record, False, error)
 
     async def _keep_failure(self, hold: Hold, context: RunContext, error: Exception, kind: str) -> Settled:
@@ -338,8 +340,7 @@ class Runs:
 
     async def _conclude(self, hold: Hold, record: Record) -> Settled:
         """Commit what the run has come to; what was there first is the answer."""
-        await hold.end()
-        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.standing)
+        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.leave)
         for place in committed.missed:
             self._degraded(hold.name, place)
         answer = committed.record
