@@ -256,6 +256,9 @@ async def test_a_busy_redis(outage: Rig) -> None:
     await cache.set("key", "value")
     outage.server.config(busy_reply_threshold=50)
     endless = asyncio.create_task(in_thread(outage.server.command, "EVAL", "while true do end", 0))
+    with pytest.raises(ResponseError, match="BUSY"):
+        while True:  # it takes the thread a moment
+            await in_thread(outage.server.command, "GET", "nothing")
     files = cache._parts.files is not None
     for number in range(7):
         got, took = await timed(cache.get_or_set(f"key{number}", lambda n=number: n))
