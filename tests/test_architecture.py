@@ -28,8 +28,8 @@ LEVELS: Final[dict[str, str]] = {
     "words": "causes errors forks loops wakes blob entry events clock versions durations domains tags",
     "promises": "protocols credentials swaps",
     "parts": "keys codec memory stores resilience flight epochs stats",
-    "machine": "claim layer parts entries horizon filler follower bus records reader writer crowd home places turns sweeper compute journal risk invalidator machine report cache "
-    "spelling sources settings assembly",
+    "machine": "claim layer parts entries horizon filler follower bus reader writer crowd home places turns sweeper compute journal risk invalidator "
+    "record ledger answers hold terms work runs machine requests report cache spelling sources settings assembly",
     "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",
     "edges": "exporters integrations cli web blocking testing __main__",
@@ -358,6 +358,14 @@ class TestErrors:
             errors.UnsupportedEventLoopError(),
             errors.CacheWriteError("delete", "redis is down"),
             errors.ValueTooLargeError(10, 5),
+            errors.DispatchError(),
+            errors.AlreadyInProgressError(),
+            errors.WaitTimeoutError(),
+            errors.TaskMismatchError(),
+            errors.TakeoverLimitError(attempts=3),
+            errors.TakeoverLimitError(),
+            errors.StoredAgentError("ValueError"),
+            errors.StoresUnavailableError(),
         ):
             assert len(str(made)) > 20
         assert errors.CircuitOpenError(1.5).retry_after == 1.5

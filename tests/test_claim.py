@@ -1,16 +1,17 @@
 """Deciding about claims: whatever is asked, lost and late, nobody takes or ends what is another's."""
 
 import os
+from collections.abc import Callable
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from toolcache.blob import CLAIM, end_of, read_header
-from toolcache.claim import NOTHING, UNKNOWN, Claimant, Decide, Move, Verdict, owner_of
+from toolcache.claim import Claimant, Verdict, owner_of
 from toolcache.keys.text import key_digest
 from toolcache.memory.claims import MemoryClaims
-from toolcache.swaps import Standing, Swapped
+from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing, Swapped
 from toolcache.testing import FakeClock
 from toolcache.testing.stores import version_of
 
@@ -84,7 +85,7 @@ class Claims(RuleBasedStateMachine):
         self.until = [0.0] * 4
         """Until when each may believe that it holds the claim, by the store's clock."""
 
-    def swap(self, move: Move) -> Swapped:
+    def swap(self, move: Move[Verdict]) -> Swapped:
         """The store's answer; it never waits."""
         asked = self.store.swap(KEY, move.expected, move.new, ttl=move.ttl, lease=move.lease)
         try:
@@ -93,9 +94,9 @@ class Claims(RuleBasedStateMachine):
             return Swapped(*answer.value)
         raise AssertionError
 
-    def ask(self, who: int, decide: Decide, *, lost: int) -> Verdict | None:
+    def ask(self, who: int, decide: Callable[[Standing], Move[Verdict] | Verdict], *, lost: int) -> Verdict | None:
         """Decide and try until there is a verdict, unless a reply is lost."""
-        while isinstance(move := decide(self.believed[who]), Move):
+        while not isinstance(move := decide(self.believed[who]), Verdict):
             said = self.swap(move)
             lost -= 1
             if lost == 0:

@@ -14,11 +14,16 @@ from toolcache.events import (
     ClockAnomaly,
     CoherenceChanged,
     DataAtRisk,
+    DispatchDegraded,
+    DuplicateExecution,
     FilesUnavailable,
     JournalReplayed,
+    LeaseLost,
     RedisAvailable,
     RedisUnavailable,
     StoreFault,
+    TakenOver,
+    TaskMismatch,
     TrackingRefused,
     ValueNotStored,
 )
@@ -37,8 +42,14 @@ SAMPLES: dict[type, Any] = {
     JournalReplayed: JournalReplayed(3, 1, 0),
     CoherenceChanged: CoherenceChanged("tracking", "timed", "ConnectionError"),
     TrackingRefused: TrackingRefused("NOPERM"),
+    TakenOver: TakenOver("0a1b2c3d", 2),
+    LeaseLost: LeaseLost("0a1b2c3d", "redis", "held by another"),
+    DuplicateExecution: DuplicateExecution("0a1b2c3d", "redis"),
+    TaskMismatch: TaskMismatch("0a1b2c3d"),
+    DispatchDegraded: DispatchDegraded("0a1b2c3d", "redis", "timed out"),
 }
-WARNINGS = {RedisUnavailable, BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused}
+DISPATCH = (TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded)
+WARNINGS = {RedisUnavailable, BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused, *DISPATCH}
 
 
 @pytest.fixture
@@ -147,6 +158,20 @@ class TestLog:
         """The line has the address, the cause and what to check."""
         said = str(RedisUnavailable("redis://app:***@cache:6379/0", reason))
         assert said.startswith(f"no connection to redis://app:***@cache:6379/0: {reason}; check ")
+
+    @pytest.mark.parametrize("kind", DISPATCH, ids=lambda kind: kind.__name__)
+    def test_a_request_that_may_run_twice(self, kind: type) -> None:
+        """The line has the request's digits and all else that the event knows."""
+        event = SAMPLES[kind]
+        said = str(event)
+        assert all(str(getattr(event, field.name)) in said for field in dataclasses.fields(kind))
+
+    def test_what_is_missing_says_what_may_happen(self) -> None:
+        """Without Redis other hosts may run it, without files a crash may; any other layer is told as it is."""
+        told = {layer: str(DispatchDegraded("0", layer, "down")) for layer in ("redis", "file", "both")}
+        assert "other hosts" in told["redis"]
+        assert "process die" in told["file"]
+        assert "may run twice" in told["both"]
 
     def test_what_follows_from_a_told_cause_is_no_warning(
         self, announce: Announcer, clock: FakeClock, caplog: pytest.LogCaptureFixture

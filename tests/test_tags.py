@@ -8,7 +8,7 @@ import pytest
 
 from toolcache import MISSING, AgentTask, Context, Durability, ToolCache
 from toolcache.events import Event, ValueNotStored
-from toolcache.tags import FINGERPRINT, RESERVED, check, labels
+from toolcache.tags import RESERVED, check, labels
 
 TASK = AgentTask("a", "t")
 
@@ -90,17 +90,18 @@ async def test_tags_that_a_computation_sets_wrongly_lose_no_value(cache: ToolCac
     assert [type(event) for event in seen] == [ValueNotStored]
 
 
-async def test_tags_of_a_result_stand_behind_the_fingerprint(tmp_path: Path) -> None:
-    """A result keeps the caller's labels beside its own, where it is stored and where it is held."""
+async def test_a_result_is_under_the_tags_that_its_caller_gave(tmp_path: Path) -> None:
+    """What a result answers stands in its record, and takes none of the places that a caller has for tags."""
     async with ToolCache(files=False) as memory, ToolCache(directory=tmp_path) as files:
         for cache in (memory, files):
             await cache.set_result(TASK, 1, tags=["news", "eu:no"])
-        own = (f"{FINGERPRINT}{TASK.fingerprint}", "news", "eu:no")
-        assert [held.tags for shard in memory._parts.memory.shards for held in shard.values()] == [own]
-        records = files._machine._records
-        stored = await records._find(records._name(files._keys.result(TASK)), files._parts.due())
-        assert stored is not None
-        assert stored.tags == own
+            machine = cache._machine
+            record = await machine.answers.get(machine.ledger.name(machine.enter([cache._keys.result(TASK)])[0]))
+            assert record is not None
+            assert record.tags == ("news", "eu:no")
+            assert record.fingerprint == TASK.fingerprint
+            await cache.invalidate(tags=["eu"])
+            assert await cache.get_result(TASK) is None
 
 
 async def test_a_cache_that_is_switched_off_refuses_the_same() -> None:
@@ -113,7 +114,7 @@ async def test_a_cache_that_is_switched_off_refuses_the_same() -> None:
 
 def test_the_caches_own_are_no_callers() -> None:
     """What the cache gives an entry by itself passes where entries are packed, and is refused from callers."""
-    own = f"{FINGERPRINT}{TASK.fingerprint}"
+    own = "@d:search"
     check([own, *(f"t{i}" for i in range(16))])
     assert own.startswith(RESERVED)
     with pytest.raises(ValueError, match="cache's own"):

@@ -10,24 +10,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from toolcache.answers import RunStatus
     from toolcache.cache import Cache
     from toolcache.compute import Context
     from toolcache.decorator import cached
+    from toolcache.dispatch.dispatch import dispatch_agents
+    from toolcache.dispatch.results import AgentResult, Progress, TaskError
     from toolcache.dispatch.tasks import AgentTask
     from toolcache.domains import Domain
     from toolcache.entry import MISSING, Durability, Entry, Invalidation
     from toolcache.errors import (
+        AlreadyInProgressError,
         CacheClosedError,
         CacheWriteError,
         CircuitOpenError,
+        DispatchError,
         FlightAbortedError,
         ReentrantFlightError,
+        RunTimeoutError,
         SerializationError,
         SettingsError,
+        StoredAgentError,
+        StoresUnavailableError,
+        TakeoverLimitError,
+        TaskMismatchError,
+        TemplateError,
         ToolCacheError,
         UnsupportedEventLoopError,
         UnsupportedKeyError,
         ValueTooLargeError,
+        WaitTimeoutError,
     )
     from toolcache.keys.canonical import Digest
     from toolcache.keys.plan import make_key
@@ -35,12 +47,15 @@ if TYPE_CHECKING:
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
+    from toolcache.work import RunContext
 
     __version__: str
 
 __all__ = [
     "MISSING",
+    "AgentResult",
     "AgentTask",
+    "AlreadyInProgressError",
     "Cache",
     "CacheClosedError",
     "CacheWriteError",
@@ -48,29 +63,43 @@ __all__ = [
     "CircuitOpenError",
     "Context",
     "Digest",
+    "DispatchError",
     "Domain",
     "Durability",
     "Entry",
     "FlightAbortedError",
     "Health",
     "Invalidation",
+    "Progress",
     "ReentrantFlightError",
+    "RunContext",
+    "RunStatus",
+    "RunTimeoutError",
     "SerializationError",
     "Settings",
     "SettingsError",
     "Stats",
+    "StoredAgentError",
+    "StoresUnavailableError",
+    "TakeoverLimitError",
+    "TaskError",
+    "TaskMismatchError",
+    "TemplateError",
     "ToolCache",
     "ToolCacheError",
     "UnsupportedEventLoopError",
     "UnsupportedKeyError",
     "ValueTooLargeError",
+    "WaitTimeoutError",
     "cached",
+    "dispatch_agents",
     "get_cache",
     "make_key",
 ]
 
 _HOMES = {
     "MISSING": "entry",
+    "AgentResult": "dispatch.results",
     "AgentTask": "dispatch.tasks",
     "Cache": "cache",
     "CircuitBreaker": "resilience.breaker",
@@ -81,10 +110,15 @@ _HOMES = {
     "Entry": "entry",
     "Health": "stats",
     "Invalidation": "entry",
+    "Progress": "dispatch.results",
+    "RunContext": "work",
+    "RunStatus": "answers",
     "Settings": "settings",
     "Stats": "stats",
+    "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
     "cached": "decorator",
+    "dispatch_agents": "dispatch.dispatch",
     "get_cache": "tool_cache",
     "make_key": "keys.plan",
 }

@@ -4,19 +4,25 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
+from toolcache.answers import RunStatus
 from toolcache.blob import NEVER
 from toolcache.compute import Compute
-from toolcache.domains import GENERAL
+from toolcache.domains import GENERAL, IDEMPOTENCY
 from toolcache.durations import Duration
 from toolcache.entries import remaining
 from toolcache.entry import MISSING, Durability, Entry, Invalidation, Missing
+from toolcache.errors import UnsupportedKeyError
+from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.parts import Parts
 from toolcache.protocols import Listener
 from toolcache.report import health, stats
+from toolcache.requests import Requests
 from toolcache.stats import Health, Stats
+from toolcache.terms import OnceOptions, Terms
+from toolcache.work import Work
 
 
 class Cache:
@@ -32,6 +38,8 @@ class Cache:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._machine = Machine(parts)
+        self._requests = Requests(self._machine)
+        self._request_domain = IDEMPOTENCY
         self._hit = self._machine.hit
 
     async def get(self, key: str, default: Any = None) -> Any:
@@ -183,9 +191,68 @@ class Cache:
         """
         return await self._machine.invalidate(tags)
 
+    async def once(self, key: str, run: Work, *, fingerprint: Any = None, **options: Unpack[OnceOptions]) -> Any:
+        """Run something once, whoever asks for it, however often and wherever: a payment, an e-mail, a tool that writes.
+
+        Its output is kept, and given to everybody who asks within the retention. Where a run dies, the next who asks runs it
+        again; what is promised, and what cannot be, docs/explanation/dispatch.md says.
+
+        Args:
+            key: what is asked for, such as ``"payment:4711"``.
+            run: sync or async, without an argument or with a ``RunContext``.
+            fingerprint: what else is asked, of whatever keys accept; another one under the same key is refused.
+            options: on what conditions; see ``Terms``.
+
+        Returns:
+            The output of the one run. Everybody gets an own copy.
+
+        Raises:
+            Exception: whatever the run raised, in this process; StoredAgentError in others and, with ``on_error``, later.
+            AlreadyInProgressError, WaitTimeoutError: another runs it, and the caller waits no longer.
+            TaskMismatchError: it was asked for with another fingerprint.
+            TakeoverLimitError: too many processes have died at it.
+            RunTimeoutError: it took longer than ``timeout``.
+            StoresUnavailableError: no store can say whether it was run.
+            SerializationError: the output cannot be kept; it is the error's ``result``, and the run is not repeated.
+
+        Examples:
+            >>> await cache.once("greeting:ada", lambda: "sent", fingerprint={"to": "ada@example.org"})
+            'sent'
+        """
+        given = "" if fingerprint is None else str(digest(fingerprint))
+        terms = Terms.of(options)
+        settled = await self._requests.once(self._request(key), run, terms, self._request_domain, fingerprint=given)
+        return self._requests.outcome(settled)
+
+    async def status(self, key: str) -> RunStatus:
+        """How far a request that is run once has come; asks every store."""
+        return await self._requests.status(self._request(key))
+
+    async def forget(self, key: str) -> bool:
+        """Forget a request that was run once, so that the next call runs it again; whether an output was there.
+
+        One that is running goes on; its callers get its output, and nobody else.
+
+        Raises:
+            CacheWriteError: a configured store may still hold it, and nothing durable says otherwise.
+        """
+        return await self._requests.forget(self._request(key), self._request_domain)
+
+    def _request(self, key: str) -> str:
+        """The key of a request's record."""
+        if not isinstance(key, str):
+            raise UnsupportedKeyError(f"the key of a request is text, not {type(key).__name__}")
+        return f"once:{key}"
+
     def stats(self) -> Stats:
         """Hits, misses, sizes, latencies and savings since the cache was made. Local, no I/O."""
-        return stats(self._parts, self._machine.tallies, self._machine.memory_tally, self._machine.journal)
+        return stats(
+            self._parts,
+            self._machine.tallies,
+            self._machine.memory_tally,
+            self._machine.journal,
+            self._machine.runs.tally,
+        )
 
     async def health(self, *, probe: bool = True) -> Health:
         """Whether each layer works: one bounded real read per remote layer, unless its breaker is open.

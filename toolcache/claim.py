@@ -9,22 +9,17 @@ decides again. So an answer that was lost costs one question more, and nobody ta
 """
 
 import zlib
-from collections.abc import Callable
 from enum import Enum
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 from toolcache.blob import CLAIM, HEADER_SIZE, Header, pack_header, read_header
 from toolcache.keys.text import key_digest
-from toolcache.swaps import Standing
+from toolcache.swaps import UNKNOWN, Move, Standing
 
 OWNER_SIZE: Final = 16
 _CRC_SIZE: Final = 4
 _OUTLIVES: Final = 2.0
 """How many leases the record stays, renewed or removed by nobody."""
-
-NOTHING: Final = Standing()
-UNKNOWN: Final = Standing(raw=b"?")
-"""Where one has to ask first: nothing that stands there is equal to it."""
 
 
 class Verdict(Enum):
@@ -35,20 +30,6 @@ class Verdict(Enum):
     """Another's, and its lease goes on."""
     OVER = "over"
     """No longer ours, or nothing."""
-
-
-class Move(NamedTuple):
-    """A swap to be tried, as ``SupportsClaim.swap`` takes it; ``then`` is the verdict if it is done."""
-
-    expected: bytes
-    new: bytes | None
-    then: Verdict
-    ttl: float = 0.0
-    lease: float | None = None
-    durable: bool = False
-
-
-Decide: TypeAlias = Callable[[Standing], Move | Verdict]
 
 
 class Claimant:
@@ -73,23 +54,23 @@ class Claimant:
         header = Header(CLAIM, fence, created_ms, gone_ms, gone_ms, 0, self._digest, 0, OWNER_SIZE)
         self._record = pack_header(header) + owner + zlib.crc32(owner).to_bytes(_CRC_SIZE, "big")
 
-    def claim(self, standing: Standing) -> Move | Verdict:
+    def claim(self, standing: Standing) -> Move[Verdict] | Verdict:
         """Take it, if it is free. To be begun with NOTHING, or with a claim that was seen lapsed."""
         if not standing.raw or standing.left <= 0:
             return self._lay(standing)
         return Verdict.OURS if self._holds(standing) else Verdict.BUSY
 
-    def renew(self, standing: Standing) -> Move | Verdict:
+    def renew(self, standing: Standing) -> Move[Verdict] | Verdict:
         """Lease it for longer, if it is ours, or if the store has lost it. One that lapsed unnoticed is still ours."""
         if not standing.raw or self._holds(standing):
             return self._lay(standing)
         return Verdict.OVER
 
-    def release(self, standing: Standing) -> Move | Verdict:
+    def release(self, standing: Standing) -> Move[Verdict] | Verdict:
         """End it, if it is ours."""
         return Move(standing.raw, None, Verdict.OVER) if self._holds(standing) or standing is UNKNOWN else Verdict.OVER
 
-    def _lay(self, standing: Standing) -> Move:
+    def _lay(self, standing: Standing) -> Move[Verdict]:
         return Move(standing.raw, self._record, Verdict.OURS, ttl=self._lease * _OUTLIVES, lease=self._lease)
 
     def _holds(self, standing: Standing) -> bool:

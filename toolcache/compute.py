@@ -37,11 +37,12 @@ class Context:
 
 async def run(compute: Compute, context: Context) -> Any:
     """The value: ``compute`` is sync or async, and takes no argument or the context."""
-    value = compute(context) if _takes_context(compute) else compute()  # type: ignore[call-arg]  # told apart just before
+    value = compute(context) if takes_context(compute) else compute()  # type: ignore[call-arg]  # told apart just before
     return await value if inspect.isawaitable(value) else value
 
 
-def _takes_context(compute: Compute) -> bool:
+def takes_context(compute: Callable[..., Any]) -> bool:
+    """Whether it wants an argument."""
     try:
         parameters = inspect.signature(compute).parameters.values()
     except (TypeError, ValueError):  # some built-ins have no signature; they know nothing of contexts

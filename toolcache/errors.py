@@ -9,11 +9,23 @@
     ├── CacheWriteError             a delete (or, with ``strict=True``, any write) that is safe nowhere
     ├── ReentrantFlightError        a computation that waits for itself
     ├── FlightAbortedError          a computation that cancelled itself
+    ├── DispatchError               a request that is to run once was not answered by its run
+    │   ├── AlreadyInProgressError      it is running, and the caller did not want to wait
+    │   ├── WaitTimeoutError            it is still running after ``wait_timeout``
+    │   ├── TaskMismatchError           its key was used before, to ask for something else
+    │   ├── TakeoverLimitError          each process that ran it died
+    │   ├── RunTimeoutError             a try of it took longer than ``timeout``
+    │   ├── StoredAgentError            it failed elsewhere or earlier; this tells how
+    │   ├── StoresUnavailableError      no store can promise that it runs once
+    │   └── TemplateError               a template and its arguments do not fit
     ├── CircuitOpenError            the breaker refuses (only for those who use a breaker alone)
     └── UnsupportedEventLoopError   called outside asyncio
 
-A store that is down, slow, full, read-only or lying raises nothing at the caller of a cache.
+A store that is down, slow, full, read-only or lying raises nothing at the caller of a cache; only what is to run
+once is not run where no store can promise it.
 """
+
+from typing import Any, ClassVar
 
 
 class ToolCacheError(Exception):
@@ -31,12 +43,14 @@ class UnsupportedKeyError(ToolCacheError, TypeError):
 class SerializationError(ToolCacheError, TypeError):
     """A value cannot be stored so that it comes back equal and of the same type.
 
-    Nothing was changed. ``path`` says where in the value the trouble is.
+    Nothing was changed. ``path`` says where in the value the trouble is. ``result`` is what a run returned that is not
+    to run twice: its work is done, and this is the only copy. None in all other cases, as None can be stored.
     """
 
-    def __init__(self, message: str, *, path: str = "") -> None:
+    def __init__(self, message: str, *, path: str = "", result: Any = None) -> None:
         super().__init__(message)
         self.path = path
+        self.result = result
 
 
 class ValueTooLargeError(SerializationError):
@@ -85,6 +99,115 @@ class FlightAbortedError(ToolCacheError):
 
     def __init__(self, message: str = "the computation cancelled itself; the next call starts a new one") -> None:
         super().__init__(message)
+
+
+class DispatchError(ToolCacheError):
+    """A request that is to run once was not answered by its run.
+
+    ``key`` is the first 8 hex digits of the request's digest, as events tell it, or empty.
+    """
+
+    _SAYS: ClassVar[str] = "this request was not answered by its run"
+
+    def __init__(self, message: str = "", *, key: str = "") -> None:
+        super().__init__(message or self._SAYS)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} (request {self.key})" if self.key else super().__str__()
+
+
+class AlreadyInProgressError(DispatchError):
+    """With ``wait="raise"``: the request is running, in this process or another. Nothing was run by this call."""
+
+    _SAYS = 'this request is running already: ask again later, or wait for its answer with wait="join"'
+
+
+class WaitTimeoutError(DispatchError, TimeoutError):
+    """The request is still running after ``wait_timeout``. The run goes on, and a later call gets its answer."""
+
+    _SAYS = "this request is still running, and goes on: ask again for its answer, or wait longer with wait_timeout"
+
+
+class RunTimeoutError(DispatchError, TimeoutError):
+    """A try of the run took longer than ``timeout`` seconds, and was ended: a failure like any other."""
+
+    def __init__(self, message: str = "", *, key: str = "", timeout: float = 0.0) -> None:
+        super().__init__(
+            message
+            or f"the run took longer than timeout={timeout:g} s and was ended: allow it more, or have it do less",
+            key=key,
+        )
+        self.timeout = timeout
+
+
+class TaskMismatchError(DispatchError):
+    """The key of the request was used before, to ask for something else. Nothing was run, and the record is as it was."""
+
+    _SAYS = (
+        "this idempotency key was used before to ask for something else, so nothing was run: "
+        "give each request a key of its own, or repeat it with the same agent, template, model and arguments"
+    )
+
+
+class TakeoverLimitError(DispatchError):
+    """Each process that ran the request died or stopped, ``attempts`` of them; it is not run again for now."""
+
+    def __init__(self, message: str = "", *, key: str = "", attempts: int = 0) -> None:
+        begun = f"{attempts} times" if attempts else "as often as max_attempts allows"
+        super().__init__(
+            message
+            or f"this request was begun {begun} and no run came to its end, so it is not run again: find out what "
+            "ends its process, then forget() it, or wait until its record expires",
+            key=key,
+        )
+        self.attempts = attempts
+
+
+class StoredAgentError(DispatchError):
+    """The run failed, and this call did not run it: in another process, or before, and the failure is stored.
+
+    The exception itself stays where it was raised. What is told of it is text, and no class is ever rebuilt from it.
+    ``type`` is the name of its class, such as ``"ValueError"`` or ``"httpx.ReadTimeout"``, ``message`` its text.
+    """
+
+    def __init__(self, type: str, message: str = "", *, key: str = "") -> None:  # noqa: A002 - the record's own word
+        super().__init__(key=key)
+        self.args = (type, message)
+        self.type = type
+        self.message = message
+
+    def __str__(self) -> str:
+        what = f"{self.type}: {self.message}" if self.message else self.type
+        asked = f" of request {self.key}" if self.key else ""
+        return f"the run{asked} failed, not in this call, with {what}; to run it again before its record expires, forget() it"
+
+
+class StoresUnavailableError(DispatchError):
+    """No store could promise that the request runs once, so nothing was run; ``reason`` says what each one lacks."""
+
+    def __init__(self, message: str = "", *, key: str = "", reason: str = "") -> None:
+        why = f" ({reason})" if reason else ""
+        super().__init__(
+            message
+            or f"no store can promise that this request runs once{why}, so nothing was run: repeat it once one is back "
+            '(health() tells), or pass on_store_down="run" if running twice does no harm',
+            key=key,
+        )
+        self.reason = reason
+
+
+class TemplateError(DispatchError, ValueError):
+    """A template cannot be filled with its arguments. Nothing was run, and nothing stored.
+
+    ``argument`` is the name that the trouble is with, and ``position`` where in the template it is, counted from 0;
+    each is None where there is none.
+    """
+
+    def __init__(self, message: str, *, argument: str | None = None, position: int | None = None) -> None:
+        super().__init__(message)
+        self.argument = argument
+        self.position = position
 
 
 class CircuitOpenError(ToolCacheError):

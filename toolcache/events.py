@@ -181,6 +181,80 @@ class TrackingRefused:
         return f"redis will not tell memory what other processes write ({self.reason}): memory asks every few seconds. {advice}"
 
 
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A request that runs once was begun again: whoever ran it died, or was not heard of for a whole lease."""
+
+    key: str
+    attempt: int
+    """Which attempt begins: 2 after the first takeover."""
+
+    def __str__(self) -> str:
+        return (
+            f"request {self.key}: whoever ran it died, or was not heard of for a whole lease; "
+            f"attempt {self.attempt} begins, and what the one before did outside may be done again"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """A run could not keep its claim, or found it held by another; it goes on, and whichever run ends first is the answer."""
+
+    key: str
+    layer: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"request {self.key} runs on without its claim in {self.layer} ({self.reason}): another process may run it "
+            "too; all callers get the answer that is stored first. If runs stall for long, raise lease"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateExecution:
+    """A request ran to its end twice: the answer that was stored first stays, and goes to the callers of both runs."""
+
+    key: str
+    layer: str
+    """Where the other answer was found."""
+
+    def __str__(self) -> str:
+        return (
+            f"request {self.key} ran twice: {self.layer} held an answer when this run ended, and that one is given to "
+            "all; check what the run does outside, if doing it twice does harm"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMismatch:
+    """An idempotency key came again, to ask for something else; nothing was run."""
+
+    key: str
+
+    def __str__(self) -> str:
+        return (
+            f"request {self.key}: its idempotency key was used before to ask for something else, so nothing was run; "
+            "give each request a key of its own"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchDegraded:
+    """A request runs, or was answered, without a layer that is configured to keep it from running twice."""
+
+    key: str
+    layer: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}: request {self.key} goes on without it ({self.reason}): {_UNTOLD.get(self.layer, 'it may run twice')}"
+
+
+_UNTOLD = {
+    "redis": "until it is back, other hosts do not know of it and may run it too",
+    "file": "only Redis keeps it from running twice, should this process die",
+}
 _ADVICE = {"access denied": ": check the user, the password and the certificate"}
 _CHECK = {
     "no credentials": "check what was given as credentials",
@@ -208,9 +282,17 @@ Event = (
     | JournalReplayed
     | CoherenceChanged
     | TrackingRefused
+    | TakenOver
+    | LeaseLost
+    | DuplicateExecution
+    | TaskMismatch
+    | DispatchDegraded
 )
 
-_WARN = (BreakerChanged, RedisUnavailable, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused)
+_WARN = (
+    *(BreakerChanged, RedisUnavailable, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused),
+    *(TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded),
+)
 _LOG_EVERY = 30.0
 _KIND = ("name", "after", "layer", "operation", "kind", "domain", "directory", "reason")
 """What tells one kind of trouble from another; the key does not."""

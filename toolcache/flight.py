@@ -93,9 +93,16 @@ class Flights(Generic[T]):
         return len(self._tasks)
 
     async def join(
-        self, key: str, start: Callable[[Flight[T]], Coroutine[Any, Any, T]], *, under: Collection[str] = ()
+        self,
+        key: str,
+        start: Callable[[Flight[T]], Coroutine[Any, Any, T]],
+        *,
+        under: Collection[str] = (),
+        goes_on: Callable[[], bool] = lambda: False,
     ) -> T:
         """Wait for the key's flight, starting it with ``start`` if there is none, ``under`` epochs of these names.
+
+        When the last one who waits has left, it is cancelled, unless it ``goes_on``.
 
         Raises:
             ReentrantFlightError: the caller is itself part of that flight.
@@ -122,7 +129,7 @@ class Flights(Generic[T]):
             if within is not None:
                 within.waits_for.discard(flight)
             flight.waiters -= 1
-            if not flight.waiters and not flight.task.done():
+            if not flight.waiters and not flight.task.done() and not goes_on():
                 self._forget(key, flight)
                 flight.task.cancel()
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from toolcache.entry import Held
 from toolcache.errors import CacheClosedError
@@ -13,12 +13,16 @@ from toolcache.loops import PerLoop
 
 T = TypeVar("T")
 
+_LAST_WORD: Final = 0.5
+"""Seconds that what is cancelled has, however short the patience is, to let go of what it holds for others."""
+
 
 class Home:
     """One loop's flights and tasks."""
 
     def __init__(self) -> None:
         self.flights: Flights[Held] = Flights()
+        self.runs: Flights[Any] = Flights()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._given_up = False
         self._attendants: dict[Callable[[], Coroutine[Any, Any, None]], asyncio.Task[None]] = {}
@@ -64,14 +68,14 @@ class Home:
             attendant.cancel()
         if attendants:
             await asyncio.wait(attendants.values())
-        running = self._tasks | self.flights.tasks()
+        running = self._tasks | self.flights.tasks() | self.runs.tasks()
         if running:
             _, late = await asyncio.wait(running, timeout=patience)
             self._given_up = bool(late)
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late, timeout=patience)
+                await asyncio.wait(late, timeout=max(patience, _LAST_WORD))
         # A flight that landed meanwhile may have left a write behind.
         if self._tasks:
             with contextlib.suppress(TimeoutError):

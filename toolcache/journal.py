@@ -6,16 +6,17 @@ Redis that has come back as another server, perhaps empty, or has been flushed, 
 outlive it.
 """
 
+import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.epochs import NAMESPACE
 from toolcache.events import JournalReplayed, StoreFault
 from toolcache.home import Homes
-from toolcache.keys.text import key_digest, store_key
+from toolcache.keys.text import RECORD, key_digest, kind_of, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import Debt, PutResult, PutStatus, SupportsIdentity, SupportsJournal, Turn, Write
@@ -26,17 +27,22 @@ _FEEL_EVERY: Final = 3.0
 _RATE: Final = 2_000
 
 
+Replay: TypeAlias = Callable[[str, bytes, bytes], Awaitable[PutResult | None]]
+
+
 class Journal:
     """Replays for one cache; the log is that of all caches on its directory.
 
     Args:
         parts: the cache's parts.
         catch_up: makes known what is owed.
+        replay: tells Redis of a record, given its store key, its blob, and up to which version its namespace has been cleared.
         homes: whether the cache is closed.
     """
 
-    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]], homes: Homes) -> None:
+    def __init__(self, parts: Parts, catch_up: Callable[[], Awaitable[None]], replay: Replay, homes: Homes) -> None:
         self._catch_up = catch_up
+        self._replay = replay
         self._homes = homes
         self.replayed = 0
         self.dropped = 0
@@ -162,9 +168,12 @@ class Journal:
         self, redis: Layer, files: Layer, store: SupportsJournal, debts: Sequence[Debt]
     ) -> list[PutResult | None]:
         """Tell Redis of some, as ``_offer`` does; what it has then, it is no longer owed."""
-        results = await self._offer(redis, debts)
+        plain = [debt for debt in debts if kind_of(debt.key) != RECORD]
+        results = dict(zip(plain, await self._offer(redis, plain), strict=False))
+        if len(results) == len(plain):
+            results.update(await self._tell(redis, [debt for debt in debts if kind_of(debt.key) == RECORD]))
         marks = []
-        for debt, result in zip(debts, results, strict=False):
+        for debt, result in results.items():
             # What it will not have stays owed, and is offered again another time; nothing waits for it.
             if result is not None and result.status is not PutStatus.FOREIGN:
                 obsolete = result.status is PutStatus.NEWER or not self._worth(debt)
@@ -173,7 +182,7 @@ class Journal:
                 marks.append((debt.key, debt.version))
         if marks:
             await files.ask(partial(store.settle, marks), mutation=True)
-        return results
+        return list(results.values())
 
     def _worth(self, debt: Debt) -> bool:
         """Whether it still says anything: unexpired; if it is only a value, not overtaken, nor too old to be believed."""
@@ -183,11 +192,10 @@ class Journal:
             return False
         return self._clock.time() - split(debt.version)[0] / 1000 <= self._max_age
 
-    def _write(self, debt: Debt, cleared: Mapping[str, bytes]) -> Write:
+    def _write(self, debt: Debt) -> Write:
         """The write, with its own version. Of a value whose time is over, that: or what it replaced would be back."""
         if debt.blob is not None and self._worth(debt):
-            dead = cleared[_epoch_of(debt.key)] if debt.once else ZERO
-            return Write(debt.key, debt.blob, once=debt.once, dead=dead)
+            return Write(debt.key, debt.blob)
         now_ms = int(self._clock.time() * 1000)
         blob = self._envelope.pack(
             None,
@@ -202,10 +210,7 @@ class Journal:
 
     async def _offer(self, redis: Layer, due: Sequence[Debt]) -> list[PutResult | None]:
         """What became of each, None for what Redis refused alone; fewer than there are where it takes nothing any more."""
-        cleared = await self._cleared(redis, due)
-        if cleared is None:
-            return []
-        writes = [self._write(debt, cleared) for debt in due]
+        writes = [self._write(debt) for debt in due]
         if not writes:
             return []
         together = await redis.write(writes)
@@ -219,17 +224,26 @@ class Journal:
             results.append(None if alone is None else alone[0])
         return results
 
+    async def _tell(self, redis: Layer, records: Sequence[Debt]) -> dict[Debt, PutResult | None]:
+        """What became of the records of requests, which take no place that something newer has; none where nobody knows."""
+        cleared = await self._cleared(redis, records)
+        if cleared is None:
+            return {}
+
+        async def tell(debt: Debt) -> PutResult | None:
+            if debt.blob is None:  # its time is over
+                return PutResult(PutStatus.NEWER, debt.version, False)
+            return await self._replay(debt.key, debt.blob, cleared[_epoch_of(debt.key)])
+
+        return dict(zip(records, await asyncio.gather(*map(tell, records)), strict=True))
+
     async def _cleared(self, redis: Layer, due: Sequence[Debt]) -> dict[str, bytes] | None:
-        """By epoch, up to which version what is written once has been cleared: Redis keeps it, and cannot tell."""
-        names = list({_epoch_of(debt.key) for debt in due if debt.once})
+        """By epoch, up to which version the requests of a namespace have been cleared; None where Redis cannot be asked."""
+        names = list({_epoch_of(debt.key) for debt in due})
         blobs = await redis.read(names) if names else []
         if blobs is None:
             return None
-        being_told = {debt.key: debt.version for debt in due}
-        return {
-            name: max(being_told.get(name, ZERO), self._version(name, blob))
-            for name, blob in zip(names, blobs, strict=True)
-        }
+        return {name: self._version(name, blob) for name, blob in zip(names, blobs, strict=True)}
 
     def _version(self, name: str, blob: bytes | None) -> bytes:
         try:

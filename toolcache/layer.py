@@ -11,16 +11,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from toolcache.claim import Decide, Move, Verdict
 from toolcache.errors import CircuitOpenError
 from toolcache.loops import PerLoop
 from toolcache.protocols import Clock, PutResult, Store, SupportsRenewal, Write
 from toolcache.resilience.guard import Guard, Unusable
 from toolcache.resilience.renewal import Renewal
 from toolcache.stats import LayerTally
-from toolcache.swaps import Standing, SupportsClaim, Swapped
+from toolcache.swaps import Move, Standing, SupportsClaim, Swapped
 
 T = TypeVar("T")
+V = TypeVar("V")
 I = TypeVar("I")  # noqa: E741 - what is asked for
 O = TypeVar("O")  # noqa: E741 - what is answered
 
@@ -142,8 +142,8 @@ class Layer:
         return await self._attempt(operation, "ask", self.budget() if until is None else until, mutation=mutation)
 
     async def settle(
-        self, key: str, decide: Decide, standing: Standing, *, until: float | None = None
-    ) -> tuple[Verdict, Standing] | None:
+        self, key: str, decide: Callable[[Standing], Move[V] | V], standing: Standing, *, until: float | None = None
+    ) -> tuple[V, Standing] | None:
         """Decide on what is believed to stand under a key of records, try it, and decide again on what the store says.
 
         Returns what has come of it and what stands there now; None if the store cannot keep records, or did not answer:
@@ -151,17 +151,13 @@ class Layer:
         """
         store = self.claims
         due = self.budget() if until is None else until
-        for _ in range(_TRIES):
-            move = decide(standing)
-            if isinstance(move, Verdict):
-                return move, standing
-            said = None if store is None else await self.ask(partial(_swap, store, key, move), mutation=True, until=due)
-            if said is None:
-                return None
-            standing = said.standing
-            if said.done:
-                return move.then, standing
-        return None
+
+        async def swap(move: Move[V]) -> Swapped | None:
+            return (
+                None if store is None else await self.ask(partial(swapped, store, key, move), mutation=True, until=due)
+            )
+
+        return await settle(swap, decide, standing)
 
     async def aclose(self) -> None:
         """Close the store; batches under way end first."""
@@ -255,5 +251,25 @@ class Layer:
         return answer
 
 
-def _swap(store: SupportsClaim, key: str, move: Move) -> Coroutine[Any, Any, Swapped]:
-    return store.swap(key, move.expected, move.new, ttl=move.ttl, lease=move.lease, durable=move.durable)
+async def settle(
+    swap: Callable[[Move[V]], Awaitable[Swapped | None]], decide: Callable[[Standing], Move[V] | V], standing: Standing
+) -> tuple[V, Standing] | None:
+    """Decide and try, until there is a verdict; see ``Layer.settle``."""
+    for _ in range(_TRIES):
+        move = decide(standing)
+        if not isinstance(move, Move):
+            return move, standing
+        said = await swap(move)
+        if said is None:
+            return None
+        standing = said.standing
+        if said.done:
+            return move.then, standing
+    return None
+
+
+def swapped(store: SupportsClaim, key: str, move: Move[Any]) -> Coroutine[Any, Any, Swapped]:
+    """Try a move."""
+    return store.swap(
+        key, move.expected, move.new, ttl=move.ttl, lease=move.lease, durable=move.durable, pending=move.pending
+    )

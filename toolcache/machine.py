@@ -11,6 +11,7 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from toolcache.answers import Answers
 from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.bus import Bus
 from toolcache.compute import Compute, Context
@@ -28,14 +29,15 @@ from toolcache.horizon import Horizon
 from toolcache.invalidator import Invalidator
 from toolcache.journal import Journal
 from toolcache.keys.text import key_text, store_key
+from toolcache.ledger import Ledger
 from toolcache.parts import Due, Parts
 from toolcache.places import Places
 from toolcache.reader import Found, Reader
-from toolcache.records import Records
 from toolcache.risk import Risk
+from toolcache.runs import Runs
 from toolcache.stats import LayerTally, Tallies, Tally
 from toolcache.sweeper import Sweeper
-from toolcache.tags import FINGERPRINT, labels
+from toolcache.tags import labels
 from toolcache.writer import Draft, Outcome, Writer
 
 _SAMPLE: Final = 1023
@@ -66,14 +68,16 @@ class Machine:
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
         self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._writer)
         self._risk = Risk(parts, self._entries, self._writer)
-        self._records = Records(parts, self._entries, self._horizon, self._reader, self._writer)
+        self.ledger = Ledger(parts, self._epochs, self._entries, self._horizon)
+        self.answers = Answers(parts, self.ledger)
+        self.runs = Runs(parts, self.ledger, self.answers, self.homes)
         self.sweeper = Sweeper(parts.memory)
         self._filler = Filler(
             parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._written
         )
         self._follower = Follower(parts, self._horizon, self._reader, self.homes)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
-        self.journal = Journal(parts, self._reader.catch_up, self.homes)
+        self.journal = Journal(parts, self._reader.catch_up, self.ledger.replay, self.homes)
         self.bus = Bus(parts, self._entries, self._horizon, self._reader, self.homes, self.journal.flushed)
         self._far = parts.redis is not None or parts.files is not None
 
@@ -328,49 +332,9 @@ class Machine:
         self.enter(())
         return await self._invalidator.invalidate("tags", given, await self._meet())
 
-    # -- results, written once ----------------------------------------------------------------------------------
-
-    async def get_result(self, key: str, domain: Domain) -> Any:
-        """A stored output, or MISSING."""
-        (place,) = self.enter((key,))
-        begun = self._now()
-        output = await self._records.get(place) if self.parts.enabled else MISSING
-        tally = self.tallies.of(domain)
-        tally.latency.add(self._now() - begun)
-        tally.misses += output is MISSING
-        tally.far_hits += output is not MISSING
-        return output
-
-    async def commit_result(
-        self,
-        key: str,
-        output: Any,
-        domain: Domain,
-        *,
-        fingerprint: str,
-        ttl: Duration | Missing | None = MISSING,
-        tags: Iterable[str] = (),
-    ) -> Durability:
-        """Store an output, unless one is stored already; ``fingerprint`` tells later of which task."""
-        (place,) = self.enter((key,))
-        lifetime = self._entries.lifetime(ttl, domain)
-        own = (f"{FINGERPRINT}{fingerprint}", *labels(tags))
-        if not self.parts.enabled:
-            return Durability.MEMORY
-        tally = self.tallies.of(domain)
-        tally.sets += 1
-        commit = self._records.commit(place, output, domain, tally, ttl=lifetime, tags=own)
-        draft, outcome = await self.homes.here().see_through(commit)
-        self._risk.report("set_result", [draft], [outcome], raising=self.parts.strict)
-        return outcome.durability
-
-    async def forget_result(self, key: str, domain: Domain) -> bool:
-        """Forget an output; whether one was there."""
-        (place,) = self.enter((key,))
-        self.tallies.of(domain).deletes += 1
-        known, draft, outcome = await self.homes.here().see_through(self._records.forget(place))
-        self._risk.report("delete_result", [draft], [outcome], raising=True)
-        return known
+    def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
+        """Seconds; infinite for None."""
+        return self._entries.lifetime(ttl, domain)
 
     def enter(self, keys: Iterable[str]) -> list[str]:
         """The places of keys. Refuses what no call may bring: a closed cache, a foreign loop, keys that are not text."""

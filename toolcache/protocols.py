@@ -220,14 +220,13 @@ class Debt(NamedTuple):
     """A record that a shared store is owed, or is to be told again.
 
     ``blob`` is None where nothing of it need be told any more: the value's life has ended. ``lasting`` marks what says
-    more than a value: tombstones, epochs, results. ``once``: it yields to any live value, as it was written.
+    more than a value: tombstones, epochs, results.
     """
 
     key: str
     version: bytes
     blob: bytes | None
     lasting: bool
-    once: bool
 
 
 class Turn(Protocol):

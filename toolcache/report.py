@@ -9,10 +9,26 @@ from toolcache.keys.text import store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsCount, SupportsUsage
-from toolcache.stats import DomainStats, Health, LayerHealth, LayerStats, LayerTally, Stats, Tallies, Tally
+from toolcache.stats import (
+    DispatchTally,
+    DomainStats,
+    Health,
+    LayerHealth,
+    LayerStats,
+    LayerTally,
+    Stats,
+    Tallies,
+    Tally,
+)
 
 
-def stats(parts: Parts, tallies: Tallies, memory_tally: LayerTally, journal: Journal) -> Stats:
+def stats(
+    parts: Parts,
+    tallies: Tallies,
+    memory_tally: LayerTally,
+    journal: Journal,
+    dispatch_tally: DispatchTally | None = None,
+) -> Stats:
     """A snapshot of every counter."""
     domains = {name: _domain(parts, tally) for name, tally in tallies.all().items()}
     memory_tally.writes = parts.memory.writes
@@ -41,6 +57,7 @@ def stats(parts: Parts, tallies: Tallies, memory_tally: LayerTally, journal: Jou
         domains=domains,
         pending=journal.pending,
         replayed=journal.replayed,
+        dispatch=(dispatch_tally or DispatchTally()).snapshot(),
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Protocol
 
 _BASE: Final = 1e-7
@@ -169,6 +169,43 @@ class LayerTally:
         )
 
 
+@dataclass(slots=True)
+class DispatchTally:
+    """The running counts of requests that run once; `DispatchStats` says what each one counts."""
+
+    executions: int = 0
+    replays: int = 0
+    joins: int = 0
+    failures: int = 0
+    timeouts: int = 0
+    takeovers: int = 0
+    leases_lost: int = 0
+    duplicates: int = 0
+    mismatches: int = 0
+    degraded: int = 0
+    seconds_saved: float = 0.0
+    cost_usd: float = 0.0
+    tokens: int = 0
+    cost_usd_saved: float = 0.0
+    tokens_saved: int = 0
+
+    def spent(self, *, cost_usd: float = 0.0, tokens: int = 0) -> None:
+        """What a run here reported of its cost."""
+        self.cost_usd += cost_usd
+        self.tokens += tokens
+
+    def replayed(self, seconds: float, *, cost_usd: float = 0.0, tokens: int = 0) -> None:
+        """A call was answered from a record, and need not spend again what its run took."""
+        self.replays += 1
+        self.seconds_saved += seconds
+        self.cost_usd_saved += cost_usd
+        self.tokens_saved += tokens
+
+    def snapshot(self) -> "DispatchStats":
+        """The counts so far."""
+        return DispatchStats(**asdict(self))
+
+
 def _rate(hits: int, misses: int) -> float:
     return hits / (hits + misses) if hits + misses else 0.0
 
@@ -235,11 +272,46 @@ class LayerStats:
 
 
 @dataclass(frozen=True, slots=True)
+class DispatchStats:
+    """Requests that run once (``dispatch_agents``, ``once``, ``@idempotent``), as this cache object saw them.
+
+    Attributes:
+        executions: runs that began here; ``takeovers`` of them after another process had died or stalled.
+        replays: calls that were answered from a record.
+        joins: calls that waited for a run in progress, in this process or another.
+        failures: runs here that raised; ``timeouts``, apart from those, took too long.
+        leases_lost: runs that could not keep their claim.
+        duplicates: runs that ended when another answer was there, which was kept.
+        mismatches: idempotency keys that came again to ask for something else.
+        degraded: requests that went on without a layer that is configured.
+        seconds_saved: what the runs had taken whose answers were replayed; so ``cost_usd_saved``, ``tokens_saved``.
+        cost_usd: what runs here have reported, in US dollars, failed ones included; so ``tokens``.
+    """
+
+    executions: int
+    replays: int
+    joins: int
+    failures: int
+    timeouts: int
+    takeovers: int
+    leases_lost: int
+    duplicates: int
+    mismatches: int
+    degraded: int
+    seconds_saved: float
+    cost_usd: float
+    tokens: int
+    cost_usd_saved: float
+    tokens_saved: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """A cache's counts since it was made; ``layers`` by "memory", "redis", "file", ``domains`` by their names.
 
     ``entries``, ``bytes``, ``evictions`` and ``expirations`` are memory's.
     ``pending`` are writes of this host that Redis has not taken yet, ``replayed`` those that it was told of since.
+    ``dispatch`` is of requests that run once; what they save is told there, and is not in ``dollars_saved``.
     """
 
     hits: int
@@ -256,6 +328,7 @@ class Stats:
     domains: Mapping[str, DomainStats]
     pending: int
     replayed: int
+    dispatch: DispatchStats
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """What a store that keeps claims promises: one record takes another's place, or does not."""
 
 import math
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+V = TypeVar("V")
 
 
 class Standing(NamedTuple):
@@ -24,6 +26,23 @@ class Swapped(NamedTuple):
 
     done: bool
     standing: Standing
+
+
+class Move(NamedTuple, Generic[V]):
+    """A swap to be tried, as ``SupportsClaim.swap`` takes it; ``then`` is what is so if it is done."""
+
+    expected: bytes
+    new: bytes | None
+    then: V
+    ttl: float = 0.0
+    lease: float | None = None
+    durable: bool = False
+    pending: bool = False
+
+
+NOTHING: Final = Standing()
+UNKNOWN: Final = Standing(raw=b"?")
+"""Where one has to ask first: nothing that stands there is equal to it."""
 
 
 @runtime_checkable
@@ -49,6 +68,7 @@ class SupportsClaim(Protocol):
         ttl: float,
         lease: float | None = None,
         durable: bool = False,
+        pending: bool = False,
     ) -> Swapped:
         """Have ``new`` stand where exactly ``expected`` stands.
 
@@ -60,6 +80,7 @@ class SupportsClaim(Protocol):
             lease: seconds from now, by the store's clock, that the new record is leased for. Without one the claim that
                 stood there has ended, and those who wait are told.
             durable: (files) synced before it is acknowledged, as ``Write.durable``.
+            pending: (files) a shared store has not taken it, and is owed it, as ``Write.pending``.
         """
         ...
 

@@ -3,7 +3,6 @@
 Those that begin with ``@`` are the cache's own, and no caller may give one:
 
     @n           the namespace itself (see ``toolcache.epochs``)
-    @f:DIGEST    what a completed result answers, the fingerprint of its task
     @d: @a: @c:  kept for domains, agents and versions of a catalog
 """
 
@@ -15,7 +14,6 @@ MAX_LEVELS: Final = 8
 MAX_LENGTH: Final = 128
 MAX_STORED: Final = 64
 RESERVED: Final = "@"
-FINGERPRINT: Final = "@f:"
 
 
 def labels(tags: Iterable[str]) -> tuple[str, ...]:
@@ -49,8 +47,6 @@ def scopes(tags: Iterable[str]) -> tuple[str, ...]:
     """
     found: dict[str, None] = {}
     for tag in tags:
-        if tag.startswith(FINGERPRINT):
-            continue
         levels = [tag] if tag.startswith(RESERVED) else tag.split(":")
         found.update((":".join(levels[:depth]), None) for depth in range(1, len(levels) + 1))
     return tuple(found)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Self, TypeAlias, Unpack, overload
 
+from toolcache.answers import RunStatus
 from toolcache.assembly import assemble
 from toolcache.cache import Cache
 from toolcache.clock import SYSTEM
@@ -19,7 +20,10 @@ from toolcache.embeddings import Embed, Vector, check_lengths, embed, in_order, 
 from toolcache.entry import MISSING, Durability, Missing
 from toolcache.errors import SettingsError
 from toolcache.protocols import Clock
+from toolcache.runs import Settled
 from toolcache.settings import Options, Settings
+from toolcache.terms import Terms
+from toolcache.work import Work
 
 TTL: TypeAlias = Duration | Missing | None
 """A lifetime: the domain's if it is not given, None for ever."""
@@ -72,7 +76,7 @@ class ToolCache(Cache):
         self._embedding = self._row(EMBEDDING)
         self._search = self._row(SEARCH)
         self._metadata = self._row(METADATA)
-        self._idempotency = self._row(IDEMPOTENCY)
+        self._idempotency = self._request_domain = self._row(IDEMPOTENCY)
 
     @classmethod
     def from_env(
@@ -309,20 +313,37 @@ class ToolCache(Cache):
 
     async def get_result(self, task: AgentTask, default: Any = None) -> Any:
         """The stored output of a task, or ``default``: pass ``MISSING`` to tell a stored None from a miss."""
-        output = await self._machine.get_result(self._keys.result(task), self._idempotency)
+        output = await self._requests.get(self._keys.result(task), self._idempotency)
         return default if output is MISSING else output
 
     async def set_result(
         self, task: AgentTask, output: Any, *, ttl: TTL = MISSING, tags: Iterable[str] = ()
     ) -> Durability:
         """Store the output of a task, once: while one is stored, another changes nothing. Returns where it is safe."""
-        return await self._machine.commit_result(
+        return await self._requests.put(
             self._keys.result(task), output, self._idempotency, fingerprint=task.fingerprint, ttl=ttl, tags=tags
         )
 
     async def delete_result(self, task: AgentTask) -> bool:
-        """Forget the output of a task, so that it may run again; whether one was there."""
-        return await self._machine.forget_result(self._keys.result(task), self._idempotency)
+        """Forget the output of a task, so that it may run again; whether one was there. The same as ``forget``."""
+        return await self._requests.forget(self._keys.result(task), self._idempotency)
+
+    async def status(self, key: str | AgentTask) -> RunStatus:
+        """How far a task, or a request of ``once``, has come; asks every store."""
+        return await super().status(key)  # type: ignore[arg-type]  # _request takes both
+
+    async def forget(self, key: str | AgentTask) -> bool:
+        """Forget a task, or a request of ``once``, so that it runs again; see ``Cache.forget``."""
+        return await super().forget(key)  # type: ignore[arg-type]  # _request takes both
+
+    async def _settle(self, task: AgentTask, work: Work, terms: Terms) -> Settled:
+        """What a task comes to, run now if it never was."""
+        return await self._requests.once(
+            self._request(task), work, terms, self._idempotency, fingerprint=str(task.fingerprint)
+        )
+
+    def _request(self, key: str | AgentTask) -> str:
+        return self._keys.result(key) if isinstance(key, AgentTask) else super()._request(key)
 
     # -- how ----------------------------------------------------------------------------------------------------
 

@@ -16,13 +16,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from toolcache.claim import NOTHING, UNKNOWN, Claimant, Move, Verdict
+from toolcache.claim import Claimant, Verdict
 from toolcache.forks import watch
 from toolcache.home import Homes
 from toolcache.keys.text import store_key
 from toolcache.layer import Layer
 from toolcache.parts import Due, Parts
-from toolcache.swaps import Standing
+from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing
 
 _PAUSES: Final = (0.05, 1.0)
 """Seconds until one looks whether a claim has ended untold, first and longest."""
@@ -184,7 +184,7 @@ class Turn:
         if not self._over:
             self._renew_later()
 
-    def _prolong(self, standing: Standing) -> Move | Verdict:
+    def _prolong(self, standing: Standing) -> Move[Verdict] | Verdict:
         return Verdict.OVER if self._over else self._claimant.renew(standing)
 
     async def _release(self, held: dict[Layer, Standing], after: asyncio.Task[None] | None) -> None:

@@ -60,7 +60,7 @@ async def test_what_was_written_in_an_outage_reaches_the_other_hosts(rig: Rig, t
     out(here)
     assert await here.set("key", "value") is Durability.FILE
     await here.delete("deleted")
-    await here._machine.commit_result("job", {"answer": 42}, IDEMPOTENCY, fingerprint="f")
+    await here._requests.put("job", {"answer": 42}, IDEMPOTENCY, fingerprint="f")
     assert here._machine.journal.pending == 3
     assert here._machine.journal.oldest() == pytest.approx(rig.clock.time(), abs=1)
     assert await there.get("deleted") == "old"
@@ -70,7 +70,7 @@ async def test_what_was_written_in_an_outage_reaches_the_other_hosts(rig: Rig, t
     assert here._machine.journal.oldest() is None
     assert await there.get("key") == "value"
     assert await there.get("deleted", MISSING) is MISSING
-    assert await there._machine.get_result("job", IDEMPOTENCY) == {"answer": 42}
+    assert await there._requests.get("job", IDEMPOTENCY) == {"answer": 42}
     told = rig.recorder.of(JournalReplayed)
     assert sum(event.replayed for event in told) == 3
     assert told[-1].pending == 0
@@ -92,7 +92,7 @@ async def test_deletes_and_clears_go_before_results_and_values(rig: Rig) -> None
     cache = await rig.open()
     out(cache)
     await cache.set("value", 1)
-    await cache._machine.commit_result("job", 2, IDEMPOTENCY, fingerprint="f")
+    await cache._requests.put("job", 2, IDEMPOTENCY, fingerprint="f")
     await cache.delete("deleted")
     await cache.clear()
     await cache.set("later", 3)
@@ -329,7 +329,7 @@ async def test_a_redis_that_comes_back_empty_is_told_of_deletes_and_results(
     await late.set("key", "of the outage")
     rig.clock.advance(1)
     await here.delete("key")
-    await here._machine.commit_result("job", "answer", IDEMPOTENCY, fingerprint="f")
+    await here._requests.put("job", "answer", IDEMPOTENCY, fingerprint="f")
     await replay(rig, here)
     own_redis.restart()
     await back(rig, here, late)
@@ -339,7 +339,7 @@ async def test_a_redis_that_comes_back_empty_is_told_of_deletes_and_results(
     assert await late.get("key", MISSING) is MISSING
     assert await here.get("key", MISSING) is MISSING
     third = await rig.open(directory=tmp_path / "third")
-    assert await third._machine.get_result("job", IDEMPOTENCY) == "answer"
+    assert await third._requests.get("job", IDEMPOTENCY) == "answer"
 
 
 async def test_a_redis_that_comes_back_full_is_told_of_deletes_once_it_takes_them(

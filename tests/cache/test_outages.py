@@ -572,7 +572,7 @@ async def test_a_delete_that_could_not_be_told_holds_when_the_directory_is_mende
     """FS-08, LR-11: what lay in a directory that refused does not answer, results excepted; new writes do."""
     before = await filed.open()
     await before.set("key", "old")
-    await before._machine.commit_result("task", "output", IDEMPOTENCY, fingerprint="f")
+    await before._requests.put("task", "output", IDEMPOTENCY, fingerprint="f")
     await before.aclose()
     (tmp_path / "files").chmod(0o777)
     clock.advance(1)
@@ -581,7 +581,7 @@ async def test_a_delete_that_could_not_be_told_holds_when_the_directory_is_mende
     (tmp_path / "files").chmod(0o700)
     clock.advance(31)
     assert await cache.get("key", MISSING) is MISSING
-    assert await cache._machine.get_result("task", IDEMPOTENCY) == "output"
+    assert await cache._requests.get("task", IDEMPOTENCY) == "output"
     assert await cache.set("key", "new") is Durability.FILE
     assert await (await filed.open()).get("key") == "new"
     (tmp_path / "files").chmod(0o777)

@@ -32,12 +32,12 @@ MIRROR: dict[str, Any] = {"mirror": frozenset({"general"})}
 
 async def commit(cache: Cache, output: Any) -> Durability:
     """Store the output of the one job."""
-    return await cache._machine.commit_result("job", output, IDEMPOTENCY, fingerprint="f")
+    return await cache._requests.put("job", output, IDEMPOTENCY, fingerprint="f")
 
 
 async def result(cache: Cache) -> Any:
     """The output of the one job."""
-    return await cache._machine.get_result("job", IDEMPOTENCY)
+    return await cache._requests.get("job", IDEMPOTENCY)
 
 
 def restored(server: RedisServer, snapshot: Path) -> None:
@@ -152,7 +152,7 @@ async def test_a_result_after_a_clear_or_a_forget_reaches_the_other_hosts(hosts:
     hosts.clock.advance(1)
     out(here)
     if how == "forget":
-        await here._machine.forget_result("job", IDEMPOTENCY)
+        await here._requests.forget("job", IDEMPOTENCY)
     else:
         await (here if how == "clear" else there).clear()
     hosts.clock.advance(1)
@@ -184,7 +184,7 @@ async def test_a_failing_disk_takes_back_no_delete(hosts: Rig) -> None:
     out(cache)
     await cache.delete("deleted")
     await cache.set("changed", "new", ttl=None)
-    await cache._machine.forget_result("job", IDEMPOTENCY)
+    await cache._requests.forget("job", IDEMPOTENCY)
     files(cache).fail_with(lambda: OSError(errno.EIO, "i/o error"))
     parts = cache._parts
     assert parts.redis is not None
@@ -470,7 +470,7 @@ async def test_what_an_older_copy_brings_back_is_deleted_again(hosts: Rig, tmp_p
     await here.delete("deleted")
     await here.clear()
     await here.set("changed", "new", ttl=None)
-    await here._machine.forget_result("job", IDEMPOTENCY)
+    await here._requests.forget("job", IDEMPOTENCY)
     await replay(hosts, here)
     restored(hosts.server, snapshot)
     hosts.clock.advance(61)

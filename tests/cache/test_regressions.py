@@ -146,13 +146,13 @@ async def test_a_delete_that_was_seen_stays_in_the_next_outage(both: Rig) -> Non
 async def test_a_result_forgotten_in_an_outage_stays_forgotten(both: Rig) -> None:
     """G3: Redis still holds the result afterwards; this host has said that it is forgotten."""
     cache = await both.open()
-    await cache._machine.commit_result("task", "out", IDEMPOTENCY, fingerprint="f")
+    await cache._requests.put("task", "out", IDEMPOTENCY, fingerprint="f")
     both.clock.advance(1)
     chaos(cache, "redis").fail_with(ConnectionResetError)
-    assert await cache._machine.forget_result("task", IDEMPOTENCY) is True
+    assert await cache._requests.forget("task", IDEMPOTENCY) is True
     chaos(cache, "redis").heal()
     both.clock.advance(120)
-    assert await cache._machine.get_result("task", IDEMPOTENCY) is MISSING
+    assert await cache._requests.get("task", IDEMPOTENCY) is MISSING
 
 
 async def test_once_writes_overtake_tombstones_of_a_clock_ahead(far: Rig, tmp_path: Path) -> None:
@@ -162,9 +162,9 @@ async def test_once_writes_overtake_tombstones_of_a_clock_ahead(far: Rig, tmp_pa
     await other.delete("key")
     assert await cache.add("key", 1) is True
     assert await cache.get("key") == 1
-    await other._machine.forget_result("task", IDEMPOTENCY)
-    await cache._machine.commit_result("task", "out", IDEMPOTENCY, fingerprint="f")
-    assert await cache._machine.get_result("task", IDEMPOTENCY) == "out"
+    await other._requests.forget("task", IDEMPOTENCY)
+    await cache._requests.put("task", "out", IDEMPOTENCY, fingerprint="f")
+    assert await cache._requests.get("task", IDEMPOTENCY) == "out"
 
 
 async def test_a_clock_far_ahead_costs_no_later_write(far: Rig) -> None:
@@ -360,7 +360,7 @@ async def test_the_durability_of_a_second_result_is_that_of_the_first(both: Rig)
     cache = await both.open()
     chaos(cache, "redis").fail_with(ConnectionResetError)
     for _ in range(2):
-        kept = await cache._machine.commit_result("task", "out", IDEMPOTENCY, fingerprint="f")
+        kept = await cache._requests.put("task", "out", IDEMPOTENCY, fingerprint="f")
         assert kept is Durability.FILE
 
 
@@ -368,15 +368,15 @@ async def test_strict_holds_for_every_write(both: Rig) -> None:
     """SPEC 5.2: set, add and a result raise when memory alone took them, and each is told of; a result is kept."""
     cache = await both.open(strict=True)
     chaos(cache, "redis").fail_with(ConnectionResetError)
-    chaos(cache, "files").fail_with(lambda: OSError(errno.ENOSPC, "No space left on device"), on=["put_many"])
+    chaos(cache, "files").fail_with(lambda: OSError(errno.ENOSPC, "No space left on device"), on=["put_many", "swap"])
     with pytest.raises(CacheWriteError, match="set "):
         await cache.set("set", 1)
     with pytest.raises(CacheWriteError, match="add "):
         await cache.add("add", 1)
     with pytest.raises(CacheWriteError, match="set_result "):
-        await cache._machine.commit_result("task", "out", IDEMPOTENCY, fingerprint="f")
-    assert {event.operation for event in both.recorder.of(DataAtRisk)} == {"set", "add", "set_result"}
-    assert await cache._machine.get_result("task", IDEMPOTENCY) == "out"
+        await cache._requests.put("task", "out", IDEMPOTENCY, fingerprint="f")
+    assert {event.operation for event in both.recorder.of(DataAtRisk)} == {"set", "add", "commit"}
+    assert await cache._requests.get("task", IDEMPOTENCY) == "out"
 
 
 async def test_add_in_an_outage_respects_what_this_host_can_read(both: Rig) -> None:
@@ -466,15 +466,15 @@ async def test_add_after_a_clear(far: Rig) -> None:
 async def test_a_result_forgotten_in_an_outage_may_be_replaced(both: Rig) -> None:
     """SPEC 8: Redis still holds the first result; this host has forgotten it, and stores another."""
     cache = await both.open()
-    await cache._machine.commit_result("task", "first", IDEMPOTENCY, fingerprint="f")
+    await cache._requests.put("task", "first", IDEMPOTENCY, fingerprint="f")
     both.clock.advance(1)
     chaos(cache, "redis").fail_with(ConnectionResetError)
-    await cache._machine.forget_result("task", IDEMPOTENCY)
+    await cache._requests.forget("task", IDEMPOTENCY)
     chaos(cache, "redis").heal()
     both.clock.advance(120)
     await cache.get("probe")
-    await cache._machine.commit_result("task", "second", IDEMPOTENCY, fingerprint="f")
-    assert await cache._machine.get_result("task", IDEMPOTENCY) == "second"
+    await cache._requests.put("task", "second", IDEMPOTENCY, fingerprint="f")
+    assert await cache._requests.get("task", IDEMPOTENCY) == "second"
 
 
 async def test_a_clear_that_redis_is_owed_holds_in_every_process_of_the_host(both: Rig) -> None:

@@ -1,16 +1,17 @@
 """What a cache counts of itself: by domain, by layer, and what it saved."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
 from rig import Rig
 
-from toolcache import AgentTask, ToolCache
+from toolcache import AgentTask, ToolCache, report
 from toolcache.cache import Cache
 from toolcache.domains import GENERAL
 from toolcache.embeddings import embed
-from toolcache.stats import Histogram
+from toolcache.stats import DispatchStats, DispatchTally, Histogram
 from toolcache.testing import ChaosStore, FakeClock
 
 
@@ -213,3 +214,28 @@ def test_a_sample_stands_for_the_whole() -> None:
     assert both.p90 == pytest.approx(0.002, rel=0.2)
     assert both.p99 == pytest.approx(1.0, rel=0.2)
     assert calls.count == 10
+
+
+async def test_requests_that_run_once_are_counted_apart(cache: Cache) -> None:
+    """Each counter of requests that run once comes out under its own name; a cache that saw none tells zeros."""
+    names = [field.name for field in dataclasses.fields(DispatchStats)]
+    assert names == [field.name for field in dataclasses.fields(DispatchTally)]
+    assert set(dataclasses.asdict(cache.stats().dispatch).values()) == {0}
+    tally = DispatchTally(**{name: number for number, name in enumerate(names, 1)})
+    machine = cache._machine
+    told = report.stats(machine.parts, machine.tallies, machine.memory_tally, machine.journal, tally)
+    assert dataclasses.astuple(told.dispatch) == tuple(range(1, len(names) + 1))
+    assert told.dollars_saved == 0
+
+
+def test_a_replay_saves_what_its_run_took() -> None:
+    """What runs spend and what replays save are two accounts, and a snapshot does not move on."""
+    tally = DispatchTally()
+    tally.spent(cost_usd=0.5, tokens=1000)
+    before = tally.snapshot()
+    for _ in range(2):
+        tally.replayed(3.0, cost_usd=0.5, tokens=1000)
+    after = tally.snapshot()
+    assert (after.cost_usd, after.tokens) == (before.cost_usd, before.tokens) == (0.5, 1000)
+    assert (after.replays, after.seconds_saved, after.cost_usd_saved, after.tokens_saved) == (2, 6.0, 1.0, 2000)
+    assert (before.replays, before.seconds_saved) == (0, 0.0)

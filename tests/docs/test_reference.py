@@ -95,6 +95,15 @@ def test_the_api_page_lists_every_public_name() -> None:
     assert not [name for name in toolcache.__all__ if f"`{name}" not in text and f".{name}" not in text]
 
 
+@pytest.mark.parametrize("name", ["AgentResult", "TaskError", "Progress"])
+def test_the_api_page_lists_what_an_answer_has(name: str) -> None:
+    """E5: the row of what a dispatch returns has its fields and verbs, and no others."""
+    text = (REFERENCE / "api.md").read_text("utf-8")
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` "))
+    told = re.findall(r"`([a-z_]+)(?:\(\))?`", row)
+    assert sorted(told) == [one for one in dir(getattr(toolcache, name)) if one[0] != "_" and one != "of"]
+
+
 async def test_the_commands_that_the_page_names_are_enough(own_redis: RedisServer) -> None:
     """E5: a Redis user with no other rights than docs/how-to/redis.md names can do all that a cache does."""
     page = (ROOT / "docs/how-to/redis.md").read_text("utf-8")

@@ -8,6 +8,7 @@ from rig import Rig
 from toolcache.cache import Cache
 from toolcache.domains import IDEMPOTENCY
 from toolcache.entry import MISSING, Durability
+from toolcache.requests import Requests
 from toolcache.testing import ChaosStore
 
 both = pytest.mark.parametrize("layering", ["memory+redis+file"])
@@ -48,12 +49,12 @@ async def test_what_was_cleared_can_be_added(rig: Rig, cache: Cache) -> None:
 async def test_a_result_can_be_stored_after_a_clear(rig: Rig, cache: Cache) -> None:
     """LR-14, I5: a result acknowledged after a clear is there."""
     machine = cache._machine
-    await machine.commit_result("task", "old", IDEMPOTENCY, fingerprint="f")
+    await Requests(machine).put("task", "old", IDEMPOTENCY, fingerprint="f")
     await cache.clear()
     rig.clock.advance(0.1)
-    assert await machine.get_result("task", IDEMPOTENCY) is MISSING
-    assert await machine.commit_result("task", "new", IDEMPOTENCY, fingerprint="f") > Durability.MEMORY
-    assert await machine.get_result("task", IDEMPOTENCY) == "new"
+    assert await Requests(machine).get("task", IDEMPOTENCY) is MISSING
+    assert await Requests(machine).put("task", "new", IDEMPOTENCY, fingerprint="f") > Durability.MEMORY
+    assert await Requests(machine).get("task", IDEMPOTENCY) == "new"
 
 
 @both

@@ -8,6 +8,7 @@ import numpy as np
 
 from toolcache import (
     MISSING,
+    AgentResult,
     AgentTask,
     Cache,
     CircuitBreaker,
@@ -18,9 +19,13 @@ from toolcache import (
     Entry,
     Health,
     Invalidation,
+    Progress,
     Settings,
     SettingsError,
     Stats,
+    StoredAgentError,
+    TaskError,
+    TemplateError,
     ToolCache,
     ToolCacheError,
     __version__,
@@ -139,10 +144,24 @@ async def domains(cache: ToolCache) -> None:
     task = AgentTask("classifier", "classify {text}", {"text": "hello"}, model="small", timeout="30s")
     assert_type(task.args, dict[str, Any])
     assert_type(task.digest(namespace="shop"), Digest)
+    assert_type(task.prompt, str)
     assert_type(await cache.get_result(task), Any)
     assert_type(await cache.get_result(task, MISSING), Any)
     assert_type(await cache.set_result(task, {"label": "greeting"}, ttl="2h", tags=["news"]), Durability)
     assert_type(await cache.delete_result(task), bool)
+
+
+def answers(result: AgentResult, progress: Progress, stats: Stats) -> None:
+    assert_type(result.ok, bool)
+    assert_type(result.unwrap(), Any)
+    assert_type(result.error, TaskError | None)
+    assert_type(progress.result, AgentResult | None)
+    assert_type(stats.dispatch.cost_usd_saved, float)
+    if result.status == "timeout":
+        assert_type(result.exception, BaseException | None)
+    result.attempts = 2  # type: ignore[misc]  # frozen
+    assert_type(StoredAgentError("ValueError", "no").type, str)
+    assert_type(TemplateError("no").position, int | None)
 
 
 @cached(ttl="1h", key_params=["query"], tags=["kb"], normalize=str.casefold)

@@ -2,6 +2,9 @@
 
     header (see ``toolcache.blob``) | meta | body | MAC, if sealed | CRC-32 of meta, body and MAC
 
+The seal is of header, meta and body. Of the header of a record, which a store may give another version and end when it puts it in
+the place of another, it is of the key's digest alone: what counts of a record stands in its body.
+
 Meta is a msgpack array: codec, element type, compressor ("" for none), size of the body before compression (0 where
 there was none), tags. A blob without a value, a tombstone or an epoch, has an empty codec and no body.
 """
@@ -14,12 +17,14 @@ from typing import Final, NamedTuple
 from msgpack import Packer, unpackb
 
 from toolcache.blob import (
+    CLAIM,
     EPOCH,
     FORMAT,
     HEADER_SIZE,
     KNOWN_FLAGS,
     MAGIC,
     MAX_COST_MS,
+    RECORD,
     SEALED,
     TOMBSTONE,
     CorruptBlobError,
@@ -120,12 +125,10 @@ class Envelope:
         body, meta = self._pack_body(encoded, tags)
         flags = flags & ~SEALED if self._seal is None else flags | SEALED
         cost_ms = min(max(cost_ms, 0), MAX_COST_MS)
-        head = pack_header(
-            Header(flags, version, created_ms, fresh_until_ms, gone_ms, cost_ms, digest, len(meta), len(body))
-        )
-        rest = meta + body
+        header = Header(flags, version, created_ms, fresh_until_ms, gone_ms, cost_ms, digest, len(meta), len(body))
+        head, rest = pack_header(header), meta + body
         if self._seal is not None:
-            rest += self._seal.make(head + rest)
+            rest += self._seal.make(_sealed_part(header, head) + rest)
         return head + rest + zlib.crc32(rest).to_bytes(_CRC_SIZE, "big")
 
     def unpack(self, blob: bytes, digest: bytes) -> Blob:
@@ -162,7 +165,7 @@ class Envelope:
         view = memoryview(blob)
         if zlib.crc32(view[HEADER_SIZE:crc_at]) != int.from_bytes(view[crc_at:], "big"):
             raise CorruptBlobError("crc")
-        self._check_seal(sealed, view[:end], blob[end:crc_at])
+        self._check_seal(sealed, header, blob[:end], blob[end:crc_at])
         codec, dtype, compressor, size, tags = _read_meta(blob[HEADER_SIZE:body_at])
         body = blob[body_at:end]
         if not codec:
@@ -175,13 +178,13 @@ class Envelope:
             body = decompress(body, compressor, size)
         return Blob(header, tags, Encoded(body, codec, dtype))
 
-    def _check_seal(self, sealed: bool, data: memoryview, mac: bytes) -> None:
+    def _check_seal(self, sealed: bool, header: Header, data: bytes, mac: bytes) -> None:
         if self._seal is None:
             if sealed:
                 raise CorruptBlobError("sealed")
         elif not sealed:
             raise CorruptBlobError("unsealed")
-        elif not self._seal.matches(data, mac):
+        elif not self._seal.matches(_sealed_part(header, data[:HEADER_SIZE]) + data[HEADER_SIZE:], mac):
             raise CorruptBlobError("mac")
 
     def _pack_body(self, encoded: Encoded | None, tags: Sequence[str]) -> tuple[bytes, bytes]:
@@ -213,6 +216,11 @@ def _read_meta(raw: bytes) -> tuple[str, str, str, int, tuple[str, ...]]:
     if set(map(type, (codec, dtype, compressor, *tags))) != {str}:
         raise CorruptBlobError("meta")
     return codec, dtype, compressor, size, tuple(tags)
+
+
+def _sealed_part(header: Header, head: bytes) -> bytes:
+    """What of a header is under the seal; no header of another blob is as short as that of a record."""
+    return header.digest if header.flags & (CLAIM | RECORD) else head
 
 
 def _refuse(code: int, _data: bytes) -> None:

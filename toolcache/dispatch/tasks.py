@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from toolcache.dispatch.templates import fill
 from toolcache.durations import Duration, seconds
 from toolcache.errors import UnsupportedKeyError
 from toolcache.keys.canonical import Digest, digest
@@ -22,7 +23,8 @@ class AgentTask:
 
     Args:
         agent: who is asked.
-        template: what is asked, such as ``"classify {text}"``; its text is part of the identity.
+        template: what is asked, such as ``"classify {text}"``; its text is part of the identity. It is filled, and
+            errors in it are found, when ``prompt`` is read.
         args: what the template is filled with; keys accept them: numbers, text, bytes, None, dates, Decimal, UUID, and
             lists, dicts and sets of those.
         model: part of the identity.
@@ -40,6 +42,8 @@ class AgentTask:
         >>> task = AgentTask("classifier", "classify {text}", {"text": "hello"}, model="small")
         >>> task.digest() == AgentTask("classifier", "classify {text}", {"text": "hello"}, model="small").digest()
         True
+        >>> task.prompt
+        'classify hello'
     """
 
     agent: str
@@ -87,6 +91,15 @@ class AgentTask:
         put(self, "fingerprint", digest(what))
         # Only now: what is no key has been refused, and nothing of it runs.
         put(self, "args", copy.deepcopy(own))
+
+    @property
+    def prompt(self) -> str:
+        """The template, filled with the arguments as they are now; `toolcache.dispatch.templates` tells how.
+
+        Raises:
+            TemplateError: template and arguments do not fit.
+        """
+        return fill(self.template, self.args)
 
     def digest(self, *, namespace: str = "default", tenant: str | None = None) -> Digest:
         """The identity of this task in a namespace: 64 hex digits.

@@ -128,6 +128,11 @@ def store_key(kind: Kind, space: str, text: str) -> str:
     return f"tc1:{kind}:{space}:{text}"
 
 
+def kind_of(key: str) -> str:
+    """The kind that a store key is of."""
+    return "".join(key.split(":", 2)[1:2])
+
+
 def key_digest(key: str) -> bytes:
     """16 bytes that stand for a store key in blob headers and indexes; who finds by them compares the key as well."""
     return sha256(key.encode("ascii")).digest()[:16]

@@ -53,6 +53,7 @@ class MemoryClaims:
         ttl: float,
         lease: float | None = None,
         durable: bool = False,  # noqa: ARG002 - memory is what it is
+        pending: bool = False,  # noqa: ARG002 - what it keeps is owed to nobody
     ) -> Swapped:
         """Have ``new`` stand where exactly ``expected`` stands."""
         now = self._now()

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import ClassVar, Final
 
-from toolcache.claim import NOTHING, UNKNOWN, Claimant, Decide, Verdict
-from toolcache.swaps import Standing, SupportsClaim, Swapped
+from toolcache.claim import Claimant, Verdict
+from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing, SupportsClaim, Swapped
 from toolcache.testing.stores import blob_of, version_of
 
 _LONG: Final = 600.0
@@ -42,7 +43,7 @@ class Holder:
         self.standing = self.standing if knowing else UNKNOWN
         return await self._settle(self._claimant.release)
 
-    async def _settle(self, decide: Decide) -> Verdict:
+    async def _settle(self, decide: Callable[[Standing], Move[Verdict] | Verdict]) -> Verdict:
         while not isinstance(move := decide(self.standing), Verdict):
             self.asked += 1
             said = await self._store.swap(self._key, move.expected, move.new, ttl=move.ttl, lease=move.lease)

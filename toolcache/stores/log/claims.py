@@ -15,7 +15,7 @@ from typing import Final
 from toolcache.blob import CLAIM as BLOB_CLAIM
 from toolcache.blob import HEADER_SIZE, NEVER, end_of, pack_header, read_header
 from toolcache.stores.log.batch import Batch, Draft, flags_of
-from toolcache.stores.log.frame import BARE, BLOB, FIRST, HEAD_SIZE, MAX_BLOB, MAX_KEY, pack
+from toolcache.stores.log.frame import BARE, BLOB, FIRST, HEAD_SIZE, MAX_BLOB, MAX_KEY, PENDING, pack
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.log import Log, encode
 from toolcache.stores.log.reader import Reader
@@ -36,13 +36,22 @@ class Exchange(Batch):
         ttl: seconds after which it is gone.
         lease: seconds, for a claim.
         sync: whether it is on the disk before it is answered.
+        pending: whether Redis is owed it.
 
     Raises:
         ValueError: ``new`` is no blob, or too large.
     """
 
     def __init__(
-        self, key: str, expected: bytes, new: bytes | None, *, ttl: float, lease: float | None, sync: bool
+        self,
+        key: str,
+        expected: bytes,
+        new: bytes | None,
+        *,
+        ttl: float,
+        lease: float | None,
+        sync: bool,
+        pending: bool,
     ) -> None:
         super().__init__((), sync=sync)
         self.key = encode(key)
@@ -51,6 +60,7 @@ class Exchange(Batch):
         self.new = new
         self.ttl = ttl
         self.lease = lease
+        self.pending = pending
         self.once = True
         self.optional = False
         self.size = HEAD_SIZE + len(self.key) + len(new or b"") + _STAMP.size
@@ -95,7 +105,7 @@ class Claims:
             if header.flags & BLOB_CLAIM or header.version <= above:
                 # Claims that have ended are not in the index: what is newer than anything met is newer than these.
                 header = header._replace(version=self._log.hybrid.next(max(above, header.version)))
-        flags = flags_of(header)
+        flags = flags_of(header) | (PENDING if asked.pending else 0)
         keep = header.gone_ms
         if old is None or old.keep <= now_ms:
             flags |= FIRST

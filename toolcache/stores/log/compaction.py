@@ -286,7 +286,7 @@ class Pass:
 
     def _sync_all_but(self, rewritten: list[Segment]) -> None:
         for segment in self._in_order():
-            if segment.synced or segment in rewritten:
+            if segment.synced >= segment.end or segment in rewritten:
                 continue
             self._log.sync_beside(segment)
         self._log.directory.anchor()

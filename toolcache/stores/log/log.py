@@ -200,7 +200,6 @@ class Log:
         size = self.ops.fstat(segment.file.fd).st_size
         if size == segment.size or segment.broken:
             return newest
-        segment.synced = False
         try:
             records = walk(lambda count, at: self.ops.pread(segment.file.fd, count, at), segment.end, size)
             for number, record in enumerate(records, 1):
@@ -300,27 +299,38 @@ class Log:
 
     def sync(self, segment: Segment) -> None:
         """Wait until a segment of this process, and its name, are on the disk."""
+        end = segment.end
         self.ops.fdatasync(segment.file.fd)
         if not segment.anchored:
             self.directory.anchor()
             segment.anchored = True
-        segment.synced = True
+        segment.synced = max(segment.synced, end)
 
     def sync_found(self, entry: Entry) -> None:
         """Wait until a record, whoever wrote it, is on the disk."""
         segment = self.segments.get(entry.segment)
-        if segment is not None and not segment.synced:
+        if segment is not None and not _is_safe(segment, entry):
             self.sync_beside(segment)
             self.directory.anchor()
+            segment.anchored = True
 
     def sync_beside(self, segment: Segment) -> None:
         """Wait for a segment by a descriptor of its own: a fault is told once per descriptor, and its writer must hear."""
-        file = self.directory.open(segment.name)
+        end, file = segment.end, self.directory.open(segment.name)
         try:
             self.ops.fdatasync(file.fd)
         finally:
             file.close()
-        segment.synced = not segment.open
+        segment.synced = max(segment.synced, end)
+
+    def safe(self, entry: Entry) -> bool:
+        """Whether a record, whoever wrote it, is known to be on the disk."""
+        segment = self.segments.get(entry.segment)
+        return segment is not None and _is_safe(segment, entry)
+
+
+def _is_safe(segment: Segment, entry: Entry) -> bool:
+    return segment.anchored and entry.offset + entry.length <= segment.synced
 
 
 def encode(key: str) -> bytes:

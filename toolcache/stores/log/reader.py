@@ -7,11 +7,9 @@ from toolcache.protocols import Debt, Newest
 from toolcache.stores.log.frame import (
     CLAIM,
     EPOCH,
-    FIRST,
     HEAD_SIZE,
     LASTING,
     PENDING,
-    RESULT,
     TOMBSTONE,
     blob_in,
     read_frame,
@@ -94,6 +92,17 @@ class Reader:
             self._log.index.discard(name, entry)
             return True
 
+    def safe(self, key: str) -> bool:
+        """Whether the newest record of a key is known to be on the disk."""
+        entry = self._log.index.get(digest(encode(key)))
+        return entry is None or self._log.safe(entry)
+
+    def make_safe(self, keys: Iterable[str]) -> None:
+        """Wait until the records of keys are on the disk. Blocks; for a thread."""
+        for key in keys:
+            if (entry := self._log.index.get(digest(encode(key)))) is not None:
+                self._log.sync_found(entry)
+
     def owed(self, key: str) -> bytes | None:
         """The version of the newest record of a key, if Redis is owed it."""
         entry = self._log.index.get(digest(encode(key)))
@@ -151,8 +160,6 @@ class Reader:
                     entry.version,
                     blob if entry.whole(now_ms) else None,
                     lasting=bool(flags & LASTING),
-                    # one that took the place of another, which this host knew to be gone, takes it in Redis too
-                    once=bool(flags & RESULT and flags & FIRST),
                 )
             )
         return found

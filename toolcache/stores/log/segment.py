@@ -50,7 +50,7 @@ class Segment:
         own: this process writes, or wrote, it.
         open: it may still grow.
         broken: a frame in it cannot be trusted; what stands before it can.
-        synced: all of it is on the disk; ``anchored``: its name is, too.
+        synced: up to where it is on the disk; ``anchored``: its name is, too.
     """
 
     __slots__ = (
@@ -77,13 +77,12 @@ class Segment:
         self.file = file
         self.own = own
         self.open = True
-        self.end = self.size = self.warm = 0
-        self.broken = self.synced = self.anchored = False
+        self.end = self.size = self.warm = self.synced = 0
+        self.broken = self.anchored = False
 
     def append(self, ops: FileOps, data: bytes) -> int:
         """Write all of ``data``; the offset at which it begins. After an OSError the segment must not be written again."""
         start, rest = self.end, memoryview(data)
-        self.synced = False
         while rest:
             taken = ops.write(self.file.fd, rest)
             self.size += taken

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import aiofiles.os
 
-from toolcache.blob import read_header
+from toolcache.blob import RECORD, read_header
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
@@ -37,6 +37,7 @@ _SHARDS_A_JOB: Final = 32
 _GLANCE: Final = 0.001
 _LISTEN: Final = 0.02
 _LOOKS: Final = 5
+_FLAGS: Final = 3  # where they stand in a blob
 _CLOSED: Final = "this file store is closed: open a new one"
 
 
@@ -107,7 +108,10 @@ class LogStore:
         await self._followed()
 
     async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
-        """The blobs, tombstones included, in the order of the keys; None for what is absent, expired or damaged."""
+        """The blobs, tombstones included, in the order of the keys; None for what is absent, expired or damaged.
+
+        A result that is read will be answered with: it is on the disk first, whoever wrote it.
+        """
         shared = self._shared
         if shared is None or not shared.log.ready or self._closed or shared.log.rang():
             shared = await self._followed()
@@ -118,6 +122,10 @@ class LogStore:
             found = await self._job(shared, reader.read_many, [keys[at] for at in later], now_ms)
             for at, blob in zip(later, found, strict=True):
                 blobs[at] = blob
+        if self._budget.syncs and (
+            relied := [key for key, blob in zip(keys, blobs, strict=True) if _is_result(blob) and not reader.safe(key)]
+        ):
+            await self._job(shared, reader.make_safe, relied)
         return blobs  # type: ignore[return-value]  # no LATER is left
 
     async def put_many(self, writes: Sequence[Write], /) -> list[PutResult]:
@@ -227,6 +235,7 @@ class LogStore:
         ttl: float,
         lease: float | None = None,
         durable: bool = False,
+        pending: bool = False,
     ) -> Swapped:
         """Have ``new`` stand where exactly ``expected`` stands; see ``SupportsClaim``.
 
@@ -234,8 +243,8 @@ class LogStore:
             ValueError: ``new`` is no blob.
             OSError: the disk took nothing, or may not have, or others did not let go of the lock of claims.
         """
-        sync = self._fsync == "always" or (durable and self._fsync == "promised")
-        asked = Exchange(key, expected, new, ttl=ttl, lease=lease, sync=sync)
+        sync = self._fsync == "always" or ((durable or pending) and self._fsync == "promised")
+        asked = Exchange(key, expected, new, ttl=ttl, lease=lease, sync=sync, pending=pending)
         await self._written(asked)
         return asked.swapped
 
@@ -358,6 +367,10 @@ class LogStore:
             event = self._post.events.popleft()
             if self._announce is not None:
                 self._announce(event)
+
+
+def _is_result(blob: bytes | object | None) -> bool:
+    return isinstance(blob, bytes) and bool(blob[_FLAGS] & RECORD)
 
 
 def _work(future: "Future[T]", call: Callable[[], T]) -> None:

@@ -19,7 +19,7 @@ from toolcache.protocols import PutResult, PutStatus
 from toolcache.stores.log.batch import Batch, Draft, Item, finish
 from toolcache.stores.log.claims import Claims, Exchange
 from toolcache.stores.log.compaction import Compactor
-from toolcache.stores.log.frame import BLOB, FIRST, MARK, PENDING, pack
+from toolcache.stores.log.frame import BLOB, FIRST, MARK, PENDING, RESULT, pack
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.log import Log, encode
 from toolcache.stores.log.ops import File
@@ -164,7 +164,9 @@ class Writer:
 
     def _conclude(self, batch: Batch) -> None:
         """Tell the stores of this process what was written; sync what was found instead: it is about to be relied on."""
-        found = [batch.name] if isinstance(batch, Exchange) and not batch.swapped.done else []
+        if isinstance(batch, Exchange) and not batch.swapped.done:
+            self._rely_on(batch)
+        found = []
         for item, result in zip(batch.items, batch.results, strict=True):
             if result.status is PutStatus.STORED:
                 self._log.changed(item.key, result.version)
@@ -173,6 +175,12 @@ class Writer:
         for name in found if batch.sync else ():
             if entry := self._log.index.get(name):  # its writer may not have synced it yet
                 self._log.sync_found(entry)
+
+    def _rely_on(self, asked: Exchange) -> None:
+        """What stands there, the caller will go by. A result it will answer with: that must not be gone tomorrow."""
+        entry = self._log.index.get(asked.name)
+        if entry is not None and (asked.sync or (entry.flags & RESULT and self.compactor.budget.syncs)):
+            self._log.sync_found(entry)
 
     def _decide(self, item: Item, staged: dict[bytes, Entry], draft: Draft) -> PutResult:
         now_ms = int(self._log.clock.time() * 1000)

@@ -34,7 +34,6 @@ _TRAILER: Final = 64  # MAC and checksum are shorter
 _READS_AT_ONCE: Final = 4_096
 _WRITES_AT_ONCE: Final = 128
 _WRITE_BYTES: Final = 262_144
-_SCAN_COUNT: Final = b"500"
 
 _PUT: Final = Script("put")
 _SWAP: Final = Script("swap")
@@ -199,6 +198,7 @@ class RedisStore:
         ttl: float,
         lease: float | None = None,
         durable: bool = False,  # noqa: ARG002 - how it keeps its data is the server's affair
+        pending: bool = False,  # noqa: ARG002 - this is who is owed
     ) -> Swapped:
         """Have ``new`` stand where exactly ``expected`` stands; see ``SupportsClaim``.
 
@@ -269,7 +269,7 @@ class RedisStore:
         for server in await self._lanes.here().primaries():
             cursor = b""
             while cursor != b"0":
-                cursor, keys = await _ask(server, b"SCAN", cursor or b"0", b"MATCH", pattern, b"COUNT", _SCAN_COUNT)
+                cursor, keys = await _ask(server, b"SCAN", cursor or b"0", b"MATCH", pattern, b"COUNT", b"500")
                 for key in keys:
                     yield key.decode(errors="replace")
 

@@ -1,0 +1,375 @@
+"""The records of requests in the stores: how they are written, and how one takes the place of another.
+
+    memory → files → Redis     the order in which a request is claimed
+    Redis → files → memory     the order in which its answer is committed
+
+What cannot be read, of a key, makes a store of no use for that key: nobody may conclude anything from it.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from toolcache.blob import CLAIM, RECORD, CorruptBlobError, end_of
+from toolcache.entries import Entries
+from toolcache.epochs import Epochs
+from toolcache.events import BlobRejected, DuplicateExecution
+from toolcache.horizon import Horizon
+from toolcache.keys.text import key_digest, store_key
+from toolcache.layer import Layer, settle, swapped
+from toolcache.memory.claims import MemoryClaims
+from toolcache.parts import Parts
+from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsUsage
+from toolcache.record import Decide, Failure, Record, Seen, State, Verdict, erase, keep
+from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing, SupportsClaim
+from toolcache.versions import ZERO
+
+_SCHEMA: Final = 1
+_SHARED: Final = 3.0
+"""How many leases a claim of a host is good for in Redis."""
+_OPENING: Final = 10.0
+"""Seconds that a claim waits for the directory to be read for the first time."""
+
+
+class Answer(NamedTuple):
+    """What has come of trying: the verdict, what stands there now, and as what to expect it."""
+
+    verdict: Verdict
+    record: Record | None
+    standing: Standing
+
+
+class Patience:
+    """What one call has left to wait for each store, with all its steps.
+
+    Args:
+        now: monotonic seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._left: dict[Place, float] = {}
+
+    def until(self, place: "Place") -> float:
+        """When a step that begins now is to be done with a store."""
+        if place not in self._left:
+            self._left[place] = place.patience(self._now())
+        return self._now() + self._left[place]
+
+    def spend(self, place: "Place", until: float) -> None:
+        """A step is over that was to be done by then."""
+        self._left[place] = max(0.0, until - self._now())
+
+
+class Place:
+    """The records in one store.
+
+    Args:
+        store: where they are.
+        layer: what makes it safe; None for memory, which cannot fail.
+        leases: how many leases a claim is good for there.
+    """
+
+    def __init__(self, store: SupportsClaim, layer: Layer | None = None, *, leases: float = 1.0) -> None:
+        self.store = store
+        self.layer = layer
+        self.leases = leases
+        self.name = "memory" if layer is None else layer.name
+
+    @property
+    def fault(self) -> str:
+        """Why it could not say, the last time."""
+        return (self.layer is not None and self.layer.guard.last_fault) or "what it holds of the request cannot be read"
+
+    def patience(self, now: float) -> float:
+        """Seconds that a call may wait for the store."""
+        if self.layer is None:
+            return math.inf
+        store = self.layer.store
+        opening = isinstance(store, SupportsUsage) and store.usage() is None
+        return max(self.layer.budget() - now, _OPENING if opening else 0.0)
+
+    async def settle(
+        self, key: str, decide: Callable[[Standing], Move[Verdict] | Verdict], standing: Standing, until: float
+    ) -> tuple[Verdict, Standing] | None:
+        """Decide, try, and decide again; see ``Layer.settle``."""
+        if self.layer is not None:
+            return await self.layer.settle(key, decide, standing, until=until)
+        return await settle(partial(swapped, self.store, key), decide, standing)
+
+
+class Ledger:
+    """The records of one cache's namespace.
+
+    Args:
+        parts: the cache's parts.
+        epochs: what has been cleared.
+        entries: tells versions.
+        horizon: asks what has been cleared.
+
+    Attributes:
+        places: near to far, as they are claimed.
+        layers: those that outlive the process.
+    """
+
+    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon) -> None:
+        self._parts = parts
+        self._epochs = epochs
+        self._entries = entries
+        self._horizon = horizon
+        self.memory = Place(MemoryClaims(parts.clock))
+        self.files = _place(parts.files, 1.0)
+        self.redis = _place(parts.redis, _SHARED if self.files else 1.0)
+        self.layers = [place for place in (self.files, self.redis) if place is not None]
+        self.places = [self.memory, *self.layers]
+
+    def name(self, place: str) -> str:
+        """The store key of the record of a request."""
+        return store_key("i", self._parts.namespace, place)
+
+    def version(self, above: bytes = ZERO) -> bytes:
+        """A version above all that is known to have been cleared."""
+        return self._entries.version(above=above)
+
+    def floor(self) -> bytes:
+        """Up to which version all of the namespace is known to have been cleared."""
+        return self._epochs.newest()
+
+    def patience(self) -> Patience:
+        """For a call that begins now."""
+        return Patience(self._parts.clock.monotonic)
+
+    async def heed(self, place: Place, patience: Patience | None = None, tags: tuple[str, ...] = ()) -> None:
+        """Have a store say what has been cleared."""
+        if place.layer is not None:
+            names = [self._epochs.namespace, *self._epochs.names(tags)]
+            patience = patience or self.patience()
+            until = patience.until(place)
+            await self._horizon.ask(place.layer, names, until=until)
+            patience.spend(place, until)
+
+    async def current(self, place: Place, record: Record, patience: Patience | None = None) -> bool:
+        """Whether a record that was found has not been cleared by one of its tags."""
+        if record.tags:
+            await self.heed(place, patience, record.tags)
+        return record.state is State.FORGOTTEN or not self._epochs.covers(record.fence, record.tags)
+
+    async def settle(
+        self,
+        place: Place,
+        name: str,
+        decide: Decide,
+        standing: Standing = NOTHING,
+        *,
+        durable: bool = False,
+        pending: bool = False,
+        patience: Patience | None = None,
+    ) -> Answer | None:
+        """Have a record take the place of another, as ``decide`` says of what stands there; None if nobody knows.
+
+        Args:
+            place: in which store.
+            name: the store key.
+            decide: of ``record``.
+            standing: what is believed to stand there.
+            durable: synced, before it is answered.
+            pending: what is put there, Redis is owed.
+            patience: of the call that this is a step of.
+        """
+        patience = patience or self.patience()
+        until = patience.until(place)
+        record: Record | None = None
+
+        def move(stands: Standing) -> Move[Verdict] | Verdict:
+            nonlocal record
+            if stands is UNKNOWN:
+                return Move(stands.raw, None, Verdict.LOST)
+            seen = self._seen(place, name, stands)
+            put = decide(seen)
+            if isinstance(put, Verdict):
+                record = seen.record
+                return put
+            record = put.record
+            blob = None if put.record is None else self.pack(name, put.record, put.ttl)
+            lease = None if put.lease is None else put.lease * place.leases
+            return Move(stands.raw, blob, put.then, put.ttl, lease, durable, pending)
+
+        try:
+            answer = await place.settle(name, move, standing, until)
+        except CorruptBlobError:
+            return None
+        finally:
+            patience.spend(place, until)
+        if answer is None:
+            return None
+        verdict, stands = answer
+        if record is None or verdict is Verdict.OURS or await self.current(place, record, patience):
+            return Answer(verdict, record, stands)
+        # Of one of its tags nobody here had heard: now it is nothing.
+        return await self.settle(place, name, decide, stands, durable=durable, pending=pending, patience=patience)
+
+    async def read(self, place: Place, name: str, patience: Patience) -> Record | None:
+        """What a store holds of a request, without asking for its lease; None also where it cannot be asked."""
+        until = patience.until(place)
+        answer = None if place.layer is None else await place.layer.read([name], until=until)
+        patience.spend(place, until)
+        if answer is None or (raw := answer[0]) is None:
+            return None
+        try:
+            record = self._seen(place, name, Standing(raw, raw[: end_of(raw)])).record
+        except CorruptBlobError:
+            return None
+        if record is None:
+            return None
+        await self.heed(place, patience)
+        return record if await self.current(place, record, patience) else None
+
+    async def replay(self, name: str, blob: bytes, floor: bytes) -> PutResult | None:
+        """Tell Redis of a record that it has missed; what became of it, None if nobody knows.
+
+        Args:
+            name: the store key, of whatever namespace.
+            blob: the record.
+            floor: up to which version its namespace has been cleared there.
+        """
+        try:
+            record = self._read(name, blob)[0]
+        except CorruptBlobError:
+            return PutResult(PutStatus.NEWER, ZERO, False)
+        now = self._parts.clock.time()
+        if record.state is State.FORGOTTEN:
+            decide: Decide = partial(erase, tombstone=record, ttl=self._parts.tombstone_ttl)
+        else:
+            decide = lambda seen: keep(seen, record, floor=floor, now=now)  # noqa: E731 - as short as it is
+        answer = None if self.redis is None else await self.settle(self.redis, name, decide)
+        if answer is None:
+            return None
+        stands = answer.record
+        if answer.verdict is Verdict.OURS:
+            return PutResult(PutStatus.STORED, record.fence, False)
+        if stands is not None and stands.owner == record.owner and stands.state is record.state:
+            return PutResult(PutStatus.ALREADY, record.fence, True)
+        if answer.verdict is Verdict.KEPT and stands is not None and stands.answers:
+            self._parts.announce(DuplicateExecution(short(name), "redis"))
+        return PutResult(PutStatus.NEWER, record.fence if stands is None else stands.fence, False)
+
+    def pack(self, name: str, record: Record, ttl: float) -> bytes:
+        """The blob of a record.
+
+        Raises:
+            ValueTooLargeError: its output is larger than an entry may be.
+        """
+        now_ms = int(self._parts.clock.time() * 1000)
+        gone_ms = now_ms + max(1, int(ttl * 1000))
+        return self._parts.envelope.pack(
+            self._parts.coder.encode(_body(record)),
+            digest=key_digest(name),
+            version=record.fence,
+            created_ms=now_ms,
+            fresh_until_ms=gone_ms,
+            gone_ms=gone_ms,
+            tags=record.tags,
+            flags=CLAIM if record.state in (State.RUNNING, State.FAILED) else RECORD,
+        )
+
+    def _seen(self, place: Place, name: str, standing: Standing) -> Seen:
+        """What a store's bytes say; nothing, where what they say has been cleared."""
+        if not standing.blob:
+            return Seen()
+        try:
+            record, tags = self._read(name, standing.blob)
+        except CorruptBlobError as fault:
+            if place.layer is not None:
+                place.layer.tally.rejected += 1
+            self._parts.announce(BlobRejected(place.name, fault.reason, short(name)))
+            raise
+        if record.state is not State.FORGOTTEN and self._epochs.covers(record.fence, tags):
+            return Seen()
+        return Seen(record, standing.left)
+
+    def _read(self, name: str, blob: bytes) -> tuple[Record, tuple[str, ...]]:
+        header, tags, encoded = self._parts.envelope.unpack(blob, key_digest(name))
+        if encoded is None or not header.flags & (CLAIM | RECORD):
+            raise CorruptBlobError("record")
+        record = _record(self._parts.coder.decode(encoded), tags)
+        self._parts.hybrid.observe(record.fence)
+        return record, tags
+
+
+def short(name: str) -> str:
+    """What events and errors tell of a request: enough to find its record again."""
+    return key_digest(name)[:4].hex()
+
+
+def _place(layer: Layer | None, leases: float) -> Place | None:
+    return None if layer is None or layer.claims is None else Place(layer.claims, layer, leases=leases)
+
+
+def _body(record: Record) -> list[Any]:
+    return [
+        _SCHEMA,
+        record.state.value,
+        record.owner,
+        record.fence,
+        record.floor,
+        record.fingerprint,
+        record.attempts,
+        list(record.dead),
+        record.expires_at,
+        record.started_at,
+        record.finished_at,
+        record.cost_usd,
+        record.tokens,
+        None if record.failure is None else list(record.failure),
+        None if record.output is None else list(record.output),
+    ]
+
+
+def _record(body: Any, tags: tuple[str, ...]) -> Record:
+    """The record that a body says; CorruptBlobError for any that none of ours says."""
+    try:
+        schema, state, owner, fence, floor, fingerprint, attempts, dead, *instants, cost, tokens, failure, output = body
+        expires_at, started_at, finished_at = instants
+        whole = (
+            schema == _SCHEMA
+            and all(type(one) is bytes and len(one) == len(ZERO) for one in (owner, fence, floor, *dead))
+            and type(fingerprint) is str
+            and type(attempts) is int
+            and all(type(one) is float for one in instants)
+            and type(cost) in (float, type(None))
+            and type(tokens) in (int, type(None))
+        )
+        if whole:
+            return Record(
+                state=State(state),
+                owner=owner,
+                fence=fence,
+                floor=floor,
+                fingerprint=fingerprint,
+                attempts=attempts,
+                dead=tuple(dead),
+                expires_at=expires_at,
+                started_at=started_at,
+                finished_at=finished_at,
+                cost_usd=cost,
+                tokens=tokens,
+                failure=None if failure is None else _failure(*failure),
+                output=None if output is None else _output(*output),
+                tags=tags,
+            )
+    except (TypeError, ValueError):
+        pass
+    raise CorruptBlobError("record")
+
+
+def _failure(kind: str, type_: str, message: str) -> Failure:
+    if {type(kind), type(type_), type(message)} != {str}:
+        raise ValueError(kind)
+    return Failure(kind, type_, message)
+
+
+def _output(body: bytes, codec: str, dtype: str) -> Encoded:
+    if (type(body), type(codec), type(dtype)) != (bytes, str, str):
+        raise ValueError(codec)
+    return Encoded(body, codec, dtype)

@@ -1,0 +1,364 @@
+"""The record of one request, and what may become of it. Pure: of what stands in a store, it says what is to stand there next.
+
+    nothing, F, T      claim → I      heartbeat → I (of nothing)      commit → C                   forget → T
+    I, its own         claim → I      heartbeat → I      commit → C      fail → F, X      abandon → nothing      forget → T
+    I, another's       claim waits; once it has lapsed → I, one attempt more                  commit → C      forget → T
+    C, X               claim and commit find the answer                                                       forget → T
+
+I in progress, C completed, F failed a moment ago, X a failure that is kept, T forgotten. Two rules are the whole of the fencing:
+a commit is written once, and needs no ownership; what destroys, needs it. What stands at or beneath a *floor*, the version at
+which a request was last forgotten, is gone, wherever it turns up; who was at it then may answer its callers, and stores nothing.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Final, NamedTuple, TypeAlias
+
+from toolcache.protocols import Encoded
+from toolcache.versions import ZERO
+
+_HEIRS: Final = 64
+"""Dead owners that a claim can name: more attempts than may be."""
+
+_LONGEST: Final = 2_000
+"""Characters of a failure's text that are kept."""
+
+_TOLD_FOR: Final = 5.0
+"""Seconds that a failure stands, for those who waited for it."""
+
+
+class State(Enum):
+    """What a record says of its request."""
+
+    RUNNING = "I"
+    COMPLETED = "C"
+    FAILED = "F"
+    REFUSED = "X"
+    FORGOTTEN = "T"
+
+
+class Failure(NamedTuple):
+    """Why there is no output: ``kind`` is RAISED, TIMEOUT, TAKEOVERS or UNSTORABLE."""
+
+    kind: str
+    type: str
+    message: str
+
+
+def words_of(exception: BaseException) -> tuple[str, str]:
+    """The name of an exception's class, with its module unless it is built in, and its text; one that cannot tell has none."""
+    kind = type(exception)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(exception)
+    except Exception:  # noqa: BLE001 - the run has failed already; how must still be told
+        message = ""
+    if len(message) > _LONGEST:
+        message = f"{message[: _LONGEST - 1]}…"
+    return name, message.encode("utf-8", "replace").decode("utf-8")
+
+
+RAISED: Final = "raised"
+TIMEOUT: Final = "timeout"
+TAKEOVERS: Final = "takeovers"
+UNSTORABLE: Final = "unstorable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What stands in a store for one request; instants in seconds since the epoch.
+
+    Attributes:
+        owner: 16 random bytes of the attempt it is of.
+        fence: the version at which it was claimed, or forgotten.
+        floor: the version at which the request was forgotten last, before that.
+        fingerprint: what was asked; another one under the same key is a mistake of the caller.
+        attempts: how often it was begun.
+        dead: of a claim, the owners that have died at it before.
+        expires_at: until when it says anything.
+    """
+
+    state: State
+    owner: bytes
+    fence: bytes
+    floor: bytes = ZERO
+    fingerprint: str = ""
+    attempts: int = 1
+    dead: tuple[bytes, ...] = ()
+    expires_at: float = math.inf
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    cost_usd: float | None = None
+    tokens: int | None = None
+    failure: Failure | None = None
+    output: Encoded | None = None
+    tags: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is the end of its request."""
+        return self.state in (State.COMPLETED, State.REFUSED)
+
+
+class Seen(NamedTuple):
+    """What stands in a store, and for how long its lease goes on, in seconds."""
+
+    record: Record | None = None
+    left: float = math.inf
+
+
+class Verdict(Enum):
+    """What is so."""
+
+    OURS = "ours"
+    """What was to stand there, does."""
+    BUSY = "busy"
+    """Another's, and its lease goes on."""
+    KEPT = "kept"
+    """An answer is there: the first one, which stays."""
+    FAILED = "failed"
+    """The attempt that was waited for has failed."""
+    MISMATCH = "mismatch"
+    """Something else was asked under this key."""
+    LOST = "lost"
+    """Not ours, or not any more."""
+    FORGOTTEN = "forgotten"
+    """What was to stand there has been forgotten meanwhile."""
+
+
+class Put(NamedTuple):
+    """A record to be put in the place of what was seen; None for nothing. ``then`` is the verdict if that is done.
+
+    ``ttl`` is how long it stays, ``lease`` how long it is its owner's; seconds.
+    """
+
+    record: Record | None
+    then: Verdict
+    ttl: float = 0.0
+    lease: float | None = None
+
+
+Decide: TypeAlias = Callable[[Seen], Put | Verdict]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One who wants a request answered, and runs it if nobody else does.
+
+    Args:
+        owner: 16 random bytes that nobody else has.
+        fence: a version above all that is known of the request.
+        fingerprint: what is asked.
+        now: tells the seconds since the epoch.
+        rise: gives a version above another.
+        max_attempts: how many may die at it.
+        retention: seconds that an answer is kept, from when it is there.
+        error_ttl: the same of a failure that is kept.
+        floor: what is at or beneath this version was forgotten.
+
+    Attributes:
+        attempts: how often the request was begun, this one included.
+        dead: owners that are known to be dead.
+        awaited: owners whose end is being waited for.
+    """
+
+    owner: bytes
+    fence: bytes
+    fingerprint: str
+    now: Callable[[], float]
+    rise: Callable[[bytes], bytes]
+    max_attempts: int = 3
+    retention: float = 3600.0
+    error_ttl: float = 60.0
+    floor: bytes = ZERO
+    attempts: int = 1
+    started_at: float = 0.0
+    dead: set[bytes] = field(default_factory=set)
+    awaited: set[bytes] = field(default_factory=set)
+
+    def claim(self, seen: Seen, *, lease: float) -> Put | Verdict:
+        """Take it, if it is free."""
+        record = self._standing(seen)
+        if record is None or record.state is State.FORGOTTEN:
+            return self._begin(lease)
+        if record.fingerprint != self.fingerprint:
+            return Verdict.MISMATCH
+        if record.answers:
+            return Verdict.KEPT
+        if record.state is State.FAILED:
+            return Verdict.FAILED if record.owner in self.awaited else self._begin(lease)
+        return self._claim_running(record, seen.left, lease)
+
+    def _claim_running(self, record: Record, left: float, lease: float) -> Put | Verdict:
+        if record.owner == self.owner:  # the reply was lost
+            self.attempts = max(self.attempts, record.attempts)
+            return Verdict.OURS
+        if left > 0 and record.owner not in self.dead:
+            return Verdict.BUSY
+        self.dead.update((record.owner, *record.dead))
+        self.attempts = max(self.attempts, record.attempts + 1)
+        return self._begin(lease)
+
+    def renew(self, seen: Seen, *, lease: float) -> Put | Verdict:
+        """Lease it for longer, if it is ours, or if the store has lost it. One that lapsed unnoticed is still ours."""
+        record = self._standing(seen)
+        if self.floor >= self.fence:
+            return Verdict.LOST
+        if record is None or self._owns(record):
+            return self._running(lease)
+        return Verdict.LOST
+
+    def commit(self, seen: Seen, *, answer: Record) -> Put | Verdict:
+        """Put an answer there, unless one is there, or it has been forgotten. Whose claim stands there does not matter."""
+        self._standing(seen)
+        return keep(seen, answer, floor=self.floor, now=self.now())
+
+    def fail(self, seen: Seen, *, failure: Record) -> Put | Verdict:
+        """Tell those who wait that there will be no output; for a while, or for long if ``failure`` answers."""
+        record = self._standing(seen)
+        if record is None or not self._owns(record):
+            return Verdict.LOST
+        failure = replace(failure, floor=record.floor)
+        left = failure.expires_at - self.now()
+        # Once it has been told, it stands for what was forgotten before it.
+        return Put(failure, Verdict.OURS, left if failure.answers or record.floor == ZERO else self.retention)
+
+    def abandon(self, seen: Seen) -> Put | Verdict:
+        """Let the next one have it."""
+        record = self._standing(seen)
+        if record is None or not self._owns(record):
+            return Verdict.LOST
+        floor = self.floor if self.floor >= self.fence else record.floor
+        if floor == ZERO:
+            return Put(None, Verdict.LOST)
+        return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether too many have died at it for it to be begun once more: it is to be answered by a failure."""
+        return self.attempts > self.max_attempts
+
+    def completed(self, output: Encoded, *, cost_usd: float | None = None, tokens: int | None = None) -> Record:
+        """The answer that this attempt has come to."""
+        return self._answer(State.COMPLETED, self.retention, output=output, cost_usd=cost_usd, tokens=tokens)
+
+    def failed(
+        self, failure: Failure, *, kept: bool, cost_usd: float | None = None, tokens: int | None = None
+    ) -> Record:
+        """Its failure: ``kept``, or told only to those who wait."""
+        if not kept:
+            return self._answer(State.FAILED, _TOLD_FOR, failure=failure, cost_usd=cost_usd, tokens=tokens)
+        ttl = self.error_ttl if failure.kind in (RAISED, TIMEOUT) else self.retention
+        return self._answer(State.REFUSED, ttl, failure=failure, cost_usd=cost_usd, tokens=tokens)
+
+    def given_up(self) -> Record:
+        """The answer where too many have died at it."""
+        before = self.attempts - 1
+        failure = Failure(TAKEOVERS, "TakeoverLimitError", f"{before} attempts have died at it")
+        return replace(self.failed(failure, kept=True), attempts=before)
+
+    def _answer(
+        self,
+        state: State,
+        ttl: float,
+        *,
+        output: Encoded | None = None,
+        failure: Failure | None = None,
+        cost_usd: float | None = None,
+        tokens: int | None = None,
+    ) -> Record:
+        now = self.now()
+        return Record(
+            state=state,
+            owner=self.owner,
+            fence=self.fence,
+            floor=self.floor,
+            fingerprint=self.fingerprint,
+            attempts=self.attempts,
+            expires_at=now + ttl,
+            started_at=self.started_at or now,
+            finished_at=now,
+            cost_usd=cost_usd,
+            tokens=tokens,
+            output=output,
+            failure=failure,
+        )
+
+    def _standing(self, seen: Seen) -> Record | None:
+        """What stands there and still says anything; what it says of the floor is taken note of."""
+        if seen.record is not None:
+            self.floor = max(self.floor, floor_of(seen.record))
+        return standing(seen, self.floor, self.now())
+
+    def _begin(self, lease: float) -> Put:
+        if self.fence <= self.floor:
+            self.fence = self.rise(self.floor)
+        self.started_at = self.now()
+        return self._running(lease)
+
+    def _running(self, lease: float) -> Put:
+        record = Record(
+            state=State.RUNNING,
+            owner=self.owner,
+            fence=self.fence,
+            floor=self.floor,
+            fingerprint=self.fingerprint,
+            attempts=self.attempts,
+            dead=tuple(sorted(self.dead))[:_HEIRS],
+            started_at=self.started_at,
+        )
+        return Put(record, Verdict.OURS, max(self.retention, 2 * lease), lease)
+
+    def _owns(self, record: Record) -> bool:
+        return record.state is State.RUNNING and record.owner == self.owner
+
+
+def standing(seen: Seen, floor: bytes, now: float) -> Record | None:
+    """What stands there and still says anything."""
+    record = seen.record
+    if record is None or record.state is State.FORGOTTEN:
+        return record
+    if record.fence <= floor or now >= record.expires_at:
+        return None
+    return record
+
+
+def floor_of(record: Record) -> bytes:
+    """Up to which version a record says that its request was forgotten."""
+    return record.fence if record.state is State.FORGOTTEN else record.floor
+
+
+def forgotten(fence: bytes, owner: bytes) -> Record:
+    """The record of what was forgotten at a version."""
+    return Record(state=State.FORGOTTEN, owner=owner, fence=fence)
+
+
+def keep(seen: Seen, answer: Record, *, floor: bytes = ZERO, now: float) -> Put | Verdict:
+    """Have an answer stand there, whoever has come to it and wherever it was found: the first one stays.
+
+    Only what is beneath the answer's own floor gives way to it, as it does to a later one's.
+    """
+    known = max(floor, floor_of(seen.record) if seen.record is not None else ZERO)
+    if answer.fence <= known:
+        return Verdict.FORGOTTEN
+    record = standing(seen, max(known, answer.floor), now)
+    if record is not None and record.answers:
+        return Verdict.KEPT
+    if record is not None and record.state is not State.FORGOTTEN and record.fingerprint != answer.fingerprint:
+        return Verdict.MISMATCH
+    left = min(answer.expires_at - now, answer.expires_at - answer.finished_at)
+    if left <= 0:
+        return Verdict.FORGOTTEN
+    return Put(replace(answer, floor=max(known, answer.floor)), Verdict.OURS, left)
+
+
+def erase(seen: Seen, tombstone: Record, *, ttl: float) -> Put | Verdict:
+    """Have it be forgotten up to the tombstone's version; what was claimed since then stays."""
+    record = seen.record
+    if record is not None and record.state is State.FORGOTTEN and record.fence >= tombstone.fence:
+        return Verdict.OURS
+    if record is not None and record.fence > tombstone.fence:
+        return Verdict.KEPT
+    return Put(tombstone, Verdict.OURS, ttl)

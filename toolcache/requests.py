@@ -1,0 +1,119 @@
+"""Requests that are run once, as a cache's callers ask for them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from toolcache.answers import RunStatus
+from toolcache.blob import CorruptBlobError
+from toolcache.domains import Domain
+from toolcache.durations import Duration
+from toolcache.entry import MISSING, Durability, Missing
+from toolcache.errors import CacheWriteError
+from toolcache.machine import Machine
+from toolcache.record import Record
+from toolcache.runs import Settled
+from toolcache.tags import labels
+from toolcache.terms import Terms
+from toolcache.work import Work
+
+
+class Requests:
+    """The requests of one cache; the keys are those of its records.
+
+    Args:
+        machine: the cache's machine.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._parts = machine.parts
+        self._now = machine.parts.clock.monotonic
+
+    async def once(self, key: str, work: Work, terms: Terms, domain: Domain, *, fingerprint: str) -> Settled:
+        """What a request comes to; see ``Runs.once``."""
+        (place,) = self._machine.enter((key,))
+        retention = self._machine.lifetime(terms.retention, domain)
+        begun = self._now()
+        settled = await self._machine.runs.once(place, work, terms, fingerprint=fingerprint, retention=retention)
+        tally = self._machine.tallies.of(domain)
+        if settled.record is not None and settled.replayed:
+            tally.far_hits += 1
+            tally.seconds_saved += max(0.0, settled.record.finished_at - settled.record.started_at)
+            tally.latency.add(self._now() - begun)
+        else:
+            tally.misses += 1
+        return settled
+
+    def output(self, record: Record) -> Any:
+        """A copy of a record's output; MISSING for what no codec here reads."""
+        if record.output is None:
+            return MISSING
+        try:
+            return self._parts.coder.decode(record.output)
+        except CorruptBlobError:
+            return MISSING
+
+    def outcome(self, settled: Settled) -> Any:
+        """A copy of what a request has come to.
+
+        Raises:
+            Exception: its error, if that is what it has come to.
+        """
+        if settled.error is not None:
+            raise settled.error
+        return None if settled.record is None else self.output(settled.record)
+
+    async def get(self, key: str, domain: Domain) -> Any:
+        """A stored output, or MISSING."""
+        (place,) = self._machine.enter((key,))
+        begun = self._now()
+        name = self._machine.ledger.name(place)
+        record = await self._machine.answers.get(name) if self._parts.enabled else None
+        output = MISSING if record is None else self.output(record)
+        tally = self._machine.tallies.of(domain)
+        tally.latency.add(self._now() - begun)
+        tally.misses += output is MISSING
+        tally.far_hits += output is not MISSING
+        return output
+
+    async def put(
+        self,
+        key: str,
+        output: Any,
+        domain: Domain,
+        *,
+        fingerprint: str,
+        ttl: Duration | Missing | None = MISSING,
+        tags: Iterable[str] = (),
+    ) -> Durability:
+        """Store an output, unless an answer is stored already; where it is safe.
+
+        Raises:
+            CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
+        """
+        (place,) = self._machine.enter((key,))
+        retention, own = self._machine.lifetime(ttl, domain), labels(tags)
+        encoded = self._parts.coder.encode(output)
+        self._parts.envelope.check(encoded, own)
+        if not self._parts.enabled:
+            return Durability.MEMORY
+        self._machine.tallies.of(domain).sets += 1
+        name = self._machine.ledger.name(place)
+        durability = await self._machine.homes.here().see_through(
+            self._machine.answers.put(name, encoded, fingerprint=str(fingerprint), retention=retention, tags=own)
+        )
+        if self._parts.strict and self._machine.ledger.layers and durability is Durability.MEMORY:
+            raise CacheWriteError("set_result", "no configured store took it")
+        return durability
+
+    async def forget(self, key: str, domain: Domain) -> bool:
+        """Forget a request, so that it runs again; whether an answer was there."""
+        (place,) = self._machine.enter((key,))
+        self._machine.tallies.of(domain).deletes += 1
+        name = self._machine.ledger.name(place)
+        return await self._machine.homes.here().see_through(self._machine.answers.forget(name))
+
+    async def status(self, key: str) -> RunStatus:
+        """How far a request has come."""
+        (place,) = self._machine.enter((key,))
+        return await self._machine.answers.status(self._machine.ledger.name(place))

@@ -1,0 +1,379 @@
+"""Runs: each request is run once, and everybody gets its one answer.
+
+    answered before? → claim → run, with heartbeats → commit → answer
+
+The callers of one loop share one run, which is a task of the cache's own: who is cancelled leaves alone. Those of other loops,
+processes and hosts wait for its end, and find the answer, or the failure, in the records.
+"""
+
+import asyncio
+import math
+import os
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from toolcache.answers import Answers
+from toolcache.entry import Durability
+from toolcache.errors import (
+    AlreadyInProgressError,
+    DispatchError,
+    FlightAbortedError,
+    RunTimeoutError,
+    SerializationError,
+    StoredAgentError,
+    StoresUnavailableError,
+    TakeoverLimitError,
+    TaskMismatchError,
+    WaitTimeoutError,
+)
+from toolcache.events import DispatchDegraded, LeaseLost, TakenOver, TaskMismatch
+from toolcache.flight import Flight, Flights
+from toolcache.hold import Hold
+from toolcache.home import Homes
+from toolcache.ledger import Answer, Ledger, Place, short
+from toolcache.loops import PerLoop
+from toolcache.parts import Parts
+from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict, words_of
+from toolcache.stats import DispatchTally
+from toolcache.terms import Terms
+from toolcache.work import RunContext, Work, work_off
+
+
+class Settled(NamedTuple):
+    """What a request has come to.
+
+    ``record`` is None where nobody ran it for this call. ``replayed``: by an earlier run, or that of another process. ``error``:
+    instead of an output.
+    """
+
+    record: Record | None
+    replayed: bool
+    error: Exception | None = None
+
+
+class Course:
+    """How far a request has come that the callers of one loop wait for.
+
+    Attributes:
+        busy: another's run is waited for.
+        runs: it is being run here.
+        changed: set, and another event by then, when that changes.
+    """
+
+    def __init__(self, terms: Terms, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        self.busy = self.runs = False
+        self.changed = asyncio.Event()
+        self._finishes = terms.on_abandon == "finish"
+        self._ends = False
+
+    def turn(self, *, busy: bool = False, runs: bool = False, ends: bool = False) -> None:
+        """It waits for another's run, runs, or has run and is coming to its end."""
+        self.busy, self.runs, self._ends = busy, runs or ends, ends
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+    def goes_on(self) -> bool:
+        """Whether it does although nobody waits for it any more."""
+        return self._ends or (self.runs and self._finishes)
+
+
+class Runs:
+    """The requests of one cache.
+
+    Args:
+        parts: the cache's parts.
+        ledger: the records.
+        answers: what requests have come to.
+        homes: the flights.
+    """
+
+    def __init__(self, parts: Parts, ledger: Ledger, answers: Answers, homes: Homes) -> None:
+        self.tally = DispatchTally()
+        self._parts = parts
+        self._ledger = ledger
+        self._homes = homes
+        self._answers = answers
+        self._courses: PerLoop[dict[str, Course]] = PerLoop(dict)
+
+    async def once(self, key: str, work: Work, terms: Terms, *, fingerprint: str, retention: float) -> Settled:
+        """What a request comes to, run now if it never was.
+
+        Args:
+            key: the place of the request.
+            work: what runs it.
+            terms: on what conditions.
+            fingerprint: of what is asked.
+            retention: seconds that the answer is kept.
+
+        Raises:
+            AlreadyInProgressError: it is running, and the caller will not wait.
+            WaitTimeoutError: it is still running.
+            TaskMismatchError: something else is being run under this key.
+        """
+        runs: Flights[Settled] = self._homes.here().runs
+        name, courses = self._ledger.name(key), self._courses.here()
+        known = courses.get(name)
+        course = courses[name] = known or Course(terms, fingerprint)
+        if course.fingerprint != fingerprint:
+            raise self._mismatch(name)
+        self.tally.joins += known is not None
+
+        async def start(_flight: Flight[Settled]) -> Settled:
+            try:
+                return await self._fly(course, name, work, terms, fingerprint=fingerprint, retention=retention)
+            finally:
+                if courses.get(name) is course:
+                    del courses[name]
+
+        flight = runs.join(name, start, goes_on=course.goes_on)
+        try:
+            if terms.wait == "join" and terms.wait_timeout is None:
+                return await flight
+            return await self._patiently(asyncio.ensure_future(flight), course, terms, name, leads=known is None)
+        finally:
+            if courses.get(name) is course and not runs.flying(name):  # cancelled before it began
+                del courses[name]
+
+    async def _patiently(
+        self, flight: "asyncio.Future[Settled]", course: Course, terms: Terms, name: str, *, leads: bool
+    ) -> Settled:
+        """Wait for another's run as long as this caller wants to; for its own, to the end."""
+        now = self._parts.clock.monotonic
+        until = math.inf if terms.wait_timeout is None or terms.wait == "raise" else now() + terms.wait_timeout
+        try:
+            while not flight.done():
+                own = leads and course.runs
+                if not own and terms.wait == "raise" and (course.busy or course.runs):
+                    raise AlreadyInProgressError(key=short(name))
+                if not own and now() >= until:
+                    raise WaitTimeoutError(key=short(name))
+                left = None if own or math.isinf(until) else until - now()
+                changed: asyncio.Future[Any] = asyncio.ensure_future(course.changed.wait())
+                await asyncio.wait([flight, changed], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+            return flight.result()
+        finally:
+            if not flight.done():
+                flight.cancel()
+                await asyncio.wait([flight])
+
+    async def _fly(
+        self, course: Course, name: str, work: Work, terms: Terms, *, fingerprint: str, retention: float
+    ) -> Settled:
+        try:
+            if (record := await self._answers.kept(name, self._ledger.patience())) is not None:
+                if record.fingerprint != fingerprint:
+                    raise self._mismatch(name)
+                return self._replay(name, record)
+            attempt = self._attempt(fingerprint, retention, terms)
+            on_lost = partial(self._lost, name, attempt)
+            hold = Hold(self._ledger, name, attempt, lease=terms.lease, homes=self._homes, on_lost=on_lost)
+            if (record := await self._claim(course, hold, terms)) is not None:
+                return self._replay(name, record)
+        except DispatchError as error:
+            return Settled(None, False, error)
+        return await self._run(course, hold, work, terms)
+
+    def _attempt(self, fingerprint: str, retention: float, terms: Terms) -> Attempt:
+        return Attempt(
+            owner=os.urandom(16),
+            fence=self._ledger.version(),
+            fingerprint=fingerprint,
+            now=self._parts.clock.time,
+            rise=self._ledger.version,
+            max_attempts=terms.max_attempts,
+            retention=retention,
+            error_ttl=terms.error_ttl,
+            floor=self._ledger.floor(),
+        )
+
+    # -- claiming -----------------------------------------------------------------------------------------------
+
+    async def _claim(self, course: Course, hold: Hold, terms: Terms) -> Record | None:
+        """Take it; the answer, if there is one after all.
+
+        Raises:
+            DispatchError: it cannot be had.
+        """
+        attempt, record = hold.attempt, None
+        try:
+            while record is None:
+                if (met := await self._take(hold, terms)) is not None:
+                    record = await self._meet(course, hold, *met)
+                elif attempt.exhausted:
+                    record = await self._adopt(hold, attempt.given_up())
+                else:
+                    break
+        except BaseException:
+            await hold.give_back()
+            raise
+        if record is not None:
+            return record
+        if attempt.attempts > 1:
+            self.tally.takeovers += 1
+            self._parts.announce(TakenOver(short(hold.name), attempt.attempts))
+        return None
+
+    async def _take(self, hold: Hold, terms: Terms) -> tuple[Place, Answer] | None:
+        """Claim it from near to far; what stands in the way, or None once it is ours wherever anybody can say."""
+        unusable = []
+        for place in self._ledger.places:
+            answer = await hold.take(place)
+            if answer is None:
+                unusable.append(place)
+            elif answer.verdict is not Verdict.OURS:
+                return place, answer
+        if unusable and len(unusable) == len(self._ledger.layers) and terms.on_store_down == "raise":
+            reason = ", ".join(f"{place.name}: {place.fault}" for place in unusable)
+            raise StoresUnavailableError(key=short(hold.name), reason=reason)
+        for place in unusable:
+            self._degraded(hold.name, place)
+        return None
+
+    async def _meet(self, course: Course, hold: Hold, place: Place, answer: Answer) -> Record | None:
+        """What to do about what stands in the way: the answer, or None to try again."""
+        stands = answer.record
+        if answer.verdict is Verdict.MISMATCH:
+            raise self._mismatch(hold.name)
+        if answer.verdict is Verdict.FAILED and stands is not None:
+            self.tally.failures += 1
+            raise error_of(stands, hold.name)
+        if answer.verdict is Verdict.KEPT and stands is not None:
+            return await self._adopt(hold, stands)
+        await hold.give_back()
+        if answer.verdict is Verdict.BUSY and stands is not None:
+            hold.attempt.awaited.add(stands.owner)
+            course.turn(busy=True)
+            await hold.wait(place, answer.standing)
+        return None
+
+    async def _adopt(self, hold: Hold, record: Record) -> Record | None:
+        """Answer with what was found: by way of this host's file, and with what stands there. None if it was forgotten."""
+        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.standing)
+        if committed.record is None:
+            await hold.give_back()
+        else:
+            await hold.settle(keeping=committed.durability is Durability.MEMORY)
+        return committed.record
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    async def _run(self, course: Course, hold: Hold, work: Work, terms: Terms) -> Settled:
+        attempt = hold.attempt
+        self.tally.executions += 1
+        # After it was forgotten it is another request for those outside, too.
+        told = sha256(hold.name.encode() + attempt.floor).hexdigest()[:32]
+        context = RunContext(attempt.attempts, told)
+        course.turn(runs=True)
+        hold.begin()
+        error: Exception | None = None
+        output = None
+        try:
+            output = await work_off(work, context, terms)
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if me is None or me.cancelling():
+                await hold.give_back()
+                raise
+            error = FlightAbortedError("the run cancelled itself; the next call starts a new one")
+        except Exception as failed:  # noqa: BLE001 - it belongs to the callers
+            error = failed
+        except BaseException:
+            await hold.give_back()
+            raise
+        course.turn(ends=True)
+        ending = self._fail(hold, context, terms, error) if error else self._finish(hold, context, output)
+        # What has been done is not to be lost because its task is cancelled now.
+        return await asyncio.shield(self._homes.here().own(ending))
+
+    async def _finish(self, hold: Hold, context: RunContext, output: Any) -> Settled:
+        """The run has come to an output: commit it."""
+        attempt = hold.attempt
+        try:
+            encoded = self._parts.coder.encode(output)
+            record = _spent(attempt.completed(encoded), context)
+            self._ledger.pack(hold.name, record, 1.0)
+        except (SerializationError, ValueError) as unstorable:
+            error = SerializationError(str(unstorable), path=getattr(unstorable, "path", ""), result=output)
+            return await self._keep_failure(hold, context, error, UNSTORABLE)
+        self._count(context)
+        return await self._conclude(hold, record)
+
+    async def _fail(self, hold: Hold, context: RunContext, terms: Terms, error: Exception) -> Settled:
+        """The run has failed: tell those who wait, and let the next one have it, or keep that."""
+        kind = TIMEOUT if isinstance(error, RunTimeoutError) else RAISED
+        if terms.keeps(error):
+            return await self._keep_failure(hold, context, error, kind)
+        record = self._failure(hold.attempt, context, error, kind, kept=False)
+        await hold.end()
+        for place in reversed(self._ledger.places):
+            fail = partial(hold.attempt.fail, failure=record)
+            await self._ledger.settle(place, hold.name, fail, hold.standing(place))
+        return Settled(record, False, error)
+
+    async def _keep_failure(self, hold: Hold, context: RunContext, error: Exception, kind: str) -> Settled:
+        record = self._failure(hold.attempt, context, error, kind, kept=True)
+        settled = await self._conclude(hold, record)
+        return settled if settled.replayed else settled._replace(error=error)
+
+    def _failure(self, attempt: Attempt, context: RunContext, error: Exception, kind: str, *, kept: bool) -> Record:
+        self.tally.failures += 1
+        self.tally.timeouts += kind is TIMEOUT
+        self._count(context)
+        failure = Failure(kind, *words_of(error))
+        return _spent(attempt.failed(failure, kept=kept), context)
+
+    async def _conclude(self, hold: Hold, record: Record) -> Settled:
+        """Commit what the run has come to; what was there first is the answer."""
+        await hold.end()
+        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.standing)
+        for place in committed.missed:
+            self._degraded(hold.name, place)
+        answer = committed.record
+        if answer is None:  # forgotten meanwhile: its callers have it, and nobody else
+            await hold.give_back()
+            return Settled(record, False)
+        await hold.settle(keeping=committed.durability is Durability.MEMORY)
+        if answer.owner == record.owner:
+            return Settled(answer, False)
+        self.tally.duplicates += 1
+        return self._replay(hold.name, answer)
+
+    # -- words --------------------------------------------------------------------------------------------------
+
+    def _replay(self, name: str, record: Record) -> Settled:
+        seconds = max(0.0, record.finished_at - record.started_at)
+        self.tally.replayed(seconds, cost_usd=record.cost_usd or 0.0, tokens=record.tokens or 0)
+        return Settled(record, True, None if record.failure is None else error_of(record, name))
+
+    def _count(self, context: RunContext) -> None:
+        self.tally.spent(cost_usd=context.cost_usd or 0.0, tokens=context.tokens or 0)
+
+    def _mismatch(self, name: str) -> TaskMismatchError:
+        self.tally.mismatches += 1
+        self._parts.announce(TaskMismatch(short(name)))
+        return TaskMismatchError(key=short(name))
+
+    def _lost(self, name: str, attempt: Attempt, place: Place) -> None:
+        self.tally.leases_lost += 1
+        reason = "it was forgotten" if attempt.floor >= attempt.fence else "another has taken it over"
+        self._parts.announce(LeaseLost(short(name), place.name, reason))
+
+    def _degraded(self, name: str, place: Place) -> None:
+        self.tally.degraded += 1
+        self._parts.announce(DispatchDegraded(short(name), place.name, place.fault))
+
+
+def _spent(record: Record, context: RunContext) -> Record:
+    attempts = record.attempts + max(0, context.tries - 1)
+    return replace(record, attempts=attempts, cost_usd=context.cost_usd, tokens=context.tokens)
+
+
+def error_of(record: Record, name: str) -> DispatchError:
+    """What a failure is told as to those who did not run it: never as a class of others."""
+    if record.failure is None or record.failure.kind == TAKEOVERS:
+        return TakeoverLimitError(key=short(name), attempts=record.attempts)
+    return StoredAgentError(record.failure.type, record.failure.message, key=short(name))
