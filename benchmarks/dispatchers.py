@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from benchmarks.place import Place
@@ -185,7 +186,7 @@ class Ours(Dispatcher):
         self.note = "Redis, and a synced file" if redis and files else ""
 
     async def open(self, place: Place) -> None:
-        from toolcache import ToolCache, idempotent
+        from toolcache import ToolCache
 
         settings: dict[str, Any] = {"directory": place.folder()} if self._files else {"files": False}
         if self._redis:
@@ -193,11 +194,11 @@ class Ours(Dispatcher):
             # A namespace of its own: Redis tells of the changes in all databases.
             settings |= {"redis_url": self.database, "namespace": f"database{self.database.rpartition('/')[2]}"}
         self.cache = ToolCache(**settings)
-        self._run = idempotent(key_params=["task"], cache=self.cache)(self.agent)
         self.once, self.all = self._once, self._all
 
     async def _once(self, number: int) -> Any:
-        return await self._run(task_of(number))
+        task = task_of(number)
+        return await self.cache.once(f"task:{number}", partial(self.agent, task), fingerprint=task)
 
     async def _all(self, numbers: Sequence[int], seconds: float, width: int) -> list[Any]:
         from toolcache import AgentTask, dispatch_agents
