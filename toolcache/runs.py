@@ -319,7 +319,7 @@ class Runs:
             return await self._keep_failure(hold, context, error, kind)
         record = self._failure(hold.attempt, context, error, kind, kept=False)
         for place in reversed(self._ledger.places):
-            fail = partial(hold.attempt.fail, failure=record)
+            fail = partial(hold.attempt.fail, failure=record, lease=terms.lease)
             await self._ledger.settle(place, hold.name, fail, await hold.leave(place))
         await hold.end()
         return Settled(record, False, error)
