@@ -76,17 +76,18 @@ class Hold:
     async def give_back(self) -> None:
         """Let the next one have what is held.
 
-        Where Redis cannot be told, the claim of the host is left to lapse: whoever takes that over, takes over in Redis too.
+        Where Redis cannot be told, it is left to lapse there; on the host it is said who has ended, and need not be waited for.
         """
         await self.end()
         self.lost = False
+        told = True
         for place in reversed(self._ledger.places):
             standing = self._standings.pop(place, None)
             if standing is None:
                 continue
-            answer = await self._ledger.settle(place, self.name, self.attempt.abandon, standing)
-            if answer is None and place is self._ledger.redis:
-                return
+            abandon = partial(self.attempt.abandon, told=told, lease=self._lease)
+            answer = await self._ledger.settle(place, self.name, abandon, standing)
+            told = told and (answer is not None or place is not self._ledger.redis)
 
     async def settle(self, *, keeping: bool = False) -> None:
         """It is answered: what is claimed in memory makes room, unless the answer stands there; elsewhere it does by itself."""
@@ -94,7 +95,8 @@ class Hold:
         standing = self._standings.get(self._ledger.memory)
         self._standings.clear()
         if standing is not None and not keeping:
-            await self._ledger.settle(self._ledger.memory, self.name, self.attempt.abandon, standing)
+            abandon = partial(self.attempt.abandon, told=True, lease=self._lease)
+            await self._ledger.settle(self._ledger.memory, self.name, abandon, standing)
 
     async def wait(self, place: Place, standing: Standing) -> None:
         """Wait until another's claim may have ended, or for a while, if nobody tells."""

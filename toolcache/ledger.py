@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from toolcache.blob import CLAIM, RECORD, CorruptBlobError, end_of
+from toolcache.blob import CLAIM, NEVER, RECORD, CorruptBlobError, end_of
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected, DuplicateExecution
@@ -265,7 +265,7 @@ class Ledger:
             ValueTooLargeError: its output is larger than an entry may be.
         """
         now_ms = int(self._parts.clock.time() * 1000)
-        gone_ms = now_ms + max(1, int(ttl * 1000))
+        gone_ms = NEVER if math.isinf(ttl) else now_ms + max(1, int(ttl * 1000))
         return self._parts.envelope.pack(
             self._parts.coder.encode(_body(record)),
             digest=key_digest(name),

@@ -297,7 +297,7 @@ class Runs:
         course.turn(ends=True)
         ending = self._fail(hold, context, terms, error) if error else self._finish(hold, context, output)
         # What has been done is not to be lost because its task is cancelled now.
-        return await asyncio.shield(self._homes.here().own(ending))
+        return await asyncio.shield(self._homes.here().see_out(ending))
 
     async def _finish(self, hold: Hold, context: RunContext, output: Any) -> Settled:
         """The run has come to an output: commit it."""
@@ -319,7 +319,7 @@ class Runs:
             return await self._keep_failure(hold, context, error, kind)
         record = self._failure(hold.attempt, context, error, kind, kept=False)
         for place in reversed(self._ledger.places):
-            fail = partial(hold.attempt.fail, failure=record)
+            fail = partial(hold.attempt.fail, failure=record, lease=terms.lease)
             await self._ledger.settle(place, hold.name, fail, await hold.leave(place))
         await hold.end()
         return Settled(record, False, error)
