@@ -1,8 +1,9 @@
 # What a person types here. Each target sets up what it needs in .venv, and does nothing when nothing changed.
 #   make PYTHON=/path/to/python3.12 …   uses that interpreter for a new .venv
-#   make test ARGS="-k breaker"         passes arguments on (test, faults, soak, demo, bench)
+#   make test ARGS="-k breaker"         passes arguments on (test, faults, soak, fleet, demo, bench)
 #   make faults SCENARIO=F-03 SEED=7    plays one scenario with one seed
 #   make soak MINUTES=30                plays all that can go wrong, at random, for half an hour
+#   make fleet PROCESSES=8 SEED=7       has eight workers share requests, and kills them and Redis meanwhile
 #   make walks SEEDS=200                walks two hundred times; SEED=7: from that one on
 
 VENV := .venv
@@ -27,7 +28,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check faults soak walks bench outage-report docs clean
+.PHONY: help demo test check faults soak fleet walks bench outage-report docs clean
 
 help: ## Show this list
 	@echo "toolcache: make <target>"
@@ -50,6 +51,9 @@ faults: $(VENV)/.test ## Kill, freeze and fill real servers beneath a cache; SCE
 
 soak: $(VENV)/.test ## All of these faults at random, a minute; MINUTES=30 SEED=7 make soak: for longer, or again
 	@PYTHONPATH=tests $(BIN)/python -W error -m faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fleet: $(VENV)/.test ## Run requests once in a fleet of workers that are killed; PROCESSES=8 REQUESTS=500 SEED=7 make fleet
+	@PYTHONPATH=tests $(BIN)/python -W error -m faults.fleet $(if $(PROCESSES),--processes $(PROCESSES)) $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 walks: $(VENV)/.test ## Walk the cache beside its model, 2,000 steps a seed; SEEDS=200 SEED=7 make walks
 	@PYTHONPATH=tests $(BIN)/python -m walks $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)

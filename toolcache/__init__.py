@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from toolcache.cache import Cache
     from toolcache.compute import Context
     from toolcache.decorator import cached
+    from toolcache.dispatch.decorator import idempotent
     from toolcache.dispatch.dispatch import dispatch_agents
     from toolcache.dispatch.results import AgentResult, Progress, TaskError
     from toolcache.dispatch.tasks import AgentTask
@@ -94,6 +95,7 @@ __all__ = [
     "cached",
     "dispatch_agents",
     "get_cache",
+    "idempotent",
     "make_key",
 ]
 
@@ -120,6 +122,7 @@ _HOMES = {
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "get_cache": "tool_cache",
+    "idempotent": "dispatch.decorator",
     "make_key": "keys.plan",
 }
 

@@ -6,7 +6,7 @@ takes it, memory keeps it.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -87,7 +87,7 @@ class Answers:
         name: str,
         attempt: Attempt,
         record: Record,
-        standing: Callable[[Place], Standing] = lambda _place: NOTHING,
+        leave: Callable[[Place], Awaitable[Standing]] | None = None,
         *,
         patience: Patience | None = None,
     ) -> Committed:
@@ -97,7 +97,7 @@ class Answers:
             name: the store key of the request.
             attempt: who commits.
             record: its answer, or one that it has found.
-            standing: what it believes to stand in a place.
+            leave: has a claim in a place be renewed no more, and says what stands there.
             patience: of the call that this is a step of.
         """
         own, durability, missed = record.owner, Durability.MEMORY, []
@@ -107,9 +107,8 @@ class Answers:
             attempt.floor = max(attempt.floor, self._ledger.floor())
             put = partial(attempt.commit, answer=record)
             owed = place is self._ledger.files and self._ledger.redis in missed
-            answer = await self._ledger.settle(
-                place, name, put, standing(place), durable=True, pending=owed, patience=patience
-            )
+            stands = await leave(place) if leave else NOTHING
+            answer = await self._ledger.settle(place, name, put, stands, durable=True, pending=owed, patience=patience)
             if answer is None:
                 missed.append(place)
                 continue
@@ -122,7 +121,8 @@ class Answers:
             durability = max(durability, Durability.REDIS if place is self._ledger.redis else Durability.FILE)
         if durability is Durability.MEMORY:
             memory = self._ledger.memory
-            answer = await self._ledger.settle(memory, name, partial(attempt.commit, answer=record), standing(memory))
+            stands = await leave(memory) if leave else NOTHING
+            answer = await self._ledger.settle(memory, name, partial(attempt.commit, answer=record), stands)
             record = answer.record if answer and answer.record and answer.record.answers else record
             self._at_risk("commit", name)
         return Committed(record, durability, tuple(missed))

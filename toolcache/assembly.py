@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from toolcache.blob import RECORD_ROOM
 from toolcache.clock import SYSTEM
 from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
@@ -115,7 +116,7 @@ def _redis(
         op_timeout=settings.op_timeout,
         connect_timeout=settings.connect_timeout,
         credentials=credentials,
-        max_entry=settings.max_entry,
+        max_entry=settings.max_entry + RECORD_ROOM,
         clock=clock,
         announce=announce,
     )

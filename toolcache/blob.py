@@ -35,6 +35,9 @@ SEALED: Final = 0x08
 CLAIM: Final = 0x10
 KNOWN_FLAGS: Final = TOMBSTONE | EPOCH | RECORD | SEALED | CLAIM
 
+RECORD_ROOM: Final = 16_384
+"""Bytes that a record may be larger than the largest output."""
+
 _LAYOUT: Final = struct.Struct(">2sBB16sQQQI16sHI")
 _CRC: Final = struct.Struct(">I")
 _MAC: Final = 16

@@ -56,6 +56,7 @@ class Bus:
         reader: whose memory and reads under way are told.
         homes: whose flights are told.
         emptied: told that Redis may have been flushed.
+        regained: told when it is listened to again: it may have come back as another.
 
     Attributes:
         live: whether every change is told.
@@ -70,6 +71,7 @@ class Bus:
         reader: Reader,
         homes: Homes,
         emptied: Callable[[], None],
+        regained: Callable[[], None],
     ) -> None:
         self.live = False
         self.heard_at: float | None = None
@@ -79,6 +81,7 @@ class Bus:
         self._reader = reader
         self._homes = homes
         self._emptied = emptied
+        self._regained = regained
         self._values, self._scopes = (store_key(kind, parts.namespace, "") for kind in ("v", "e"))
         self._redis = parts.redis
         store = parts.redis.store if parts.redis is not None and parts.coherence else None
@@ -166,6 +169,7 @@ class Bus:
         self._parts.announce(CoherenceChanged("timed", "tracking"))
         if self._redis is not None:
             self._redis.guard.allow_probe()
+        self._regained()
 
     def lose(self, reason: str) -> None:
         """Changes may go unheard."""

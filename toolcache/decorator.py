@@ -1,10 +1,10 @@
-"""``@cached``: an async function whose results are kept."""
+"""``@cached``: an async function whose results are kept. And what it shares with ``@idempotent``."""
 
 import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, ClassVar, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MISSING, Missing
@@ -53,12 +53,57 @@ class _Counts:
     misses = 0
 
 
-class CachedFunction(Generic[_P, _R]):
-    """A function whose results are kept: called as before, and with a few verbs for its entries.
+class Decorated(Generic[_P, _R]):
+    """A function with verbs, which take its arguments.
 
-    Each verb takes the arguments of the function. What is not a method is a plain ``async def`` function with these
-    verbs as attributes, so that frameworks which look for one find one.
+    What is not a method is a plain ``async def`` function with the verbs as attributes, so that frameworks which look
+    for one find one.
+
+    Args:
+        function: what is decorated.
+        plan: how its calls become keys.
     """
+
+    VERBS: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, function: Callable[_P, Coroutine[Any, Any, _R]], plan: KeyPlan) -> None:
+        functools.update_wrapper(self, function)
+        self.__wrapped__: Callable[..., Coroutine[Any, Any, _R]] = function
+        self._plan = plan
+        self._instance: tuple[object, ...] = ()
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)
+
+    async def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """The function, as decorated."""
+        raise NotImplementedError
+
+    def bound_to(self, instance: object) -> Self:
+        """The method of an instance: of the same kind, with the instance before the arguments."""
+        bound = object.__new__(type(self))
+        vars(bound).update(vars(self))
+        bound.__wrapped__ = functools.partial(self.__wrapped__, instance)
+        bound._instance = (instance,)
+        return bound
+
+    def as_it_was(self) -> Self:
+        """The same, as a function if one was decorated."""
+        if self._plan.of_method:
+            return self
+
+        @functools.wraps(self.__wrapped__)
+        async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            return await self(*args, **kwargs)
+
+        for verb in self.VERBS:
+            setattr(call, verb, getattr(self, verb))
+        return cast("Self", call)
+
+
+class CachedFunction(Decorated[_P, _R]):
+    """A function whose results are kept: called as before, and with a few verbs for its entries."""
+
+    VERBS = ("cache_key", "refresh", "invalidate", "bypass", "cache_info")
 
     def __init__(
         self,
@@ -67,15 +112,10 @@ class CachedFunction(Generic[_P, _R]):
         cache: Cache | None,
         options: dict[str, Any],
     ) -> None:
-        functools.update_wrapper(self, function)
-        self.__wrapped__: Callable[..., Coroutine[Any, Any, _R]] = function
-        self._plan = plan
+        super().__init__(function, plan)
         self._cache = cache
         self._options = options
         self._counts = _Counts()
-        self._instance: tuple[object, ...] = ()
-        if sys.version_info >= (3, 12):
-            inspect.markcoroutinefunction(self)
 
     async def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """The result: kept, or computed and kept.
@@ -128,13 +168,7 @@ class CachedFunction(Generic[_P, _R]):
     ) -> "CachedFunction[_Q, _R]": ...
     def __get__(self, instance: object, owner: type | None = None) -> "CachedFunction[..., _R]":
         """The method of an instance: the same counts, and the instance before the arguments."""
-        if instance is None:
-            return self
-        bound = object.__new__(type(self))
-        vars(bound).update(vars(self))
-        bound.__wrapped__ = functools.partial(self.__wrapped__, instance)
-        bound._instance = (instance,)
-        return bound
+        return self if instance is None else self.bound_to(instance)
 
     def __repr__(self) -> str:
         return f"<cached {self._plan.name}>"
@@ -145,9 +179,6 @@ class CachedFunction(Generic[_P, _R]):
         from toolcache.tool_cache import get_cache
 
         return get_cache()
-
-
-_VERBS: Final = ("cache_key", "refresh", "invalidate", "bypass", "cache_info")
 
 
 def cached(
@@ -193,27 +224,17 @@ def cached(
         options["ttl"] = None if ttl is None else seconds(ttl)
 
     def decorate(function: Callable[_P, Coroutine[Any, Any, _R]]) -> CachedFunction[_P, _R]:
-        _refuse_unless_async(function)
+        refuse_unless_async(function, "cached", "keeps the results of")
         plan = KeyPlan(function, key_params=key_params, key_prefix=key_prefix, normalize=normalize)
-        made = CachedFunction(function, plan, cache, options)
-        return made if plan.of_method else _as_function(made)
+        return CachedFunction(function, plan, cache, options).as_it_was()
 
     return decorate
 
 
-def _refuse_unless_async(function: object) -> None:
+def refuse_unless_async(function: object, decorator: str, does: str) -> None:
+    """Raise TypeError for what ``@decorator`` cannot stand above; ``does`` says what it does with functions."""
     if isinstance(function, classmethod | staticmethod):
-        raise TypeError(f"put @cached beneath @{type(function).__name__}")
+        raise TypeError(f"put @{decorator} beneath @{type(function).__name__}")
     if not inspect.iscoroutinefunction(function):
         name = getattr(function, "__qualname__", type(function).__name__)
-        raise TypeError(f"cached keeps the results of 'async def' functions, and {name} is none")
-
-
-def _as_function(made: CachedFunction[_P, _R]) -> CachedFunction[_P, _R]:
-    @functools.wraps(made.__wrapped__)
-    async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        return await made(*args, **kwargs)
-
-    for verb in _VERBS:
-        setattr(call, verb, getattr(made, verb))
-    return cast("CachedFunction[_P, _R]", call)
+        raise TypeError(f"{decorator} {does} 'async def' functions, and {name} is none")

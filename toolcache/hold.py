@@ -48,13 +48,13 @@ class Hold:
         self._homes = homes
         self._on_lost = on_lost
         self._standings: dict[Place, Standing] = {}
+        self._loop = asyncio.get_running_loop()
+        self._held: set[Place] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._beating: asyncio.Task[None] | None = None
+        self._beating: dict[Place, asyncio.Task[None]] = {}
+        self.lost = False
+        """Whether another has taken it over somewhere."""
         self._pause = _PAUSES[0]
-
-    def standing(self, place: Place) -> Standing:
-        """What is believed to stand there."""
-        return self._standings.get(place, NOTHING)
 
     async def take(self, place: Place) -> Answer | None:
         """Claim it in a store; None if that cannot say."""
@@ -67,6 +67,8 @@ class Hold:
         answer = await self._ledger.settle(place, self.name, claim)
         if answer is not None:
             self._standings[place] = answer.standing
+            if answer.verdict is Verdict.OURS:
+                self._keep(place)
         elif refused:
             del self._standings[place]
         return answer
@@ -74,16 +76,18 @@ class Hold:
     async def give_back(self) -> None:
         """Let the next one have what is held.
 
-        Where Redis cannot be told, the claim of the host is left to lapse: whoever takes that over, takes over in Redis too.
+        Where Redis cannot be told, it is left to lapse there; on the host it is said who has ended, and need not be waited for.
         """
         await self.end()
+        self.lost = False
+        told = True
         for place in reversed(self._ledger.places):
             standing = self._standings.pop(place, None)
             if standing is None:
                 continue
-            answer = await self._ledger.settle(place, self.name, self.attempt.abandon, standing)
-            if answer is None and place is self._ledger.redis:
-                return
+            abandon = partial(self.attempt.abandon, told=told, lease=self._lease)
+            answer = await self._ledger.settle(place, self.name, abandon, standing)
+            told = told and (answer is not None or place is not self._ledger.redis)
 
     async def settle(self, *, keeping: bool = False) -> None:
         """It is answered: what is claimed in memory makes room, unless the answer stands there; elsewhere it does by itself."""
@@ -91,7 +95,8 @@ class Hold:
         standing = self._standings.get(self._ledger.memory)
         self._standings.clear()
         if standing is not None and not keeping:
-            await self._ledger.settle(self._ledger.memory, self.name, self.attempt.abandon, standing)
+            abandon = partial(self.attempt.abandon, told=True, lease=self._lease)
+            await self._ledger.settle(self._ledger.memory, self.name, abandon, standing)
 
     async def wait(self, place: Place, standing: Standing) -> None:
         """Wait until another's claim may have ended, or for a while, if nobody tells."""
@@ -108,32 +113,56 @@ class Hold:
             await asyncio.sleep(pause)
 
     def begin(self) -> None:
-        """Keep what is held from lapsing, until ``end``. Most runs are over before it is time, and cost no task."""
-        self._timer = asyncio.get_running_loop().call_later(self._lease / _BEATS, self._due)
+        """It runs: claim it from now on also where that could not be said before."""
+        for place in self._ledger.places:
+            self._keep(place)
+
+    def hurry(self) -> None:
+        """Renew now, whatever loop this is said on."""
+        if self._timer is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._due)
+
+    async def leave(self, place: Place) -> Standing:
+        """Renew it there no more; what is believed to stand there, after what was under way."""
+        self._held.discard(place)
+        if (beating := self._beating.pop(place, None)) is not None and not beating.done():
+            await asyncio.wait([beating])
+        return self._standings.get(place, NOTHING)
 
     async def end(self) -> None:
         """Renew no more; what is being renewed has been, after that."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._beating is not None and not self._beating.done():
-            await asyncio.wait([self._beating])
+        for place in self._ledger.places:
+            await self.leave(place)
+
+    def _keep(self, place: Place) -> None:
+        """Keep it from lapsing there. Most runs are over before it is time, and cost no task."""
+        self._held.add(place)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._lease / _BEATS, self._due)
 
     def _due(self) -> None:
-        self.begin()
-        if self._beating is None or self._beating.done():
-            self._beating = self._homes.here().own(self._beat())
-
-    async def _beat(self) -> None:
-        """Renew each claim; also where a store has lost it, or was not there when it was taken."""
-        renew = partial(self.attempt.renew, lease=self._lease)
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = self._loop.call_later(self._lease / _BEATS, self._due)
+        # Each by itself: while one store keeps it waiting, it must not lapse in another.
         for place in self._ledger.places:
-            held = place in self._standings
-            answer = await self._ledger.settle(place, self.name, renew, self.standing(place))
-            if answer is None:
-                continue
-            if answer.verdict is Verdict.OURS:
-                self._standings[place] = answer.standing
-            elif held:
-                del self._standings[place]
-                self._on_lost(place)
+            if place in self._held and ((beating := self._beating.get(place)) is None or beating.done()):
+                self._beating[place] = self._homes.here().own(self._beat(place))
+
+    async def _beat(self, place: Place) -> None:
+        """Renew a claim; also where a store has lost it, or was not there when it was taken."""
+        held = place in self._standings
+        renew = partial(self.attempt.renew, lease=self._lease)
+        answer = await self._ledger.settle(place, self.name, renew, self._standings.get(place, NOTHING))
+        if answer is None:
+            return
+        if answer.verdict is Verdict.OURS:
+            self._standings[place] = answer.standing
+        elif held:
+            self.lost = True
+            del self._standings[place]
+            self._on_lost(place)

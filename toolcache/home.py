@@ -24,6 +24,7 @@ class Home:
         self.flights: Flights[Held] = Flights()
         self.runs: Flights[Any] = Flights()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._endings: set[asyncio.Task[Any]] = set()
         self._given_up = False
         self._attendants: dict[Callable[[], Coroutine[Any, Any, None]], asyncio.Task[None]] = {}
 
@@ -32,6 +33,13 @@ class Home:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
+
+    def see_out(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run the end of something that cannot be done again: of all that is cancelled at last, the last."""
+        task = self.own(work)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
         return task
 
     def attend(self, run: Callable[[], Coroutine[Any, Any, None]]) -> bool:
@@ -72,10 +80,12 @@ class Home:
         if running:
             _, late = await asyncio.wait(running, timeout=patience)
             self._given_up = bool(late)
-            for task in late:
+            for task in late - self._endings:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=max(patience, _LAST_WORD))
+            for task in tuple(self._endings):
+                task.cancel()
         # A flight that landed meanwhile may have left a write behind.
         if self._tasks:
             with contextlib.suppress(TimeoutError):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from toolcache.blob import CLAIM, RECORD, CorruptBlobError, end_of
+from toolcache.blob import CLAIM, NEVER, RECORD, CorruptBlobError, end_of
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected, DuplicateExecution
@@ -76,6 +76,7 @@ class Place:
         self.layer = layer
         self.leases = leases
         self.name = "memory" if layer is None else layer.name
+        self._usage = layer.store.usage if layer is not None and isinstance(layer.store, SupportsUsage) else None
 
     @property
     def fault(self) -> str:
@@ -86,8 +87,7 @@ class Place:
         """Seconds that a call may wait for the store."""
         if self.layer is None:
             return math.inf
-        store = self.layer.store
-        opening = isinstance(store, SupportsUsage) and store.usage() is None
+        opening = self._usage is not None and self._usage() is None
         return max(self.layer.budget() - now, _OPENING if opening else 0.0)
 
     async def settle(
@@ -254,6 +254,10 @@ class Ledger:
             self._parts.announce(DuplicateExecution(short(name), "redis"))
         return PutResult(PutStatus.NEWER, record.fence if stands is None else stands.fence, False)
 
+    def check(self, output: Encoded) -> None:
+        """Raises ValueTooLargeError for an output that no record can hold."""
+        self._parts.envelope.check(output, ())
+
     def pack(self, name: str, record: Record, ttl: float) -> bytes:
         """The blob of a record.
 
@@ -261,7 +265,7 @@ class Ledger:
             ValueTooLargeError: its output is larger than an entry may be.
         """
         now_ms = int(self._parts.clock.time() * 1000)
-        gone_ms = now_ms + max(1, int(ttl * 1000))
+        gone_ms = NEVER if math.isinf(ttl) else now_ms + max(1, int(ttl * 1000))
         return self._parts.envelope.pack(
             self._parts.coder.encode(_body(record)),
             digest=key_digest(name),

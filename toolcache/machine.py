@@ -78,7 +78,9 @@ class Machine:
         self._follower = Follower(parts, self._horizon, self._reader, self.homes)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
         self.journal = Journal(parts, self._reader.catch_up, self.ledger.replay, self.homes)
-        self.bus = Bus(parts, self._entries, self._horizon, self._reader, self.homes, self.journal.flushed)
+        self.bus = Bus(
+            parts, self._entries, self._horizon, self._reader, self.homes, self._emptied, self.runs.assert_anew
+        )
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -335,6 +337,11 @@ class Machine:
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""
         return self._entries.lifetime(ttl, domain)
+
+    def _emptied(self) -> None:
+        """Redis was flushed."""
+        self.journal.flushed()
+        self.runs.assert_anew()
 
     def enter(self, keys: Iterable[str]) -> list[str]:
         """The places of keys. Refuses what no call may bring: a closed cache, a foreign loop, keys that are not text."""

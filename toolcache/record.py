@@ -26,7 +26,9 @@ _LONGEST: Final = 2_000
 """Characters of a failure's text that are kept."""
 
 _TOLD_FOR: Final = 5.0
-"""Seconds that a failure stands, for those who waited for it."""
+"""Seconds that a failure is told to those who waited for it."""
+_LONGEST_LEASE: Final = 4.0
+"""More leases than a claim is good for in any store."""
 
 
 class State(Enum):
@@ -161,6 +163,7 @@ class Attempt:
     Attributes:
         attempts: how often the request was begun, this one included.
         dead: owners that are known to be dead.
+        ended: owners that have said themselves that they are at it no more.
         awaited: owners whose end is being waited for.
     """
 
@@ -176,10 +179,13 @@ class Attempt:
     attempts: int = 1
     started_at: float = 0.0
     dead: set[bytes] = field(default_factory=set)
+    ended: set[bytes] = field(default_factory=set)
     awaited: set[bytes] = field(default_factory=set)
 
     def claim(self, seen: Seen, *, lease: float) -> Put | Verdict:
         """Take it, if it is free."""
+        if seen.record is not None and seen.record.state is State.FAILED:
+            self.ended.add(seen.record.owner)
         record = self._standing(seen)
         if record is None or record.state is State.FORGOTTEN:
             return self._begin(lease)
@@ -195,6 +201,8 @@ class Attempt:
         if record.owner == self.owner:  # the reply was lost
             self.attempts = max(self.attempts, record.attempts)
             return Verdict.OURS
+        if record.owner in self.ended:  # which another store could not be told
+            return self._begin(lease)
         if left > 0 and record.owner not in self.dead:
             return Verdict.BUSY
         self.dead.update((record.owner, *record.dead))
@@ -211,25 +219,33 @@ class Attempt:
         return Verdict.LOST
 
     def commit(self, seen: Seen, *, answer: Record) -> Put | Verdict:
-        """Put an answer there, unless one is there, or it has been forgotten. Whose claim stands there does not matter."""
-        self._standing(seen)
+        """Put an answer there, unless one is there, or it has been forgotten.
+
+        Whose claim stands there does not matter to what has been done; a failure of this attempt ends no claim of another's.
+        """
+        record = self._standing(seen)
+        undone = answer.owner == self.owner and answer.failure is not None and answer.failure.kind in (RAISED, TIMEOUT)
+        if undone and record is not None and record.state is State.RUNNING and record.owner != self.owner:
+            return Verdict.LOST
         return keep(seen, answer, floor=self.floor, now=self.now())
 
-    def fail(self, seen: Seen, *, failure: Record) -> Put | Verdict:
+    def fail(self, seen: Seen, *, failure: Record, lease: float) -> Put | Verdict:
         """Tell those who wait that there will be no output; for a while, or for long if ``failure`` answers."""
         record = self._standing(seen)
         if record is None or not self._owns(record):
             return Verdict.LOST
         failure = replace(failure, floor=record.floor)
         left = failure.expires_at - self.now()
-        # Once it has been told, it stands for what was forgotten before it.
-        return Put(failure, Verdict.OURS, left if failure.answers or record.floor == ZERO else self.retention)
+        return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(record, lease))
 
-    def abandon(self, seen: Seen) -> Put | Verdict:
-        """Let the next one have it."""
+    def abandon(self, seen: Seen, *, told: bool, lease: float) -> Put | Verdict:
+        """Let the next one have it; where Redis could not be ``told``, with word that this one is at it no more."""
         record = self._standing(seen)
         if record is None or not self._owns(record):
             return Verdict.LOST
+        if not told:
+            over = replace(record, state=State.FAILED, expires_at=self.now())
+            return Put(over, Verdict.LOST, self._lingering(record, lease))
         floor = self.floor if self.floor >= self.fence else record.floor
         if floor == ZERO:
             return Put(None, Verdict.LOST)
@@ -239,6 +255,13 @@ class Attempt:
     def exhausted(self) -> bool:
         """Whether too many have died at it for it to be begun once more: it is to be answered by a failure."""
         return self.attempts > self.max_attempts
+
+    def _lingering(self, record: Record, lease: float) -> float:
+        """How long the word of one who has ended stands, although nobody waits for it by then.
+
+        Until its claim has lapsed wherever that could not be told; and as long as what it stands for, that it was forgotten before.
+        """
+        return max(_TOLD_FOR, _LONGEST_LEASE * lease) if record.floor == ZERO else self.retention
 
     def completed(self, output: Encoded, *, cost_usd: float | None = None, tokens: int | None = None) -> Record:
         """The answer that this attempt has come to."""

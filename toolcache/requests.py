@@ -94,7 +94,7 @@ class Requests:
         (place,) = self._machine.enter((key,))
         retention, own = self._machine.lifetime(ttl, domain), labels(tags)
         encoded = self._parts.coder.encode(output)
-        self._parts.envelope.check(encoded, own)
+        self._machine.ledger.check(encoded)
         if not self._parts.enabled:
             return Durability.MEMORY
         self._machine.tallies.of(domain).sets += 1

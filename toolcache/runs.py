@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from toolcache.answers import Answers
 from toolcache.entry import Durability
@@ -97,6 +98,7 @@ class Runs:
         self._homes = homes
         self._answers = answers
         self._courses: PerLoop[dict[str, Course]] = PerLoop(dict)
+        self._holds: WeakSet[Hold] = WeakSet()
 
     async def once(self, key: str, work: Work, terms: Terms, *, fingerprint: str, retention: float) -> Settled:
         """What a request comes to, run now if it never was.
@@ -136,6 +138,11 @@ class Runs:
         finally:
             if courses.get(name) is course and not runs.flying(name):  # cancelled before it began
                 del courses[name]
+
+    def assert_anew(self) -> None:
+        """Redis may have lost what it was told: have it know at once of what is being run here."""
+        for hold in tuple(self._holds):
+            hold.hurry()
 
     async def _patiently(
         self, flight: "asyncio.Future[Settled]", course: Course, terms: Terms, name: str, *, leads: bool
@@ -203,6 +210,8 @@ class Runs:
             while record is None:
                 if (met := await self._take(hold, terms)) is not None:
                     record = await self._meet(course, hold, *met)
+                elif hold.lost:  # it took too long to claim it elsewhere
+                    await hold.give_back()
                 elif attempt.exhausted:
                     record = await self._adopt(hold, attempt.given_up())
                 else:
@@ -239,12 +248,12 @@ class Runs:
         if answer.verdict is Verdict.MISMATCH:
             raise self._mismatch(hold.name)
         if answer.verdict is Verdict.FAILED and stands is not None:
-            self.tally.failures += 1
             raise error_of(stands, hold.name)
         if answer.verdict is Verdict.KEPT and stands is not None:
             return await self._adopt(hold, stands)
         await hold.give_back()
         if answer.verdict is Verdict.BUSY and stands is not None:
+            self.tally.joins += not hold.attempt.awaited
             hold.attempt.awaited.add(stands.owner)
             course.turn(busy=True)
             await hold.wait(place, answer.standing)
@@ -252,7 +261,7 @@ class Runs:
 
     async def _adopt(self, hold: Hold, record: Record) -> Record | None:
         """Answer with what was found: by way of this host's file, and with what stands there. None if it was forgotten."""
-        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.standing)
+        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.leave)
         if committed.record is None:
             await hold.give_back()
         else:
@@ -268,6 +277,7 @@ class Runs:
         told = sha256(hold.name.encode() + attempt.floor).hexdigest()[:32]
         context = RunContext(attempt.attempts, told)
         course.turn(runs=True)
+        self._holds.add(hold)
         hold.begin()
         error: Exception | None = None
         output = None
@@ -287,15 +297,15 @@ class Runs:
         course.turn(ends=True)
         ending = self._fail(hold, context, terms, error) if error else self._finish(hold, context, output)
         # What has been done is not to be lost because its task is cancelled now.
-        return await asyncio.shield(self._homes.here().own(ending))
+        return await asyncio.shield(self._homes.here().see_out(ending))
 
     async def _finish(self, hold: Hold, context: RunContext, output: Any) -> Settled:
         """The run has come to an output: commit it."""
         attempt = hold.attempt
         try:
             encoded = self._parts.coder.encode(output)
+            self._ledger.check(encoded)
             record = _spent(attempt.completed(encoded), context)
-            self._ledger.pack(hold.name, record, 1.0)
         except (SerializationError, ValueError) as unstorable:
             error = SerializationError(str(unstorable), path=getattr(unstorable, "path", ""), result=output)
             return await self._keep_failure(hold, context, error, UNSTORABLE)
@@ -308,10 +318,10 @@ class Runs:
         if terms.keeps(error):
             return await self._keep_failure(hold, context, error, kind)
         record = self._failure(hold.attempt, context, error, kind, kept=False)
-        await hold.end()
         for place in reversed(self._ledger.places):
-            fail = partial(hold.attempt.fail, failure=record)
-            await self._ledger.settle(place, hold.name, fail, hold.standing(place))
+            fail = partial(hold.attempt.fail, failure=record, lease=terms.lease)
+            await self._ledger.settle(place, hold.name, fail, await hold.leave(place))
+        await hold.end()
         return Settled(record, False, error)
 
     async def _keep_failure(self, hold: Hold, context: RunContext, error: Exception, kind: str) -> Settled:
@@ -320,16 +330,17 @@ class Runs:
         return settled if settled.replayed else settled._replace(error=error)
 
     def _failure(self, attempt: Attempt, context: RunContext, error: Exception, kind: str, *, kept: bool) -> Record:
-        self.tally.failures += 1
-        self.tally.timeouts += kind is TIMEOUT
+        if kind is TIMEOUT:
+            self.tally.timeouts += 1
+        else:
+            self.tally.failures += 1
         self._count(context)
         failure = Failure(kind, *words_of(error))
         return _spent(attempt.failed(failure, kept=kept), context)
 
     async def _conclude(self, hold: Hold, record: Record) -> Settled:
         """Commit what the run has come to; what was there first is the answer."""
-        await hold.end()
-        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.standing)
+        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.leave)
         for place in committed.missed:
             self._degraded(hold.name, place)
         answer = committed.record

@@ -3,8 +3,9 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from toolcache.compute import takes_context
 from toolcache.errors import RunTimeoutError
@@ -38,6 +39,18 @@ class RunContext:
         self.cost_usd: float | None = None
         self.tokens: int | None = None
 
+    @classmethod
+    def current(cls) -> "RunContext":
+        """That of the run which the caller is part of, where it is not handed down: in functions with ``@idempotent``.
+
+        Raises:
+            LookupError: nothing is being run here.
+        """
+        try:
+            return _CURRENT.get()
+        except LookupError:
+            raise LookupError("this is no part of a run: call it by way of once, or of @idempotent") from None
+
     def cost(self, *, usd: float | None = None, tokens: int | None = None) -> None:
         """Report what the run has spent; several reports add up. It is kept with the answer.
 
@@ -53,6 +66,9 @@ class RunContext:
             self.tokens = (self.tokens or 0) + int(tokens)
 
 
+_CURRENT: Final[ContextVar[RunContext]] = ContextVar("toolcache.run")
+
+
 async def work_off(work: Work, context: RunContext, terms: Terms) -> Any:
     """What the work comes to.
 
@@ -60,6 +76,7 @@ async def work_off(work: Work, context: RunContext, terms: Terms) -> Any:
         RunTimeoutError: the last try took too long.
         Exception: whatever the last try raised.
     """
+    _CURRENT.set(context)  # of this task, which is the run's own
     attempt = partial(_try, work, context, terms.timeout)
     if terms.retry is None:
         return await attempt()

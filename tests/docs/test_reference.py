@@ -1,5 +1,6 @@
 """The reference pages and .env.example say neither more nor less than the code."""
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -11,8 +12,10 @@ from pages import ROOT, env_example
 from servers import RedisServer
 
 import toolcache
-from toolcache import Settings, ToolCache, errors, events
+from toolcache import AgentResult, Progress, RunContext, RunStatus, Settings, TaskError, ToolCache, errors, events
+from toolcache.domains import IDEMPOTENCY
 from toolcache.stores.redis import options
+from toolcache.terms import Terms
 
 REFERENCE = ROOT / "docs/reference"
 
@@ -95,13 +98,23 @@ def test_the_api_page_lists_every_public_name() -> None:
     assert not [name for name in toolcache.__all__ if f"`{name}" not in text and f".{name}" not in text]
 
 
-@pytest.mark.parametrize("name", ["AgentResult", "TaskError", "Progress"])
-def test_the_api_page_lists_what_an_answer_has(name: str) -> None:
-    """E5: the row of what a dispatch returns has its fields and verbs, and no others."""
+def test_the_api_page_lists_every_option_of_requests_with_its_default() -> None:
+    """E5: the table of the options of `once` is the dataclass of terms."""
+    text = (REFERENCE / "api.md").read_text("utf-8").partition("## Requests that run once")[2].partition("\n## ")[0]
+    told = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", text, re.MULTILINE))
+    assert told.keys() == {one.name for one in dataclasses.fields(Terms)}
+    assert told.pop("retention") == "the domain's, 1 h"
+    assert IDEMPOTENCY.ttl == 3600
+    assert Terms.of({name: ast.literal_eval(default.strip("`")) for name, default in told.items()}) == Terms()
+
+
+@pytest.mark.parametrize("thing", [AgentResult(""), TaskError(""), Progress(0), RunContext(1, ""), RunStatus("absent")])
+def test_the_api_page_lists_what_an_answer_has(thing: object) -> None:
+    """E5: the row of what a run is told, and of what a dispatch returns, has its fields and verbs, and no others."""
     text = (REFERENCE / "api.md").read_text("utf-8")
-    row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` "))
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{type(thing).__name__}` "))
     told = re.findall(r"`([a-z_]+)(?:\(\))?`", row)
-    assert sorted(told) == [one for one in dir(getattr(toolcache, name)) if one[0] != "_" and one != "of"]
+    assert sorted(told) == [one for one in dir(thing) if one[0] != "_" and one != "of"]
 
 
 async def test_the_commands_that_the_page_names_are_enough(own_redis: RedisServer) -> None:

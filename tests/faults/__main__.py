@@ -6,7 +6,15 @@ import json
 import sys
 import traceback
 
-from faults import endings, everything, lifecycles, outages, refusals, replies  # noqa: F401 - they register
+from faults import (  # noqa: F401 - they register
+    dispatching,
+    endings,
+    everything,
+    lifecycles,
+    outages,
+    refusals,
+    replies,
+)
 from faults.report import Report, table
 from faults.scenarios import SCENARIOS, play
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ _CRASHING: Final = "import sys; from faults.crashing import main; main(*sys.argv
 _SERVING: Final = "import sys; from faults.serving import main; main(*sys.argv[1:])"
 _AT_ONCE: Final = 25
 _GRACE: Final = 1.0
+_LOOKED_AT: Final = 20
 _STONES: Final = tuple(f"amber-{number}" for number in range(5))
 
 
@@ -128,6 +130,7 @@ async def shutdown(stage: Stage) -> None:
         _judge_end(stage, f"{trouble}, {drain} s to drain", said[-1:], err)
         await stage.take_over()
         await stage.ask_others()
+        await _judge_requests(stage, trouble, [line for line in said[:-1] if isinstance(line, dict)])
 
 
 def _judge_end(stage: Stage, how: str, account: list[Any], err: str) -> None:
@@ -142,6 +145,33 @@ def _judge_end(stage: Stage, how: str, account: list[Any], err: str) -> None:
         stage.oracle.violated(f"I2: {how}: closing took {last['took']:.3f} s")
     if last["left"] != [0, [], []]:
         stage.oracle.violated(f"I9: {how}: descriptors, threads, tasks are left: {last['left']}")
+
+
+async def _judge_requests(stage: Stage, trouble: str, said: list[dict[str, Any]]) -> None:
+    """What was answered is still the answer; what was being run is to be had at once."""
+
+    def again() -> None:
+        raise AssertionError("it ran again")
+
+    answers = [line for line in said if "request" in line]
+    stage.facts["answered before the end"] = stage.facts.get("answered before the end", 0) + len(answers)
+    for line in answers[-_LOOKED_AT:]:
+        try:
+            output = await stage.cache.once(line["request"], again)
+        except AssertionError as error:
+            output = error
+        if output != line["output"]:
+            stage.oracle.violated(f"G6: {trouble}: {line['request']} was {line['output']}, and is {output}")
+    for line in said:
+        if "held" in line:
+            begun = time.monotonic()
+            attempt = await stage.cache.once(line["held"], lambda context: context.attempt)
+            if time.monotonic() - begun > _GRACE:
+                stage.oracle.violated(
+                    f"ID: {trouble}: a run that was given up held its claim for {time.monotonic() - begun:.1f} s"
+                )
+            if attempt > 1 and trouble == "nothing":
+                stage.oracle.violated(f"ID: {trouble}: a run that was given up counts as one that died")
 
 
 def _listen(program: "subprocess.Popen[str]", said: list[Any]) -> str:

@@ -10,6 +10,7 @@ from math import inf
 from typing import Any, Final
 
 import redis
+from faults.errands import Errands
 from faults.neighbour import Neighbour
 from faults.refusals import SickDisk
 from faults.scenarios import scenario
@@ -163,16 +164,19 @@ async def everything(stage: Stage) -> None:
     for neighbour in neighbours:
         stage.afterwards(neighbour.kill)
         await stage.do(neighbour.start)
+    errands = Errands(stage, safe=not alone)
     async with stage.work.running():
         stage.work.phase = "troubles"
         lanes = (troubles.server, troubles.network, troubles.disk if alone else troubles.neighbour)
-        await asyncio.gather(*(troubles.run(lane, until) for lane in lanes))
+        await asyncio.gather(*(troubles.run(lane, until) for lane in lanes), errands.run(until))
         await stage.during("after", 1)
     ends = await asyncio.gather(*(stage.do(neighbour.stop) for neighbour in neighbours))
     stage.oracle.foreign = frozenset()
     for neighbour, err in zip(neighbours, ends, strict=True):
         _hear(stage, neighbour, err)
     await stage.take_over()
+    await errands.again()
+    stage.facts["requests"] = ", ".join(f"{count} x {name}" for name, count in sorted(errands.counts.items()))
     stage.facts["troubles"] = ", ".join(f"{count} x {name}" for name, count in sorted(troubles.past.items()))
 
 

@@ -4,6 +4,7 @@ It says on stdout what it promised, and last what closing took, what it left beh
 """
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import logging
@@ -17,10 +18,30 @@ from faults.values import KEYS
 from faults.workload import LagMeter, Workload
 from programs import descriptors, tasks, threads
 
-from toolcache.errors import FlightAbortedError
+from toolcache.errors import CacheClosedError, FlightAbortedError
 from toolcache.tool_cache import ToolCache
 
 WORKING: Final = "working"
+_PAUSE: Final = 0.01
+
+
+async def errands(cache: ToolCache, oracle: Telling, seed: str) -> None:
+    """Have one request after the other run, and say what each was answered, until the cache is closed."""
+    with contextlib.suppress(CacheClosedError, FlightAbortedError):
+        for number in itertools.count():
+            output = await cache.once(f"{seed} {number}", lambda number=number: number)
+            oracle.say({"request": f"{seed} {number}", "output": output})
+            await asyncio.sleep(_PAUSE)
+
+
+async def held(cache: ToolCache, oracle: Telling, seed: str) -> None:
+    """Run a request that is not over when everything is, and say which, once it runs."""
+
+    async def run() -> None:
+        oracle.say({"held": f"{seed} held"})
+        await asyncio.sleep(60)
+
+    await cache.once(f"{seed} held", run)
 
 
 async def serve(url: str, directory: str, seed: str, first: int, drain: float) -> None:
@@ -37,12 +58,15 @@ async def serve(url: str, directory: str, seed: str, first: int, drain: float) -
         await work.delete(key)  # whoever was here before, from now on all is known of each key
     async with work.running():
         slow = [asyncio.create_task(cache.get_or_set(f"slow {each}", lambda: asyncio.sleep(60))) for each in range(3)]
+        slow.append(asyncio.create_task(held(cache, oracle, seed)))
+        running = asyncio.create_task(errands(cache, oracle, seed))
         oracle.say(WORKING)
         await told.wait()
         work.closing = True
         begun, late = time.monotonic(), meter.late()
         await cache.aclose(drain)
         took = time.monotonic() - begun - (meter.late() - late)
+    await running
     ends = await asyncio.gather(*slow, return_exceptions=True)
     if not all(isinstance(end, FlightAbortedError) for end in ends):
         oracle.violated(f"I1: computations that could not be waited for ended with {ends}")

@@ -3,11 +3,19 @@
 import json
 
 import pytest
-from faults import endings, everything, lifecycles, outages, refusals, replies  # noqa: F401 - they register
+from faults import (  # noqa: F401 - they register
+    dispatching,
+    endings,
+    everything,
+    lifecycles,
+    outages,
+    refusals,
+    replies,
+)
 from faults.scenarios import SCENARIOS, play
 from programs import run
 
-LONG = {"F-07", "F-09", "F-13", "F-15", "F-16", "F-17", "F-26", "F-28"}
+LONG = {"F-07", "F-09", "F-13", "F-15", "F-16", "F-17", "F-18", "F-19", "F-20", "F-21", "F-26", "F-28"}
 
 
 def _marked(name: str) -> object:
@@ -16,7 +24,7 @@ def _marked(name: str) -> object:
 
 @pytest.mark.parametrize("name", [_marked(name) for name in sorted(SCENARIOS)])
 async def test_nothing_is_lost_and_nobody_waits(name: str) -> None:
-    """F-01, F-02, F-03, F-04, F-05, F-06, F-07, F-08, F-09, F-10, F-11, F-12, F-13, F-14, F-15, F-16, F-17, F-22, F-23, F-24, F-25, F-26, F-27, F-28: I1 to I12 hold."""
+    """F-01, F-02, F-03, F-04, F-05, F-06, F-07, F-08, F-09, F-10, F-11, F-12, F-13, F-14, F-15, F-16, F-17, F-18, F-19, F-20, F-21, F-22, F-23, F-24, F-25, F-26, F-27, F-28: I1 to I12 hold."""
     report = await play(name, 7, quick=True)
     assert report.violations == (), f"make faults SCENARIO={name} SEED=7 says more"
 

@@ -20,6 +20,8 @@ from toolcache import (
     Health,
     Invalidation,
     Progress,
+    RunContext,
+    RunStatus,
     Settings,
     SettingsError,
     Stats,
@@ -30,7 +32,9 @@ from toolcache import (
     ToolCacheError,
     __version__,
     cached,
+    dispatch_agents,
     get_cache,
+    idempotent,
     make_key,
 )
 
@@ -175,6 +179,37 @@ async def functions() -> None:
     assert_type(await search.invalidate("red shoes"), bool)
     assert_type(search.cache_key("red shoes"), str)
     await search(7)  # type: ignore[arg-type]  # the function's own types are kept
+
+
+@idempotent(key_params=["order"], ignore_params=["trace"], key="pay", timeout="30s", on_error=(ValueError,))
+async def pay(order: str, cents: int, trace: str = "") -> list[str]:
+    context = RunContext.current()
+    context.cost(usd=0.5, tokens=7)
+    return [order, context.idempotency_key]
+
+
+async def run_task(prompt: str, task: AgentTask, context: RunContext) -> str:
+    return f"{prompt} {task.agent} {context.attempt}"
+
+
+def tell(progress: Progress) -> None:
+    assert_type(progress.done, int)
+
+
+async def requests(cache: ToolCache) -> None:
+    assert_type(await pay("4711", 1999, trace="7f"), list[str])
+    assert_type(await pay.forget("4711", 1999), bool)
+    assert_type(await pay.status("4711", 1999), RunStatus)
+    assert_type(pay.key("4711", cents=1999), str)
+    await pay(4711, 1999)  # type: ignore[arg-type]  # the function's own types are kept
+    idempotent(timout=3)  # type: ignore[call-arg]  # misspelt
+    assert_type(await cache.once("key", discover, fingerprint={"a": 1}, wait="raise", retention="1d"), Any)
+    assert_type(await cache.once("key", discover_now), Any)
+    assert_type((await cache.status("key")).lapsed, bool)
+    assert_type(await cache.forget(AgentTask("a", "t")), bool)
+    done = await dispatch_agents([AgentTask("a", "t")], run_task, cache=cache, on_progress=tell, on_error="store")
+    assert_type(done, list[AgentResult])
+    await cache.once("key", discover, on_error="keep")  # type: ignore[arg-type]  # none of the choices
 
 
 def the_rest() -> None:

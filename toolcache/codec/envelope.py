@@ -25,6 +25,7 @@ from toolcache.blob import (
     MAGIC,
     MAX_COST_MS,
     RECORD,
+    RECORD_ROOM,
     SEALED,
     TOMBSTONE,
     CorruptBlobError,
@@ -80,11 +81,15 @@ class Envelope:
         self._compressor = Compressor(compressor)
         self._max_entry = max_entry
 
-    def check(self, encoded: Encoded | None, tags: Sequence[str]) -> None:
-        """Raises what ``pack`` would raise for this value and these tags, without packing them."""
+    def check(self, encoded: Encoded | None, tags: Sequence[str], *, flags: int = 0) -> None:
+        """Raises what ``pack`` would raise for this value, these tags and flags, without packing them."""
         check(tags)
-        if encoded is not None and len(encoded.body) > self._max_entry:
-            raise ValueTooLargeError(len(encoded.body), self._max_entry)
+        if encoded is not None and len(encoded.body) > self._most(flags):
+            raise ValueTooLargeError(len(encoded.body), self._most(flags))
+
+    def _most(self, flags: int) -> int:
+        """Bytes of the largest body."""
+        return self._max_entry + (RECORD_ROOM if flags & (CLAIM | RECORD) else 0)
 
     def pack(
         self,
@@ -121,7 +126,7 @@ class Envelope:
             raise ValueError("digest and version are 16 bytes each")
         if flags & ~KNOWN_FLAGS or (encoded is None) is not bool(flags & (TOMBSTONE | EPOCH)):
             raise ValueError("flags are unknown, or tell of a value where there is none, or of none where there is one")
-        self.check(encoded, tags)
+        self.check(encoded, tags, flags=flags)
         body, meta = self._pack_body(encoded, tags)
         flags = flags & ~SEALED if self._seal is None else flags | SEALED
         cost_ms = min(max(cost_ms, 0), MAX_COST_MS)
@@ -160,7 +165,7 @@ class Envelope:
         crc_at = end + MAC_SIZE if sealed else end
         if len(blob) != crc_at + _CRC_SIZE:
             raise CorruptBlobError("length")
-        if header.body_len > self._max_entry:
+        if header.body_len > self._most(header.flags):
             raise CorruptBlobError("size")
         view = memoryview(blob)
         if zlib.crc32(view[HEADER_SIZE:crc_at]) != int.from_bytes(view[crc_at:], "big"):
@@ -173,7 +178,7 @@ class Envelope:
                 raise CorruptBlobError("meta")
             return Blob(header, tags, None)
         if compressor:
-            if size > self._max_entry:
+            if size > self._most(header.flags):
                 raise CorruptBlobError("bomb")
             body = decompress(body, compressor, size)
         return Blob(header, tags, Encoded(body, codec, dtype))

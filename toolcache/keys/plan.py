@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from toolcache.errors import SettingsError, UnsupportedKeyError
-from toolcache.keys.canonical import canonical, digest
+from toolcache.keys.canonical import Digest, canonical, digest
 
 _READABLE: Final = re.compile(r"[A-Za-z0-9._@/+=-]{1,64}")
 _VARIADIC: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -53,9 +53,10 @@ class KeyPlan:
             if named here. Without the instance, the instances of a class share their results.
         key_prefix: the first part of the key instead of module and qualified name; no two functions may share one.
         normalize: applied to each str among the chosen arguments, for the key only: ``str.casefold``.
+        ignored: the names of the parameters that never matter, neither in the key nor in the fingerprint.
 
     Raises:
-        SettingsError: for a name that is no parameter, and for a function without a name and without ``key_prefix``.
+        SettingsError: for a name that is no parameter or stands in both lists, and for a function without a name and without ``key_prefix``.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class KeyPlan:
         key_params: Sequence[str] | None = None,
         key_prefix: str | None = None,
         normalize: Callable[[str], object] | None = None,
+        ignored: Sequence[str] = (),
     ) -> None:
         self.name = _name(function) if key_prefix is None else _checked_prefix(key_prefix)
         self._signature = inspect.signature(function)
@@ -73,7 +75,9 @@ class KeyPlan:
         self._self = _self_parameter(function, parameters)
         self.of_method = self._self is not None
         self._home = _home(function)
-        self._chosen = _chosen(self.name, parameters, key_params, self._self)
+        never = _named("ignore_params", self.name, parameters, ignored)
+        self._chosen = _chosen(self.name, parameters, key_params, self._self, never)
+        self._others = tuple(name for name in parameters if name not in {*self._chosen, *never, self._self})
         self._self_chosen = self._self in self._chosen
         # With names alone to match, binding takes a tenth of what inspect takes.
         self._plain = not any(parameter.kind in _VARIADIC for parameter in parameters.values())
@@ -106,8 +110,18 @@ class KeyPlan:
             # A subclass may change what an inherited method does.
             if (home := (kind.__module__, kind.__qualname__)) != self._home:
                 values[""] = home
+        return f"{self.name}:{self._digest(values)}"
+
+    def fingerprint(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Digest | None:
+        """The digest of the arguments that are not in the key; None if there can be none. Raises what ``key`` does."""
+        if not self._others:
+            return None
+        bound = self._bind(args, kwargs)
+        return self._digest({name: bound[name] for name in self._others})
+
+    def _digest(self, values: Mapping[str, Any]) -> Digest:
         try:
-            return f"{self.name}:{digest(values)}"
+            return digest(values)
         except UnsupportedKeyError:
             for name, value in values.items():
                 canonical(value, where=f"argument {name!r} of {self.name}")
@@ -126,13 +140,15 @@ class KeyPlan:
 def _name(function: Callable[..., object]) -> str:
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if not (isinstance(module, str) and isinstance(name, str)):
-        raise SettingsError(f"a {type(function).__name__} has no name to make keys of: give it a key_prefix")
+        raise SettingsError(
+            f"a {type(function).__name__} has no name to make keys of: give it a key_prefix, or idempotent a key"
+        )
     return f"{module}.{name}"
 
 
 def _checked_prefix(prefix: str) -> str:
     if not isinstance(prefix, str) or not prefix:
-        raise SettingsError("key_prefix is a name, such as 'search'")
+        raise SettingsError("key_prefix is a name, such as 'search', and so is the key of idempotent")
     return prefix
 
 
@@ -148,14 +164,25 @@ def _self_parameter(function: Callable[..., object], parameters: Mapping[str, ob
 
 
 def _chosen(
-    name: str, parameters: Mapping[str, object], key_params: Sequence[str] | None, own: str | None
+    name: str,
+    parameters: Mapping[str, object],
+    key_params: Sequence[str] | None,
+    own: str | None,
+    never: tuple[str, ...],
 ) -> tuple[str, ...]:
     if key_params is None:
-        return tuple(parameter for parameter in parameters if parameter != own)
-    if isinstance(key_params, str):
-        raise SettingsError(f"key_params of {name} is a list of names: write key_params=[{key_params!r}]")
-    if unknown := [parameter for parameter in key_params if parameter not in parameters]:
+        return tuple(parameter for parameter in parameters if parameter != own and parameter not in never)
+    chosen = _named("key_params", name, parameters, key_params)
+    if both := [parameter for parameter in chosen if parameter in never]:
+        raise SettingsError(f"{', '.join(map(repr, both))} of {name} cannot be in the key and be ignored")
+    return chosen
+
+
+def _named(what: str, name: str, parameters: Mapping[str, object], given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise SettingsError(f"{what} of {name} is a list of names: write {what}=[{given!r}]")
+    if unknown := [parameter for parameter in given if parameter not in parameters]:
         raise SettingsError(
-            f"key_params of {name} names {', '.join(map(repr, unknown))}, but its parameters are: {', '.join(parameters)}"
+            f"{what} of {name} names {', '.join(map(repr, unknown))}, but its parameters are: {', '.join(parameters)}"
         )
-    return tuple(key_params)
+    return tuple(given)
