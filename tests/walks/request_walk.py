@@ -220,6 +220,7 @@ class RequestWalk:
                 {
                     "lease": LEASE,
                     "retention": RETENTION,
+                    "error_ttl": RETENTION,
                     "max_attempts": attempts,
                     "on_error": self.chance.choice(["forget", "forget", "store"]),
                     "on_abandon": self.chance.choice(["finish", "cancel"]),
@@ -677,7 +678,6 @@ class RequestWalk:
             if busy:
                 await self.gates.let(busy[0])
             else:
-                assert self.gates.parked, "they wait for nothing"
                 await self.elapse(1.0)
                 for parked in [*self.gates.parked]:
                     await self.gates.let(parked)
