@@ -158,7 +158,8 @@ class Answers:
         """What this host answers with, from its file: unless Redis says that it was forgotten since."""
         files, redis = self._ledger.files, self._ledger.redis
         record = None if files is None else await self._ledger.read(files, name, patience)
-        if record is None or not record.answers:
+        # What Redis is owed, the files keep for longer.
+        if record is None or not record.answers or self._parts.clock.time() >= record.expires_at:
             return None
         shared = None if redis is None else await self._ledger.read(redis, name, patience)
         return None if shared is not None and record.fence <= floor_of(shared) else record

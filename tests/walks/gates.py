@@ -229,28 +229,28 @@ class SteppedHold(Hold):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._gates, self._at, self._owner, self._holds = WALKERS[self._homes]
-        self.all_holds = self._holds
-        self._holds.append(self)
-        self.begun = False
+        self._gates, self.at, self._owner, holds = WALKERS[self._homes]
+        holds.append(self)
+        self.runs = False
 
     async def wait(self, place: Place, standing: Standing) -> None:
         """Until the walk has it look once more."""
-        await self._gates.wait(self._at, self._owner, "wait", f"for another's claim in {place.name}")
+        await self._gates.wait(self.at, self._owner, "wait", f"for another's claim in {place.name}")
 
     def begin(self) -> None:
-        """No timer."""
-        self.begun = True
+        """It runs."""
+        self.runs = True
+        super().begin()
 
     async def end(self) -> None:
-        """No more heartbeats."""
-        self.begun = False
+        """It does not."""
+        self.runs = False
         await super().end()
 
-    def beat(self) -> asyncio.Task[None] | None:
-        """Renew now."""
+    def beat(self) -> set[asyncio.Task[None]]:
+        """Renew now: the walk's clock is not the loop's, whose timers are yet far from it."""
         self._due()
-        return self._beating
+        return {*self._beating.values()}
 
 
 def _what(new: bytes | None) -> str:

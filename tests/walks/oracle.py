@@ -71,6 +71,10 @@ class Oracle:
         self._envelope, self._coder = Envelope(), Coder()
         self.requests: dict[str, Request] = {}
         self.clears: set[bytes] = set()
+        self.ended: set[bytes] = set()
+        """Owners that have said themselves that they are at it no more."""
+        self.lapsed: set[tuple[str, str, bytes]] = set()
+        """Claims that were not renewed in time: the store, the key and the owner."""
         self.stands: dict[str, dict[str, tuple[Record | None, Standing]]] = defaultdict(dict)
         """What stands in each store: "redis", "file 0" and "file 1"."""
         self.floors: dict[tuple[int, str], bytes] = defaultdict(lambda: ZERO)
@@ -96,8 +100,6 @@ class Oracle:
         place = f"file {HOSTS[at]}" if store == "file" else store
         end = end_of(raw)
         old, new = self.read(name, raw[:end] if end else b""), self.read(name, standing.blob)
-        before = self.stands[place].get(name)
-        left = before[1].left if before is not None and before[1].raw == raw else None
         self.stands[place][name] = (new, standing)
         request = self.requests.get(name)
         if request is None:
@@ -106,6 +108,8 @@ class Oracle:
             pass
         elif new is not None and new.state is State.FORGOTTEN:
             request.forgets.add(new.fence)
+        if new is not None and new.state is State.FAILED:
+            self.ended.add(new.owner)
         if new is not None and store == "file":
             mine = (HOSTS[at], name)
             self.floors[mine] = max(self.floors[mine], floor_of(new))
@@ -119,15 +123,12 @@ class Oracle:
             ours = old.state is State.RUNNING and self._alive(old.owner) in (at, None)
             assert ours or above or old.state is not State.RUNNING, f"{told}: another's claim was ended"
         if new is not None and old.state is new.state is State.RUNNING and old.owner != new.owner and not above:
-            assert old.owner in new.dead, f"{told}: it was not passed on"
-            assert left is None or self._alive(old.owner) is None or self._lapsed(place, name, old), f"{told}: it was taken"
+            assert old.owner in {*new.dead, *self.ended}, f"{told}: it was not passed on"
+            gone = self._alive(old.owner) is None or self._has_lapsed(name, old.owner)
+            assert gone or old.owner in self.ended, f"{told}: it was taken"
 
-    def _lapsed(self, place: str, name: str, record: Record) -> bool:
-        return (place, name, record.owner) in self.lapsed or any(
-            owner == record.owner and other == name for _, other, owner in self.lapsed
-        )
-
-    lapsed: set[tuple[str, str, bytes]]
+    def _has_lapsed(self, name: str, owner: bytes) -> bool:
+        return any((other, by) == (name, owner) for _, other, by in self.lapsed)
 
     def _gone(self, record: Record, request: Request) -> bool:
         """Whether a record says nothing any more, or is a tombstone."""
@@ -149,17 +150,22 @@ class Oracle:
             f"executed {len(request.runs)} times, with {request.slips} slips, {request.faults} faults"
         )
 
-    def answered(self, at: int, name: str, record: Record, born: bytes, *, own: bool) -> None:
+    def answered(self, at: int, name: str, record: Record, born: bytes, began: float, *, own: bool) -> None:
         """A call that began when ``born`` was the newest forget of its host has its answer, of its own run or another's."""
         request, host = self.requests[name], HOSTS[at]
         assert record.answers
         assert record.fence > born, f"answers {_told(record)}, forgotten at {born.hex()}"
+        assert record.expires_at > began, f"answers {_told(record)}, whose time was over"
         if record.output is not None:
             number = self.output(record)["number"]
             assert request.runs.get(number) == record.owner, f"#{number} is not what {record.owner.hex()} came to"
         forgotten = any(version >= record.fence for version in request.forgets | self.clears)
         if own and (forgotten or self._now() >= record.expires_at):
             return  # meanwhile: its callers have it, and nobody else
+        stands = self.standing(f"file {host}", name)
+        there = stands is not None and stands.answers and stands.owner == record.owner
+        if own and record.failure is not None and not there:
+            return  # another was at it by then: the failure is for its own callers
         before = request.answers.get(host)
         if before is not None and before.owner != record.owner:
             newer = before.fence < record.fence and request.between(before.fence, record.fence)
@@ -167,8 +173,6 @@ class Oracle:
             assert newer or ended, f"host {host} answers {_told(record)} after {_told(before)}"
         request.answers[host] = record
         if self.floors[host, name] < record.fence and not any(v >= record.fence for v in self.clears):
-            stands = self.standing(f"file {host}", name)
-            there = stands is not None and stands.answers and stands.owner == record.owner
             assert there, f"host {host} answers {_told(record)}, and its file has {_told(stands)}"
         if not request.faults:
             for other, theirs in request.answers.items():

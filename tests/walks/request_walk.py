@@ -50,8 +50,9 @@ from toolcache.work import RunContext
 
 NAMESPACE: Final = "walk"
 EPISODE: Final = 100
-LEASE: Final = 6.0
-RETENTION: Final = 1000.0
+LEASE: Final = 600.0
+"""So long that no timer of the loop comes to it."""
+RETENTION: Final = 100_000.0
 MAY: Final = (
     "partitions", "restarts", "silence", "full", "kills", "pauses", "failures", "cancels", "forgets", "clears", "expiries",
     "closes",
@@ -99,7 +100,6 @@ class RequestWalk:
         self.server = FakeRedis(self.clock.time)
         self.gates = Gates()
         self.oracle = Oracle(self.clock.time, self.alive)
-        self.oracle.lapsed = set()
         self.linked = [True, True]
         self.roots = [directory / "one", directory / "two"]
         self.observers = [
@@ -168,7 +168,7 @@ class RequestWalk:
         """The process that has an attempt of this owner under way."""
         for process in self.processes:
             for hold in process.holds:
-                if hold.attempt.owner == owner and name_of(hold) in process.tasks.values():
+                if hold.attempt.owner == owner and hold.name in process.tasks.values():
                     return process.at
         return None
 
@@ -262,6 +262,8 @@ class RequestWalk:
         if any(process.paused for process in self.processes):
             steps.append((4, self.resume))
         ((_, step),) = self.chance.choices(steps, [weight for weight, _ in steps])
+        self.clock.advance(0.002)
+        self.note_lapses()
         await step()
         await self.check()
 
@@ -304,7 +306,7 @@ class RequestWalk:
         name, terms = self.name(key), self.terms[key]
         if raising:
             terms = Terms(**{**{one: getattr(terms, one) for one in terms.__slots__}, "wait": "raise"})
-        born = self.oracle.requests[name].known[process.host]
+        born, began = self.oracle.requests[name].known[process.host], self.clock.time()
         machine = process.cache._requests
         mine: list[bytes] = []
         try:
@@ -328,11 +330,11 @@ class RequestWalk:
             return
         self.say(f"p{process.at} has its answer for {key}: {settled.record.owner.hex()[:6]}")
         own = not settled.replayed
-        self.try_(self.oracle.answered, process.at, name, settled.record, born, own=own)
+        self.try_(self.oracle.answered, process.at, name, settled.record, born, began, own=own)
 
     async def run(self, process: Process, name: str, mine: list[bytes], context: RunContext) -> Any:
         """The work itself."""
-        (hold,) = [one for one in process.holds if one.begun and name_of(one) == name][-1:]
+        (hold,) = [one for one in process.holds if one.runs and one.name == name][-1:]
         number, owner = next(self.numbers), hold.attempt.owner
         mine.append(owner)
         request = self.oracle.requests[name]
@@ -382,16 +384,16 @@ class RequestWalk:
 
     async def beat(self) -> None:
         """A heartbeat begins."""
-        holds = [hold for one in self.processes if not one.paused for hold in one.holds if hold.begun]
+        holds = [hold for one in self.processes if not one.paused for hold in one.holds]
         if holds:
             hold = self.chance.choice(holds)
-            self.say(f"p{hold._at} renews")
+            self.say(f"p{hold.at} renews")
             hold.beat()
             await self.gates.still()
 
     async def pass_time(self) -> None:
         """Time passes; nearly always all renew in time."""
-        seconds = self.chance.choice([0.001, 0.5, 2.0, 5.1, LEASE + 1, 3 * LEASE + 1])
+        seconds = self.chance.choice([0.001, 0.5, 5.1, LEASE / 3, LEASE + 1, 3 * LEASE + 1])
         self.say(f"{seconds} s pass")
         await self.elapse(seconds)
 
@@ -407,11 +409,7 @@ class RequestWalk:
     async def renew(self) -> None:
         """All that run renew, and what they hold is told."""
         beats = [
-            task
-            for one in self.processes
-            if not one.paused
-            for hold in one.holds
-            if hold.begun and (task := hold.beat()) is not None
+            task for one in self.processes if not one.paused for hold in one.holds for task in hold.beat()
         ]
         await self.gates.still()
         for _ in range(_ROUNDS):
@@ -503,8 +501,8 @@ class RequestWalk:
             if name in self.oracle.requests:
                 self.oracle.requests[name].slips += 1
         for hold in process.holds:
-            if hold.begun and name_of(hold) not in process.tasks.values():
-                self.oracle.requests[name_of(hold)].slips += 1
+            if hold.runs and hold.name not in process.tasks.values():
+                self.oracle.requests[hold.name].slips += 1
 
     async def bury(self, process: Process) -> None:
         """Nothing of it goes on; its files are let go of, as the kernel would."""
@@ -632,9 +630,7 @@ class RequestWalk:
         self.say("all answers end")
         for request in self.oracle.requests.values():
             request.slips += len(request.hosts)
-        seconds = RETENTION + 1
-        await self.elapse(seconds % 1 + LEASE)
-        self.clock.advance(seconds)
+        self.clock.advance(RETENTION + 1)
         await self.renew()
         self.note_lapses()
 
@@ -653,20 +649,28 @@ class RequestWalk:
         await self.until_all_end()
         self.ill()
         await self.elapse(61.0)  # breakers rest for a while
+        await self.tell_all()
+        for request in self.oracle.requests.values():
+            newest = max(request.known.values(), default=ZERO)
+            request.known.update(dict.fromkeys(request.hosts, newest))
         for process in self.processes:
             for key in self.keys:
                 if process.host in self.oracle.requests[self.name(key)].hosts:
                     self.start(process, self.asks(process, key), key)
         await self.until_all_end()
-        for _ in range(2):
-            for process in self.processes:
-                self.start(process, process.cache._machine.journal.replay(), "")
-                await self.until_all_end()
-            await self.elapse(5.0)
+        await self.tell_all()
         for key in self.keys:
             await self.check_rest(self.name(key))
         for process in self.processes:
             process.holds.clear()
+
+    async def tell_all(self) -> None:
+        """Redis is told all that it missed."""
+        for _ in range(2):
+            for process in self.processes:
+                self.start(process, self.replays(process), "")
+                await self.until_all_end()
+            await self.elapse(5.0)
 
     async def until_all_end(self) -> None:
         """Every call does."""
@@ -678,7 +682,7 @@ class RequestWalk:
             if busy:
                 await self.gates.let(busy[0])
             else:
-                await self.elapse(1.0)
+                await self.elapse(LEASE / 6)
                 for parked in [*self.gates.parked]:
                     await self.gates.let(parked)
             assert rounds < _ROUNDS - 1, f"they never end: {[(one.at, one.why) for one in self.gates.parked]}"
@@ -694,14 +698,8 @@ class RequestWalk:
             kept = self.oracle.standing(f"file {host}", name)
             assert kept is not None and kept.answers, f"host {host} has no answer to {name}"
             assert shared is not None and shared.answers, f"Redis has no answer to {name}"
-        newest = max(request.known.values(), default=ZERO)
-        assert shared is not None
-        assert shared.fence > newest, "Redis holds what was forgotten"
-
-
-def name_of(hold: SteppedHold) -> str:
-    """The store key of its request."""
-    return hold.name
+            told = [record.fence for record in (kept, shared)]
+            assert min(told) > max(request.known.values(), default=ZERO), f"{name}: what was forgotten is held"
 
 
 def _guarded(store: Store, clock: ProcessClock, *, batched: bool) -> Layer:
