@@ -162,7 +162,8 @@ class Answers:
         if record is None or not record.answers or self._parts.clock.time() >= record.expires_at:
             return None
         shared = None if redis is None else await self._ledger.read(redis, name, patience)
-        return None if shared is not None and record.fence <= floor_of(shared) else record
+        floor = max(self._ledger.floor(), ZERO if shared is None else floor_of(shared))
+        return None if record.fence <= floor else record
 
     async def get(self, name: str) -> Record | None:
         """The answer, wherever it stands; one that only Redis has, by way of the file."""

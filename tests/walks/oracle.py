@@ -15,7 +15,7 @@ from toolcache.keys.text import key_digest
 from toolcache.ledger import _record
 from toolcache.record import Record, State, floor_of
 from toolcache.swaps import Standing
-from toolcache.versions import ZERO
+from toolcache.versions import ZERO, split
 
 HOSTS: Final = (0, 0, 1, 1)
 """Of each process."""
@@ -154,8 +154,10 @@ class Oracle:
         """A call that began when ``born`` was the newest forget of its host has its answer, of its own run or another's."""
         request, host = self.requests[name], HOSTS[at]
         assert record.answers
-        assert record.fence > born, f"answers {_told(record)}, forgotten at {born.hex()}"
-        assert record.expires_at > began, f"answers {_told(record)}, whose time was over"
+        # What was forgotten once more since, may have been joined before that.
+        again = own and any(split(version)[0] > began * 1000 for version in request.forgets | self.clears)
+        assert record.fence > born or again, f"answers {_told(record)}, forgotten at {born.hex()}"
+        assert own or record.expires_at > began, f"answers {_told(record)}, whose time was over"
         if record.output is not None:
             number = self.output(record)["number"]
             assert request.runs.get(number) == record.owner, f"#{number} is not what {record.owner.hex()} came to"
@@ -172,7 +174,8 @@ class Oracle:
             ended = self._now() >= before.expires_at
             assert newer or ended, f"host {host} answers {_told(record)} after {_told(before)}"
         request.answers[host] = record
-        if self.floors[host, name] < record.fence and not any(v >= record.fence for v in self.clears):
+        lasts = self._now() < record.expires_at and not any(version >= record.fence for version in self.clears)
+        if lasts and self.floors[host, name] < record.fence:
             assert there, f"host {host} answers {_told(record)}, and its file has {_told(stands)}"
         if not request.faults:
             for other, theirs in request.answers.items():

@@ -64,6 +64,20 @@ class BoomError(Exception):
     """What a run fails with."""
 
 
+class Marked(HybridClock):
+    """Tells of the epochs that it mints."""
+
+    def __init__(self, clock: ProcessClock, node: bytes, told: Callable[[bytes], None]) -> None:
+        super().__init__(clock, node=node)
+        self._told = told
+
+    def epoch(self) -> bytes:
+        """An epoch."""
+        version = super().epoch()
+        self._told(version)
+        return version
+
+
 class Process:
     """One of them."""
 
@@ -77,6 +91,8 @@ class Process:
         self.holds: list[SteppedHold] = []
         self.tasks: dict[asyncio.Task[None], str] = {}
         """What is under way, and of which request."""
+        self.looking: dict[str, tuple[bytes, float]] = {}
+        """Of requests that it looks for: what the host had forgotten by then, and when that was."""
         self.cleared = ZERO
 
     def refuses(self) -> bool:
@@ -118,7 +134,8 @@ class RequestWalk:
     def begin(self, at: int) -> Process:
         """A process begins."""
         clock = ProcessClock(self.clock, 0.0)
-        hybrid, announce = HybridClock(clock, node=self.chance.randbytes(8)), Announcer(clock)
+        hybrid = Marked(clock, self.chance.randbytes(8), partial(self.cleared, at))
+        announce = Announcer(clock)
         redis = GatedRedis(self.server, clock, self.gates, at, partial(self.swapped, at), partial(self.wrote, at))
         files = GatedLogStore(self.roots[HOSTS[at]], clock=clock, hybrid=hybrid, fsync="never")
         files.gates, files.at = self.gates, at
@@ -148,14 +165,18 @@ class RequestWalk:
         self.try_(self.oracle.swapped, at, store, name, raw, standing)
 
     def wrote(self, at: int, writes: Sequence[Write]) -> None:
-        """And of each epoch."""
+        """And of each epoch that is written."""
         for write in writes:
             header = read_header(write.blob)
             if header is not None and header.flags & EPOCH:
-                self.oracle.clears.add(header.version)
-                for request in self.oracle.requests.values():
-                    request.forgets.add(header.version)
-                self.processes[at].cleared = max(self.processes[at].cleared, header.version)
+                self.cleared(at, header.version)
+
+    def cleared(self, at: int, version: bytes) -> None:
+        """And of each that is minted: from then on its process goes by it."""
+        self.oracle.clears.add(version)
+        for request in self.oracle.requests.values():
+            request.forgets.add(version)
+        self.processes[at].cleared = max(self.processes[at].cleared, version)
 
     def try_(self, call: Callable[..., None], *args: Any, **options: Any) -> None:
         """What is wrong is told at the end of the step: here the code under test would hear of it."""
@@ -307,6 +328,10 @@ class RequestWalk:
         if raising:
             terms = Terms(**{**{one: getattr(terms, one) for one in terms.__slots__}, "wait": "raise"})
         born, began = self.oracle.requests[name].known[process.host], self.clock.time()
+        # Who joins one that looks for an answer, has what that has found.
+        if sum(other == name and not task.done() for task, other in process.tasks.items()) == 1:
+            process.looking[name] = born, began
+        looked = process.looking[name]
         machine = process.cache._requests
         mine: list[bytes] = []
         try:
@@ -330,7 +355,8 @@ class RequestWalk:
             return
         self.say(f"p{process.at} has its answer for {key}: {settled.record.owner.hex()[:6]}")
         own = not settled.replayed
-        self.try_(self.oracle.answered, process.at, name, settled.record, born, began, own=own)
+        looked = (born, began) if own else looked
+        self.try_(self.oracle.answered, process.at, name, settled.record, *looked, own=own)
 
     async def run(self, process: Process, name: str, mine: list[bytes], context: RunContext) -> Any:
         """The work itself."""
@@ -612,7 +638,6 @@ class RequestWalk:
                 request.slips += 1
             self.start(process, self.clears(process), "")
             await self.gates.still()
-            self.clock.advance(0.06)  # till then what others claim, who have not heard of it, counts as older
 
     async def clears(self, process: Process) -> None:
         """Until that is acknowledged."""
@@ -622,6 +647,7 @@ class RequestWalk:
             assert process.cache._machine.homes.closed, "it was not closed"
             return
         self.say(f"p{process.at} has cleared")
+        self.clock.advance(0.06)  # till then what others claim, who have not heard of it, counts as older
         for request in self.oracle.requests.values():
             request.known[process.host] = max(request.known[process.host], process.cleared)
 
