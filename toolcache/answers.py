@@ -158,10 +158,12 @@ class Answers:
         """What this host answers with, from its file: unless Redis says that it was forgotten since."""
         files, redis = self._ledger.files, self._ledger.redis
         record = None if files is None else await self._ledger.read(files, name, patience)
-        if record is None or not record.answers:
+        # What Redis is owed, the files keep for longer.
+        if record is None or not record.answers or self._parts.clock.time() >= record.expires_at:
             return None
         shared = None if redis is None else await self._ledger.read(redis, name, patience)
-        return None if shared is not None and record.fence <= floor_of(shared) else record
+        floor = max(self._ledger.floor(), ZERO if shared is None else floor_of(shared))
+        return None if record.fence <= floor else record
 
     async def get(self, name: str) -> Record | None:
         """The answer, wherever it stands; one that only Redis has, by way of the file."""

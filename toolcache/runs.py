@@ -53,6 +53,10 @@ class Settled(NamedTuple):
     replayed: bool
     error: Exception | None = None
 
+    def forgotten_before(self, version: bytes) -> bool:
+        """Whether that was of no use any more to who asked at a version: the request had been forgotten by then."""
+        return self.record is not None and self.record.fence <= self.record.floor < version
+
 
 class Course:
     """How far a request has come that the callers of one loop wait for.
@@ -115,6 +119,15 @@ class Runs:
             WaitTimeoutError: it is still running.
             TaskMismatchError: something else is being run under this key.
         """
+        while True:
+            asked_at = self._ledger.version()
+            settled = await self._join(key, work, terms, fingerprint=fingerprint, retention=retention)
+            # One that was forgotten before this call is none to join.
+            if not settled.forgotten_before(asked_at):
+                return settled
+
+    async def _join(self, key: str, work: Work, terms: Terms, *, fingerprint: str, retention: float) -> Settled:
+        """What comes of the run under way here, or of one that begins."""
         runs: Flights[Settled] = self._homes.here().runs
         name, courses = self._ledger.name(key), self._courses.here()
         known = courses.get(name)
@@ -322,7 +335,7 @@ class Runs:
             fail = partial(hold.attempt.fail, failure=record, lease=terms.lease)
             await self._ledger.settle(place, hold.name, fail, await hold.leave(place))
         await hold.end()
-        return Settled(record, False, error)
+        return Settled(replace(record, floor=hold.attempt.floor), False, error)
 
     async def _keep_failure(self, hold: Hold, context: RunContext, error: Exception, kind: str) -> Settled:
         record = self._failure(hold.attempt, context, error, kind, kept=True)
@@ -346,7 +359,7 @@ class Runs:
         answer = committed.record
         if answer is None:  # forgotten meanwhile: its callers have it, and nobody else
             await hold.give_back()
-            return Settled(record, False)
+            return Settled(replace(record, floor=hold.attempt.floor), False)
         await hold.settle(keeping=committed.durability is Durability.MEMORY)
         if answer.owner == record.owner:
             return Settled(answer, False)
