@@ -89,6 +89,7 @@ class Answers:
         leave: Callable[[Place], Awaitable[Standing]] | None = None,
         *,
         ran: bool = True,
+        again: bool = False,
         patience: Patience | None = None,
     ) -> Committed:
         """Have an answer stand, unless one does.
@@ -99,6 +100,7 @@ class Answers:
             record: its answer, or one that it has found.
             leave: has a claim in a place be renewed no more, and says what stands there.
             ran: whether it is the output of a run, so that another answer means two of these.
+            again: whether memory has it, and that has been told of.
             patience: of the call that this is a step of.
         """
         own, durability, missed = record.owner, Durability.MEMORY, []
@@ -119,7 +121,7 @@ class Answers:
                 self._parts.announce(DuplicateExecution(short(name), place.name))
             record = answer.record
             durability = max(durability, Durability.REDIS if place is self._ledger.redis else Durability.FILE)
-        if durability is Durability.MEMORY:
+        if durability is Durability.MEMORY and not again:
             memory = self._ledger.memory
             stands = await leave(memory) if leave else NOTHING
             answer = await self._ledger.settle(memory, name, partial(attempt.commit, answer=record), stands)

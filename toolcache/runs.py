@@ -37,6 +37,7 @@ from toolcache.parts import Parts
 from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict, words_of
 from toolcache.stats import DispatchTally
 from toolcache.terms import Terms
+from toolcache.untold import Untold
 from toolcache.work import RunContext, Work, work_off
 
 
@@ -56,6 +57,7 @@ class Runs:
         self._ledger = ledger
         self._homes = homes
         self._answers = answers
+        self._untold = Untold(answers, homes, parts.clock)
         self._courses: PerLoop[dict[str, Course]] = PerLoop(dict)
         self._holds: WeakSet[Hold] = WeakSet()
 
@@ -294,7 +296,10 @@ class Runs:
         if answer is None:  # forgotten meanwhile: its callers have it, and nobody else
             await hold.give_back()
             return Settled(replace(record, floor=hold.attempt.floor), False)
-        await hold.settle(keeping=committed.durability is Durability.MEMORY)
+        if committed.missed and committed.durability is Durability.MEMORY:
+            self._untold.add(hold, answer)
+        else:
+            await hold.settle(keeping=committed.durability is Durability.MEMORY)
         if answer.owner == record.owner:
             return Settled(answer, False)
         self.tally.duplicates += 1
