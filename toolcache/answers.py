@@ -223,17 +223,19 @@ class Answers:
         tombstone = forgotten(self._ledger.version(above), os.urandom(16))
         known, safe, owed = False, not self._ledger.layers, False
 
-        def forget(seen: Seen) -> Put | Verdict:
+        def forget(seen: Seen, *, others: bool) -> Put | Verdict:
             nonlocal tombstone, known
             if seen.record is not None:
                 known = known or (seen.record.answers and seen.record.failure is None)
-                if seen.record.fence >= tombstone.fence:
+                # What this process has claimed above it, it has claimed since.
+                if others and seen.record.fence >= tombstone.fence:
                     tombstone = replace(tombstone, fence=self._ledger.version(seen.record.fence))
             return erase(seen, tombstone, ttl=self._parts.tombstone_ttl)
 
         for place in reversed(self._ledger.places):
+            erasing = partial(forget, others=place is not self._ledger.memory)
             answer = await self._ledger.settle(
-                place, name, forget, UNKNOWN, durable=True, pending=owed, patience=patience
+                place, name, erasing, UNKNOWN, durable=True, pending=owed, patience=patience
             )
             if place is not self._ledger.memory:
                 owed = owed or answer is None

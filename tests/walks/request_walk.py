@@ -189,7 +189,7 @@ class RequestWalk:
         """The process that has an attempt of this owner under way."""
         for process in self.processes:
             for hold in process.holds:
-                if hold.attempt.owner == owner and hold.name in process.tasks.values():
+                if hold.attempt.owner == owner and hold.holds:
                     return process.at
         return None
 
@@ -214,7 +214,7 @@ class RequestWalk:
                     if done >= steps:
                         return
             except Exception as fault:
-                last = "\n  ".join(self.told[-60:])
+                last = "\n  ".join(self.told[-160:])
                 raise DivergedError(
                     f"SEED={self.seed}, step {done}: {type(fault).__name__}: {fault}\n  {last}"
                 ) from fault
