@@ -126,6 +126,8 @@ class RequestWalk:
         self.keys: list[str] = []
         self.terms: dict[str, Terms] = {}
         self.may: frozenset[str] = frozenset()
+        self.lapses: set[tuple[str, str, bytes]] = set()
+        """Claims that were not renewed in time: the store, the key and the owner."""
         self.fault: BaseException | None = None
         self.processes: list[Process] = []
 
@@ -175,7 +177,7 @@ class RequestWalk:
         """And of each that is minted: from then on its process goes by it."""
         self.oracle.clears.add(version)
         for request in self.oracle.requests.values():
-            request.forgets.add(version)
+            request.forget(version)
         self.processes[at].cleared = max(self.processes[at].cleared, version)
 
     def try_(self, call: Callable[..., None], *args: Any, **options: Any) -> None:
@@ -214,7 +216,7 @@ class RequestWalk:
                     if done >= steps:
                         return
             except Exception as fault:
-                last = "\n  ".join(self.told[-160:])
+                last = "\n  ".join(self.told[-100:])
                 raise DivergedError(
                     f"SEED={self.seed}, step {done}: {type(fault).__name__}: {fault}\n  {last}"
                 ) from fault
@@ -452,15 +454,15 @@ class RequestWalk:
                 request = self.oracle.requests.get(name)
                 if request is None or record is None or record.state is not RecordState.RUNNING:
                     continue
-                end = len(standing.blob)
+                left = self.left(place, standing.raw[len(standing.blob) :])
                 lapse = (place, name, record.owner)
-                left = self.left(place, standing.raw[end:])
-                if left <= 0 and lapse not in self.oracle.lapsed and self.alive(record.owner) is not None:
-                    self.oracle.lapsed.add(lapse)
+                if left > 0:
+                    self.lapses.discard(lapse)
+                elif lapse not in self.lapses and self.alive(record.owner) is not None:
+                    self.lapses.add(lapse)
+                    self.oracle.lapsed.add(record.owner)
                     request.slips += 1
                     self.say(f"the lease of {record.owner.hex()[:6]} in {place} has lapsed")
-                elif left > 0:
-                    self.oracle.lapsed.discard(lapse)
 
     def left(self, place: str, stamp: bytes) -> float:
         """Seconds of a lease, by the stamp behind it."""
@@ -614,7 +616,6 @@ class RequestWalk:
         process = self.chance.choice([one for one in self.processes if one.host in request.hosts])
         if not process.paused:
             self.say(f"p{process.at} forgets {key}")
-            request.slips += 1
             self.start(process, self.forgets(process, key), "")
             await self.gates.still()
 
@@ -634,8 +635,6 @@ class RequestWalk:
         process = self.chance.choice(self.processes)
         if not process.paused:
             self.say(f"p{process.at} clears")
-            for request in self.oracle.requests.values():
-                request.slips += 1
             self.start(process, self.clears(process), "")
             await self.gates.still()
 
@@ -674,7 +673,7 @@ class RequestWalk:
             process.paused = False
         await self.until_all_end()
         self.ill()
-        await self.elapse(61.0)  # breakers rest for a while
+        await self.elapse(LEASE)  # breakers rest for a while
         await self.tell_all()
         for request in self.oracle.requests.values():
             newest = max(request.known.values(), default=ZERO)
