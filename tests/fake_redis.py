@@ -176,8 +176,8 @@ class FakeRedisStore:
         *,
         ttl: float,
         lease: float | None = None,
-        durable: bool = False,  # noqa: ARG002 - how it keeps its data is the server's affair
-        pending: bool = False,  # noqa: ARG002 - this is who is owed
+        durable: bool = False,
+        pending: bool = False,
     ) -> Swapped:
         """Have ``new`` stand where exactly ``expected`` stands, if the server can be asked."""
         self._connect()

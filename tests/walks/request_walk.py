@@ -25,6 +25,7 @@ from toolcache.blob import EPOCH, read_header
 from toolcache.cache import Cache
 from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
+from toolcache.course import Settled
 from toolcache.errors import (
     AlreadyInProgressError,
     CacheClosedError,
@@ -41,7 +42,6 @@ from toolcache.protocols import Store, Write
 from toolcache.record import State as RecordState
 from toolcache.resilience.breaker import CircuitBreaker
 from toolcache.resilience.guard import Guard
-from toolcache.runs import Settled
 from toolcache.swaps import Standing
 from toolcache.terms import Terms
 from toolcache.testing import FakeClock
@@ -436,9 +436,7 @@ class RequestWalk:
 
     async def renew(self) -> None:
         """All that run renew, and what they hold is told."""
-        beats = [
-            task for one in self.processes if not one.paused for hold in one.holds for task in hold.beat()
-        ]
+        beats = [task for one in self.processes if not one.paused for hold in one.holds for task in hold.beat()]
         await self.gates.still()
         for _ in range(_ROUNDS):
             mine = [one for one in self.gates.parked if one.task in beats]
@@ -537,7 +535,13 @@ class RequestWalk:
         self.gates.dead |= {process, process.redis, process.files}
         home = process.cache._machine.homes.here()
         for _ in range(20):
-            tasks = {*home._tasks, *home.flights.tasks(), *home.runs.tasks(), *home._attendants.values(), *process.tasks}
+            tasks = {
+                *home._tasks,
+                *home.flights.tasks(),
+                *home.runs.tasks(),
+                *home._attendants.values(),
+                *process.tasks,
+            }
             for layer in (process.cache._parts.redis, process.cache._parts.files):
                 assert layer is not None
                 tasks |= layer._reads.here().tasks | layer._writes.here().tasks
@@ -721,8 +725,10 @@ class RequestWalk:
             await observer.open()
             assert observer.pending(name) is None, f"host {host} owes Redis {name}"
             kept = self.oracle.standing(f"file {host}", name)
-            assert kept is not None and kept.answers, f"host {host} has no answer to {name}"
-            assert shared is not None and shared.answers, f"Redis has no answer to {name}"
+            assert kept is not None, f"host {host} has no answer to {name}"
+            assert kept.answers, f"host {host} has no answer to {name}"
+            assert shared is not None, f"Redis has no answer to {name}"
+            assert shared.answers, f"Redis has no answer to {name}"
             told = [record.fence for record in (kept, shared)]
             assert min(told) > max(request.known.values(), default=ZERO), f"{name}: what was forgotten is held"
 
