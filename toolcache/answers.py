@@ -228,18 +228,22 @@ class Answers:
             if seen.record is not None:
                 known = known or (seen.record.answers and seen.record.failure is None)
                 # What this process has claimed above it, it has claimed since.
-                if others and seen.record.fence >= tombstone.fence:
+                claimed = seen.record.state is not State.FORGOTTEN
+                if others and claimed and seen.record.fence >= tombstone.fence:
                     tombstone = replace(tombstone, fence=self._ledger.version(seen.record.fence))
             return erase(seen, tombstone, ttl=self._parts.tombstone_ttl)
 
-        for place in reversed(self._ledger.places):
-            erasing = partial(forget, others=place is not self._ledger.memory)
-            answer = await self._ledger.settle(
-                place, name, erasing, UNKNOWN, durable=True, pending=owed, patience=patience
-            )
-            if place is not self._ledger.memory:
-                owed = owed or answer is None
-                safe = safe or answer is not None
+        told = None
+        while told is not tombstone:  # what was claimed meanwhile is forgotten in every place, or in none
+            told = tombstone
+            for place in reversed(self._ledger.places):
+                erasing = partial(forget, others=place is not self._ledger.memory)
+                answer = await self._ledger.settle(
+                    place, name, erasing, UNKNOWN, durable=True, pending=owed, patience=patience
+                )
+                if place is not self._ledger.memory:
+                    owed = owed or answer is None
+                    safe = safe or answer is not None
         if not safe:
             self._at_risk("delete_result", name)
             raise CacheWriteError("delete_result", "no store took it")

@@ -52,7 +52,7 @@ NAMESPACE: Final = "walk"
 EPISODE: Final = 100
 LEASE: Final = 600.0
 """So long that no timer of the loop comes to it."""
-RETENTION: Final = 100_000.0
+RETENTION: Final = 50_000.0
 MAY: Final = (
     "partitions", "restarts", "silence", "full", "kills", "pauses", "failures", "cancels", "forgets", "clears", "expiries",
     "closes",
