@@ -225,21 +225,27 @@ class Answers:
         tombstone = forgotten(self._ledger.version(above), os.urandom(16))
         known, safe, owed = False, not self._ledger.layers, False
 
-        def forget(seen: Seen) -> Put | Verdict:
+        def forget(seen: Seen, *, others: bool) -> Put | Verdict:
             nonlocal tombstone, known
             if seen.record is not None:
                 known = known or (seen.record.answers and seen.record.failure is None)
-                if seen.record.fence >= tombstone.fence:
+                # What this process has claimed above it, it has claimed since.
+                claimed = seen.record.state is not State.FORGOTTEN
+                if others and claimed and seen.record.fence >= tombstone.fence:
                     tombstone = replace(tombstone, fence=self._ledger.version(seen.record.fence))
             return erase(seen, tombstone, ttl=self._parts.tombstone_ttl)
 
-        for place in reversed(self._ledger.places):
-            answer = await self._ledger.settle(
-                place, name, forget, UNKNOWN, durable=True, pending=owed, patience=patience
-            )
-            if place is not self._ledger.memory:
-                owed = owed or answer is None
-                safe = safe or answer is not None
+        told = None
+        while told is not tombstone:  # what was claimed meanwhile is forgotten in every place, or in none
+            told = tombstone
+            for place in reversed(self._ledger.places):
+                erasing = partial(forget, others=place is not self._ledger.memory)
+                answer = await self._ledger.settle(
+                    place, name, erasing, UNKNOWN, durable=True, pending=owed, patience=patience
+                )
+                if place is not self._ledger.memory:
+                    owed = owed or answer is None
+                    safe = safe or answer is not None
         if not safe:
             self._at_risk("delete_result", name)
             raise CacheWriteError("delete_result", "no store took it")

@@ -231,22 +231,22 @@ class Attempt:
 
     def fail(self, seen: Seen, *, failure: Record, lease: float) -> Put | Verdict:
         """Tell those who wait that there will be no output; for a while, or for long if ``failure`` answers."""
-        record = self._standing(seen)
-        if record is None or not self._owns(record):
+        record = self._claimed(seen)
+        if record is None:
             return Verdict.LOST
-        failure = replace(failure, floor=record.floor)
+        failure = replace(failure, floor=self._forgotten_up_to(record))
         left = failure.expires_at - self.now()
-        return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(record, lease))
+        return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(failure, lease))
 
     def abandon(self, seen: Seen, *, told: bool, lease: float) -> Put | Verdict:
         """Let the next one have it; where Redis could not be ``told``, with word that this one is at it no more."""
-        record = self._standing(seen)
-        if record is None or not self._owns(record):
+        record = self._claimed(seen)
+        if record is None:
             return Verdict.LOST
+        floor = self._forgotten_up_to(record)
         if not told:
-            over = replace(record, state=State.FAILED, expires_at=self.now())
-            return Put(over, Verdict.LOST, self._lingering(record, lease))
-        floor = self.floor if self.floor >= self.fence else record.floor
+            over = replace(record, state=State.FAILED, floor=floor, expires_at=self.now())
+            return Put(over, Verdict.LOST, self._lingering(over, lease))
         if floor == ZERO:
             return Put(None, Verdict.LOST)
         return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
@@ -333,6 +333,15 @@ class Attempt:
             started_at=self.started_at,
         )
         return Put(record, Verdict.OURS, max(self.retention, 2 * lease), lease)
+
+    def _claimed(self, seen: Seen) -> Record | None:
+        """The claim that stands there, if it is ours: one that has been forgotten since is to be ended, too."""
+        self._standing(seen)
+        return seen.record if seen.record is not None and self._owns(seen.record) else None
+
+    def _forgotten_up_to(self, record: Record) -> bytes:
+        """What takes the place of our claim stands for this."""
+        return self.floor if self.floor >= self.fence else record.floor
 
     def _owns(self, record: Record) -> bool:
         return record.state is State.RUNNING and record.owner == self.owner
