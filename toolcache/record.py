@@ -212,7 +212,7 @@ class Attempt:
     def renew(self, seen: Seen, *, lease: float) -> Put | Verdict:
         """Lease it for longer, if it is ours, or if the store has lost it. One that lapsed unnoticed is still ours."""
         record = self._standing(seen)
-        if self.floor >= self.fence:
+        if self.is_forgotten:
             return Verdict.LOST
         if record is None or self._owns(record):
             return self._running(lease)
@@ -231,8 +231,8 @@ class Attempt:
 
     def fail(self, seen: Seen, *, failure: Record, lease: float) -> Put | Verdict:
         """Tell those who wait that there will be no output; for a while, or for long if ``failure`` answers."""
-        record = self._standing(seen)
-        if record is None or not self._owns(record):
+        record = self._own(seen)
+        if record is None:
             return Verdict.LOST
         failure = replace(failure, floor=record.floor)
         left = failure.expires_at - self.now()
@@ -240,16 +240,20 @@ class Attempt:
 
     def abandon(self, seen: Seen, *, told: bool, lease: float) -> Put | Verdict:
         """Let the next one have it; where Redis could not be ``told``, with word that this one is at it no more."""
-        record = self._standing(seen)
-        if record is None or not self._owns(record):
+        record = self._own(seen)
+        if record is None:
             return Verdict.LOST
         if not told:
             over = replace(record, state=State.FAILED, expires_at=self.now())
             return Put(over, Verdict.LOST, self._lingering(record, lease))
-        floor = self.floor if self.floor >= self.fence else record.floor
-        if floor == ZERO:
+        if record.floor == ZERO:
             return Put(None, Verdict.LOST)
-        return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
+        return Put(forgotten(record.floor, self.owner), Verdict.LOST, self.retention)
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it has been forgotten since it was begun."""
+        return self.floor >= self.fence
 
     @property
     def exhausted(self) -> bool:
@@ -333,6 +337,13 @@ class Attempt:
             started_at=self.started_at,
         )
         return Put(record, Verdict.OURS, max(self.retention, 2 * lease), lease)
+
+    def _own(self, seen: Seen) -> Record | None:
+        """Its claim, if that stands there: also one that was forgotten, for which nobody is to wait; it says so then."""
+        self._standing(seen)
+        if seen.record is None or not self._owns(seen.record):
+            return None
+        return replace(seen.record, floor=self.floor) if self.is_forgotten else seen.record
 
     def _owns(self, record: Record) -> bool:
         return record.state is State.RUNNING and record.owner == self.owner

@@ -84,7 +84,7 @@ async def serve(name: str, url: str, directory: str, witness: str, options: str)
 
     async def close() -> None:
         await cache.aclose(drain=0)
-        await asyncio.wait(tasks)
+        await asyncio.gather(*tasks)
         _say({"closed": True})
         os._exit(0)
 
