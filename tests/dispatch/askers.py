@@ -7,16 +7,18 @@ execution leaves a line in a file outside of any cache, so that it counts whatev
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from hearing import state, until
 from programs import start
 
 _CHILD: Final = "import sys, asyncio; from dispatch import askers; asyncio.run(askers.serve(*sys.argv[1:]))"
@@ -24,81 +26,99 @@ _PATIENCE: Final = 30.0
 _NOBODY_LOOKS: Final = 300.0
 
 
+class _Child:
+    """What such a process does.
+
+    Args:
+        name: its own.
+        cache: its cache.
+        witness: where its executions leave a line.
+    """
+
+    def __init__(self, name: str, cache: Any, witness: Path) -> None:
+        self._name = name
+        self._cache = cache
+        self._witness = witness
+        self._sent = _count_commands()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._events: list[str] = []
+        cache.subscribe(lambda event: self._events.append(type(event).__name__))
+
+    async def work(self) -> None:
+        """Do what stdin says, until its end."""
+        terminate = lambda: self._own(self._terminate())  # noqa: E731 - as short as it is
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+        _say({"ready": self._name})
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            self._own(self._do(json.loads(line)))
+
+    def _own(self, doing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _do(self, step: dict[str, Any]) -> None:
+        if step["do"] == "once":
+            told = await self._once(step)
+        elif step["do"] == "forget":
+            told = {"known": await self._cache.forget(step["key"])}
+        else:
+            told = {"events": self._events, "pending": self._cache._machine.journal.pending}
+        _say({"did": step["id"], **told})
+
+    async def _once(self, step: dict[str, Any]) -> dict[str, Any]:
+        ended_at = 0.0
+
+        async def run(context: Any) -> str:
+            nonlocal ended_at
+            output = await self._run(step, context)
+            ended_at = time.monotonic()
+            return output
+
+        async def one() -> Any:
+            try:
+                return await self._cache.once(step["key"], run, fingerprint=step["asks"], **step["options"])
+            except Exception as error:  # noqa: BLE001 - told by its name
+                return f"! {type(error).__name__}"
+
+        before = self._sent[0]
+        outputs = await asyncio.gather(*(one() for _ in range(step["callers"])))
+        done_at, sent = time.monotonic(), self._sent[0] - before
+        return {"outputs": sorted(set(outputs)), "ended_at": ended_at, "done_at": done_at, "sent": sent}
+
+    async def _run(self, step: dict[str, Any], context: Any) -> str:
+        with self._witness.open("a") as file:
+            file.write(f"{step['key']} {self._name} {context.attempt} {context.idempotency_key}\n")
+        _say({"begun": step["key"], "attempt": context.attempt})
+        if step["how"] == "die":
+            os._exit(9)
+        while step["until"] and not Path(step["until"]).exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
+            await asyncio.sleep(0.002)
+        if step["how"] == "raise":
+            raise ValueError("not today")
+        return f"of {self._name}"
+
+    async def _terminate(self) -> None:
+        await self._cache.aclose(drain=0)
+        await asyncio.gather(*(self._tasks - {asyncio.current_task()}))
+        _say({"closed": True})
+        os._exit(0)  # a thread waits for stdin
+
+
 async def serve(name: str, url: str, directory: str, witness: str, options: str) -> None:
     """The process: one cache, until stdin ends."""
-    import logging
-
     from toolcache import ToolCache, hold
-    from toolcache.work import RunContext
 
     logging.getLogger("toolcache").addHandler(logging.NullHandler())  # stderr is for what nobody expected
     given = json.loads(options)
     if given.pop("deaf", False):  # who is not told, waits for long
         setattr(hold, "_PAUSES", (_NOBODY_LOOKS, _NOBODY_LOOKS))  # noqa: B010 - a checker would not let it be assigned
     places: dict[str, Any] = {"redis_url": url or None, "directory": directory or None, "files": bool(directory)}
-    cache = ToolCache(**places, **{"op_timeout": 2, "file_timeout": 10} | given)
-    events: list[str] = []
-    cache.subscribe(lambda event: events.append(type(event).__name__))
-    asked = _count_commands()
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def once(step: dict[str, Any]) -> dict[str, Any]:
-        ended_at = 0.0
-
-        async def run(context: RunContext) -> str:
-            nonlocal ended_at
-            with Path(witness).open("a") as file:  # noqa: ASYNC230 - one line
-                file.write(f"{step['key']} {name} {context.attempt} {context.idempotency_key}\n")
-            _say({"begun": step["key"], "attempt": context.attempt})
-            if step["how"] == "die":
-                os._exit(9)
-            while step["until"] and not Path(step["until"]).exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
-                await asyncio.sleep(0.002)
-            if step["how"] == "raise":
-                raise ValueError("not today")
-            ended_at = time.monotonic()
-            return f"of {name}"
-
-        async def one() -> Any:
-            try:
-                return await cache.once(step["key"], run, fingerprint=step["asks"], **step["options"])
-            except Exception as error:  # noqa: BLE001 - told by its name
-                return f"! {type(error).__name__}"
-
-        before = asked[0]
-        outputs = await asyncio.gather(*(one() for _ in range(step["callers"])))
-        done_at = time.monotonic()
-        return {"outputs": sorted(set(outputs)), "ended_at": ended_at, "done_at": done_at, "sent": asked[0] - before}
-
-    async def do(step: dict[str, Any]) -> None:
-        what = step["do"]
-        if what == "once":
-            told = await once(step)
-        elif what == "forget":
-            told = {"known": await cache.forget(step["key"])}
-        elif what == "close":
-            told = {"closed": await cache.aclose(drain=0)}
-        else:
-            told = {"events": events, "pending": cache._machine.journal.pending}
-        _say({"did": step["id"], **told})
-
-    async def close() -> None:
-        await cache.aclose(drain=0)
-        await asyncio.gather(*tasks)
-        _say({"closed": True})
-        os._exit(0)
-
-    await cache.get("warm")
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: asyncio.ensure_future(close()))
-    if url and given.get("coherence", True):
-        while cache._machine.bus.state != "tracking":  # noqa: ASYNC110 - it comes by itself
-            await asyncio.sleep(0.002)
-    _say({"ready": name})
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        task = asyncio.create_task(do(json.loads(line)))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await cache.aclose()
+    async with ToolCache(**places, **{"op_timeout": 2, "file_timeout": 10} | given) as cache:
+        await cache.get("warm")
+        if url and given.get("coherence", True):
+            await until(lambda: state(cache) == "tracking")
+        await _Child(name, cache, Path(witness)).work()
 
 
 def _count_commands() -> list[int]:

@@ -48,7 +48,12 @@ async def open_cache(tmp_path: Path) -> AsyncIterator[Open]:
     opened: list[ToolCache] = []
 
     async def open_one(url: str | None, host: str = "host", **options: Any) -> ToolCache:
-        chosen = {"directory": tmp_path / host, "op_timeout": 0.5, "file_timeout": 10, "recovery_time": 0.1} | options
+        chosen: dict[str, Any] = {
+            "directory": tmp_path / host,
+            "op_timeout": 0.5,
+            "file_timeout": 10,
+            "recovery_time": 0.1,
+        } | options
         cache = ToolCache(redis_url=url, **chosen)
         opened.append(cache)
         await cache.get("warm")
@@ -75,7 +80,7 @@ async def standing(cache: ToolCache, name: str = "redis", key: str = "k") -> Rec
 async def until_stands(cache: ToolCache, state: State, name: str = "redis", key: str = "k") -> Record:
     """Wait until a place says so; what stands there then."""
     async with asyncio.timeout(20):
-        while (record := await standing(cache, name, key)) is None or record.state is not state:
+        while (record := await standing(cache, name, key)) is None or record.state is not state:  # noqa: ASYNC110 - of any place
             await asyncio.sleep(0.01)
     return record
 
@@ -155,7 +160,7 @@ async def test_a_claim_whose_reply_was_lost_is_continued(open_cache: Open, own_r
         waiting = asyncio.create_task(far.once("k", idle))
         await asyncio.sleep(1.3)  # longer than it is good for in Redis: whoever was not told that it is his renews it
         work.over.set()
-        assert await asyncio.gather(running, waiting) == ["done"] * 2
+        assert [*await asyncio.gather(running, waiting)] == ["done"] * 2
         done = await until_stands(far, State.COMPLETED)
         assert (done.owner, done.attempts, idle.runs) == (claimed.owner, 1, 0)
 
