@@ -212,7 +212,7 @@ class Attempt:
     def renew(self, seen: Seen, *, lease: float) -> Put | Verdict:
         """Lease it for longer, if it is ours, or if the store has lost it. One that lapsed unnoticed is still ours."""
         record = self._standing(seen)
-        if self.floor >= self.fence:
+        if self.is_forgotten:
             return Verdict.LOST
         if record is None or self._owns(record):
             return self._running(lease)
@@ -249,7 +249,12 @@ class Attempt:
             return Put(over, Verdict.LOST, self._lingering(over, lease))
         if floor == ZERO:
             return Put(None, Verdict.LOST)
-        return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
+        return Put(forgotten(record.floor, self.owner), Verdict.LOST, self.retention)
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it has been forgotten since it was begun."""
+        return self.floor >= self.fence
 
     @property
     def exhausted(self) -> bool:

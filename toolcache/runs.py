@@ -322,7 +322,7 @@ class Runs:
 
     def _lost(self, name: str, attempt: Attempt, place: Place) -> None:
         self.tally.leases_lost += 1
-        reason = "it was forgotten" if attempt.floor >= attempt.fence else "another has taken it over"
+        reason = "it was forgotten" if attempt.is_forgotten else "another has taken it over"
         self._parts.announce(LeaseLost(short(name), place.name, reason))
 
     def _degraded(self, name: str, place: Place) -> None:
