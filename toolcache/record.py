@@ -213,7 +213,7 @@ class Attempt:
         """Lease it for longer, if it is ours, or if the store has lost it. One that lapsed unnoticed is still ours."""
         record = self._standing(seen)
         if self.floor >= self.fence:
-            return Verdict.LOST
+            return Verdict.LOST if self._claimed(seen) is None else self._make_room(self.floor)
         if record is None or self._owns(record):
             return self._running(lease)
         return Verdict.LOST
@@ -231,25 +231,26 @@ class Attempt:
 
     def fail(self, seen: Seen, *, failure: Record, lease: float) -> Put | Verdict:
         """Tell those who wait that there will be no output; for a while, or for long if ``failure`` answers."""
-        record = self._standing(seen)
-        if record is None or not self._owns(record):
+        record = self._claimed(seen)
+        if record is None:
             return Verdict.LOST
+        if self.floor >= self.fence:
+            return self._make_room(self.floor)
         failure = replace(failure, floor=record.floor)
         left = failure.expires_at - self.now()
         return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(record, lease))
 
     def abandon(self, seen: Seen, *, told: bool, lease: float) -> Put | Verdict:
         """Let the next one have it; where Redis could not be ``told``, with word that this one is at it no more."""
-        record = self._standing(seen)
-        if record is None or not self._owns(record):
+        record = self._claimed(seen)
+        if record is None:
             return Verdict.LOST
+        if self.floor >= self.fence:
+            return self._make_room(self.floor)
         if not told:
             over = replace(record, state=State.FAILED, expires_at=self.now())
             return Put(over, Verdict.LOST, self._lingering(record, lease))
-        floor = self.floor if self.floor >= self.fence else record.floor
-        if floor == ZERO:
-            return Put(None, Verdict.LOST)
-        return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
+        return self._make_room(record.floor)
 
     @property
     def exhausted(self) -> bool:
@@ -333,6 +334,17 @@ class Attempt:
             started_at=self.started_at,
         )
         return Put(record, Verdict.OURS, max(self.retention, 2 * lease), lease)
+
+    def _claimed(self, seen: Seen) -> Record | None:
+        """The claim of this attempt, if it stands there: also one that has been forgotten, which nobody else may end."""
+        self._standing(seen)
+        return seen.record if seen.record is not None and self._owns(seen.record) else None
+
+    def _make_room(self, floor: bytes) -> Put:
+        """Let the next one have it, and know what was forgotten."""
+        if floor == ZERO:
+            return Put(None, Verdict.LOST)
+        return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
 
     def _owns(self, record: Record) -> bool:
         return record.state is State.RUNNING and record.owner == self.owner
