@@ -109,7 +109,10 @@ class Requests:
         (place,) = self._machine.enter((key,))
         self._machine.tallies.of(domain).deletes += 1
         name = self._machine.ledger.name(place)
-        return await self._machine.homes.here().see_through(self._machine.answers.forget(name))
+        try:
+            return await self._machine.homes.here().see_through(self._machine.answers.forget(name))
+        finally:
+            self._machine.homes.detach_run(name)
 
     async def status(self, key: str) -> RunStatus:
         """How far a request has come."""

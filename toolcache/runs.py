@@ -93,12 +93,16 @@ class Runs:
             raise self._mismatch(name)
         self.tally.joins += known is not None
 
-        async def start(_flight: Flight[Settled]) -> Settled:
+        def part() -> None:
+            if courses.get(name) is course:
+                courses.pop(name, None)
+
+        async def start(flight: Flight[Settled]) -> Settled:
+            flight.on_detach = part
             try:
                 return await self._fly(course, name, work, terms, fingerprint=fingerprint, retention=retention)
             finally:
-                if courses.get(name) is course:
-                    del courses[name]
+                part()
 
         flight = runs.join(name, start, goes_on=course.goes_on)
         try:
@@ -107,8 +111,8 @@ class Runs:
             now = self._parts.clock.monotonic
             return await course.wait(asyncio.ensure_future(flight), terms, now, short(name), leads=known is None)
         finally:
-            if courses.get(name) is course and not runs.flying(name):  # cancelled before it began
-                del courses[name]
+            if not runs.flying(name):  # cancelled before it began
+                part()
 
     def assert_anew(self) -> None:
         """Redis may have lost what it was told: have it know at once of what is being run here."""
