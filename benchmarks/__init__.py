@@ -6,4 +6,4 @@ Each module named in ``SCRIPTS`` answers one question, and runs alone: ``python 
 
 from typing import Final
 
-SCRIPTS: Final = ("hits", "redis_ops", "embeddings", "files", "start", "guarantees")
+SCRIPTS: Final = ("hits", "redis_ops", "embeddings", "files", "start", "guarantees", "dispatch")

@@ -54,6 +54,7 @@ class Task:
             of what can be done only once.
         goals: what was aimed at.
         slow: the work once is long enough; it is not repeated within a round.
+        patience: how many times the usual time its rounds may take, where the work once is long.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Task:
     prepare: Callable[[Subject], Awaitable[Pass | list[float]]]
     goals: Sequence[Goal] = ()
     slow: bool = False
+    patience: float = 1.0
 
 
 @dataclass
@@ -141,7 +143,7 @@ async def measure(task: Task, place: Place, effort: Effort) -> Result:
                     raise
                 row.failure = f"{type(error).__name__}: {error}"
             row.note = subject.note
-        await _rounds(passes, effort)
+        await _rounds(passes, effort, effort.budget * task.patience)
     return result
 
 
@@ -153,10 +155,10 @@ async def _repeats(work: Pass, seconds: float) -> int:
     return max(1, int(seconds / (time.perf_counter() - begun)))
 
 
-async def _rounds(passes: list[tuple[Row, Pass, int]], effort: Effort) -> None:
+async def _rounds(passes: list[tuple[Row, Pass, int]], effort: Effort, budget: float) -> None:
     gc.collect()
     gc.freeze()  # what is there already is nobody's garbage
-    give_up = time.monotonic() + effort.budget
+    give_up = time.monotonic() + budget
     for done in range(effort.rounds):
         if done and time.monotonic() > give_up:
             break

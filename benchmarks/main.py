@@ -14,7 +14,8 @@ from benchmarks.place import Place, describe
 from benchmarks.table import table
 
 _DISTRIBUTIONS = (
-    "agent-toolcache", "aiocache", "aiofiles", "cashews", "diskcache", "hiredis", "msgpack", "numpy", "redis",
+    "agent-toolcache", "aiocache", "aiofiles", "aws-lambda-powertools", "cashews", "diskcache", "hiredis", "idemkit", "msgpack",
+    "numpy", "redis",
 )  # fmt: skip
 
 

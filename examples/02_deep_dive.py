@@ -38,7 +38,7 @@ from stage import (
     where,
 )
 
-from toolcache import AgentTask, CircuitBreaker, CircuitOpenError, Durability, Settings, ToolCache
+from toolcache import AgentTask, CircuitBreaker, CircuitOpenError, Durability, Settings, ToolCache, dispatch_agents
 from toolcache.events import BreakerChanged, Event
 
 
@@ -60,7 +60,7 @@ async def demo(settings: Settings, server: Server | None) -> None:
     else:
         await breaker_with_a_server_of_ones_own(str(settings.directory))
     print()
-    say("Beside this demo: 01_basics.py, and 03_what_how_when.py for what is kept, how, and when.")
+    say("Beside this demo: 01_basics.py, 03_what_how_when.py for what is kept, how, and when, and 04_dispatch.py.")
 
 
 async def initialisation(settings: Settings) -> ToolCache:
@@ -189,13 +189,17 @@ async def domains(cache: ToolCache, tools: list[Tool]) -> None:
         row(name, f"computed {span(between - began)}, again {span(ended - between)}{same}")
     row("the batch computed", f"{batches[0]} of 40 texts: one was there, each of the others once")
     task = AgentTask(agent="summariser", template="Summarise {tool}", args={"tool": names[0]}, model="small")
-    safe = await cache.set_result(task, {"summary": texts[0]})
-    row("set_result, 1 h, kept once", f"safe in {safe.name}")
-    await cache.set_result(task, {"summary": "another answer"})
-    row(
-        "after a second set_result",
-        "the first one stays" if await cache.get_result(task) == {"summary": texts[0]} else "REPLACED",
-    )
+    prompts: list[str] = []
+
+    def summarise(prompt: str, _task: AgentTask) -> dict[str, str]:
+        prompts.append(prompt)
+        return {"summary": f"{texts[0]} ({len(prompts)})"}
+
+    results = [*await dispatch_agents([task] * 3, summarise, cache=cache)]
+    results += await dispatch_agents([task], summarise, cache=cache)
+    row("dispatch_agents of one task, four times, 1 h", f"run {len(prompts)} time")
+    kept = await cache.get_result(task)
+    row("its answer", "kept, and the same for all" if all(one.output == kept for one in results) else "DIFFERENT")
 
 
 async def speed_up(cache: ToolCache, tools: list[Tool]) -> None:

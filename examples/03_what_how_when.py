@@ -34,7 +34,7 @@ from stage import (
     where,
 )
 
-from toolcache import AgentTask, Settings, ToolCache, make_key
+from toolcache import AgentTask, Settings, ToolCache, dispatch_agents, make_key
 
 
 async def demo(settings: Settings, server: Server | None) -> None:
@@ -59,16 +59,15 @@ async def what(cache: ToolCache, tools: list[Tool]) -> None:
     task = AgentTask(agent="summariser", template="Summarise {tool}", args={"tool": tool["name"]}, model="small")
 
     async def result() -> object:
-        output = {"summary": first_line(tool)}
-        await cache.set_result(task, output)
-        return output
+        (result,) = await dispatch_agents([task], lambda _task: {"summary": first_line(tool)}, cache=cache)
+        return result.unwrap()
 
     kinds: tuple[tuple[str, str, str, Callable[[], Awaitable[Any]]], ...] = (
         ("catalog", "24 h", "tools change seldom, and finding them is slow", lambda: cache.get_catalog({"packages": PACKAGES}, compute=discover)),
         ("embedding", "7 d", "the same text always gives the same vector, and each costs money", lambda: cache.get_embedding(question, "ngrams-256", compute=lambda: embed(question))),
         ("search", "1 h", "agents ask alike, and what was found is soon out of date", lambda: cache.get_search_results(question, top_k=3, compute=lambda: search(embed(question), tools, vectors))),
         ("metadata", "24 h", "one tool's definition, asked for again and again", lambda: cache.get_metadata(tool["name"], compute=lambda: tool)),
-        ("result", "1 h", "a retry gets the first answer instead of a second one", result),
+        ("result", "1 h", "a run costs dollars, and may act outside: a retry gets the first answer instead of a second run", result),
     )  # fmt: skip
     for name, lifetime, why, make in kinds:
         began = time.perf_counter()
@@ -168,13 +167,13 @@ async def when(cache: ToolCache, tools: list[Tool]) -> None:
 
     async def agent_task(log: Callable[[str], None]) -> None:
         task = AgentTask(agent="chooser", template="Choose a tool for {goal}", args={"goal": question}, model="small")
-        output = await cache.get_result(task)
-        if output is None:
-            log("result: nowhere; running the task")
-            output = {"tool": search(embed(question), tools, vectors)[0]}
-            await cache.set_result(task, output)
-            log("result is stored")
-        log(f"result: {output['tool']}")
+
+        def choose(prompt: str, task: AgentTask) -> dict[str, str]:
+            log(f"result: nowhere; running {task.agent!r}, {len(prompt)} characters")
+            return {"tool": search(embed(question), tools, vectors)[0]}
+
+        (result,) = await dispatch_agents([task], choose, cache=cache)
+        log(f"result: {result.unwrap()['tool']}{', of the first run' if result.replayed else ', stored'}")
 
     for name, request in (
         ("discover the tools", tool_discovery),

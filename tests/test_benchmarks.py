@@ -26,6 +26,7 @@ SMOKE = {
     "files": "get,set100,stall",
     "start": "import,first",
     "guarantees": "get-plain,set-plain,forget",
+    "dispatch": "first,replay,thousand-quick",
 }
 
 

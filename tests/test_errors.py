@@ -8,6 +8,7 @@ import pytest
 from toolcache.errors import (
     AlreadyInProgressError,
     DispatchError,
+    RunTimeoutError,
     SerializationError,
     StoredAgentError,
     StoresUnavailableError,
@@ -26,6 +27,7 @@ SAMPLES: list[DispatchError] = [
     TakeoverLimitError(key="0a1b2c3d", attempts=3),
     StoredAgentError("httpx.ReadTimeout", "no answer", key="0a1b2c3d"),
     StoresUnavailableError(key="0a1b2c3d", reason="redis: timed out, file: no space left on device"),
+    RunTimeoutError(key="0a1b2c3d", timeout=2.0),
     TemplateError("no such argument", argument="text", position=9),
 ]
 each = pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)

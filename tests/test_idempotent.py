@@ -59,7 +59,7 @@ async def test_a_call_runs_once(pay: Pay, paid: list[tuple[str, int]]) -> None:
 
 
 async def test_concurrent_calls_run_once(cache: ToolCache) -> None:
-    """BUG-115: fifty calls at a time are one run."""
+    """C7: fifty calls at a time are one run."""
     ran = 0
     begun, gate = asyncio.Event(), asyncio.Event()
 
@@ -89,7 +89,7 @@ async def test_another_request_under_the_same_key_is_refused(pay: Pay, paid: lis
 
 
 async def test_what_is_ignored_may_differ(pay: Pay, paid: list[tuple[str, int]]) -> None:
-    """BUG-115: an argument that is ignored is in neither digest, so it needs no canonical form."""
+    """C7: an argument that is ignored is in neither digest, so it needs no canonical form."""
     assert await pay("a", 5, trace="7f") == await pay("a", 5, trace=object()) == "a: 5 EUR"
     assert pay.key("a", 5, trace="7f") == pay.key("a", 5, trace="80")
     assert len(paid) == 1
@@ -122,7 +122,7 @@ async def test_the_verbs(cache: ToolCache, pay: Pay, paid: list[tuple[str, int]]
 
 
 async def test_the_options_reach_the_run(cache: ToolCache) -> None:
-    """BUG-115: those of `once` are its options: a timeout ends a run, and a failure that is kept is told again."""
+    """C7: those of `once` are its options: a timeout ends a run, and a failure that is kept is told again."""
 
     @idempotent(cache=cache, timeout="10ms", on_error="store")
     async def hang() -> None:
@@ -217,7 +217,7 @@ async def test_a_name_of_its_own(cache: ToolCache) -> None:
 
 
 async def test_the_output_outlives_the_process(tmp_path: Path) -> None:
-    """G2: another cache over the same files answers, with a copy of the output, for as long as it is kept."""
+    """C7: another cache over the same files answers, with a copy of the output, for as long as it is kept."""
     clock, ran = FakeClock(), 0
 
     async def count() -> list[int]:
@@ -235,8 +235,41 @@ async def test_the_output_outlives_the_process(tmp_path: Path) -> None:
         assert await idempotent(cache=cache)(count)() == [2]
 
 
+@pytest.mark.parametrize("output", [None, 0, False, "", (), [], {}, (1, 2), {"a": (1,)}, b"", {1, 2}], ids=repr)
+async def test_every_output_is_told_again_as_it_was(tmp_path: Path, output: Any) -> None:
+    """C7: what is empty, zero or a tuple comes back as that, from memory of the run and from the files."""
+    ran = []
+
+    async def run() -> Any:
+        ran.append(output)
+        return output
+
+    for _ in range(2):
+        async with ToolCache(directory=tmp_path, fsync="never") as cache:
+            work = idempotent(cache=cache)(run)
+            told = [await work(), await work()]
+        assert told == [output, output]
+        assert [type(one) for one in told] == [type(output)] * 2
+    assert len(ran) == 1
+
+
+async def test_it_is_no_caching(tmp_path: Path) -> None:
+    """C7: with caching off, what is to run once does so, in this process and in the next."""
+    ran = []
+
+    async def run() -> str:
+        ran.append(1)
+        return "output"
+
+    for _ in range(2):
+        async with ToolCache(directory=tmp_path, enabled=False) as cache:
+            work = idempotent(cache=cache)(run)
+            assert await work() == await work() == "output"
+    assert len(ran) == 1
+
+
 async def test_a_function_knows_its_run(cache: ToolCache) -> None:
-    """BUG-115: the key for those outside is the same in each try, another one of another request, and its cost is kept."""
+    """C7: the key for those outside is the same in each try, another one of another request, and its cost is kept."""
     keys: list[str] = []
 
     @idempotent(cache=cache)
@@ -256,7 +289,7 @@ async def test_a_function_knows_its_run(cache: ToolCache) -> None:
 
 
 async def test_a_run_within_a_run_has_its_own_context(cache: ToolCache) -> None:
-    """BUG-115: what a run calls by way of `once` is told its own key, and the run keeps its own."""
+    """C7: what a run calls by way of `once` is told its own key, and the run keeps its own."""
 
     @idempotent(cache=cache)
     async def inner() -> str:

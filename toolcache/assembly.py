@@ -141,6 +141,7 @@ def _files(settings: Settings, where: Path, clock: Clock, hybrid: HybridClock, a
         hybrid=hybrid,
         max_disk=settings.max_disk,
         fsync=settings.fsync,
+        patience=settings.file_timeout,
         announce=announce,
     )
     # Its writer joins what arrives meanwhile by itself.

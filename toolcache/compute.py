@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
+from types import FunctionType
 from typing import Any, TypeAlias
 
 from toolcache.durations import Duration
@@ -43,6 +44,8 @@ async def run(compute: Compute, context: Context) -> Any:
 
 def takes_context(compute: Callable[..., Any]) -> bool:
     """Whether it wants an argument."""
+    if type(compute) is FunctionType and not vars(compute):  # as nearly all are: it takes a microsecond instead of ten
+        return compute.__code__.co_argcount > len(compute.__defaults__ or ())
     try:
         parameters = inspect.signature(compute).parameters.values()
     except (TypeError, ValueError):  # some built-ins have no signature; they know nothing of contexts

@@ -82,6 +82,16 @@ class Horizon:
         blobs = await layer.read(lacking, until=until)
         return None if blobs is None else self._learn(lacking, blobs, layer, token)
 
+    def know_of(self, names: Iterable[str]) -> bool:
+        """Take note of what this host's log knows of epochs, without I/O; False where it has to be asked."""
+        store = None if self._parts.files is None else self._parts.files.store
+        if not isinstance(store, SupportsOverlay) or not store.ready:
+            return False
+        for name in names:
+            if (newest := store.newest(name)) is not None:
+                self._raise(name, newest.version)
+        return True
+
     def know(self) -> None:
         """Take note of what this host's log knows of the namespace's epoch."""
         self._know([self._epochs.namespace])

@@ -28,6 +28,8 @@ from toolcache.versions import ZERO
 _SCHEMA: Final = 1
 _SHARED: Final = 3.0
 """How many leases a claim of a host is good for in Redis."""
+_REMEMBERED: Final = 256
+"""Records that were written here, and need not be read to know what they say."""
 _OPENING: Final = 10.0
 """Seconds that a claim waits for the directory to be read for the first time."""
 
@@ -76,6 +78,7 @@ class Place:
         self.layer = layer
         self.leases = leases
         self.name = "memory" if layer is None else layer.name
+        self._open = False
         self._usage = layer.store.usage if layer is not None and isinstance(layer.store, SupportsUsage) else None
 
     @property
@@ -87,8 +90,9 @@ class Place:
         """Seconds that a call may wait for the store."""
         if self.layer is None:
             return math.inf
-        opening = self._usage is not None and self._usage() is None
-        return max(self.layer.budget() - now, _OPENING if opening else 0.0)
+        if not self._open:
+            self._open = self._usage is None or self._usage() is not None
+        return max(self.layer.budget() - now, 0.0 if self._open else _OPENING)
 
     async def settle(
         self, key: str, decide: Callable[[Standing], Move[Verdict] | Verdict], standing: Standing, until: float
@@ -118,6 +122,7 @@ class Ledger:
         self._epochs = epochs
         self._entries = entries
         self._horizon = horizon
+        self._packed: dict[tuple[str, bytes], Record] = {}
         self.memory = Place(MemoryClaims(parts.clock))
         self.files = _place(parts.files, 1.0)
         self.redis = _place(parts.redis, _SHARED if self.files else 1.0)
@@ -144,6 +149,8 @@ class Ledger:
         """Have a store say what has been cleared."""
         if place.layer is not None:
             names = [self._epochs.namespace, *self._epochs.names(tags)]
+            if place is self.files and self._horizon.know_of(names):
+                return
             patience = patience or self.patience()
             until = patience.until(place)
             await self._horizon.ask(place.layer, names, until=until)
@@ -214,16 +221,17 @@ class Ledger:
         until = patience.until(place)
         answer = None if place.layer is None else await place.layer.read([name], until=until)
         patience.spend(place, until)
-        if answer is None or (raw := answer[0]) is None:
+        if answer is None:
+            return None
+        # Also where it holds nothing: it may have been cleared.
+        await self.heed(place, patience)
+        if (raw := answer[0]) is None:
             return None
         try:
             record = self._seen(place, name, Standing(raw, raw[: end_of(raw)])).record
         except CorruptBlobError:
             return None
-        if record is None:
-            return None
-        await self.heed(place, patience)
-        return record if await self.current(place, record, patience) else None
+        return record if record is not None and await self.current(place, record, patience) else None
 
     async def replay(self, name: str, blob: bytes, floor: bytes) -> PutResult | None:
         """Tell Redis of a record that it has missed; what became of it, None if nobody knows.
@@ -266,7 +274,7 @@ class Ledger:
         """
         now_ms = int(self._parts.clock.time() * 1000)
         gone_ms = NEVER if math.isinf(ttl) else now_ms + max(1, int(ttl * 1000))
-        return self._parts.envelope.pack(
+        blob = self._parts.envelope.pack(
             self._parts.coder.encode(_body(record)),
             digest=key_digest(name),
             version=record.fence,
@@ -276,6 +284,11 @@ class Ledger:
             tags=record.tags,
             flags=CLAIM if record.state in (State.RUNNING, State.FAILED) else RECORD,
         )
+        if len(self._packed) >= _REMEMBERED:
+            self._packed.clear()
+        if record.output is None:
+            self._packed[name, blob] = record
+        return blob
 
     def _seen(self, place: Place, name: str, standing: Standing) -> Seen:
         """What a store's bytes say; nothing, where what they say has been cleared."""
@@ -293,6 +306,8 @@ class Ledger:
         return Seen(record, standing.left)
 
     def _read(self, name: str, blob: bytes) -> tuple[Record, tuple[str, ...]]:
+        if (own := self._packed.get((name, blob))) is not None:
+            return own, own.tags
         header, tags, encoded = self._parts.envelope.unpack(blob, key_digest(name))
         if encoded is None or not header.flags & (CLAIM | RECORD):
             raise CorruptBlobError("record")

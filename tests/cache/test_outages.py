@@ -256,6 +256,14 @@ async def test_a_busy_redis(outage: Rig) -> None:
     await cache.set("key", "value")
     outage.server.config(busy_reply_threshold=50)
     endless = asyncio.create_task(in_thread(outage.server.command, "EVAL", "while true do end", 0))
+    server = outage.server
+
+    def ask_until_it_is_busy() -> None:  # it takes the other thread a moment
+        while True:
+            server.command("GET", "nothing")
+
+    with pytest.raises(ResponseError, match="BUSY"):
+        await in_thread(ask_until_it_is_busy)
     files = cache._parts.files is not None
     for number in range(7):
         got, took = await timed(cache.get_or_set(f"key{number}", lambda n=number: n))

@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from servers import RedisServer
 
 ROOT = Path(__file__).parents[2]
-DEMOS = {"01_basics": 5, "02_deep_dive": 7, "03_what_how_when": 5}
+DEMOS = {"01_basics": 5, "02_deep_dive": 7, "03_what_how_when": 5, "04_dispatch": 5}
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +76,27 @@ def test_runs_with_a_server_of_its_own(demo: str, tmp_path: Path) -> None:
     output = run(demo, tmp_path, USE_REDIS="true", PYTHONIOENCODING="utf-8")
     assert_complete(demo, output)
     assert "(started for this demo)" in " ".join(output.split())
+
+
+def test_a_terminal_is_shown_a_bar(tmp_path: Path) -> None:
+    """E1: where there is a terminal, the dispatch shows how far it is, and all else is as it was."""
+    watched, terminal = os.openpty()
+    process = subprocess.Popen(
+        command("04_dispatch"),
+        cwd=tmp_path,
+        env=environment(tmp_path, USE_REDIS="false", TERM="xterm", PYTHONIOENCODING="utf-8"),
+        stdout=terminal,
+    )
+    os.close(terminal)
+    seen = b""
+    with suppress(OSError):  # how a terminal tells that nobody writes any more
+        while part := os.read(watched, 65536):
+            seen += part
+    os.close(watched)
+    assert process.wait(timeout=30) == 0
+    output = seen.decode()
+    assert re.search(r"the first time\s*(\x1b\S+)?━", output)
+    assert_complete("04_dispatch", re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", output).replace("\r", ""))
 
 
 def assert_complete(demo: str, output: str) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from faults.accounts import Account, Accounts, Call, Pause, Reader, Run, runs_of
-from faults.fleet import Fleet, table
 from faults.judging import Judge
 
 LEASE = 2.0
@@ -128,15 +127,3 @@ def test_an_account_is_read_as_it_was_kept(tmp_path: Path) -> None:
         "requests": 1, "calls": 2, "executions": 2, "answers": 1, "replays": 1, "deaths": 1, "pauses": 1,
         "extra executions": 1, "more than one answer": 0, "without an answer": 0,
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("door", "expected"), [("locked", set()), ("unlocked", {"G4", "G6"}), ("impatient", {"G4", "G6"})]
-)
-def test_a_fleet_tells_right_from_wrong(door: str, expected: set[str]) -> None:
-    """G4, G6: one that locks holds; one that does not, and one that does not wait, are found out."""
-    outcome = Fleet("healthy", 5, processes=3, requests=30, deaths=2, pauses=1, lease=0.5, door=door).play()
-    assert {wrong.split(":")[0] for wrong in outcome.violations} == expected
-    assert outcome.counts["calls"] >= outcome.counts["answers"] > outcome.counts["requests"] == 30
-    assert outcome.counts["deaths"] == 2
-    assert ("BROKEN" in table([outcome])) is bool(expected)

@@ -118,7 +118,7 @@ def _open(door: str, url: str, directory: str, account: Account, options: dict[s
         return STAND_INS[door](directory)
     from faults.cached import Cached
 
-    return Cached(url, directory, lambda event: account.note("event", type(event).__name__), **options)
+    return Cached(url, directory, lambda event: account.note("event", type(event).__name__, str(event)), **options)
 
 
 async def work(name: str, door: str, url: str, directory: str, accounts: str, options: dict[str, Any]) -> None:

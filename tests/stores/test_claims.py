@@ -28,6 +28,7 @@ from toolcache.swaps import SupportsClaim
 from toolcache.testing import ClaimContract, FakeClock
 from toolcache.testing.claims import Holder
 from toolcache.testing.stores import blob_of
+from toolcache.versions import HybridClock
 
 KEY = "tc1:c:contract:k"
 LEASE = 600.0
@@ -153,6 +154,22 @@ async def test_where_others_do_not_let_go_a_claim_fails(files: LogStore, clock: 
     assert await holder(files).claim() is Verdict.OURS
 
 
+async def test_others_are_waited_for_as_long_as_was_said(clock: FakeClock, tmp_path: Path) -> None:
+    """SPEC 9: whoever decides may have been stopped at that; ``patience`` says how long a swap waits for it."""
+    files = LogStore(tmp_path / "log", clock=clock, hybrid=HybridClock(), patience=9)
+    await holder(files, "tc1:c:contract:first").claim()
+    fd = os.open(tmp_path / "log" / "locks" / "claims", os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    asking = asyncio.create_task(holder(files).claim())
+    await asyncio.sleep(0.05)
+    clock.advance(8.0)
+    await asyncio.sleep(0.05)
+    assert not asking.done()
+    os.close(fd)
+    assert await asking is Verdict.OURS
+    await files.aclose()
+
+
 async def test_claims_stand_through_compaction_and_what_has_ended_goes(tmp_path: Path, clock: FakeClock) -> None:
     """SPEC 9: the log's cleaning keeps a claim that stands, and nothing of those that ended."""
     files = make(tmp_path / "log", clock)
@@ -272,6 +289,21 @@ async def test_a_user_who_may_not_claim_can_write(store: RedisStore, own_redis: 
         assert classify(told.value, mutation=True) is FaultKind.LOCAL
     calls = await asyncio.to_thread(own_redis.command, "INFO", "commandstats")
     assert b"cmdstat_evalsha:calls=2," in calls  # the first claim, and the one that was denied
+
+
+async def test_a_user_who_may_again_can_claim_soon(
+    store: RedisStore, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I11: records that Redis is owed are swaps too, and it is told of them within 5 s."""
+    await asyncio.to_thread(own_redis.command, "ACL", "SETUSER", "default", "-get")
+    with pytest.raises(StoreRestingError):
+        await holder(store).claim()
+    await asyncio.to_thread(own_redis.command, "ACL", "SETUSER", "default", "+get")
+    with pytest.raises(StoreRestingError):
+        await holder(store).claim()
+    later = store._clock.monotonic() + 4
+    monkeypatch.setattr(store._clock, "monotonic", lambda: later)
+    assert await holder(store).claim() is Verdict.OURS
 
 
 async def test_a_user_who_may_not_publish_can_claim(store: RedisStore, own_redis: RedisServer) -> None:

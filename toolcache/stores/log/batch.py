@@ -58,6 +58,8 @@ class Batch:
         self.results: list[PutResult] = []
         self.fault: BaseException | None = None
         self.since: float | None = None
+        self.patience = 0.0
+        """Seconds that it waits for its turn, where one process at a time decides."""
 
     def answer(self) -> None:
         """Tell the caller, on its loop."""

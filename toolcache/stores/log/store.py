@@ -53,6 +53,8 @@ class LogStore:
         hybrid: shown the newest version found, so that later writes come after it.
         max_disk: bytes. Above it what expired goes, then the oldest values that Redis is not owed.
         fsync: wait for the disk with writes that are ``durable`` ("promised"), with each ("always"), or with none.
+        patience: seconds that a write-once write and a swap wait while another process, which may have been stopped at
+            that, decides one.
         announce: told of events, on the loop of a caller.
         ops: the system calls, for tests.
 
@@ -74,6 +76,7 @@ class LogStore:
         hybrid: HybridClock,
         max_disk: int = 2**30,
         fsync: Literal["promised", "always", "never"] = "promised",
+        patience: float = 2.0,
         announce: Callable[[Event], None] | None = None,
         ops: FileOps = _OPS,
     ) -> None:
@@ -84,6 +87,7 @@ class LogStore:
         self._hybrid = hybrid
         self._budget = Budget(max_disk, syncs=fsync != "never")
         self._fsync = fsync
+        self._patience = patience
         self._announce = announce
         self._ops = ops
         self._post = Post()
@@ -343,6 +347,7 @@ class LogStore:
     async def _written(self, batch: Batch) -> list[PutResult]:
         shared = await self._attached()
         shared.log.check()
+        batch.patience = self._patience
         shared.writer.submit(batch)
         try:
             return await batch.future

@@ -28,7 +28,6 @@ from toolcache.stores.log.segment import Segment
 
 _SEGMENT_AGE: Final = 3600.0
 _MAX_WAITING: Final = 64 * 2**20
-_CLAIM_WAIT: Final = 2.0
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -114,7 +113,7 @@ class Writer:
         now = self._log.clock.monotonic()
         for batch in batches:
             batch.since = now if batch.since is None else batch.since
-        late = [batch for batch in batches if now - (batch.since or now) > _CLAIM_WAIT]
+        late = [batch for batch in batches if now - (batch.since or now) > batch.patience]
         finish(late, TimeoutError(errno.ETIMEDOUT, "another process holds the lock for write-once writes"))
         again = [batch for batch in batches if batch not in late]
         with self._gate:
