@@ -9,6 +9,7 @@ processes and hosts wait for its end, and find the answer, or the failure, in th
 import asyncio
 import math
 import os
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -55,16 +56,23 @@ class Settled(NamedTuple):
 
 
 class Course:
-    """How far a request has come that the callers of one loop wait for.
+    """How far a request has come that the callers of one loop wait for. While it lasts, they join its flight, and no other.
 
     Attributes:
+        start: begins the flight, with the work and on the terms of the first caller.
+        callers: those who wait.
+        attempt: who runs it, once it is being run.
         busy: another's run is waited for.
         runs: it is being run here.
         changed: set, and another event by then, when that changes.
     """
 
+    start: Callable[[Flight[Settled]], Coroutine[Any, Any, Settled]]
+
     def __init__(self, terms: Terms, fingerprint: str) -> None:
         self.fingerprint = fingerprint
+        self.callers = 0
+        self.attempt: Attempt | None = None
         self.busy = self.runs = False
         self.changed = asyncio.Event()
         self._finishes = terms.on_abandon == "finish"
@@ -79,6 +87,10 @@ class Course:
     def goes_on(self) -> bool:
         """Whether it does although nobody waits for it any more."""
         return self._ends or (self.runs and self._finishes)
+
+    def lies_beneath(self, epoch: bytes) -> bool:
+        """Whether what is being run was cleared meanwhile: its callers get it, and nobody else."""
+        return self.attempt is not None and self.attempt.fence <= epoch
 
 
 class Runs:
@@ -118,26 +130,34 @@ class Runs:
         runs: Flights[Settled] = self._homes.here().runs
         name, courses = self._ledger.name(key), self._courses.here()
         known = courses.get(name)
-        course = courses[name] = known or Course(terms, fingerprint)
+        if known is not None and known.lies_beneath(self._ledger.floor()):
+            known = None
+        if known is None:
+            runs.detach(name)  # of a course that is over, and has not landed, or was forgotten
+            course = courses[name] = Course(terms, fingerprint)
+            course.start = partial(
+                self._depart, course, name, work, terms, fingerprint=fingerprint, retention=retention
+            )
+        else:
+            course = known
         if course.fingerprint != fingerprint:
             raise self._mismatch(name)
         self.tally.joins += known is not None
-
-        async def start(_flight: Flight[Settled]) -> Settled:
-            try:
-                return await self._fly(course, name, work, terms, fingerprint=fingerprint, retention=retention)
-            finally:
-                if courses.get(name) is course:
-                    del courses[name]
-
-        flight = runs.join(name, start, goes_on=course.goes_on)
+        course.callers += 1
+        flight = runs.join(name, course.start, goes_on=course.goes_on)
         try:
             if terms.wait == "join" and terms.wait_timeout is None:
                 return await flight
             return await self._patiently(asyncio.ensure_future(flight), course, terms, name, leads=known is None)
         finally:
-            if courses.get(name) is course and not runs.flying(name):  # cancelled before it began
-                del courses[name]
+            course.callers -= 1
+            if not course.callers and not course.goes_on():  # its flight is over, or cancelled
+                self._over(course, name)
+
+    def forget(self, name: str) -> None:
+        """A request was forgotten: who asks for it from now on waits for no run of before."""
+        for courses in self._courses.all():
+            courses.pop(name, None)
 
     def assert_anew(self) -> None:
         """Redis may have lost what it was told: have it know at once of what is being run here."""
@@ -159,13 +179,36 @@ class Runs:
                     raise WaitTimeoutError(key=short(name))
                 left = None if own or math.isinf(until) else until - now()
                 changed: asyncio.Future[Any] = asyncio.ensure_future(course.changed.wait())
-                await asyncio.wait([flight, changed], timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
+                try:
+                    await asyncio.wait([flight, changed], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
             return flight.result()
         finally:
             if not flight.done():
                 flight.cancel()
                 await asyncio.wait([flight])
+
+    async def _depart(
+        self,
+        course: Course,
+        name: str,
+        work: Work,
+        terms: Terms,
+        _flight: Flight[Settled],
+        *,
+        fingerprint: str,
+        retention: float,
+    ) -> Settled:
+        try:
+            return await self._fly(course, name, work, terms, fingerprint=fingerprint, retention=retention)
+        finally:
+            self._over(course, name)
+
+    def _over(self, course: Course, name: str) -> None:
+        courses = self._courses.here()
+        if courses.get(name) is course:
+            del courses[name]
 
     async def _fly(
         self, course: Course, name: str, work: Work, terms: Terms, *, fingerprint: str, retention: float
@@ -276,6 +319,7 @@ class Runs:
         # After it was forgotten it is another request for those outside, too.
         told = sha256(hold.name.encode() + attempt.floor).hexdigest()[:32]
         context = RunContext(attempt.attempts, told)
+        course.attempt = attempt
         course.turn(runs=True)
         self._holds.add(hold)
         hold.begin()
