@@ -1,4 +1,4 @@
-"""What AWS Powertools' idempotency comes to over Redis in five cases.
+"""What AWS Powertools' idempotency comes to over Redis in some cases that matter.
 
 ``python benchmarks/powertools.py`` needs a server at localhost:6379, or at REDIS_URL, and what ``make bench`` installs. It prints what is seen
 in that run;
@@ -79,15 +79,36 @@ def overtaken(powertools: Powertools, *, fails: bool) -> str:
     return f"{before}, and then {after}"
 
 
+def running(powertools: Powertools) -> str:
+    """What a second caller comes to while the first one's run goes on, within its lease."""
+    order = secrets.token_hex(8)
+    begun, end = threading.Event(), threading.Event()
+
+    def run() -> bool:
+        begun.set()
+        return end.wait()
+
+    first = threading.Thread(target=lambda: powertools.once(run, order))
+    first.start()
+    begun.wait()
+    second = shown(lambda: powertools.once(lambda: "the second one", order))
+    end.set()
+    first.join()
+    return second
+
+
 def main() -> None:
     """All cases, a line each."""
     powertools = Powertools(os.environ.get("REDIS_URL", "redis://localhost:6379"))
+    nowhere = Powertools("redis://localhost:1")
     print("aws-lambda-powertools", version("aws-lambda-powertools"))
     print("an output of 0, asked for again:", repeated(powertools, 0))
     print("a tuple, asked for again:", repeated(powertools, (1, 2)))
     print("with an amount that is checked, asked for again:", repeated(powertools, "paid", 5))
     print("a run beyond its lease that succeeds: the next one", overtaken(powertools, fails=False))
     print("a run beyond its lease that fails: the next one", overtaken(powertools, fails=True))
+    print("asked for while it runs:", running(powertools))
+    print("Redis is down:", shown(lambda: nowhere.once(lambda: "an output", "an order")))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """A Redis in memory, for walks that are to be the same each time: the clock is the test's, and faults come on command.
 
-It speaks at the level of a store, and does to blobs exactly what ``put.lua`` does; a test has it and a real server do
-the same things.
+It speaks at the level of a store, and does to blobs exactly what ``put.lua`` does, and to records what ``swap.lua`` does; a
+test has it and a real server do the same things.
 """
 
+import asyncio
 import math
 import zlib
 from collections.abc import Callable, Sequence
@@ -13,8 +14,9 @@ from typing import Final
 
 from redis import exceptions as replies
 
-from toolcache.blob import TOMBSTONE
+from toolcache.blob import TOMBSTONE, end_of
 from toolcache.protocols import Clock, PutResult, PutStatus, Write
+from toolcache.swaps import Standing, Swapped
 from toolcache.versions import ZERO
 
 _HEAD: Final = 74
@@ -22,6 +24,7 @@ _VERSION: Final = slice(4, 20)
 _GONE: Final = slice(36, 44)
 _DIGEST: Final = slice(48, 64)
 _ENDLESS: Final = 1e14
+_STAMP: Final = 8
 
 
 class State(Enum):
@@ -87,6 +90,24 @@ class FakeRedis:
         now_ms = int(self.now * 1000)
         return [self._put(write, now_ms) for write in writes]
 
+    def swap(self, key: str, expected: bytes, new: bytes | None, *, ttl: float, lease: float | None) -> Swapped:
+        """As ``swap.lua``; nobody is told."""
+        now_ms = int(self.now * 1000)
+        there = self._get(key, now_ms) or b""
+        if isinstance(there, OtherType):
+            raise replies.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+        if there != expected:
+            return Swapped(False, _standing(there, now_ms))
+        if new is None:
+            self.data.pop(key, None)
+            return Swapped(True, Standing())
+        if self.state is State.FULL:
+            raise replies.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+        if lease is not None:
+            new += (now_ms + max(1, int(lease * 1000))).to_bytes(_STAMP, "big")
+        self.data[key] = (new, math.inf if math.isinf(ttl) else now_ms + max(1, int(ttl * 1000)))
+        return Swapped(True, _standing(new, now_ms))
+
     def _get(self, key: str, now_ms: int) -> Held | None:
         held, until = self.data.get(key, (None, math.inf))
         return held if now_ms < until else None
@@ -122,6 +143,7 @@ class FakeRedisStore:
     """
 
     name = "redis"
+    hears = False
 
     def __init__(self, server: FakeRedis, clock: Clock) -> None:
         self._server = server
@@ -145,6 +167,26 @@ class FakeRedisStore:
             raise lost
         return results
 
+    async def swap(
+        self,
+        key: str,
+        expected: bytes,
+        new: bytes | None,
+        /,
+        *,
+        ttl: float,
+        lease: float | None = None,
+        durable: bool = False,
+        pending: bool = False,
+    ) -> Swapped:
+        """Have ``new`` stand where exactly ``expected`` stands, if the server can be asked."""
+        self._connect()
+        return self._server.swap(key, expected, new, ttl=ttl, lease=lease)
+
+    async def until_ended(self, key: str, standing: Standing, /) -> None:
+        """Nobody tells."""
+        await asyncio.Event().wait()
+
     async def aclose(self) -> None:
         """Nothing is open."""
 
@@ -156,6 +198,13 @@ class FakeRedisStore:
         if self.run_id != self._server.run_id:
             self.run_id = self._server.run_id
             self._clock.align(self._server.now)
+
+
+def _standing(raw: bytes, now_ms: int) -> Standing:
+    end = end_of(raw)
+    if end is None or len(raw) - end != _STAMP:
+        return Standing(raw, raw if end is None else raw[:end])
+    return Standing(raw, raw[:end], (int.from_bytes(raw[end:], "big") - now_ms) / 1000)
 
 
 def _known(there: bytes, blob: bytes) -> bool:

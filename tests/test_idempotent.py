@@ -235,6 +235,39 @@ async def test_the_output_outlives_the_process(tmp_path: Path) -> None:
         assert await idempotent(cache=cache)(count)() == [2]
 
 
+@pytest.mark.parametrize("output", [None, 0, False, "", (), [], {}, (1, 2), {"a": (1,)}, b"", {1, 2}], ids=repr)
+async def test_every_output_is_told_again_as_it_was(tmp_path: Path, output: Any) -> None:
+    """C7: what is empty, zero or a tuple comes back as that, from memory of the run and from the files."""
+    ran = []
+
+    async def run() -> Any:
+        ran.append(output)
+        return output
+
+    for _ in range(2):
+        async with ToolCache(directory=tmp_path, fsync="never") as cache:
+            work = idempotent(cache=cache)(run)
+            told = [await work(), await work()]
+        assert told == [output, output]
+        assert [type(one) for one in told] == [type(output)] * 2
+    assert len(ran) == 1
+
+
+async def test_it_is_no_caching(tmp_path: Path) -> None:
+    """C7: with caching off, what is to run once does so, in this process and in the next."""
+    ran = []
+
+    async def run() -> str:
+        ran.append(1)
+        return "output"
+
+    for _ in range(2):
+        async with ToolCache(directory=tmp_path, enabled=False) as cache:
+            work = idempotent(cache=cache)(run)
+            assert await work() == await work() == "output"
+    assert len(ran) == 1
+
+
 async def test_a_function_knows_its_run(cache: ToolCache) -> None:
     """C7: the key for those outside is the same in each try, another one of another request, and its cost is kept."""
     keys: list[str] = []

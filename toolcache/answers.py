@@ -18,7 +18,6 @@ from toolcache.ledger import Ledger, Patience, Place, short
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded
 from toolcache.record import (
-    TAKEOVERS,
     Attempt,
     Put,
     Record,
@@ -89,6 +88,7 @@ class Answers:
         record: Record,
         leave: Callable[[Place], Awaitable[Standing]] | None = None,
         *,
+        ran: bool = True,
         patience: Patience | None = None,
     ) -> Committed:
         """Have an answer stand, unless one does.
@@ -98,6 +98,7 @@ class Answers:
             attempt: who commits.
             record: its answer, or one that it has found.
             leave: has a claim in a place be renewed no more, and says what stands there.
+            ran: whether it is the output of a run, so that another answer means two of these.
             patience: of the call that this is a step of.
         """
         own, durability, missed = record.owner, Durability.MEMORY, []
@@ -114,7 +115,6 @@ class Answers:
                 continue
             if answer.verdict not in (Verdict.OURS, Verdict.KEPT) or answer.record is None:
                 return Committed(None, durability, tuple(missed))
-            ran = record.failure is None or record.failure.kind != TAKEOVERS
             if ran and answer.record.owner not in (own, record.owner):
                 self._parts.announce(DuplicateExecution(short(name), place.name))
             record = answer.record
@@ -149,7 +149,7 @@ class Answers:
             if attempt.fence <= attempt.floor:
                 attempt.fence = self._ledger.version(attempt.floor)
             answer = replace(attempt.completed(output), tags=tags)
-            committed = await self.commit(name, attempt, answer, patience=patience)
+            committed = await self.commit(name, attempt, answer, ran=False, patience=patience)
             if committed.record is not None:  # else it was forgotten before, elsewhere, by a clock that is ahead
                 break
         return committed.durability
@@ -158,10 +158,12 @@ class Answers:
         """What this host answers with, from its file: unless Redis says that it was forgotten since."""
         files, redis = self._ledger.files, self._ledger.redis
         record = None if files is None else await self._ledger.read(files, name, patience)
-        if record is None or not record.answers:
+        # What Redis is owed, the files keep for longer.
+        if record is None or not record.answers or self._parts.clock.time() >= record.expires_at:
             return None
         shared = None if redis is None else await self._ledger.read(redis, name, patience)
-        return None if shared is not None and record.fence <= floor_of(shared) else record
+        floor = max(self._ledger.floor(), ZERO if shared is None else floor_of(shared))
+        return None if record.fence <= floor else record
 
     async def get(self, name: str) -> Record | None:
         """The answer, wherever it stands; one that only Redis has, by way of the file."""

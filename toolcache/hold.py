@@ -8,7 +8,7 @@ from typing import Final
 
 from toolcache.home import Homes
 from toolcache.ledger import Answer, Ledger, Place
-from toolcache.record import Attempt, Verdict
+from toolcache.record import Attempt, Put, Seen, Verdict
 from toolcache.swaps import NOTHING, UNKNOWN, Standing
 
 _PAUSES: Final = (0.05, 1.0)
@@ -59,12 +59,10 @@ class Hold:
     async def take(self, place: Place) -> Answer | None:
         """Claim it in a store; None if that cannot say."""
         await self._ledger.heed(place)
-        self.attempt.floor = max(self.attempt.floor, self._ledger.floor())
         refused = place.layer is not None and place.layer.refuses(mutation=True)
         # It may be ours although nobody says so, or this is cancelled.
         self._standings[place] = UNKNOWN
-        claim = partial(self.attempt.claim, lease=self._lease)
-        answer = await self._ledger.settle(place, self.name, claim)
+        answer = await self._ledger.settle(place, self.name, self._claim)
         if answer is not None:
             self._standings[place] = answer.standing
             if answer.verdict is Verdict.OURS:
@@ -72,6 +70,11 @@ class Hold:
         elif refused:
             del self._standings[place]
         return answer
+
+    def _claim(self, seen: Seen) -> Put | Verdict:
+        """Above all that is known by now to have been cleared: what is claimed beneath it would be run in vain."""
+        self.attempt.floor = max(self.attempt.floor, self._ledger.floor())
+        return self.attempt.claim(seen, lease=self._lease)
 
     async def give_back(self) -> None:
         """Let the next one have what is held.

@@ -221,16 +221,17 @@ class Ledger:
         until = patience.until(place)
         answer = None if place.layer is None else await place.layer.read([name], until=until)
         patience.spend(place, until)
-        if answer is None or (raw := answer[0]) is None:
+        if answer is None:
+            return None
+        # Also where it holds nothing: it may have been cleared.
+        await self.heed(place, patience)
+        if (raw := answer[0]) is None:
             return None
         try:
             record = self._seen(place, name, Standing(raw, raw[: end_of(raw)])).record
         except CorruptBlobError:
             return None
-        if record is None:
-            return None
-        await self.heed(place, patience)
-        return record if await self.current(place, record, patience) else None
+        return record if record is not None and await self.current(place, record, patience) else None
 
     async def replay(self, name: str, blob: bytes, floor: bytes) -> PutResult | None:
         """Tell Redis of a record that it has missed; what became of it, None if nobody knows.

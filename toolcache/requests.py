@@ -5,13 +5,13 @@ from typing import Any
 
 from toolcache.answers import RunStatus
 from toolcache.blob import CorruptBlobError
+from toolcache.course import Settled
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entry import MISSING, Durability, Missing
 from toolcache.errors import CacheWriteError
 from toolcache.machine import Machine
 from toolcache.record import Record
-from toolcache.runs import Settled
 from toolcache.tags import labels
 from toolcache.terms import Terms
 from toolcache.work import Work
@@ -68,7 +68,7 @@ class Requests:
         (place,) = self._machine.enter((key,))
         begun = self._now()
         name = self._machine.ledger.name(place)
-        record = await self._machine.answers.get(name) if self._parts.enabled else None
+        record = await self._machine.answers.get(name)
         output = MISSING if record is None else self.output(record)
         tally = self._machine.tallies.of(domain)
         tally.latency.add(self._now() - begun)
@@ -95,8 +95,6 @@ class Requests:
         retention, own = self._machine.lifetime(ttl, domain), labels(tags)
         encoded = self._parts.coder.encode(output)
         self._machine.ledger.check(encoded)
-        if not self._parts.enabled:
-            return Durability.MEMORY
         self._machine.tallies.of(domain).sets += 1
         name = self._machine.ledger.name(place)
         durability = await self._machine.homes.here().see_through(

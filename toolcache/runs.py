@@ -7,19 +7,17 @@ processes and hosts wait for its end, and find the answer, or the failure, in th
 """
 
 import asyncio
-import math
 import os
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakSet
 
 from toolcache.answers import Answers
+from toolcache.course import Course, Settled
 from toolcache.entry import Durability
 from toolcache.errors import (
-    AlreadyInProgressError,
     DispatchError,
     FlightAbortedError,
     RunTimeoutError,
@@ -28,7 +26,6 @@ from toolcache.errors import (
     StoresUnavailableError,
     TakeoverLimitError,
     TaskMismatchError,
-    WaitTimeoutError,
 )
 from toolcache.events import DispatchDegraded, LeaseLost, TakenOver, TaskMismatch
 from toolcache.flight import Flight, Flights
@@ -41,56 +38,6 @@ from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Fa
 from toolcache.stats import DispatchTally
 from toolcache.terms import Terms
 from toolcache.work import RunContext, Work, work_off
-
-
-class Settled(NamedTuple):
-    """What a request has come to.
-
-    ``record`` is None where nobody ran it for this call. ``replayed``: by an earlier run, or that of another process. ``error``:
-    instead of an output.
-    """
-
-    record: Record | None
-    replayed: bool
-    error: Exception | None = None
-
-
-class Course:
-    """How far a request has come that the callers of one loop wait for. While it lasts, they join its flight, and no other.
-
-    Attributes:
-        start: begins the flight, with the work and on the terms of the first caller.
-        callers: those who wait.
-        attempt: who runs it, once it is being run.
-        busy: another's run is waited for.
-        runs: it is being run here.
-        changed: set, and another event by then, when that changes.
-    """
-
-    start: Callable[[Flight[Settled]], Coroutine[Any, Any, Settled]]
-
-    def __init__(self, terms: Terms, fingerprint: str) -> None:
-        self.fingerprint = fingerprint
-        self.callers = 0
-        self.attempt: Attempt | None = None
-        self.busy = self.runs = False
-        self.changed = asyncio.Event()
-        self._finishes = terms.on_abandon == "finish"
-        self._ends = False
-
-    def turn(self, *, busy: bool = False, runs: bool = False, ends: bool = False) -> None:
-        """It waits for another's run, runs, or has run and is coming to its end."""
-        self.busy, self.runs, self._ends = busy, runs or ends, ends
-        changed, self.changed = self.changed, asyncio.Event()
-        changed.set()
-
-    def goes_on(self) -> bool:
-        """Whether it does although nobody waits for it any more."""
-        return self._ends or (self.runs and self._finishes)
-
-    def lies_beneath(self, epoch: bytes) -> bool:
-        """Whether what is being run was cleared meanwhile: its callers get it, and nobody else."""
-        return self.attempt is not None and self.attempt.fence <= epoch
 
 
 class Runs:
@@ -127,6 +74,15 @@ class Runs:
             WaitTimeoutError: it is still running.
             TaskMismatchError: something else is being run under this key.
         """
+        while True:
+            asked_at = self._ledger.version()
+            settled = await self._join(key, work, terms, fingerprint=fingerprint, retention=retention)
+            # One that was forgotten before this call is none to join.
+            if not settled.forgotten_before(asked_at):
+                return settled
+
+    async def _join(self, key: str, work: Work, terms: Terms, *, fingerprint: str, retention: float) -> Settled:
+        """What comes of the run under way here, or of one that begins."""
         runs: Flights[Settled] = self._homes.here().runs
         name, courses = self._ledger.name(key), self._courses.here()
         known = courses.get(name)
@@ -148,7 +104,8 @@ class Runs:
         try:
             if terms.wait == "join" and terms.wait_timeout is None:
                 return await flight
-            return await self._patiently(asyncio.ensure_future(flight), course, terms, name, leads=known is None)
+            now = self._parts.clock.monotonic
+            return await course.wait(asyncio.ensure_future(flight), terms, now, short(name), leads=known is None)
         finally:
             course.callers -= 1
             if not course.callers and not course.goes_on():  # its flight is over, or cancelled
@@ -163,31 +120,6 @@ class Runs:
         """Redis may have lost what it was told: have it know at once of what is being run here."""
         for hold in tuple(self._holds):
             hold.hurry()
-
-    async def _patiently(
-        self, flight: "asyncio.Future[Settled]", course: Course, terms: Terms, name: str, *, leads: bool
-    ) -> Settled:
-        """Wait for another's run as long as this caller wants to; for its own, to the end."""
-        now = self._parts.clock.monotonic
-        until = math.inf if terms.wait_timeout is None or terms.wait == "raise" else now() + terms.wait_timeout
-        try:
-            while not flight.done():
-                own = leads and course.runs
-                if not own and terms.wait == "raise" and (course.busy or course.runs):
-                    raise AlreadyInProgressError(key=short(name))
-                if not own and now() >= until:
-                    raise WaitTimeoutError(key=short(name))
-                left = None if own or math.isinf(until) else until - now()
-                changed: asyncio.Future[Any] = asyncio.ensure_future(course.changed.wait())
-                try:
-                    await asyncio.wait([flight, changed], timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    changed.cancel()
-            return flight.result()
-        finally:
-            if not flight.done():
-                flight.cancel()
-                await asyncio.wait([flight])
 
     async def _depart(
         self,
@@ -304,7 +236,8 @@ class Runs:
 
     async def _adopt(self, hold: Hold, record: Record) -> Record | None:
         """Answer with what was found: by way of this host's file, and with what stands there. None if it was forgotten."""
-        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.leave)
+        ran = not hold.attempt.exhausted
+        committed = await self._answers.commit(hold.name, hold.attempt, record, hold.leave, ran=ran)
         if committed.record is None:
             await hold.give_back()
         else:
@@ -366,7 +299,7 @@ class Runs:
             fail = partial(hold.attempt.fail, failure=record, lease=terms.lease)
             await self._ledger.settle(place, hold.name, fail, await hold.leave(place))
         await hold.end()
-        return Settled(record, False, error)
+        return Settled(replace(record, floor=hold.attempt.floor), False, error)
 
     async def _keep_failure(self, hold: Hold, context: RunContext, error: Exception, kind: str) -> Settled:
         record = self._failure(hold.attempt, context, error, kind, kept=True)
@@ -390,7 +323,7 @@ class Runs:
         answer = committed.record
         if answer is None:  # forgotten meanwhile: its callers have it, and nobody else
             await hold.give_back()
-            return Settled(record, False)
+            return Settled(replace(record, floor=hold.attempt.floor), False)
         await hold.settle(keeping=committed.durability is Durability.MEMORY)
         if answer.owner == record.owner:
             return Settled(answer, False)

@@ -76,7 +76,7 @@ class Settings:
     ``"64MiB"`` 2²⁶). Where None means no limit, the text ``none`` or ``never`` stands for it. Each has a default.
 
     Attributes:
-        enabled: False computes always and stores nothing.
+        enabled: False computes always and stores no value; requests that run once do so all the same.
         namespace: keeps apart what shares a Redis or a directory: 1 to 64 of ``A-Za-z0-9._-``.
         tenant: becomes part of the digest of each domain key and task, so that tenants never share an entry.
         redis_url: ``redis://``, ``redis+sentinel://`` or ``redis+cluster://`` (each with ``rediss`` for TLS, certificates

@@ -11,6 +11,7 @@ from toolcache.assembly import assemble
 from toolcache.cache import Cache
 from toolcache.clock import SYSTEM
 from toolcache.compute import Compute
+from toolcache.course import Settled
 from toolcache.credentials import AnyCredentialProvider
 from toolcache.dispatch.tasks import AgentTask
 from toolcache.domain_keys import DomainKeys
@@ -20,7 +21,6 @@ from toolcache.embeddings import Embed, Vector, check_lengths, embed, in_order, 
 from toolcache.entry import MISSING, Durability, Missing
 from toolcache.errors import SettingsError
 from toolcache.protocols import Clock
-from toolcache.runs import Settled
 from toolcache.settings import Options, Settings
 from toolcache.terms import Terms
 from toolcache.work import Work

@@ -291,6 +291,21 @@ async def test_a_user_who_may_not_claim_can_write(store: RedisStore, own_redis: 
     assert b"cmdstat_evalsha:calls=2," in calls  # the first claim, and the one that was denied
 
 
+async def test_a_user_who_may_again_can_claim_soon(
+    store: RedisStore, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I11: records that Redis is owed are swaps too, and it is told of them within 5 s."""
+    await asyncio.to_thread(own_redis.command, "ACL", "SETUSER", "default", "-get")
+    with pytest.raises(StoreRestingError):
+        await holder(store).claim()
+    await asyncio.to_thread(own_redis.command, "ACL", "SETUSER", "default", "+get")
+    with pytest.raises(StoreRestingError):
+        await holder(store).claim()
+    later = store._clock.monotonic() + 4
+    monkeypatch.setattr(store._clock, "monotonic", lambda: later)
+    assert await holder(store).claim() is Verdict.OURS
+
+
 async def test_a_user_who_may_not_publish_can_claim(store: RedisStore, own_redis: RedisServer) -> None:
     """Those who wait have to look, then."""
     await asyncio.to_thread(own_redis.command, "ACL", "SETUSER", "default", "resetchannels", "-publish")

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, Unpack
 
+from toolcache.course import Settled
 from toolcache.dispatch.results import AgentResult, Progress, TaskError
 from toolcache.dispatch.tasks import AgentTask
 from toolcache.errors import CacheClosedError, RunTimeoutError
 from toolcache.record import TIMEOUT
-from toolcache.runs import Settled
 from toolcache.spelling import count
 from toolcache.terms import OnceOptions, Terms
 from toolcache.tool_cache import ToolCache
