@@ -88,36 +88,61 @@ class Runs:
         runs: Flights[Settled] = self._homes.here().runs
         name, courses = self._ledger.name(key), self._courses.here()
         known = courses.get(name)
-        course = courses[name] = known or Course(terms, fingerprint)
+        if known is not None and known.lies_beneath(self._ledger.floor()):
+            known = None
+        if known is None:
+            runs.detach(name)  # of a course that is over, and has not landed, or was forgotten
+            course = courses[name] = Course(terms, fingerprint)
+            course.start = partial(
+                self._depart, course, name, work, terms, fingerprint=fingerprint, retention=retention
+            )
+        else:
+            course = known
         if course.fingerprint != fingerprint:
             raise self._mismatch(name)
         self.tally.joins += known is not None
-
-        def part() -> None:
-            if courses.get(name) is course:
-                courses.pop(name, None)
-
-        async def start(flight: Flight[Settled]) -> Settled:
-            flight.on_detach = part
-            try:
-                return await self._fly(course, name, work, terms, fingerprint=fingerprint, retention=retention)
-            finally:
-                part()
-
-        flight = runs.join(name, start, goes_on=course.goes_on)
+        course.callers += 1
+        flight = runs.join(name, course.start, goes_on=course.goes_on)
         try:
             if terms.wait == "join" and terms.wait_timeout is None:
                 return await flight
             now = self._parts.clock.monotonic
             return await course.wait(asyncio.ensure_future(flight), terms, now, short(name), leads=known is None)
         finally:
-            if not runs.flying(name):  # cancelled before it began
-                part()
+            course.callers -= 1
+            if not course.callers and not course.goes_on():  # its flight is over, or cancelled
+                self._over(course, name)
+
+    def forget(self, name: str) -> None:
+        """A request was forgotten: who asks for it from now on waits for no run of before."""
+        for courses in self._courses.all():
+            courses.pop(name, None)
 
     def assert_anew(self) -> None:
         """Redis may have lost what it was told: have it know at once of what is being run here."""
         for hold in tuple(self._holds):
             hold.hurry()
+
+    async def _depart(
+        self,
+        course: Course,
+        name: str,
+        work: Work,
+        terms: Terms,
+        _flight: Flight[Settled],
+        *,
+        fingerprint: str,
+        retention: float,
+    ) -> Settled:
+        try:
+            return await self._fly(course, name, work, terms, fingerprint=fingerprint, retention=retention)
+        finally:
+            self._over(course, name)
+
+    def _over(self, course: Course, name: str) -> None:
+        courses = self._courses.here()
+        if courses.get(name) is course:
+            del courses[name]
 
     async def _fly(
         self, course: Course, name: str, work: Work, terms: Terms, *, fingerprint: str, retention: float
@@ -229,6 +254,7 @@ class Runs:
         # After it was forgotten it is another request for those outside, too.
         told = sha256(hold.name.encode() + attempt.floor).hexdigest()[:32]
         context = RunContext(attempt.attempts, told)
+        course.attempt = attempt
         course.turn(runs=True)
         self._holds.add(hold)
         hold.begin()
