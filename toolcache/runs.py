@@ -276,7 +276,13 @@ class Runs:
         course.turn(ends=True)
         ending = self._fail(hold, context, terms, error) if error else self._finish(hold, context, output)
         # What has been done is not to be lost because its task is cancelled now.
-        return await asyncio.shield(self._homes.here().see_out(ending))
+        end = self._homes.here().see_out(ending)
+        while True:
+            try:
+                return await asyncio.shield(end)
+            except asyncio.CancelledError:
+                if end.cancelled():
+                    raise
 
     async def _finish(self, hold: Hold, context: RunContext, output: Any) -> Settled:
         """The run has come to an output: commit it."""

@@ -323,9 +323,7 @@ class TestLeaving:
         assert await cache.once("pay", agent.run, wait="raise") == "done"
         assert agent.runs == 1
 
-    async def test_who_waits_no_longer_leaves_the_run_alone(
-        self, rig: Rig, cache: Cache, clock: SteadyClock
-    ) -> None:
+    async def test_who_waits_no_longer_leaves_the_run_alone(self, rig: Rig, cache: Cache, clock: SteadyClock) -> None:
         """ID-28: after wait_timeout another's caller leaves; the run goes on, and later there is an answer."""
         agent = Agent(held=True)
         first = asyncio.create_task(cache.once("pay", agent.run))
