@@ -103,7 +103,9 @@ class Answers:
         """
         own, durability, missed = record.owner, Durability.MEMORY, []
         patience = patience or self._ledger.patience()
-        for place in reversed(self._ledger.layers):
+        for place in reversed(self._ledger.places):
+            if place is self._ledger.memory and durability is not Durability.MEMORY:
+                break
             await self._ledger.heed(place, patience, record.tags)
             attempt.floor = max(attempt.floor, self._ledger.floor())
             put = partial(attempt.commit, answer=record)
@@ -118,12 +120,9 @@ class Answers:
             if ran and answer.record.owner not in (own, record.owner):
                 self._parts.announce(DuplicateExecution(short(name), place.name))
             record = answer.record
-            durability = max(durability, Durability.REDIS if place is self._ledger.redis else Durability.FILE)
+            below = Durability.REDIS if place is self._ledger.redis else Durability.FILE
+            durability = Durability.MEMORY if place is self._ledger.memory else max(durability, below)
         if durability is Durability.MEMORY:
-            memory = self._ledger.memory
-            stands = await leave(memory) if leave else NOTHING
-            answer = await self._ledger.settle(memory, name, partial(attempt.commit, answer=record), stands)
-            record = answer.record if answer and answer.record and answer.record.answers else record
             self._at_risk("commit", name)
         return Committed(record, durability, tuple(missed))
 

@@ -27,6 +27,8 @@ _LONGEST: Final = 2_000
 
 _TOLD_FOR: Final = 5.0
 """Seconds that a failure is told to those who waited for it."""
+_CLAIMED_FOR: Final = 86_400.0
+"""Seconds at least that a claim stands, lapsed or not: a clock that is set forward by less ends none."""
 _LONGEST_LEASE: Final = 4.0
 """More leases than a claim is good for in any store."""
 
@@ -333,7 +335,7 @@ class Attempt:
             dead=tuple(sorted(self.dead))[:_HEIRS],
             started_at=self.started_at,
         )
-        return Put(record, Verdict.OURS, max(self.retention, 2 * lease), lease)
+        return Put(record, Verdict.OURS, max(self.retention, 2 * lease, _CLAIMED_FOR), lease)
 
     def _claimed(self, seen: Seen) -> Record | None:
         """The claim of this attempt, if it stands there: also one that has been forgotten, which nobody else may end."""
