@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -23,7 +24,7 @@ from toolcache import (
     WaitTimeoutError,
 )
 from toolcache.cache import Cache
-from toolcache.errors import CacheClosedError
+from toolcache.errors import CacheClosedError, FlightAbortedError
 from toolcache.events import DuplicateExecution, LeaseLost, TakenOver, TaskMismatch
 
 OUTPUTS: Final = [
@@ -403,6 +404,27 @@ class TestForgetting:
         assert await caller == await cache.once("pay", agent.run) == "done"
         assert agent.runs == 1
 
+    @pytest.mark.parametrize("output", ["old", ValueError("old")], ids=["completed", "failed"])
+    @pytest.mark.parametrize("beating", [False, True], ids=["unnoticed", "noticed"])
+    async def test_what_another_process_forgot_makes_room(
+        self, rig: Rig, cache: Cache, output: Any, *, beating: bool
+    ) -> None:
+        """ID-33: its claim ends with it, whether a heartbeat noticed or not: the next run is a first one, at once."""
+        old, new, other = Agent(output, held=True), Agent("new"), await elsewhere(rig, cache)
+        caller = asyncio.create_task(cache.once("pay", old.run))
+        await old.begun.wait()
+        await other.forget("pay")
+        if beating:
+            for _ in range(2):
+                cache._machine.runs.assert_anew()
+                await until(lambda: all(task.done() for task in next(iter(cache._machine.runs._holds))._beating.values()))
+        old.let_go()
+        with suppress(ValueError):
+            await caller
+        assert await cache.once("pay", new.run, wait="raise") == "new"
+        assert new.contexts[0].attempt == 1
+        assert not rig.recorder.of(TakenOver)
+
     async def test_a_failure_that_was_forgotten(self, cache: Cache) -> None:
         """ID-33: a run that was forgotten fails for its own callers alone, even where failures are kept."""
         old, new = Agent(ValueError("old"), held=True), Agent("new")
@@ -653,7 +675,7 @@ class TestClosing:
             assert agent.runs == 1
 
     async def test_a_commit_under_way_is_not_lost(self, host: Rig) -> None:
-        """ID-23: what has been done when the cache is closed without patience is kept, and its caller has it."""
+        """ID-23: what has been done when the cache is closed without patience is kept: nobody does it again."""
         cache, agent = await host.open(), Agent(held=True)
         caller = asyncio.create_task(cache.once("pay", agent.run))
         await agent.begun.wait()
@@ -666,6 +688,7 @@ class TestClosing:
         await ticks()
         files.store.heal()
         await closing
-        assert await caller == "done"
+        with pytest.raises(FlightAbortedError):
+            await caller
         assert await (await host.open()).once("pay", agent.run) == "done"
         assert agent.runs == 1
