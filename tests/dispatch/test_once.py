@@ -417,7 +417,9 @@ class TestForgetting:
         if beating:
             for _ in range(2):
                 cache._machine.runs.assert_anew()
-                await until(lambda: all(task.done() for task in next(iter(cache._machine.runs._holds))._beating.values()))
+                await until(
+                    lambda: all(task.done() for task in next(iter(cache._machine.runs._holds))._beating.values())
+                )
         old.let_go()
         with suppress(ValueError):
             await caller
