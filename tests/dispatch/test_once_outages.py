@@ -1,6 +1,7 @@
 """Requests that are run once, while Redis or the files come and go."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from toolcache.errors import AlreadyInProgressError, StoresUnavailableError
 from toolcache.events import DispatchDegraded, DuplicateExecution
 from toolcache.ledger import Place
 from toolcache.record import Attempt, Put, Record, Seen, State, Verdict
+from toolcache.stores.log.ops import FileOps
 from toolcache.testing import Recorder
 
 Open = Callable[..., Awaitable[ToolCache]]
@@ -372,6 +374,31 @@ async def test_a_claim_whose_file_was_deleted_is_committed_all_the_same(open_cac
         await asyncio.to_thread(asker.close)
     assert idle.runs == 0
     assert not runs(witness, "k")
+
+
+async def test_what_is_found_is_on_the_disk_before_it_is_answered(
+    open_cache: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC 8: an answer that another process wrote without waiting for the disk; who replays it waits, and only once."""
+    witness, synced = tmp_path / "witness", []
+    asker = await asyncio.to_thread(Asker("careless", "", tmp_path / "host", witness, fsync="never").ready)
+    try:
+        assert await asyncio.to_thread(asker.once, "k") == "of careless"
+        (segment,) = (tmp_path / "host" / "seg").iterdir()
+        sync = FileOps.fdatasync
+
+        def fdatasync(self: FileOps, fd: int) -> None:
+            sync(self, fd)
+            synced.append(os.fstat(fd).st_ino)
+
+        cache = await open_cache(None)
+        monkeypatch.setattr(FileOps, "fdatasync", fdatasync)
+        assert await cache.once("k", Work()) == "of careless"
+        assert synced.count(segment.stat().st_ino) == 1
+        assert await cache.once("k", Work()) == "of careless"
+        assert synced.count(segment.stat().st_ino) == 1
+    finally:
+        await asyncio.to_thread(asker.close)
 
 
 @pytest.mark.parametrize("files", [True, False])
