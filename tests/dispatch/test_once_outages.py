@@ -180,6 +180,22 @@ async def test_a_claim_whose_connection_broke_is_made_again(open_cache: Open, ow
         assert proxy.accepted > before
 
 
+async def test_a_claim_of_which_nobody_heard_is_given_back(open_cache: Open, own_redis: RedisServer) -> None:
+    """LK-03: its caller leaves before the reply is there; whoever comes next does not wait for the claim to lapse."""
+    async with FaultProxy(own_redis.port) as proxy:
+        one = await open_cache(proxy.url, coherence=False, op_timeout=20)
+        far = await open_cache(own_redis.url, "elsewhere")
+        proxy.rewrite = lambda chunk: b"" if b"TC\x01" in chunk else chunk
+        running = asyncio.create_task(one.once("k", Work(), lease=LEASE))
+        await until_stands(far, State.RUNNING)
+        proxy.rewrite = None
+        proxy.reset()
+        running.cancel()
+        await asyncio.wait([running])
+        async with asyncio.timeout(20):
+            assert await far.once("k", lambda: "done", lease=LEASE) == "done"
+
+
 @pytest.mark.parametrize("files", [True, False])
 @pytest.mark.parametrize("replies", [1, 1000])
 async def test_a_commit_whose_reply_was_lost_is_there_once(
@@ -340,11 +356,15 @@ async def test_a_heartbeat_lets_go_of_what_was_forgotten(open_cache: Open, own_r
     one, here = await open_cache(own_redis.url), await open_cache(own_redis.url)
     far = await open_cache(own_redis.url, "elsewhere")
     work = Work("forgotten")
-    running = asyncio.create_task(one.once("k", work, lease=1))
+    running = asyncio.create_task(one.once("k", work, lease=LEASE))
     await work.begun.wait()
     await far.forget("k")
+    waiting = asyncio.create_task(here.once("k", lambda: "new", lease=LEASE))
     async with asyncio.timeout(20):
-        assert await here.once("k", lambda: "new", lease=LEASE) == "new"
+        while not waiting.done():
+            one._machine.runs.assert_anew()  # as the time for a heartbeat would
+            await asyncio.sleep(0.02)
+    assert waiting.result() == "new"
     assert not running.done()
     work.over.set()
     assert await running == "forgotten"
