@@ -83,10 +83,8 @@ async def _rely(root: Path, clock: FakeClock) -> list[Call]:
     """The life of a log of two writers, one of which never waits for the disk: what the other says of it, and writes itself."""
     careless, careful = RecordOps(), RecordOps()
     careful.recorded = careless.recorded
-    one, two = (
-        LogStore(root, clock=clock, hybrid=HybridClock(clock, node=bytes([n] * 8)), ops=ops, fsync=fsync)
-        for n, ops, fsync in ((1, careless, "never"), (2, careful, "promised"))
-    )
+    one = LogStore(root, clock=clock, hybrid=HybridClock(clock, node=bytes([1] * 8)), ops=careless, fsync="never")
+    two = LogStore(root, clock=clock, hybrid=HybridClock(clock, node=bytes([2] * 8)), ops=careful)
 
     async def finish(store: LogStore, key: str, *, pending: bool = False) -> None:
         claim = blob_of(key, b"claim", version=1, now=clock.time(), ttl=600.0, flags=CLAIM)
