@@ -165,10 +165,7 @@ class Hold:
             return
         if answer.verdict is Verdict.OURS:
             self._standings[place] = answer.standing
-        elif held:
+        elif held and not (answer.record and answer.record.answers and answer.record.owner == self.attempt.owner):
             self.lost = True
             del self._standings[place]
-            if self.attempt.is_forgotten:  # whoever asks now is to wait for a new run, and not for this one
-                abandon = partial(self.attempt.abandon, told=True, lease=self._lease)
-                await self._ledger.settle(place, self.name, abandon, answer.standing)
             self._on_lost(place)
