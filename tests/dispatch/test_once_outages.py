@@ -1,6 +1,7 @@
 """Requests that are run once, while Redis or the files come and go."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from toolcache.errors import AlreadyInProgressError, StoresUnavailableError
 from toolcache.events import DispatchDegraded, DuplicateExecution
 from toolcache.ledger import Place
 from toolcache.record import Attempt, Put, Record, Seen, State, Verdict
+from toolcache.stores.log.ops import FileOps
 from toolcache.testing import Recorder
 
 Open = Callable[..., Awaitable[ToolCache]]
@@ -176,6 +178,22 @@ async def test_a_claim_whose_connection_broke_is_made_again(open_cache: Open, ow
         record = await until_stands(cache, State.COMPLETED)
         assert (record.attempts, cache.stats().dispatch.takeovers) == (1, 0)
         assert proxy.accepted > before
+
+
+async def test_a_claim_of_which_nobody_heard_is_given_back(open_cache: Open, own_redis: RedisServer) -> None:
+    """LK-03: its caller leaves before the reply is there; whoever comes next does not wait for the claim to lapse."""
+    async with FaultProxy(own_redis.port) as proxy:
+        one = await open_cache(proxy.url, coherence=False, op_timeout=20)
+        far = await open_cache(own_redis.url, "elsewhere")
+        proxy.rewrite = lambda chunk: b"" if b"TC\x01" in chunk else chunk
+        running = asyncio.create_task(one.once("k", Work(), lease=LEASE))
+        await until_stands(far, State.RUNNING)
+        proxy.rewrite = None
+        proxy.reset()
+        running.cancel()
+        await asyncio.wait([running])
+        async with asyncio.timeout(20):
+            assert await far.once("k", lambda: "done", lease=LEASE) == "done"
 
 
 @pytest.mark.parametrize("files", [True, False])
@@ -338,11 +356,15 @@ async def test_a_heartbeat_lets_go_of_what_was_forgotten(open_cache: Open, own_r
     one, here = await open_cache(own_redis.url), await open_cache(own_redis.url)
     far = await open_cache(own_redis.url, "elsewhere")
     work = Work("forgotten")
-    running = asyncio.create_task(one.once("k", work, lease=1))
+    running = asyncio.create_task(one.once("k", work, lease=LEASE))
     await work.begun.wait()
     await far.forget("k")
+    waiting = asyncio.create_task(here.once("k", lambda: "new", lease=LEASE))
     async with asyncio.timeout(20):
-        assert await here.once("k", lambda: "new", lease=LEASE) == "new"
+        while not waiting.done():
+            one._machine.runs.assert_anew()  # as the time for a heartbeat would
+            await asyncio.sleep(0.02)
+    assert waiting.result() == "new"
     assert not running.done()
     work.over.set()
     assert await running == "forgotten"
@@ -372,6 +394,31 @@ async def test_a_claim_whose_file_was_deleted_is_committed_all_the_same(open_cac
         await asyncio.to_thread(asker.close)
     assert idle.runs == 0
     assert not runs(witness, "k")
+
+
+async def test_what_is_found_is_on_the_disk_before_it_is_answered(
+    open_cache: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC 8: an answer that another process wrote without waiting for the disk; who replays it waits, and only once."""
+    witness, synced = tmp_path / "witness", []
+    asker = await asyncio.to_thread(Asker("careless", "", tmp_path / "host", witness, fsync="never").ready)
+    try:
+        assert await asyncio.to_thread(asker.once, "k") == "of careless"
+        (segment,) = (tmp_path / "host" / "seg").iterdir()
+        sync = FileOps.fdatasync
+
+        def fdatasync(self: FileOps, fd: int) -> None:
+            sync(self, fd)
+            synced.append(os.fstat(fd).st_ino)
+
+        cache = await open_cache(None)
+        monkeypatch.setattr(FileOps, "fdatasync", fdatasync)
+        assert await cache.once("k", Work()) == "of careless"
+        assert synced.count(segment.stat().st_ino) == 1
+        assert await cache.once("k", Work()) == "of careless"
+        assert synced.count(segment.stat().st_ino) == 1
+    finally:
+        await asyncio.to_thread(asker.close)
 
 
 @pytest.mark.parametrize("files", [True, False])

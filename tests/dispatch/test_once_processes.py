@@ -89,7 +89,7 @@ def of(scene: Scene, *names: str) -> list[Asker]:
 # -- one run for all --------------------------------------------------------------------------------------------------
 
 
-def test_a_hundred_callers_in_two_processes_are_one_run(standing: Scene) -> None:
+def test_the_callers_of_three_processes_are_one_run(standing: Scene) -> None:
     """BUG-115: fifty callers in each of two processes, and fifty on another host, have one execution's output."""
     askers, gate = of(standing, "first", "second", "far"), standing.gate()
     steps = [asker.ask("crowd", until=gate, callers=50) for asker in askers]
@@ -103,7 +103,7 @@ def test_a_hundred_callers_in_two_processes_are_one_run(standing: Scene) -> None
 @pytest.mark.parametrize("who", ["second", "far"])
 def test_who_waits_is_told_of_the_answer(standing: Scene, who: str) -> None:
     """SPEC 8: a waiter in another process, here or on another host, has the answer when it stands, and asks a few times at most."""
-    (runner, waiter), gate, key = of(standing, "first", who), standing.gate(), f"told {who}".replace(" ", "-")
+    (runner, waiter), gate, key = of(standing, "first", who), standing.gate(), f"told-{who}"
     running = runner.ask(key, until=gate)
     runner.hear(begun=key)
     waiting = waiter.ask(key, callers=50)
@@ -181,41 +181,39 @@ def test_another_host_may_forget_what_is_running(standing: Scene) -> None:
 # -- the dead, the paused, the closed ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layering", ["redis", "files", "redis+files"])
-def test_a_killed_process_is_taken_over(tmp_path: Path, own_redis: RedisServer, layering: str) -> None:
-    """BUG-115: kill -9 in mid-run; who waits takes it over as the second attempt: on files at once, in Redis after its lease."""
-    scene = Scene(tmp_path, own_redis, layering)
-    lease = 1 if layering == "redis" else 600
-    try:
-        first, second = scene.start("first", "second")
-        first.ask("killed", until=scene.gate(), lease=lease)
-        first.hear(begun="killed")
-        waiting = second.ask("killed", lease=lease)
-        first.kill()
-        assert second.output(waiting) == "of second"
-        assert scene.runs("killed") == [("first", 1), ("second", 2)]
-        assert "TakenOver" in second.done(second.do("tell"))["events"]
-    finally:
-        scene.close()
+@pytest.fixture(params=["redis", "files", "redis+files"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path, own_redis: RedisServer) -> Iterator[Scene]:
+    """Two processes of one host, over each layering."""
+    scene = Scene(tmp_path, own_redis, request.param)
+    for asker in [scene.begin("slow"), scene.begin("quick")]:
+        asker.ready()
+    yield scene
+    scene.close()
 
 
-@pytest.mark.parametrize("layering", ["redis", "files", "redis+files"])
-def test_who_finishes_late_is_fenced_out(tmp_path: Path, own_redis: RedisServer, layering: str) -> None:
-    """ID-12, BUG-115: a runner that stood still is overtaken; the first answer is everybody's, its own callers' too, from then on."""
-    scene, gate = Scene(tmp_path, own_redis, layering), tmp_path / "gate"
-    try:
-        slow, quick = scene.start("slow", "quick")
-        running = slow.ask("paused", until=gate, lease=1)
-        slow.hear(begun="paused")
-        with slow.paused():
-            assert quick.once("paused", lease=1) == "of quick"
-            gate.touch()
-        assert slow.output(running) == "of quick"
-        assert slow.once("paused") == quick.once("paused") == "of quick"
-        assert scene.runs("paused") == [("slow", 1), ("quick", 2)]
-        assert "DuplicateExecution" in slow.done(slow.do("tell"))["events"]
-    finally:
-        scene.close()
+def test_who_stands_still_is_fenced_out_and_who_is_dead_taken_over(pair: Scene) -> None:
+    """ID-12, BUG-115: a runner that stood still is overtaken, and the first answer is everybody's, its own callers' too, from
+    then on; one that is killed is taken over as the second attempt: on files at once, in Redis after its lease.
+    """  # noqa: D205 - one sentence
+    (slow, quick), gate = of(pair, "slow", "quick"), pair.gate()
+    running = slow.ask("paused", until=gate, lease=1)
+    slow.hear(begun="paused")
+    with slow.paused():
+        assert quick.once("paused", lease=1) == "of quick"
+        gate.touch()
+    assert slow.output(running) == "of quick"
+    assert slow.once("paused") == quick.once("paused") == "of quick"
+    assert pair.runs("paused") == [("slow", 1), ("quick", 2)]
+    assert "DuplicateExecution" in slow.done(slow.do("tell"))["events"]
+
+    lease = 1 if pair.layering == "redis" else 600
+    slow.ask("killed", until=pair.gate(), lease=lease)
+    slow.hear(begun="killed")
+    waiting = quick.ask("killed", lease=lease)
+    slow.kill()
+    assert quick.output(waiting) == "of quick"
+    assert pair.runs("killed") == [("slow", 1), ("quick", 2)]
+    assert quick.done(quick.do("tell"))["events"].count("TakenOver") == 2
 
 
 def test_a_process_that_closes_lets_go(scene: Scene) -> None:
@@ -235,12 +233,12 @@ def test_a_process_that_closes_lets_go(scene: Scene) -> None:
 
 def test_what_kills_its_process_is_given_up(scene: Scene) -> None:
     """ID-24: it runs three times, each in another process, and then never again: here, and on another host."""
-    askers = [scene.begin(f"victim-{number}") for number in range(3)]
+    victims = [scene.begin(f"victim-{number}") for number in range(3)]
     last, far = scene.begin("last"), scene.begin("far", "elsewhere")
-    for asker in askers:
-        asker.ready().ask("deadly", how="die", lease=600)
-        asker.process.wait()
-    assert last.ready().once("deadly", how="die", lease=600) == "! TakeoverLimitError"
-    assert last.once("deadly", how="die", lease=600) == "! TakeoverLimitError"
-    assert far.ready().once("deadly", how="die", lease=600) == "! TakeoverLimitError"
+    for victim in victims:
+        victim.ready().ask("deadly", how="die", lease=600)
+        victim.process.wait()
+    for asker in (last.ready(), far.ready()):
+        for _ in range(2):
+            assert asker.once("deadly", how="die", lease=600) == "! TakeoverLimitError"
     assert [attempt for _, attempt in scene.runs("deadly")] == [1, 2, 3]
