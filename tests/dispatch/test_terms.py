@@ -57,7 +57,9 @@ class TestRunning:
                 await asyncio.Event().wait()
             return "done"
 
-        retry = AsyncRetrying(stop=stop_after_attempt(3), retry=retry_if_exception_type((ConnectionError, TimeoutError)))
+        retry = AsyncRetrying(
+            stop=stop_after_attempt(3), retry=retry_if_exception_type((ConnectionError, TimeoutError))
+        )
         assert await cache.once("pay", work, retry=retry, timeout="20ms") == "done"
         assert [(number, attempt) for number, attempt, _ in tries] == [(1, 1), (2, 1), (3, 1)]
         assert len({key for *_, key in tries}) == 1
@@ -65,7 +67,7 @@ class TestRunning:
         assert (await cache.status("pay")).attempts == 3
 
     @pytest.mark.parametrize("reraise", [False, True])
-    async def test_retries_that_come_to_nothing(self, local: Cache, reraise: bool) -> None:  # noqa: FBT001 - a parameter
+    async def test_retries_that_come_to_nothing(self, local: Cache, reraise: bool) -> None:
         """ID-14: the last failure is the callers', not one about retrying."""
         agent = Agent(ValueError("no"))
         with pytest.raises(ValueError, match="no"):
@@ -130,10 +132,10 @@ class TestWaiting:
         clock.advance(10)
         done, _ = await asyncio.wait([first], timeout=0.03)
         assert not done
+        waiting = asyncio.create_task(local.once("pay", agent.run, wait_timeout="10ms"))
+        await ticks()
+        clock.advance(10)
         with pytest.raises(WaitTimeoutError):
-            waiting = asyncio.create_task(local.once("pay", agent.run, wait_timeout="10ms"))
-            await ticks()
-            clock.advance(10)
             await waiting
         agent.let_go()
         assert await first == "done"

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias, Unpack
 from toolcache.course import Settled
 from toolcache.dispatch.results import AgentResult, Progress, TaskError
 from toolcache.dispatch.tasks import AgentTask
-from toolcache.errors import CacheClosedError, RunTimeoutError
+from toolcache.errors import CacheClosedError, RunTimeoutError, StoredAgentError
 from toolcache.record import TIMEOUT
 from toolcache.spelling import count
 from toolcache.terms import OnceOptions, Terms
@@ -80,9 +80,12 @@ async def dispatch_agents(
 
     results: dict[int, AgentResult] = {}
     rest = iter(places.values())
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(parallel, len(places))):
-            group.create_task(work_through(rest))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(parallel, len(places))):
+                group.create_task(work_through(rest))
+    except ExceptionGroup as errors:  # of each worker the same: the cache is closed
+        raise errors.exceptions[0] from None
     return [results[at] for at in range(len(given))]
 
 
@@ -123,13 +126,11 @@ class _Batch:
     def _result(self, task: AgentTask, settled: Settled) -> AgentResult:
         record, error = settled.record, settled.error
         task_id = self._cache._request(task).rpartition(":")[2]  # noqa: SLF001 - of one house
+        told = _told(error)
         if record is None:
-            return AgentResult(
-                task_id, status="failed", error=TaskError.of(error or Exception()), attempts=0, exception=error
-            )
+            return AgentResult(task_id, status="failed", error=told, attempts=0, exception=error)
         failure = record.failure
         late = isinstance(error, RunTimeoutError) or (failure is not None and failure.kind == TIMEOUT)
-        told = None if error is None else TaskError.of(error)
         return AgentResult(
             task_id,
             output=None if error else self._cache._requests.output(record),  # noqa: SLF001 - of one house
@@ -142,7 +143,7 @@ class _Batch:
             seconds=max(0.0, record.finished_at - record.started_at),
             cost_usd=record.cost_usd or 0.0,
             tokens=record.tokens or 0,
-            exception=error,
+            exception=None if isinstance(error, StoredAgentError) else error,
         )
 
     def _tell(self, result: AgentResult | None = None, **changed: int) -> None:
@@ -153,6 +154,13 @@ class _Batch:
             self._on_progress(self._progress)
         except Exception:  # noqa: BLE001 - a listener's fault must not reach a run
             self._cache._parts.announce.listener_errors += 1  # noqa: SLF001 - of one house
+
+
+def _told(error: Exception | None) -> TaskError | None:
+    """The words of an error; of a failure elsewhere, that one's."""
+    if isinstance(error, StoredAgentError):
+        return TaskError(error.type, error.message)
+    return None if error is None else TaskError.of(error)
 
 
 def _checked(tasks: Iterable[AgentTask]) -> list[AgentTask]:
