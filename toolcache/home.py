@@ -130,13 +130,6 @@ class Homes:
         """Have nobody join flights that an epoch has overtaken, in any loop: those under that name, or all."""
         for home in self._homes.all():
             home.flights.outdate(epoch, name)
-            if name is None:
-                home.runs.detach_all()
-
-    def detach_run(self, name: str) -> None:
-        """Have nobody join the run of a request any more, in any loop."""
-        for home in self._homes.all():
-            home.runs.detach(name)
 
     def detach_all(self) -> None:
         """Detach every flight in every loop."""

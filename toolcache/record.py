@@ -214,8 +214,8 @@ class Attempt:
     def renew(self, seen: Seen, *, lease: float) -> Put | Verdict:
         """Lease it for longer, if it is ours, or if the store has lost it. One that lapsed unnoticed is still ours."""
         record = self._standing(seen)
-        if self.floor >= self.fence:
-            return Verdict.LOST if self._claimed(seen) is None else self._make_room(self.floor)
+        if self.is_forgotten:  # whoever asks now is to wait for a new run, and not for this one
+            return self.abandon(seen, told=True, lease=lease)
         if record is None or self._owns(record):
             return self._running(lease)
         return Verdict.LOST
@@ -236,23 +236,29 @@ class Attempt:
         record = self._claimed(seen)
         if record is None:
             return Verdict.LOST
-        if self.floor >= self.fence:
-            return self._make_room(self.floor)
+        if self.is_forgotten:
+            return self.abandon(seen, told=True, lease=lease)
         failure = replace(failure, floor=record.floor)
         left = failure.expires_at - self.now()
-        return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(record, lease))
+        return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(failure, lease))
 
     def abandon(self, seen: Seen, *, told: bool, lease: float) -> Put | Verdict:
         """Let the next one have it; where Redis could not be ``told``, with word that this one is at it no more."""
         record = self._claimed(seen)
         if record is None:
             return Verdict.LOST
-        if self.floor >= self.fence:
-            return self._make_room(self.floor)
+        floor = self.floor if self.is_forgotten else record.floor
         if not told:
-            over = replace(record, state=State.FAILED, expires_at=self.now())
-            return Put(over, Verdict.LOST, self._lingering(record, lease))
-        return self._make_room(record.floor)
+            over = replace(record, state=State.FAILED, floor=floor, expires_at=self.now())
+            return Put(over, Verdict.LOST, self._lingering(over, lease))
+        if floor == ZERO:
+            return Put(None, Verdict.LOST)
+        return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it has been forgotten since it was begun."""
+        return self.floor >= self.fence
 
     @property
     def exhausted(self) -> bool:
@@ -338,15 +344,9 @@ class Attempt:
         return Put(record, Verdict.OURS, max(self.retention, 2 * lease, _CLAIMED_FOR), lease)
 
     def _claimed(self, seen: Seen) -> Record | None:
-        """The claim of this attempt, if it stands there: also one that has been forgotten, which nobody else may end."""
+        """The claim that stands there, if it is ours: one that has been forgotten since is to be ended, too."""
         self._standing(seen)
         return seen.record if seen.record is not None and self._owns(seen.record) else None
-
-    def _make_room(self, floor: bytes) -> Put:
-        """Let the next one have it, and know what was forgotten."""
-        if floor == ZERO:
-            return Put(None, Verdict.LOST)
-        return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
 
     def _owns(self, record: Record) -> bool:
         return record.state is State.RUNNING and record.owner == self.owner
