@@ -696,10 +696,9 @@ class TestClosing:
         agent.let_go()
         await until(lambda: files.store.calls["swap"] > swaps)
         closing = asyncio.create_task(cache.aclose(drain=0))
-        await ticks()
-        files.store.heal()
-        await closing
         with pytest.raises(FlightAbortedError):
             await caller
+        files.store.heal()
+        await closing
         assert await (await host.open()).once("pay", agent.run) == "done"
         assert agent.runs == 1
