@@ -80,12 +80,14 @@ async def dispatch_agents(
 
     results: dict[int, AgentResult] = {}
     rest = iter(places.values())
+    workers = [asyncio.ensure_future(work_through(rest)) for _ in range(min(parallel, len(places)))]
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(parallel, len(places))):
-                group.create_task(work_through(rest))
-    except ExceptionGroup as errors:  # of each worker the same: the cache is closed
-        raise errors.exceptions[0] from None
+        await asyncio.gather(*workers)
+    finally:  # one that failed, or was cancelled, ends the others; not what they have begun
+        for worker in workers:
+            worker.cancel()
+        if workers:
+            await asyncio.wait(workers)
     return [results[at] for at in range(len(given))]
 
 
@@ -126,16 +128,15 @@ class _Batch:
     def _result(self, task: AgentTask, settled: Settled) -> AgentResult:
         record, error = settled.record, settled.error
         task_id = self._cache._request(task).rpartition(":")[2]  # noqa: SLF001 - of one house
-        told = _told(error)
         if record is None:
-            return AgentResult(task_id, status="failed", error=told, attempts=0, exception=error)
+            return AgentResult(task_id, status="failed", error=_told(error), attempts=0, exception=error)
         failure = record.failure
         late = isinstance(error, RunTimeoutError) or (failure is not None and failure.kind == TIMEOUT)
         return AgentResult(
             task_id,
             output=None if error else self._cache._requests.output(record),  # noqa: SLF001 - of one house
             status="completed" if error is None else "timeout" if late else "failed",
-            error=told if failure is None or error is None else TaskError(failure.type, failure.message),
+            error=_told(error) if failure is None or error is None else TaskError(failure.type, failure.message),
             replayed=settled.replayed,
             attempts=record.attempts,
             started_at=record.started_at,
