@@ -216,9 +216,7 @@ class Attempt:
         record = self._standing(seen)
         if self.is_forgotten:  # whoever asks now is to wait for a new run, and not for this one
             return self.abandon(seen, told=True, lease=lease)
-        if record is None or self._owns(record):
-            return self._running(lease)
-        return Verdict.LOST
+        return self._running(lease) if record is None or self._owns(record) else Verdict.LOST
 
     def commit(self, seen: Seen, *, answer: Record) -> Put | Verdict:
         """Put an answer there, unless one is there, or it has been forgotten.

@@ -132,10 +132,10 @@ class TestWaiting:
         clock.advance(10)
         done, _ = await asyncio.wait([first], timeout=0.03)
         assert not done
+        waiting = asyncio.create_task(local.once("pay", agent.run, wait_timeout="10ms"))
+        await ticks()
+        clock.advance(10)
         with pytest.raises(WaitTimeoutError):
-            waiting = asyncio.create_task(local.once("pay", agent.run, wait_timeout="10ms"))
-            await ticks()
-            clock.advance(10)
             await waiting
         agent.let_go()
         assert await first == "done"

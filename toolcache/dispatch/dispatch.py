@@ -129,17 +129,14 @@ class _Batch:
         record, error = settled.record, settled.error
         task_id = self._cache._request(task).rpartition(":")[2]  # noqa: SLF001 - of one house
         if record is None:
-            return AgentResult(
-                task_id, status="failed", error=TaskError.of(error or Exception()), attempts=0, exception=error
-            )
+            return AgentResult(task_id, status="failed", error=_told(error), attempts=0, exception=error)
         failure = record.failure
         late = isinstance(error, RunTimeoutError) or (failure is not None and failure.kind == TIMEOUT)
-        told = None if error is None else TaskError.of(error)
         return AgentResult(
             task_id,
             output=None if error else self._cache._requests.output(record),  # noqa: SLF001 - of one house
             status="completed" if error is None else "timeout" if late else "failed",
-            error=told if failure is None or error is None else TaskError(failure.type, failure.message),
+            error=_told(error) if failure is None or error is None else TaskError(failure.type, failure.message),
             replayed=settled.replayed,
             attempts=record.attempts,
             started_at=record.started_at,
@@ -158,6 +155,13 @@ class _Batch:
             self._on_progress(self._progress)
         except Exception:  # noqa: BLE001 - a listener's fault must not reach a run
             self._cache._parts.announce.listener_errors += 1  # noqa: SLF001 - of one house
+
+
+def _told(error: Exception | None) -> TaskError | None:
+    """The words of an error; of a failure elsewhere, that one's."""
+    if isinstance(error, StoredAgentError):
+        return TaskError(error.type, error.message)
+    return None if error is None else TaskError.of(error)
 
 
 def _checked(tasks: Iterable[AgentTask]) -> list[AgentTask]:
