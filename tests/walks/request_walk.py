@@ -52,7 +52,8 @@ NAMESPACE: Final = "walk"
 EPISODE: Final = 100
 LEASE: Final = 600.0
 """So long that no timer of the loop comes to it."""
-RETENTION: Final = 50_000.0
+RETENTION: Final = 10_000.0
+"""So short that no tombstone ends before what it has ended."""
 MAY: Final = (
     "partitions", "restarts", "silence", "full", "kills", "pauses", "failures", "cancels", "forgets", "clears", "expiries",
     "closes",
@@ -678,20 +679,33 @@ class RequestWalk:
         await self.until_all_end()
         self.ill()
         await self.elapse(LEASE)  # breakers rest for a while
+        for process in self.processes:  # one probe at a time
+            self.start(process, self.knocks(process), "")
+        await self.until_all_end()
+        await self.tell_all()
+        await self.ask_all()
         await self.tell_all()
         for request in self.oracle.requests.values():
             newest = max(request.known.values(), default=ZERO)
             request.known.update(dict.fromkeys(request.hosts, newest))
+        await self.ask_all()
+        for key in self.keys:
+            await self.check_rest(self.name(key))
+        for process in self.processes:
+            process.holds.clear()
+
+    async def knocks(self, process: Process) -> None:
+        """Has its breakers see that Redis is back."""
+        await process.cache.get("nothing")
+        await process.cache.set("anything", 1)
+
+    async def ask_all(self) -> None:
+        """Each process asks for everything."""
         for process in self.processes:
             for key in self.keys:
                 if process.host in self.oracle.requests[self.name(key)].hosts:
                     self.start(process, self.asks(process, key), key)
         await self.until_all_end()
-        await self.tell_all()
-        for key in self.keys:
-            await self.check_rest(self.name(key))
-        for process in self.processes:
-            process.holds.clear()
 
     async def tell_all(self) -> None:
         """Redis is told all that it missed."""
