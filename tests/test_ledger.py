@@ -118,7 +118,13 @@ def whole() -> list[Any]:
 
 
 plain = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=20), st.lists(st.none())
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.binary(max_size=20),
+    st.lists(st.none()),
 )
 changed = st.tuples(st.integers(0, 14), plain).map(
     lambda change: [*whole()[: change[0]], change[1], *whole()[change[0] + 1 :]]
@@ -130,9 +136,7 @@ hostile = st.one_of(
     st.builds(blob, st.just(whole()), flags=st.just(0)),
     st.builds(blob, st.just(whole()), name=st.just("tc1:i:test:once:another")),
     st.tuples(st.integers(0, 200), st.integers(1, 255)).map(
-        lambda flip: (
-            (raw := blob(whole()))[: (at := flip[0] % len(raw))] + bytes([raw[at] ^ flip[1]]) + raw[at + 1 :]
-        )
+        lambda flip: (raw := blob(whole()))[: (at := flip[0] % len(raw))] + bytes([raw[at] ^ flip[1]]) + raw[at + 1 :]
     ),
 )
 
@@ -210,18 +214,18 @@ async def test_who_asks_after_a_forget_joins_no_run_from_before() -> None:
     """ID-33: callers from before have the old run's output; who asks once it was forgotten, in whatever process, a new one's."""
     clock = FakeClock()
     async with a_host("redis+files", clock) as host:
-        go, runs = asyncio.Event(), 0
+        begun, go, runs = asyncio.Event(), asyncio.Event(), 0
 
         async def run(_context: RunContext) -> int:
             nonlocal runs
             runs += 1
             mine = runs
+            begun.set()
             await go.wait()
             return mine
 
         before = [asyncio.create_task(host.cache.once("k", run)) for _ in range(2)]
-        while not runs:
-            await asyncio.sleep(0.001)
+        await begun.wait()
         clock.advance(0.01)
         await host.cache.forget("k")
         clock.advance(0.01)
