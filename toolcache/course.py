@@ -2,11 +2,12 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from toolcache.errors import AlreadyInProgressError, WaitTimeoutError
-from toolcache.record import Record
+from toolcache.flight import Flight
+from toolcache.record import Attempt, Record
 from toolcache.terms import Terms
 
 
@@ -27,16 +28,23 @@ class Settled(NamedTuple):
 
 
 class Course:
-    """How far a request has come that the callers of one loop wait for.
+    """How far a request has come that the callers of one loop wait for. While it lasts, they join its flight, and no other.
 
     Attributes:
+        start: begins the flight, with the work and on the terms of the first caller.
+        callers: those who wait.
+        attempt: who runs it, once it is being run.
         busy: another's run is waited for.
         runs: it is being run here.
         changed: set, and another event by then, when that changes.
     """
 
+    start: Callable[[Flight[Settled]], Coroutine[Any, Any, Settled]]
+
     def __init__(self, terms: Terms, fingerprint: str) -> None:
         self.fingerprint = fingerprint
+        self.callers = 0
+        self.attempt: Attempt | None = None
         self.busy = self.runs = False
         self.changed = asyncio.Event()
         self._finishes = terms.on_abandon == "finish"
@@ -51,6 +59,10 @@ class Course:
     def goes_on(self) -> bool:
         """Whether it does although nobody waits for it any more."""
         return self._ends or (self.runs and self._finishes)
+
+    def lies_beneath(self, epoch: bytes) -> bool:
+        """Whether what is being run was cleared meanwhile: its callers get it, and nobody else."""
+        return self.attempt is not None and self.attempt.fence <= epoch
 
     async def wait(
         self, flight: "asyncio.Future[Settled]", terms: Terms, now: Callable[[], float], key: str, *, leads: bool
@@ -67,15 +79,17 @@ class Course:
         until = math.inf if terms.wait_timeout is None or terms.wait == "raise" else now() + terms.wait_timeout
         try:
             while not flight.done():
-                own = leads and self.runs
+                own = leads and not self.busy
                 if not own and terms.wait == "raise" and (self.busy or self.runs):
                     raise AlreadyInProgressError(key=key)
                 if not own and now() >= until:
                     raise WaitTimeoutError(key=key)
                 left = None if own or math.isinf(until) else until - now()
                 changed: asyncio.Future[Any] = asyncio.ensure_future(self.changed.wait())
-                await asyncio.wait([flight, changed], timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
+                try:
+                    await asyncio.wait([flight, changed], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
             return flight.result()
         finally:
             if not flight.done():

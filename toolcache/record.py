@@ -27,6 +27,8 @@ _LONGEST: Final = 2_000
 
 _TOLD_FOR: Final = 5.0
 """Seconds that a failure is told to those who waited for it."""
+_CLAIMED_FOR: Final = 86_400.0
+"""Seconds at least that a claim stands, lapsed or not: a clock that is set forward by less ends none."""
 _LONGEST_LEASE: Final = 4.0
 """More leases than a claim is good for in any store."""
 
@@ -212,8 +214,8 @@ class Attempt:
     def renew(self, seen: Seen, *, lease: float) -> Put | Verdict:
         """Lease it for longer, if it is ours, or if the store has lost it. One that lapsed unnoticed is still ours."""
         record = self._standing(seen)
-        if self.floor >= self.fence:
-            return Verdict.LOST
+        if self.is_forgotten:  # whoever asks now is to wait for a new run, and not for this one
+            return self.abandon(seen, told=True, lease=lease)
         if record is None or self._owns(record):
             return self._running(lease)
         return Verdict.LOST
@@ -234,7 +236,9 @@ class Attempt:
         record = self._claimed(seen)
         if record is None:
             return Verdict.LOST
-        failure = replace(failure, floor=self._forgotten_up_to(record))
+        if self.is_forgotten:
+            return self.abandon(seen, told=True, lease=lease)
+        failure = replace(failure, floor=record.floor)
         left = failure.expires_at - self.now()
         return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(failure, lease))
 
@@ -243,13 +247,18 @@ class Attempt:
         record = self._claimed(seen)
         if record is None:
             return Verdict.LOST
-        floor = self._forgotten_up_to(record)
+        floor = self.floor if self.is_forgotten else record.floor
         if not told:
             over = replace(record, state=State.FAILED, floor=floor, expires_at=self.now())
             return Put(over, Verdict.LOST, self._lingering(over, lease))
         if floor == ZERO:
             return Put(None, Verdict.LOST)
         return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it has been forgotten since it was begun."""
+        return self.floor >= self.fence
 
     @property
     def exhausted(self) -> bool:
@@ -332,16 +341,12 @@ class Attempt:
             dead=tuple(sorted(self.dead))[:_HEIRS],
             started_at=self.started_at,
         )
-        return Put(record, Verdict.OURS, max(self.retention, 2 * lease), lease)
+        return Put(record, Verdict.OURS, max(self.retention, 2 * lease, _CLAIMED_FOR), lease)
 
     def _claimed(self, seen: Seen) -> Record | None:
         """The claim that stands there, if it is ours: one that has been forgotten since is to be ended, too."""
         self._standing(seen)
         return seen.record if seen.record is not None and self._owns(seen.record) else None
-
-    def _forgotten_up_to(self, record: Record) -> bytes:
-        """What takes the place of our claim stands for this."""
-        return self.floor if self.floor >= self.fence else record.floor
 
     def _owns(self, record: Record) -> bool:
         return record.state is State.RUNNING and record.owner == self.owner

@@ -108,8 +108,12 @@ class Requests:
         """Forget a request, so that it runs again; whether an answer was there."""
         (place,) = self._machine.enter((key,))
         self._machine.tallies.of(domain).deletes += 1
-        name = self._machine.ledger.name(place)
-        return await self._machine.homes.here().see_through(self._machine.answers.forget(name))
+        return await self._machine.homes.here().see_through(self._forget(self._machine.ledger.name(place)))
+
+    async def _forget(self, name: str) -> bool:
+        known = await self._machine.answers.forget(name)
+        self._machine.runs.forget(name)
+        return known
 
     async def status(self, key: str) -> RunStatus:
         """How far a request has come."""

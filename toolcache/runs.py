@@ -37,6 +37,7 @@ from toolcache.parts import Parts
 from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict, words_of
 from toolcache.stats import DispatchTally
 from toolcache.terms import Terms
+from toolcache.untold import Untold
 from toolcache.work import RunContext, Work, work_off
 
 
@@ -56,6 +57,7 @@ class Runs:
         self._ledger = ledger
         self._homes = homes
         self._answers = answers
+        self._untold = Untold(answers, homes, parts.clock)
         self._courses: PerLoop[dict[str, Course]] = PerLoop(dict)
         self._holds: WeakSet[Hold] = WeakSet()
 
@@ -86,32 +88,61 @@ class Runs:
         runs: Flights[Settled] = self._homes.here().runs
         name, courses = self._ledger.name(key), self._courses.here()
         known = courses.get(name)
-        course = courses[name] = known or Course(terms, fingerprint)
+        if known is not None and known.lies_beneath(self._ledger.floor()):
+            known = None
+        if known is None:
+            runs.detach(name)  # of a course that is over, and has not landed, or was forgotten
+            course = courses[name] = Course(terms, fingerprint)
+            course.start = partial(
+                self._depart, course, name, work, terms, fingerprint=fingerprint, retention=retention
+            )
+        else:
+            course = known
         if course.fingerprint != fingerprint:
             raise self._mismatch(name)
         self.tally.joins += known is not None
-
-        async def start(_flight: Flight[Settled]) -> Settled:
-            try:
-                return await self._fly(course, name, work, terms, fingerprint=fingerprint, retention=retention)
-            finally:
-                if courses.get(name) is course:
-                    del courses[name]
-
-        flight = runs.join(name, start, goes_on=course.goes_on)
+        course.callers += 1
+        flight = runs.join(name, course.start, goes_on=course.goes_on)
         try:
             if terms.wait == "join" and terms.wait_timeout is None:
                 return await flight
             now = self._parts.clock.monotonic
             return await course.wait(asyncio.ensure_future(flight), terms, now, short(name), leads=known is None)
         finally:
-            if courses.get(name) is course and not runs.flying(name):  # cancelled before it began
-                del courses[name]
+            course.callers -= 1
+            if not course.callers and not course.goes_on():  # its flight is over, or cancelled
+                self._over(course, name)
+
+    def forget(self, name: str) -> None:
+        """A request was forgotten: who asks for it from now on waits for no run of before."""
+        for courses in self._courses.all():
+            courses.pop(name, None)
 
     def assert_anew(self) -> None:
         """Redis may have lost what it was told: have it know at once of what is being run here."""
         for hold in tuple(self._holds):
             hold.hurry()
+
+    async def _depart(
+        self,
+        course: Course,
+        name: str,
+        work: Work,
+        terms: Terms,
+        _flight: Flight[Settled],
+        *,
+        fingerprint: str,
+        retention: float,
+    ) -> Settled:
+        try:
+            return await self._fly(course, name, work, terms, fingerprint=fingerprint, retention=retention)
+        finally:
+            self._over(course, name)
+
+    def _over(self, course: Course, name: str) -> None:
+        courses = self._courses.here()
+        if courses.get(name) is course:
+            del courses[name]
 
     async def _fly(
         self, course: Course, name: str, work: Work, terms: Terms, *, fingerprint: str, retention: float
@@ -223,6 +254,7 @@ class Runs:
         # After it was forgotten it is another request for those outside, too.
         told = sha256(hold.name.encode() + attempt.floor).hexdigest()[:32]
         context = RunContext(attempt.attempts, told)
+        course.attempt = attempt
         course.turn(runs=True)
         self._holds.add(hold)
         hold.begin()
@@ -244,7 +276,13 @@ class Runs:
         course.turn(ends=True)
         ending = self._fail(hold, context, terms, error) if error else self._finish(hold, context, output)
         # What has been done is not to be lost because its task is cancelled now.
-        return await asyncio.shield(self._homes.here().see_out(ending))
+        end = self._homes.here().see_out(ending)
+        while True:
+            try:
+                return await asyncio.shield(end)
+            except asyncio.CancelledError:
+                if end.cancelled():
+                    raise
 
     async def _finish(self, hold: Hold, context: RunContext, output: Any) -> Settled:
         """The run has come to an output: commit it."""
@@ -294,7 +332,10 @@ class Runs:
         if answer is None:  # forgotten meanwhile: its callers have it, and nobody else
             await hold.give_back()
             return Settled(replace(record, floor=hold.attempt.floor), False)
-        await hold.settle(keeping=committed.durability is Durability.MEMORY)
+        if committed.missed and committed.durability is Durability.MEMORY:
+            self._untold.add(hold, answer)
+        else:
+            await hold.settle(keeping=committed.durability is Durability.MEMORY)
         if answer.owner == record.owner:
             return Settled(answer, False)
         self.tally.duplicates += 1
@@ -317,7 +358,7 @@ class Runs:
 
     def _lost(self, name: str, attempt: Attempt, place: Place) -> None:
         self.tally.leases_lost += 1
-        reason = "it was forgotten" if attempt.floor >= attempt.fence else "another has taken it over"
+        reason = "it was forgotten" if attempt.is_forgotten else "another has taken it over"
         self._parts.announce(LeaseLost(short(name), place.name, reason))
 
     def _degraded(self, name: str, place: Place) -> None:

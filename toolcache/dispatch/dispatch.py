@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias, Unpack
 from toolcache.course import Settled
 from toolcache.dispatch.results import AgentResult, Progress, TaskError
 from toolcache.dispatch.tasks import AgentTask
-from toolcache.errors import CacheClosedError, RunTimeoutError
+from toolcache.errors import CacheClosedError, RunTimeoutError, StoredAgentError
 from toolcache.record import TIMEOUT
 from toolcache.spelling import count
 from toolcache.terms import OnceOptions, Terms
@@ -80,9 +80,14 @@ async def dispatch_agents(
 
     results: dict[int, AgentResult] = {}
     rest = iter(places.values())
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(parallel, len(places))):
-            group.create_task(work_through(rest))
+    workers = [asyncio.ensure_future(work_through(rest)) for _ in range(min(parallel, len(places)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:  # one that failed, or was cancelled, ends the others; not what they have begun
+        for worker in workers:
+            worker.cancel()
+        if workers:
+            await asyncio.wait(workers)
     return [results[at] for at in range(len(given))]
 
 
@@ -142,7 +147,7 @@ class _Batch:
             seconds=max(0.0, record.finished_at - record.started_at),
             cost_usd=record.cost_usd or 0.0,
             tokens=record.tokens or 0,
-            exception=error,
+            exception=None if isinstance(error, StoredAgentError) else error,
         )
 
     def _tell(self, result: AgentResult | None = None, **changed: int) -> None:
