@@ -4,7 +4,7 @@
 #   make faults SCENARIO=F-03 SEED=7    plays one scenario with one seed
 #   make soak MINUTES=30                plays all that can go wrong, at random, for half an hour
 #   make fleet PROCESSES=8 SEED=7       has eight workers share requests, and kills them and Redis meanwhile
-#   make walks SEEDS=200                walks two hundred times; SEED=7: from that one on
+#   make walks SEEDS=200                walks two hundred times; SEED=7: from that one on; WHAT=requests: only these
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,8 +55,8 @@ soak: $(VENV)/.test ## All of these faults at random, a minute; MINUTES=30 SEED=
 fleet: $(VENV)/.test ## Run requests once in a fleet of workers that are killed; PROCESSES=8 REQUESTS=500 SEED=7 make fleet
 	@PYTHONPATH=tests $(BIN)/python -W error -m faults.fleet $(if $(PROCESSES),--processes $(PROCESSES)) $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-walks: $(VENV)/.test ## Walk the cache beside its model, 2,000 steps a seed; SEEDS=200 SEED=7 make walks
-	@PYTHONPATH=tests $(BIN)/python -m walks $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+walks: $(VENV)/.test ## Walk the cache beside its model, 2,000 steps a seed; SEEDS=200 SEED=7 WHAT=requests make walks
+	@PYTHONPATH=tests $(BIN)/python -m walks $(if $(WHAT),--what $(WHAT)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 bench: $(VENV)/.test $(VENV)/.bench ## Measure against other caches; QUICK=1 make bench: a smoke run
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)

@@ -1,6 +1,7 @@
 """The Redis in memory against a real one: what walks rely on is what happens."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +14,9 @@ from servers import RedisServer
 from toolcache.blob import TOMBSTONE
 from toolcache.protocols import Store, Write
 from toolcache.stores.redis.store import RedisStore
+from toolcache.swaps import NOTHING, UNKNOWN, Standing
 from toolcache.testing import FakeClock
+from toolcache.testing.claims import ClaimContract
 from toolcache.testing.stores import StoreContract, blob_of, version_of
 from toolcache.versions import ZERO
 
@@ -35,6 +38,19 @@ class TestFakeRedisStore(StoreContract):
     async def damage(self, store: Store, key: str) -> None:
         """Overwrite the value with bytes of another program."""
         self.fake.data[key] = (b"\x80\x04garbage of somebody else, longer than a header is" * 3, float("inf"))
+
+
+class TestFakeRedisClaims(ClaimContract):
+    """Claims too, but for those who wait: nobody tells them."""
+
+    @pytest.fixture
+    def store(self, clock: FakeClock) -> FakeRedisStore:
+        self.clock = clock
+        return FakeRedisStore(FakeRedis(clock.time), clock)
+
+    async def let_pass(self, seconds: float) -> None:
+        """Time passes on the server's clock."""
+        self.clock.advance(seconds)
 
 
 def write(chance: random.Random) -> Write:
@@ -85,6 +101,30 @@ async def test_does_what_a_real_server_does(real: RedisStore, redis_server: Redi
         assert await double.put_many(writes) == await real.put_many(writes), f"seed {seed}"
         await asyncio.sleep(0.003)  # what had ended before it came is kept for a millisecond
         assert await double.get_many(KEYS) == await real.get_many(KEYS), f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_swaps_as_a_real_server_does(real: RedisStore, redis_server: RedisServer, seed: int) -> None:
+    """SPEC 8.3: the same records take one another's place in both, leased or not; what stands there is told alike."""
+    chance, fake = random.Random(seed), FakeRedis(time.time)
+    double = FakeRedisStore(fake, FakeClock())
+    seen: dict[str, tuple[Standing, Standing]] = dict.fromkeys(KEYS, (NOTHING, NOTHING))
+    for number in range(1, 100):
+        key = chance.choice(KEYS)
+        standings = seen[key]
+        if chance.random() < 0.2:
+            standings = (chance.choice([NOTHING, UNKNOWN]),) * 2
+        new = None if chance.random() < 0.2 else blob_of(key, version=number, now=time.time())
+        ttl, lease = chance.choice([600.0, math.inf]), chance.choice([None, 300.0])
+        said = (
+            await real.swap(key, standings[0].raw, new, ttl=ttl, lease=lease),
+            await double.swap(key, standings[1].raw, new, ttl=ttl, lease=lease),
+        )
+        assert said[0].done == said[1].done, f"seed {seed}"
+        assert said[0].standing.blob == said[1].standing.blob, f"seed {seed}"
+        assert abs(said[0].standing.left - said[1].standing.left) < 60 or said[0].standing.left == math.inf
+        assert (said[0].standing.left == math.inf) == (said[1].standing.left == math.inf), f"seed {seed}"
+        seen[key] = (said[0].standing, said[1].standing)
 
 
 async def test_fails_as_a_real_server_fails(real: RedisStore, redis_server: RedisServer) -> None:

@@ -162,8 +162,8 @@ class Oracle:
             number = self.output(record)["number"]
             assert request.runs.get(number) == record.owner, f"#{number} is not what {record.owner.hex()} came to"
         forgotten = any(version >= record.fence for version in request.forgets | self.clears)
-        if own and (forgotten or self._now() >= record.expires_at):
-            return  # meanwhile: its callers have it, and nobody else
+        if forgotten or self._now() >= record.expires_at:
+            return  # meanwhile: those who were asking by then have it, and nobody else
         stands = self.standing(f"file {host}", name)
         there = stands is not None and stands.answers and stands.owner == record.owner
         if own and record.failure is not None and not there:
@@ -174,8 +174,7 @@ class Oracle:
             ended = self._now() >= before.expires_at
             assert newer or ended, f"host {host} answers {_told(record)} after {_told(before)}"
         request.answers[host] = record
-        lasts = self._now() < record.expires_at and not any(version >= record.fence for version in self.clears)
-        if lasts and self.floors[host, name] < record.fence:
+        if self.floors[host, name] < record.fence:
             assert there, f"host {host} answers {_told(record)}, and its file has {_told(stands)}"
         if not request.faults:
             for other, theirs in request.answers.items():

@@ -52,7 +52,8 @@ NAMESPACE: Final = "walk"
 EPISODE: Final = 100
 LEASE: Final = 600.0
 """So long that no timer of the loop comes to it."""
-RETENTION: Final = 50_000.0
+RETENTION: Final = 10_000.0
+"""So short that no tombstone ends before what it has ended."""
 MAY: Final = (
     "partitions", "restarts", "silence", "full", "kills", "pauses", "failures", "cancels", "forgets", "clears", "expiries",
     "closes",
@@ -93,6 +94,8 @@ class Process:
         """What is under way, and of which request."""
         self.looking: dict[str, tuple[bytes, float]] = {}
         """Of requests that it looks for: what the host had forgotten by then, and when that was."""
+        self.storing: set[str] = set()
+        """Requests that it has run, and stores the answers of."""
         self.cleared = ZERO
 
     def refuses(self) -> bool:
@@ -330,9 +333,11 @@ class RequestWalk:
         if raising:
             terms = Terms(**{**{one: getattr(terms, one) for one in terms.__slots__}, "wait": "raise"})
         born, began = self.oracle.requests[name].known[process.host], self.clock.time()
-        # Who joins one that looks for an answer, has what that has found.
+        # Who joins one that looks for an answer, or stores one, has what that has found.
         if sum(other == name and not task.done() for task, other in process.tasks.items()) == 1:
             process.looking[name] = born, began
+            process.storing.discard(name)
+        storing = name in process.storing
         looked = process.looking[name]
         machine = process.cache._requests
         mine: list[bytes] = []
@@ -357,7 +362,7 @@ class RequestWalk:
             return
         self.say(f"p{process.at} has its answer for {key}: {settled.record.owner.hex()[:6]}")
         own = not settled.replayed
-        looked = (born, began) if own else looked
+        looked = (born, began) if own and not storing else looked
         self.try_(self.oracle.answered, process.at, name, settled.record, *looked, own=own)
 
     async def run(self, process: Process, name: str, mine: list[bytes], context: RunContext) -> Any:
@@ -371,6 +376,7 @@ class RequestWalk:
         self.say(f"p{process.at} executes #{number} as {owner.hex()[:6]}, attempt {context.attempt}")
         self.try_(self.oracle.ran, name, number, owner, context.attempt)
         await self.gates.wait(process.at, process, "run", f"#{number}")
+        process.storing.add(name)
         if "failures" in self.may and self.chance.random() < 0.4:
             self.say(f"#{number} fails")
             request.slips += 1
@@ -456,11 +462,12 @@ class RequestWalk:
                 lapse = (place, name, record.owner)
                 if left > 0:
                     self.lapses.discard(lapse)
-                elif lapse not in self.lapses and self.alive(record.owner) is not None:
-                    self.lapses.add(lapse)
+                else:
                     self.oracle.lapsed.add(record.owner)
-                    request.slips += 1
-                    self.say(f"the lease of {record.owner.hex()[:6]} in {place} has lapsed")
+                    if lapse not in self.lapses and self.alive(record.owner) is not None:
+                        self.lapses.add(lapse)
+                        request.slips += 1
+                        self.say(f"the lease of {record.owner.hex()[:6]} in {place} has lapsed")
 
     def left(self, place: str, stamp: bytes) -> float:
         """Seconds of a lease, by the stamp behind it."""
@@ -678,20 +685,33 @@ class RequestWalk:
         await self.until_all_end()
         self.ill()
         await self.elapse(LEASE)  # breakers rest for a while
+        for process in self.processes:  # one probe at a time
+            self.start(process, self.knocks(process), "")
+        await self.until_all_end()
+        await self.tell_all()
+        await self.ask_all()
         await self.tell_all()
         for request in self.oracle.requests.values():
             newest = max(request.known.values(), default=ZERO)
             request.known.update(dict.fromkeys(request.hosts, newest))
+        await self.ask_all()
+        for key in self.keys:
+            await self.check_rest(self.name(key))
+        for process in self.processes:
+            process.holds.clear()
+
+    async def knocks(self, process: Process) -> None:
+        """Has its breakers see that Redis is back."""
+        await process.cache.get("nothing")
+        await process.cache.set("anything", 1)
+
+    async def ask_all(self) -> None:
+        """Each process asks for everything."""
         for process in self.processes:
             for key in self.keys:
                 if process.host in self.oracle.requests[self.name(key)].hosts:
                     self.start(process, self.asks(process, key), key)
         await self.until_all_end()
-        await self.tell_all()
-        for key in self.keys:
-            await self.check_rest(self.name(key))
-        for process in self.processes:
-            process.holds.clear()
 
     async def tell_all(self) -> None:
         """Redis is told all that it missed."""

@@ -3,7 +3,11 @@
 from pathlib import Path
 
 import pytest
+from walks.request_walk import RequestWalk
 from walks.walk import DivergedError, Walk
+
+from toolcache import record
+from toolcache.record import Put, Verdict
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
@@ -19,3 +23,20 @@ async def test_a_divergence_is_noticed_and_told_with_its_seed(tmp_path: Path) ->
     walk.model.put = lambda key, record: put(key, record) if record.number else True  # type: ignore[method-assign]  # so it forgets
     with pytest.raises(DivergedError, match=r"SEED=1, step \d+: "):
         await walk.go()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_requests_run_once_in_every_weather(seed: int, tmp_path: Path) -> None:
+    """G4, G5, G6, ID-01, ID-12, ID-24, ID-33: 2,000 steps of four processes on two hosts, swap by swap, in every weather."""
+    await RequestWalk(seed, tmp_path).go()
+
+
+async def test_a_second_answer_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that leaves no answer standing is found soon, and told with its seed: the check can fail."""
+
+    def overwrite(self: record.Attempt, _seen: record.Seen, *, answer: record.Record) -> Put | Verdict:
+        return Put(answer, Verdict.OURS, self.retention)
+
+    monkeypatch.setattr(record.Attempt, "commit", overwrite)
+    with pytest.raises(DivergedError, match=r"SEED=1, step \d+: .*"):
+        await RequestWalk(1, tmp_path).go()
