@@ -332,7 +332,7 @@ class Attempt:
             dead=tuple(sorted(self.dead))[:_HEIRS],
             started_at=self.started_at,
         )
-        return Put(record, Verdict.OURS, max(self.retention, 2 * lease), lease)
+        return Put(record, Verdict.OURS, max(self.retention, _LONGEST_LEASE * lease), lease)
 
     def _owns(self, record: Record) -> bool:
         return record.state is State.RUNNING and record.owner == self.owner

@@ -80,9 +80,12 @@ async def dispatch_agents(
 
     results: dict[int, AgentResult] = {}
     rest = iter(places.values())
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(parallel, len(places))):
-            group.create_task(work_through(rest))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(parallel, len(places))):
+                group.create_task(work_through(rest))
+    except BaseExceptionGroup as several:  # of the same: whoever comes first says it for all
+        raise several.exceptions[0] from None
     return [results[at] for at in range(len(given))]
 
 
