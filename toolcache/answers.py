@@ -105,7 +105,7 @@ class Answers:
         patience = patience or self._ledger.patience()
         for place in reversed(self._ledger.layers):
             await self._ledger.heed(place, patience, record.tags)
-            attempt.floor = max(attempt.floor, self._ledger.floor())
+            attempt.heed(self._ledger.floor())
             put = partial(attempt.commit, answer=record)
             owed = place is self._ledger.files and self._ledger.redis in missed
             stands = await leave(place) if leave else NOTHING
@@ -233,7 +233,7 @@ class Answers:
 
         for place in reversed(self._ledger.places):
             answer = await self._ledger.settle(
-                place, name, forget, UNKNOWN, durable=True, pending=owed, patience=patience
+                place, name, forget, UNKNOWN, durable=True, pending=owed, blindly=True, patience=patience
             )
             if place is not self._ledger.memory:
                 owed = owed or answer is None

@@ -159,6 +159,7 @@ class Attempt:
         retention: seconds that an answer is kept, from when it is there.
         error_ttl: the same of a failure that is kept.
         floor: what is at or beneath this version was forgotten.
+        cleared: how much of that was forgotten with all of the namespace, which every store tells of by itself.
 
     Attributes:
         attempts: how often the request was begun, this one included.
@@ -176,11 +177,16 @@ class Attempt:
     retention: float = 3600.0
     error_ttl: float = 60.0
     floor: bytes = ZERO
+    cleared: bytes = ZERO
     attempts: int = 1
     started_at: float = 0.0
     dead: set[bytes] = field(default_factory=set)
     ended: set[bytes] = field(default_factory=set)
     awaited: set[bytes] = field(default_factory=set)
+
+    def heed(self, epoch: bytes) -> None:
+        """All of the namespace has been cleared up to a version."""
+        self.floor, self.cleared = max(self.floor, epoch), max(self.cleared, epoch)
 
     def claim(self, seen: Seen, *, lease: float) -> Put | Verdict:
         """Take it, if it is free."""
@@ -244,10 +250,10 @@ class Attempt:
         if record is None or not self._owns(record):
             return Verdict.LOST
         if not told:
-            over = replace(record, state=State.FAILED, expires_at=self.now())
+            over = replace(record, state=State.FAILED, expires_at=0.0)
             return Put(over, Verdict.LOST, self._lingering(record, lease))
         floor = self.floor if self.floor >= self.fence else record.floor
-        if floor == ZERO:
+        if floor <= self.cleared:
             return Put(None, Verdict.LOST)
         return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
 
@@ -261,7 +267,7 @@ class Attempt:
 
         Until its claim has lapsed wherever that could not be told; and as long as what it stands for, that it was forgotten before.
         """
-        return max(_TOLD_FOR, _LONGEST_LEASE * lease) if record.floor == ZERO else self.retention
+        return max(_TOLD_FOR, _LONGEST_LEASE * lease) if record.floor <= self.cleared else self.retention
 
     def completed(self, output: Encoded, *, cost_usd: float | None = None, tokens: int | None = None) -> Record:
         """The answer that this attempt has come to."""

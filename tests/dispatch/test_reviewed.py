@@ -1,14 +1,26 @@
 """What callers of one loop share, and what not: the run of one course, and no other's."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from toolcache import AgentTask, CacheClosedError, TaskMismatchError, ToolCache, dispatch_agents
-from toolcache.record import Attempt, Put, Seen
+from toolcache import (
+    AgentTask,
+    CacheClosedError,
+    SerializationError,
+    StoredAgentError,
+    StoresUnavailableError,
+    TaskMismatchError,
+    ToolCache,
+    dispatch_agents,
+)
+from toolcache.protocols import Encoded
+from toolcache.record import Attempt, Put, Seen, State
 from toolcache.versions import ZERO
 
 
@@ -153,3 +165,86 @@ def test_a_claim_stands_until_it_has_lapsed_wherever_it_is_leased_for_longest(re
     assert isinstance(put, Put)
     assert put.lease is not None
     assert put.ttl > 3 * put.lease
+
+
+async def test_what_was_answered_leaves_nothing_in_memory_after_a_clear_either(tmp_path: Path) -> None:
+    """C7: where files keep the answers, memory keeps no word of requests; not even that all before them was cleared."""
+    async with ToolCache(directory=tmp_path) as cache:
+        await cache.clear()
+        for number in range(5):
+            await cache.once(f"k{number}", lambda: 1)
+        assert len(cache._machine.ledger.memory.store) == 0  # type: ignore[arg-type]  # memory's
+
+
+@pytest.mark.parametrize(("limit", "status", "name"), [(None, "failed", "ValueError"), (0.2, "timeout", None)])
+async def test_who_waited_for_a_run_elsewhere_is_told_how_it_failed(
+    tmp_path: Path, limit: float | None, status: str, name: str | None
+) -> None:
+    """ID-14: a failure elsewhere is told with its own type and text, and one that took too long as such."""
+    run = Gated()
+
+    async def fail(_task: AgentTask) -> None:
+        await run()
+        raise ValueError("no such label")
+
+    tasks = [AgentTask("agent", "do it")]
+    async with ToolCache(directory=tmp_path) as here, ToolCache(directory=tmp_path) as there:
+        first = asyncio.create_task(dispatch_agents(tasks, fail, cache=here, timeout=limit))
+        await run.begun.wait()
+        second = asyncio.create_task(dispatch_agents(tasks, fail, cache=there))
+        while not there.stats().dispatch.joins:  # noqa: ASYNC110 - it is short
+            await asyncio.sleep(0.001)
+        if limit is None:
+            run.gate.set()
+        ((one,), (other,)) = await asyncio.gather(first, second)
+    assert (other.status, other.error, other.attempts, other.exception) == (status, one.error, 1, None)
+    assert name in (None, one.error and one.error.type)
+    assert run.ran == 1
+    with pytest.raises(TimeoutError if status == "timeout" else StoredAgentError):
+        other.unwrap()
+
+
+async def _scribble(cache: ToolCache, key: str, **changed: Any) -> None:
+    """Put an answer into the files that says something else than any of ours."""
+    ledger = cache._machine.ledger
+    assert ledger.files is not None
+    name = ledger.name(cache._machine.enter((f"once:{key}",))[0])
+    stands = (await ledger.files.store.swap(name, b"?", None, ttl=1.0)).standing
+    record, _ = ledger._read(name, stands.blob)
+    blob = ledger.pack(name, replace(record, **changed), 60.0)
+    ledger._packed.clear()
+    assert (await ledger.files.store.swap(name, stands.raw, blob, ttl=60.0)).done
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"expires_at": math.nan},
+        {"finished_at": math.inf},
+        {"started_at": -1.0},
+        {"attempts": 2**62},
+        {"tokens": -1},
+        {"cost_usd": math.nan},
+        {"output": None},
+        {"state": State.REFUSED},
+    ],
+)
+async def test_what_none_of_ours_says_is_believed_of_no_record(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """G7: a record with impossible numbers, or an answer without one, is damaged: nothing is concluded from it, until it is forgotten."""
+    async with ToolCache(directory=tmp_path) as cache:
+        await cache.once("k", lambda: 1)
+        await _scribble(cache, "k", **changed)
+        with pytest.raises(StoresUnavailableError):
+            await cache.once("k", lambda: 2)
+        await cache.forget("k")
+        assert await cache.once("k", lambda: 3) == 3
+
+
+async def test_an_output_that_nobody_can_read_here_is_an_error_and_no_output(tmp_path: Path) -> None:
+    """ID-25: whoever lacks the codec of an output is told so, and runs nothing again."""
+    async with ToolCache(directory=tmp_path) as cache:
+        await cache.once("k", lambda: 1)
+        strange = Encoded(b"", "of-others")
+        await _scribble(cache, "k", output=strange)
+        with pytest.raises(SerializationError, match="codec"):
+            await cache.once("k", lambda: 2)

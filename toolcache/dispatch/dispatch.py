@@ -9,8 +9,10 @@ from typing import Any, Final, TypeAlias, Unpack
 from toolcache.course import Settled
 from toolcache.dispatch.results import AgentResult, Progress, TaskError
 from toolcache.dispatch.tasks import AgentTask
-from toolcache.errors import CacheClosedError, RunTimeoutError
+from toolcache.entry import MISSING
+from toolcache.errors import CacheClosedError, RunTimeoutError, StoredAgentError
 from toolcache.record import TIMEOUT
+from toolcache.requests import unreadable
 from toolcache.spelling import count
 from toolcache.terms import OnceOptions, Terms
 from toolcache.tool_cache import ToolCache
@@ -130,12 +132,15 @@ class _Batch:
             return AgentResult(
                 task_id, status="failed", error=TaskError.of(error or Exception()), attempts=0, exception=error
             )
+        output = None if error else self._cache._requests.output(record)  # noqa: SLF001 - of one house
+        if output is MISSING:
+            output, error = None, unreadable()
         failure = record.failure
         late = isinstance(error, RunTimeoutError) or (failure is not None and failure.kind == TIMEOUT)
         told = None if error is None else TaskError.of(error)
         return AgentResult(
             task_id,
-            output=None if error else self._cache._requests.output(record),  # noqa: SLF001 - of one house
+            output=output,
             status="completed" if error is None else "timeout" if late else "failed",
             error=told if failure is None or error is None else TaskError(failure.type, failure.message),
             replayed=settled.replayed,
@@ -145,7 +150,8 @@ class _Batch:
             seconds=max(0.0, record.finished_at - record.started_at),
             cost_usd=record.cost_usd or 0.0,
             tokens=record.tokens or 0,
-            exception=error,
+            # What is told of one that was raised elsewhere is no exception of this process.
+            exception=None if failure is not None and isinstance(error, StoredAgentError) else error,
         )
 
     def _tell(self, result: AgentResult | None = None, **changed: int) -> None:
