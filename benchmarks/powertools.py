@@ -9,7 +9,6 @@ import importlib
 import os
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, Final
@@ -30,19 +29,16 @@ class Powertools:
         """What it asks of its platform: how long a claim is leased."""
         return int(_LEASE * 1000)
 
-    def once(self, run: Callable[[], Any], order: str, amount: int | None = None) -> Any:
-        """Run it for an order; the amount, if one is given, is checked when it is repeated."""
-        checked = "" if amount is None else "amount"
-        config = self._home.IdempotencyConfig(
-            event_key_jmespath="order", payload_validation_jmespath=checked, lambda_context=self
-        )
+    def once(self, run: Callable[[], Any], order: str) -> Any:
+        """Run it for an order."""
+        config = self._home.IdempotencyConfig(event_key_jmespath="order", lambda_context=self)
         run_once = self._home.idempotent_function(
             lambda request: run(),  # noqa: ARG005 - found by its name
             data_keyword_argument="request",
             persistence_store=self._layer(client=self._client),  # which keeps the first configuration it is given
             config=config,
         )
-        return run_once(request={"order": order, "amount": amount})
+        return run_once(request={"order": order})
 
 
 def shown(call: Callable[[], Any]) -> str:
@@ -53,30 +49,11 @@ def shown(call: Callable[[], Any]) -> str:
         return f"raises {type(error).__name__}"
 
 
-def repeated(powertools: Powertools, output: Any, amount: int | None = None) -> str:
+def repeated(powertools: Powertools, output: Any) -> str:
     """What a call that is repeated word for word comes to."""
     order = secrets.token_hex(8)
-    powertools.once(lambda: output, order, amount)
-    return shown(lambda: powertools.once(lambda: output, order, amount))
-
-
-def overtaken(powertools: Powertools, *, fails: bool) -> str:
-    """What comes of a run that ends after its lease, when another one has begun and ended."""
-    order = secrets.token_hex(8)
-
-    def late() -> str:
-        time.sleep(4 * _LEASE)
-        if fails:
-            raise ConnectionError
-        return "the late one"
-
-    first = threading.Thread(target=lambda: shown(lambda: powertools.once(late, order)))
-    first.start()
-    time.sleep(2 * _LEASE)
-    before = shown(lambda: powertools.once(lambda: "the second one", order))
-    first.join()
-    after = shown(lambda: powertools.once(lambda: "a third one", order))
-    return f"{before}, and then {after}"
+    powertools.once(lambda: output, order)
+    return shown(lambda: powertools.once(lambda: output, order))
 
 
 def running(powertools: Powertools) -> str:
@@ -104,9 +81,6 @@ def main() -> None:
     print("aws-lambda-powertools", version("aws-lambda-powertools"))
     print("an output of 0, asked for again:", repeated(powertools, 0))
     print("a tuple, asked for again:", repeated(powertools, (1, 2)))
-    print("with an amount that is checked, asked for again:", repeated(powertools, "paid", 5))
-    print("a run beyond its lease that succeeds: the next one", overtaken(powertools, fails=False))
-    print("a run beyond its lease that fails: the next one", overtaken(powertools, fails=True))
     print("asked for while it runs:", running(powertools))
     print("Redis is down:", shown(lambda: nowhere.once(lambda: "an output", "an order")))
 

@@ -80,6 +80,7 @@ class Answers:
     def __init__(self, parts: Parts, ledger: Ledger) -> None:
         self._parts = parts
         self._ledger = ledger
+        self._safe = {ledger.files: Durability.FILE, ledger.redis: Durability.REDIS}
 
     async def commit(
         self,
@@ -89,6 +90,7 @@ class Answers:
         leave: Callable[[Place], Awaitable[Standing]] | None = None,
         *,
         ran: bool = True,
+        again: bool = False,
         patience: Patience | None = None,
     ) -> Committed:
         """Have an answer stand, unless one does.
@@ -99,11 +101,14 @@ class Answers:
             record: its answer, or one that it has found.
             leave: has a claim in a place be renewed no more, and says what stands there.
             ran: whether it is the output of a run, so that another answer means two of these.
+            again: whether memory has it, and that has been told of.
             patience: of the call that this is a step of.
         """
         own, durability, missed = record.owner, Durability.MEMORY, []
         patience = patience or self._ledger.patience()
-        for place in reversed(self._ledger.layers):
+        for place in reversed(self._ledger.places):
+            if place is self._ledger.memory and (again or durability is not Durability.MEMORY):
+                break
             await self._ledger.heed(place, patience, record.tags)
             attempt.heed(self._ledger.floor())
             put = partial(attempt.commit, answer=record)
@@ -118,12 +123,8 @@ class Answers:
             if ran and answer.record.owner not in (own, record.owner):
                 self._parts.announce(DuplicateExecution(short(name), place.name))
             record = answer.record
-            durability = max(durability, Durability.REDIS if place is self._ledger.redis else Durability.FILE)
-        if durability is Durability.MEMORY:
-            memory = self._ledger.memory
-            stands = await leave(memory) if leave else NOTHING
-            answer = await self._ledger.settle(memory, name, partial(attempt.commit, answer=record), stands)
-            record = answer.record if answer and answer.record and answer.record.answers else record
+            durability = max(durability, self._safe.get(place, Durability.MEMORY))
+        if durability is Durability.MEMORY and not again:
             self._at_risk("commit", name)
         return Committed(record, durability, tuple(missed))
 
@@ -223,21 +224,27 @@ class Answers:
         tombstone = forgotten(self._ledger.version(above), os.urandom(16))
         known, safe, owed = False, not self._ledger.layers, False
 
-        def forget(seen: Seen) -> Put | Verdict:
+        def forget(seen: Seen, *, others: bool) -> Put | Verdict:
             nonlocal tombstone, known
             if seen.record is not None:
                 known = known or (seen.record.answers and seen.record.failure is None)
-                if seen.record.fence >= tombstone.fence:
+                # What this process has claimed above it, it has claimed since.
+                claimed = seen.record.state is not State.FORGOTTEN
+                if others and claimed and seen.record.fence >= tombstone.fence:
                     tombstone = replace(tombstone, fence=self._ledger.version(seen.record.fence))
             return erase(seen, tombstone, ttl=self._parts.tombstone_ttl)
 
-        for place in reversed(self._ledger.places):
-            answer = await self._ledger.settle(
-                place, name, forget, UNKNOWN, durable=True, pending=owed, blindly=True, patience=patience
-            )
-            if place is not self._ledger.memory:
-                owed = owed or answer is None
-                safe = safe or answer is not None
+        told = None
+        while told is not tombstone:  # what was claimed meanwhile is forgotten in every place, or in none
+            told = tombstone
+            for place in reversed(self._ledger.places):
+                erasing = partial(forget, others=place is not self._ledger.memory)
+                answer = await self._ledger.settle(
+                    place, name, erasing, UNKNOWN, durable=True, pending=owed, blindly=True, patience=patience
+                )
+                if place is not self._ledger.memory:
+                    owed = owed or answer is None
+                    safe = safe or answer is not None
         if not safe:
             self._at_risk("delete_result", name)
             raise CacheWriteError("delete_result", "no store took it")

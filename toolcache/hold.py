@@ -165,7 +165,7 @@ class Hold:
             return
         if answer.verdict is Verdict.OURS:
             self._standings[place] = answer.standing
-        elif held:
+        elif held and not (answer.record and answer.record.answers and answer.record.owner == self.attempt.owner):
             self.lost = True
             del self._standings[place]
             self._on_lost(place)

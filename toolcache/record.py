@@ -22,11 +22,10 @@ from toolcache.versions import ZERO
 _HEIRS: Final = 64
 """Dead owners that a claim can name: more attempts than may be."""
 
-_LONGEST: Final = 2_000
-"""Characters of a failure's text that are kept."""
-
 _TOLD_FOR: Final = 5.0
 """Seconds that a failure is told to those who waited for it."""
+_CLAIMED_FOR: Final = 86_400.0
+"""Seconds at least that a claim stands, lapsed or not: a clock that is set forward by less ends none."""
 _LONGEST_LEASE: Final = 4.0
 """More leases than a claim is good for in any store."""
 
@@ -47,19 +46,6 @@ class Failure(NamedTuple):
     kind: str
     type: str
     message: str
-
-
-def words_of(exception: BaseException) -> tuple[str, str]:
-    """The name of an exception's class, with its module unless it is built in, and its text; one that cannot tell has none."""
-    kind = type(exception)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(exception)
-    except Exception:  # noqa: BLE001 - the run has failed already; how must still be told
-        message = ""
-    if len(message) > _LONGEST:
-        message = f"{message[: _LONGEST - 1]}…"
-    return name, message.encode("utf-8", "replace").decode("utf-8")
 
 
 RAISED: Final = "raised"
@@ -218,8 +204,8 @@ class Attempt:
     def renew(self, seen: Seen, *, lease: float) -> Put | Verdict:
         """Lease it for longer, if it is ours, or if the store has lost it. One that lapsed unnoticed is still ours."""
         record = self._standing(seen)
-        if self.floor >= self.fence:
-            return Verdict.LOST
+        if self.is_forgotten:  # whoever asks now is to wait for a new run, and not for this one
+            return self.abandon(seen, told=True, lease=lease)
         if record is None or self._owns(record):
             return self._running(lease)
         return Verdict.LOST
@@ -237,25 +223,32 @@ class Attempt:
 
     def fail(self, seen: Seen, *, failure: Record, lease: float) -> Put | Verdict:
         """Tell those who wait that there will be no output; for a while, or for long if ``failure`` answers."""
-        record = self._standing(seen)
-        if record is None or not self._owns(record):
+        record = self._claimed(seen)
+        if record is None:
             return Verdict.LOST
+        if self.is_forgotten:
+            return self.abandon(seen, told=True, lease=lease)
         failure = replace(failure, floor=record.floor)
         left = failure.expires_at - self.now()
-        return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(record, lease))
+        return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(failure, lease))
 
     def abandon(self, seen: Seen, *, told: bool, lease: float) -> Put | Verdict:
         """Let the next one have it; where Redis could not be ``told``, with word that this one is at it no more."""
-        record = self._standing(seen)
-        if record is None or not self._owns(record):
+        record = self._claimed(seen)
+        if record is None:
             return Verdict.LOST
+        floor = self.floor if self.is_forgotten else record.floor
         if not told:
-            over = replace(record, state=State.FAILED, expires_at=0.0)
-            return Put(over, Verdict.LOST, self._lingering(record, lease))
-        floor = self.floor if self.floor >= self.fence else record.floor
+            over = replace(record, state=State.FAILED, floor=floor, expires_at=0.0)
+            return Put(over, Verdict.LOST, self._lingering(over, lease))
         if floor <= self.cleared:
             return Put(None, Verdict.LOST)
         return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it has been forgotten since it was begun."""
+        return self.floor >= self.fence
 
     @property
     def exhausted(self) -> bool:
@@ -338,7 +331,12 @@ class Attempt:
             dead=tuple(sorted(self.dead))[:_HEIRS],
             started_at=self.started_at,
         )
-        return Put(record, Verdict.OURS, max(self.retention, _LONGEST_LEASE * lease), lease)
+        return Put(record, Verdict.OURS, max(self.retention, _LONGEST_LEASE * lease, _CLAIMED_FOR), lease)
+
+    def _claimed(self, seen: Seen) -> Record | None:
+        """The claim that stands there, if it is ours: one that has been forgotten since is to be ended, too."""
+        self._standing(seen)
+        return seen.record if seen.record is not None and self._owns(seen.record) else None
 
     def _owns(self, record: Record) -> bool:
         return record.state is State.RUNNING and record.owner == self.owner

@@ -11,6 +11,8 @@ from toolcache.versions import ZERO
 _SCHEMA: Final = 1
 _MOST: Final = 2**53
 """What is counted of a run is less."""
+_LONGEST: Final = 2_000
+"""Characters of a failure's text that are kept."""
 
 
 def body_of(record: Record) -> list[Any]:
@@ -88,3 +90,16 @@ def _output(body: bytes, codec: str, dtype: str) -> Encoded:
     if (type(body), type(codec), type(dtype)) != (bytes, str, str):
         raise ValueError(codec)
     return Encoded(body, codec, dtype)
+
+
+def words_of(exception: BaseException) -> tuple[str, str]:
+    """The name of an exception's class, with its module unless it is built in, and its text; one that cannot tell has none."""
+    kind = type(exception)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(exception)
+    except Exception:  # noqa: BLE001 - the run has failed already; how must still be told
+        message = ""
+    if len(message) > _LONGEST:
+        message = f"{message[: _LONGEST - 1]}…"
+    return name, message.encode("utf-8", "replace").decode("utf-8")

@@ -33,9 +33,11 @@ from toolcache.home import Homes
 from toolcache.ledger import Answer, Ledger, Place, short
 from toolcache.loops import PerLoop
 from toolcache.parts import Parts
-from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict, words_of
+from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict
+from toolcache.record_body import words_of
 from toolcache.stats import DispatchTally
 from toolcache.terms import Terms
+from toolcache.untold import Untold
 from toolcache.work import RunContext, Work, work_off
 
 
@@ -55,6 +57,7 @@ class Runs:
         self._ledger = ledger
         self._homes = homes
         self._answers = answers
+        self._untold = Untold(answers, homes, parts.clock)
         self._courses: PerLoop[dict[str, Course]] = PerLoop(dict)
         self._holds: set[Hold] = set()
 
@@ -278,7 +281,13 @@ class Runs:
         course.turn(ends=True)
         ending = self._fail(hold, context, terms, error) if error else self._finish(hold, context, output)
         # What has been done is not to be lost because its task is cancelled now.
-        return await asyncio.shield(self._homes.here().see_out(ending))
+        end = self._homes.here().see_out(ending)
+        while True:
+            try:
+                return await asyncio.shield(end)
+            except asyncio.CancelledError:
+                if end.cancelled():
+                    raise
 
     async def _finish(self, hold: Hold, context: RunContext, output: Any) -> Settled:
         """The run has come to an output: commit it."""
@@ -328,7 +337,10 @@ class Runs:
         if answer is None:  # forgotten meanwhile: its callers have it, and nobody else
             await hold.give_back()
             return Settled(replace(record, floor=hold.attempt.floor), False)
-        await hold.settle(keeping=committed.durability is Durability.MEMORY)
+        if committed.missed and committed.durability is Durability.MEMORY:
+            self._untold.add(hold, answer)
+        else:
+            await hold.settle(keeping=committed.durability is Durability.MEMORY)
         if answer.owner == record.owner:
             return Settled(answer, False)
         self.tally.duplicates += 1
@@ -353,7 +365,7 @@ class Runs:
 
     def _lost(self, name: str, attempt: Attempt, place: Place) -> None:
         self.tally.leases_lost += 1
-        reason = "it was forgotten" if attempt.floor >= attempt.fence else "another has taken it over"
+        reason = "it was forgotten" if attempt.is_forgotten else "another has taken it over"
         self._parts.announce(LeaseLost(short(name), place.name, reason))
 
     def _degraded(self, name: str, place: Place) -> None:

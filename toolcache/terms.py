@@ -98,7 +98,7 @@ def _retry(value: Any, name: str) -> Any:
 def _on_error(value: Any, name: str) -> OnError:
     if isinstance(value, tuple) and all(isinstance(one, type) and issubclass(one, Exception) for one in value):
         return value
-    if value not in ("forget", "store"):  # a list, too, is to be told what it should be
+    if not isinstance(value, str) or value not in {"forget", "store"}:
         raise ValueError(f"{name} is 'forget', 'store' or a tuple of exception types, not {value!r}")
     return "store" if value == "store" else "forget"
 

@@ -119,30 +119,32 @@ class Accounts:
     def read(self, directory: Path) -> None:
         """Take in what workers noted."""
         self.runs, self.calls, self.events = [], [], Counter()
+        # First the accounts: what they tell of has been witnessed before.
+        told = {path.name: _lines(path) for path in sorted((directory / _ACCOUNT).iterdir())}
         for path in sorted((directory / _WITNESS).iterdir()):
             self.runs += [Run(**line) for line in _lines(path)]
         runs = {(run.worker, run.name): run for run in self.runs}
-        for path in sorted((directory / _ACCOUNT).iterdir()):
+        for worker, lines in told.items():
             calls: dict[int, Call] = {}
-            for kind, *what in _lines(path):
+            for kind, *what in lines:
                 if kind == "asked":
                     number, request, at = what
-                    calls[number] = Call(request, path.name, at)
+                    calls[number] = Call(request, worker, at)
                 elif kind == "told":
                     number, at, run, error = what
                     calls[number].told_at, calls[number].run, calls[number].error = at, run, error
                 elif kind == "ended":
                     name, at, raised = what
-                    runs[path.name, name].ended_at, runs[path.name, name].raised = at, raised
+                    runs[worker, name].ended_at, runs[worker, name].raised = at, raised
                 elif kind == "stood still":
-                    self.pauses.append(Pause(path.name, *what))
+                    self.pauses.append(Pause(worker, *what))
                 else:
                     self.events[what[0]] += 1
             self.calls += calls.values()
 
 
 def _lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 class Account:

@@ -44,13 +44,12 @@ def _judge(stage: Stage, crew: Crew, what: str, *, apart: bool = False, may_rais
     return accounts
 
 
-def _await_run(crew: Crew, request: str, number: int = 1) -> Run | None:
-    """Wait until somebody is seen to run a request, for this many times; None if nobody is."""
+def _await_run(crew: Crew, request: str) -> Run | None:
+    """Wait until somebody is seen to run a request; None if nobody is."""
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
-        runs = runs_of(crew.notes, request)
-        if len(runs) >= number:
-            return runs[number - 1]
+        if runs := runs_of(crew.notes, request):
+            return runs[0]
         time.sleep(_LOOK)
     return None
 

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from servers import RedisServer
 
-MODES: Final = ("healthy", "down", "killed", "emptied")
+MODES: Final = ("healthy", "down", "killed", "emptied", "hung")
 _LEASE: Final = 2.0
 _GLANCE: Final = 0.02
 _PATIENCE: Final = 60.0
@@ -50,7 +51,7 @@ class Fleet:
 
     Args:
         mode: what becomes of Redis: "healthy", "down" from the start, "killed" at some time and left so, "emptied" by a
-            restart at some time.
+            restart at some time, or "hung" for longer than a lease.
         seed: decides who asks for what, and how much must be done before each trouble.
         processes: how many workers there are at a time.
         requests: how many there are.
@@ -104,7 +105,12 @@ class Fleet:
             if self._mode == "down":
                 server.stop()
             elif self._mode != "healthy":
-                self._troubles.append((self._part(), server.stop if self._mode == "killed" else server.restart))
+                happens: dict[str, Callable[[], None]] = {
+                    "killed": server.stop,
+                    "emptied": server.restart,
+                    "hung": partial(self._hang, server),
+                }
+                self._troubles.append((self._part(), happens[self._mode]))
             self._crew = Crew(
                 server.url, Path(directory), lease=self._lease, door=self._door, parallel=4, max_attempts=100
             )
@@ -178,6 +184,11 @@ class Fleet:
             steps = list(self._lists[victim.name])
             self._chance.shuffle(steps)
             self._hire(steps, self._crew.accounts.hosts[victim.name])
+
+    def _hang(self, server: RedisServer) -> None:
+        """Redis stands still beyond a lease."""
+        server.freeze()
+        self._due.append((time.monotonic() + self._lease * 1.5, server.thaw))
 
     def _stop(self) -> None:
         """One stands still beyond its lease."""

@@ -247,6 +247,11 @@ class SteppedHold(Hold):
         self.runs = False
         await super().end()
 
+    @property
+    def holds(self) -> bool:
+        """Whether it believes to hold anything."""
+        return bool(self._standings)
+
     def beat(self) -> set[asyncio.Task[None]]:
         """Renew now: the walk's clock is not the loop's, whose timers are yet far from it."""
         self._due()

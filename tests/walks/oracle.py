@@ -50,6 +50,11 @@ class Request:
         low, high = sorted((one, other))
         return any(low <= version < high for version in self.forgets)
 
+    def forget(self, version: bytes) -> None:
+        """It is being forgotten; what is run meanwhile, may be forgotten too."""
+        self.slips += version not in self.forgets
+        self.forgets.add(version)
+
     @property
     def most(self) -> int:
         """How often it may have been executed by now."""
@@ -73,8 +78,8 @@ class Oracle:
         self.clears: set[bytes] = set()
         self.ended: set[bytes] = set()
         """Owners that have said themselves that they are at it no more."""
-        self.lapsed: set[tuple[str, str, bytes]] = set()
-        """Claims that were not renewed in time: the store, the key and the owner."""
+        self.lapsed: set[bytes] = set()
+        """Owners that did not renew in time once."""
         self.stands: dict[str, dict[str, tuple[Record | None, Standing]]] = defaultdict(dict)
         """What stands in each store: "redis", "file 0" and "file 1"."""
         self.floors: dict[tuple[int, str], bytes] = defaultdict(lambda: ZERO)
@@ -104,10 +109,8 @@ class Oracle:
         request = self.requests.get(name)
         if request is None:
             return
-        if new is not None and new.state is State.FORGOTTEN and old is not None and new.fence <= floor_of(old):
-            pass
-        elif new is not None and new.state is State.FORGOTTEN:
-            request.forgets.add(new.fence)
+        if new is not None and new.state is State.FORGOTTEN:
+            request.forget(new.fence)
         if new is not None and new.state is State.FAILED:
             self.ended.add(new.owner)
         if new is not None and store == "file":
@@ -124,11 +127,8 @@ class Oracle:
             assert ours or above or old.state is not State.RUNNING, f"{told}: another's claim was ended"
         if new is not None and old.state is new.state is State.RUNNING and old.owner != new.owner and not above:
             assert old.owner in {*new.dead, *self.ended}, f"{told}: it was not passed on"
-            gone = self._alive(old.owner) is None or self._has_lapsed(name, old.owner)
-            assert gone or old.owner in self.ended, f"{told}: it was taken"
-
-    def _has_lapsed(self, name: str, owner: bytes) -> bool:
-        return any((other, by) == (name, owner) for _, other, by in self.lapsed)
+            gone = self._alive(old.owner) is None or old.owner in self.lapsed | self.ended
+            assert gone, f"{told}: it was taken"
 
     def _gone(self, record: Record, request: Request) -> bool:
         """Whether a record says nothing any more, or is a tombstone."""

@@ -52,7 +52,7 @@ NAMESPACE: Final = "walk"
 EPISODE: Final = 100
 LEASE: Final = 600.0
 """So long that no timer of the loop comes to it."""
-RETENTION: Final = 100_000.0
+RETENTION: Final = 50_000.0
 MAY: Final = (
     "partitions", "restarts", "silence", "full", "kills", "pauses", "failures", "cancels", "forgets", "clears", "expiries",
     "closes",
@@ -126,6 +126,8 @@ class RequestWalk:
         self.keys: list[str] = []
         self.terms: dict[str, Terms] = {}
         self.may: frozenset[str] = frozenset()
+        self.lapses: set[tuple[str, str, bytes]] = set()
+        """Claims that were not renewed in time: the store, the key and the owner."""
         self.fault: BaseException | None = None
         self.processes: list[Process] = []
 
@@ -175,7 +177,7 @@ class RequestWalk:
         """And of each that is minted: from then on its process goes by it."""
         self.oracle.clears.add(version)
         for request in self.oracle.requests.values():
-            request.forgets.add(version)
+            request.forget(version)
         self.processes[at].cleared = max(self.processes[at].cleared, version)
 
     def try_(self, call: Callable[..., None], *args: Any, **options: Any) -> None:
@@ -189,7 +191,7 @@ class RequestWalk:
         """The process that has an attempt of this owner under way."""
         for process in self.processes:
             for hold in process.holds:
-                if hold.attempt.owner == owner and hold.name in process.tasks.values():
+                if hold.attempt.owner == owner and hold.holds:
                     return process.at
         return None
 
@@ -214,7 +216,7 @@ class RequestWalk:
                     if done >= steps:
                         return
             except Exception as fault:
-                last = "\n  ".join(self.told[-60:])
+                last = "\n  ".join(self.told[-100:])
                 raise DivergedError(
                     f"SEED={self.seed}, step {done}: {type(fault).__name__}: {fault}\n  {last}"
                 ) from fault
@@ -450,15 +452,15 @@ class RequestWalk:
                 request = self.oracle.requests.get(name)
                 if request is None or record is None or record.state is not RecordState.RUNNING:
                     continue
-                end = len(standing.blob)
+                left = self.left(place, standing.raw[len(standing.blob) :])
                 lapse = (place, name, record.owner)
-                left = self.left(place, standing.raw[end:])
-                if left <= 0 and lapse not in self.oracle.lapsed and self.alive(record.owner) is not None:
-                    self.oracle.lapsed.add(lapse)
+                if left > 0:
+                    self.lapses.discard(lapse)
+                elif lapse not in self.lapses and self.alive(record.owner) is not None:
+                    self.lapses.add(lapse)
+                    self.oracle.lapsed.add(record.owner)
                     request.slips += 1
                     self.say(f"the lease of {record.owner.hex()[:6]} in {place} has lapsed")
-                elif left > 0:
-                    self.oracle.lapsed.discard(lapse)
 
     def left(self, place: str, stamp: bytes) -> float:
         """Seconds of a lease, by the stamp behind it."""
@@ -618,7 +620,6 @@ class RequestWalk:
         process = self.chance.choice([one for one in self.processes if one.host in request.hosts])
         if not process.paused:
             self.say(f"p{process.at} forgets {key}")
-            request.slips += 1
             self.start(process, self.forgets(process, key), "")
             await self.gates.still()
 
@@ -638,8 +639,6 @@ class RequestWalk:
         process = self.chance.choice(self.processes)
         if not process.paused:
             self.say(f"p{process.at} clears")
-            for request in self.oracle.requests.values():
-                request.slips += 1
             self.start(process, self.clears(process), "")
             await self.gates.still()
 
@@ -678,7 +677,7 @@ class RequestWalk:
             process.paused = False
         await self.until_all_end()
         self.ill()
-        await self.elapse(61.0)  # breakers rest for a while
+        await self.elapse(LEASE)  # breakers rest for a while
         await self.tell_all()
         for request in self.oracle.requests.values():
             newest = max(request.known.values(), default=ZERO)

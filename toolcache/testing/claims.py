@@ -5,7 +5,9 @@ import os
 from collections.abc import Callable
 from typing import ClassVar, Final
 
+from toolcache.blob import RECORD
 from toolcache.claim import Claimant, Verdict
+from toolcache.protocols import SupportsJournal
 from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing, SupportsClaim, Swapped
 from toolcache.testing.stores import blob_of, version_of
 
@@ -241,6 +243,26 @@ class ClaimContract:
         await self.let_pass(2.25 * self.lease)
         assert await self.look(store) == NOTHING
         assert await self.look(store, "other") == NOTHING
+
+    async def test_what_another_store_is_owed_is_known_until_it_has_it(self, store: SupportsClaim) -> None:
+        """A record put as pending counts as owed, can be told with what it says, and is owed no more once that is settled."""
+        if not isinstance(store, SupportsJournal):
+            return
+        key = self.prefix + "k"
+        one = self.holder(store)
+        await one.claim()
+        assert store.owing == 0
+        result = blob_of(key, b"the output", version=2, now=1_800_000_000.0, ttl=600.0, flags=RECORD)
+        done, stands = await store.swap(key, one.standing.raw, result, ttl=600.0, durable=True, pending=True)
+        assert done
+        assert (store.owing, store.pending(key) is not None) == (1, True)
+        (portion,) = await store.owed()
+        (debt,) = await store.debts(portion)
+        assert (debt.key, debt.blob, debt.lasting) == (key, stands.blob, True)
+        assert debt.version == store.pending(key)
+        await store.settle([(key, debt.version)])
+        assert (store.owing, store.pending(key), await store.owed()) == (0, None, [])
+        assert await self.look(store) == stands
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
