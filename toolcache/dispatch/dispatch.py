@@ -82,12 +82,14 @@ async def dispatch_agents(
 
     results: dict[int, AgentResult] = {}
     rest = iter(places.values())
+    workers = [asyncio.ensure_future(work_through(rest)) for _ in range(min(parallel, len(places)))]
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(parallel, len(places))):
-                group.create_task(work_through(rest))
-    except BaseExceptionGroup as several:  # of the same: whoever comes first says it for all
-        raise several.exceptions[0] from None
+        await asyncio.gather(*workers)
+    finally:  # one that failed, or was cancelled, ends the others; not what they have begun
+        for worker in workers:
+            worker.cancel()
+        if workers:
+            await asyncio.wait(workers)
     return [results[at] for at in range(len(given))]
 
 
@@ -150,8 +152,7 @@ class _Batch:
             seconds=max(0.0, record.finished_at - record.started_at),
             cost_usd=record.cost_usd or 0.0,
             tokens=record.tokens or 0,
-            # What is told of one that was raised elsewhere is no exception of this process.
-            exception=None if failure is not None and isinstance(error, StoredAgentError) else error,
+            exception=None if isinstance(error, StoredAgentError) else error,
         )
 
     def _tell(self, result: AgentResult | None = None, **changed: int) -> None:
