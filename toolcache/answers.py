@@ -110,7 +110,7 @@ class Answers:
             if place is self._ledger.memory and (again or durability is not Durability.MEMORY):
                 break
             await self._ledger.heed(place, patience, record.tags)
-            attempt.floor = max(attempt.floor, self._ledger.floor())
+            attempt.heed(self._ledger.floor())
             put = partial(attempt.commit, answer=record)
             owed = place is self._ledger.files and self._ledger.redis in missed
             stands = await leave(place) if leave else NOTHING
@@ -240,7 +240,7 @@ class Answers:
             for place in reversed(self._ledger.places):
                 erasing = partial(forget, others=place is not self._ledger.memory)
                 answer = await self._ledger.settle(
-                    place, name, erasing, UNKNOWN, durable=True, pending=owed, patience=patience
+                    place, name, erasing, UNKNOWN, durable=True, pending=owed, blindly=True, patience=patience
                 )
                 if place is not self._ledger.memory:
                     owed = owed or answer is None

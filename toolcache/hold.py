@@ -73,7 +73,7 @@ class Hold:
 
     def _claim(self, seen: Seen) -> Put | Verdict:
         """Above all that is known by now to have been cleared: what is claimed beneath it would be run in vain."""
-        self.attempt.floor = max(self.attempt.floor, self._ledger.floor())
+        self.attempt.heed(self._ledger.floor())
         return self.attempt.claim(seen, lease=self._lease)
 
     async def give_back(self) -> None:

@@ -9,7 +9,7 @@ What cannot be read, of a key, makes a store of no use for that key: nobody may 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from toolcache.blob import CLAIM, NEVER, RECORD, CorruptBlobError, end_of
 from toolcache.entries import Entries
@@ -21,11 +21,11 @@ from toolcache.layer import Layer, settle, swapped
 from toolcache.memory.claims import MemoryClaims
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsUsage
-from toolcache.record import Decide, Failure, Record, Seen, State, Verdict, erase, keep
+from toolcache.record import Decide, Record, Seen, State, Verdict, erase, keep
+from toolcache.record_body import body_of, record_of
 from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing, SupportsClaim
 from toolcache.versions import ZERO
 
-_SCHEMA: Final = 1
 _SHARED: Final = 3.0
 """How many leases a claim of a host is good for in Redis."""
 _REMEMBERED: Final = 256
@@ -171,6 +171,7 @@ class Ledger:
         *,
         durable: bool = False,
         pending: bool = False,
+        blindly: bool = False,
         patience: Patience | None = None,
     ) -> Answer | None:
         """Have a record take the place of another, as ``decide`` says of what stands there; None if nobody knows.
@@ -182,6 +183,7 @@ class Ledger:
             standing: what is believed to stand there.
             durable: synced, before it is answered.
             pending: what is put there, Redis is owed.
+            blindly: what cannot be read is taken for nothing, and gives way.
             patience: of the call that this is a step of.
         """
         patience = patience or self.patience()
@@ -192,7 +194,12 @@ class Ledger:
             nonlocal record
             if stands is UNKNOWN:
                 return Move(stands.raw, None, Verdict.LOST)
-            seen = self._seen(place, name, stands)
+            try:
+                seen = self._seen(place, name, stands)
+            except CorruptBlobError:
+                if not blindly:
+                    raise
+                seen = Seen()
             put = decide(seen)
             if isinstance(put, Verdict):
                 record = seen.record
@@ -214,7 +221,9 @@ class Ledger:
         if record is None or verdict is Verdict.OURS or await self.current(place, record, patience):
             return Answer(verdict, record, stands)
         # Of one of its tags nobody here had heard: now it is nothing.
-        return await self.settle(place, name, decide, stands, durable=durable, pending=pending, patience=patience)
+        return await self.settle(
+            place, name, decide, stands, durable=durable, pending=pending, blindly=blindly, patience=patience
+        )
 
     async def read(self, place: Place, name: str, patience: Patience) -> Record | None:
         """What a store holds of a request, without asking for its lease; None also where it cannot be asked."""
@@ -275,7 +284,7 @@ class Ledger:
         now_ms = int(self._parts.clock.time() * 1000)
         gone_ms = NEVER if math.isinf(ttl) else now_ms + max(1, int(ttl * 1000))
         blob = self._parts.envelope.pack(
-            self._parts.coder.encode(_body(record)),
+            self._parts.coder.encode(body_of(record)),
             digest=key_digest(name),
             version=record.fence,
             created_ms=now_ms,
@@ -311,7 +320,7 @@ class Ledger:
         header, tags, encoded = self._parts.envelope.unpack(blob, key_digest(name))
         if encoded is None or not header.flags & (CLAIM | RECORD):
             raise CorruptBlobError("record")
-        record = _record(self._parts.coder.decode(encoded), tags)
+        record = record_of(self._parts.coder.decode(encoded), tags)
         self._parts.hybrid.observe(record.fence)
         return record, tags
 
@@ -323,72 +332,3 @@ def short(name: str) -> str:
 
 def _place(layer: Layer | None, leases: float) -> Place | None:
     return None if layer is None or layer.claims is None else Place(layer.claims, layer, leases=leases)
-
-
-def _body(record: Record) -> list[Any]:
-    return [
-        _SCHEMA,
-        record.state.value,
-        record.owner,
-        record.fence,
-        record.floor,
-        record.fingerprint,
-        record.attempts,
-        list(record.dead),
-        record.expires_at,
-        record.started_at,
-        record.finished_at,
-        record.cost_usd,
-        record.tokens,
-        None if record.failure is None else list(record.failure),
-        None if record.output is None else list(record.output),
-    ]
-
-
-def _record(body: Any, tags: tuple[str, ...]) -> Record:
-    """The record that a body says; CorruptBlobError for any that none of ours says."""
-    try:
-        schema, state, owner, fence, floor, fingerprint, attempts, dead, *instants, cost, tokens, failure, output = body
-        expires_at, started_at, finished_at = instants
-        whole = (
-            schema == _SCHEMA
-            and all(type(one) is bytes and len(one) == len(ZERO) for one in (owner, fence, floor, *dead))
-            and type(fingerprint) is str
-            and type(attempts) is int
-            and all(type(one) is float for one in instants)
-            and type(cost) in (float, type(None))
-            and type(tokens) in (int, type(None))
-        )
-        if whole:
-            return Record(
-                state=State(state),
-                owner=owner,
-                fence=fence,
-                floor=floor,
-                fingerprint=fingerprint,
-                attempts=attempts,
-                dead=tuple(dead),
-                expires_at=expires_at,
-                started_at=started_at,
-                finished_at=finished_at,
-                cost_usd=cost,
-                tokens=tokens,
-                failure=None if failure is None else _failure(*failure),
-                output=None if output is None else _output(*output),
-                tags=tags,
-            )
-    except (TypeError, ValueError):
-        pass
-    raise CorruptBlobError("record")
-
-
-def _failure(kind: str, type_: str, message: str) -> Failure:
-    if {type(kind), type(type_), type(message)} != {str}:
-        raise ValueError(kind)
-    return Failure(kind, type_, message)
-
-
-def _output(body: bytes, codec: str, dtype: str) -> Encoded:
-    if (type(body), type(codec), type(dtype)) != (bytes, str, str):
-        raise ValueError(codec)
-    return Encoded(body, codec, dtype)

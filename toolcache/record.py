@@ -22,9 +22,6 @@ from toolcache.versions import ZERO
 _HEIRS: Final = 64
 """Dead owners that a claim can name: more attempts than may be."""
 
-_LONGEST: Final = 2_000
-"""Characters of a failure's text that are kept."""
-
 _TOLD_FOR: Final = 5.0
 """Seconds that a failure is told to those who waited for it."""
 _CLAIMED_FOR: Final = 86_400.0
@@ -49,19 +46,6 @@ class Failure(NamedTuple):
     kind: str
     type: str
     message: str
-
-
-def words_of(exception: BaseException) -> tuple[str, str]:
-    """The name of an exception's class, with its module unless it is built in, and its text; one that cannot tell has none."""
-    kind = type(exception)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(exception)
-    except Exception:  # noqa: BLE001 - the run has failed already; how must still be told
-        message = ""
-    if len(message) > _LONGEST:
-        message = f"{message[: _LONGEST - 1]}…"
-    return name, message.encode("utf-8", "replace").decode("utf-8")
 
 
 RAISED: Final = "raised"
@@ -161,6 +145,7 @@ class Attempt:
         retention: seconds that an answer is kept, from when it is there.
         error_ttl: the same of a failure that is kept.
         floor: what is at or beneath this version was forgotten.
+        cleared: how much of that was forgotten with all of the namespace, which every store tells of by itself.
 
     Attributes:
         attempts: how often the request was begun, this one included.
@@ -178,11 +163,16 @@ class Attempt:
     retention: float = 3600.0
     error_ttl: float = 60.0
     floor: bytes = ZERO
+    cleared: bytes = ZERO
     attempts: int = 1
     started_at: float = 0.0
     dead: set[bytes] = field(default_factory=set)
     ended: set[bytes] = field(default_factory=set)
     awaited: set[bytes] = field(default_factory=set)
+
+    def heed(self, epoch: bytes) -> None:
+        """All of the namespace has been cleared up to a version."""
+        self.floor, self.cleared = max(self.floor, epoch), max(self.cleared, epoch)
 
     def claim(self, seen: Seen, *, lease: float) -> Put | Verdict:
         """Take it, if it is free."""
@@ -247,9 +237,9 @@ class Attempt:
             return Verdict.LOST
         floor = self.floor if self.is_forgotten else record.floor
         if not told:
-            over = replace(record, state=State.FAILED, floor=floor, expires_at=self.now())
+            over = replace(record, state=State.FAILED, floor=floor, expires_at=0.0)
             return Put(over, Verdict.LOST, self._lingering(over, lease))
-        if floor == ZERO:
+        if floor <= self.cleared:
             return Put(None, Verdict.LOST)
         return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
 
@@ -268,7 +258,7 @@ class Attempt:
 
         Until its claim has lapsed wherever that could not be told; and as long as what it stands for, that it was forgotten before.
         """
-        return max(_TOLD_FOR, _LONGEST_LEASE * lease) if record.floor == ZERO else self.retention
+        return max(_TOLD_FOR, _LONGEST_LEASE * lease) if record.floor <= self.cleared else self.retention
 
     def completed(self, output: Encoded, *, cost_usd: float | None = None, tokens: int | None = None) -> Record:
         """The answer that this attempt has come to."""
@@ -339,7 +329,7 @@ class Attempt:
             dead=tuple(sorted(self.dead))[:_HEIRS],
             started_at=self.started_at,
         )
-        return Put(record, Verdict.OURS, max(self.retention, 2 * lease, _CLAIMED_FOR), lease)
+        return Put(record, Verdict.OURS, max(self.retention, _LONGEST_LEASE * lease, _CLAIMED_FOR), lease)
 
     def _claimed(self, seen: Seen) -> Record | None:
         """The claim that stands there, if it is ours: one that has been forgotten since is to be ended, too."""

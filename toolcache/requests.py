@@ -9,7 +9,7 @@ from toolcache.course import Settled
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entry import MISSING, Durability, Missing
-from toolcache.errors import CacheWriteError
+from toolcache.errors import CacheWriteError, SerializationError
 from toolcache.machine import Machine
 from toolcache.record import Record
 from toolcache.tags import labels
@@ -61,7 +61,10 @@ class Requests:
         """
         if settled.error is not None:
             raise settled.error
-        return None if settled.record is None else self.output(settled.record)
+        output = None if settled.record is None else self.output(settled.record)
+        if output is MISSING:
+            raise unreadable()
+        return output
 
     async def get(self, key: str, domain: Domain) -> Any:
         """A stored output, or MISSING."""
@@ -119,3 +122,10 @@ class Requests:
         """How far a request has come."""
         (place,) = self._machine.enter((key,))
         return await self._machine.answers.status(self._machine.ledger.name(place))
+
+
+def unreadable() -> SerializationError:
+    """The error of who gets no output although there is one."""
+    return SerializationError(
+        "this request was run, and its output was stored by a codec that this cache does not have: register it here as well"
+    )

@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Any
-from weakref import WeakSet
 
 from toolcache.answers import Answers
 from toolcache.course import Course, Settled
@@ -34,7 +33,8 @@ from toolcache.home import Homes
 from toolcache.ledger import Answer, Ledger, Place, short
 from toolcache.loops import PerLoop
 from toolcache.parts import Parts
-from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict, words_of
+from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict
+from toolcache.record_body import words_of
 from toolcache.stats import DispatchTally
 from toolcache.terms import Terms
 from toolcache.untold import Untold
@@ -59,7 +59,7 @@ class Runs:
         self._answers = answers
         self._untold = Untold(answers, homes, parts.clock)
         self._courses: PerLoop[dict[str, Course]] = PerLoop(dict)
-        self._holds: WeakSet[Hold] = WeakSet()
+        self._holds: set[Hold] = set()
 
     async def once(self, key: str, work: Work, terms: Terms, *, fingerprint: str, retention: float) -> Settled:
         """What a request comes to, run now if it never was.
@@ -159,7 +159,11 @@ class Runs:
                 return self._replay(name, record)
         except DispatchError as error:
             return Settled(None, False, error)
-        return await self._run(course, hold, work, terms)
+        self._holds.add(hold)
+        try:
+            return await self._run(course, hold, work, terms)
+        finally:
+            self._holds.discard(hold)
 
     def _attempt(self, fingerprint: str, retention: float, terms: Terms) -> Attempt:
         return Attempt(
@@ -171,7 +175,8 @@ class Runs:
             max_attempts=terms.max_attempts,
             retention=retention,
             error_ttl=terms.error_ttl,
-            floor=self._ledger.floor(),
+            floor=(epoch := self._ledger.floor()),
+            cleared=epoch,
         )
 
     # -- claiming -----------------------------------------------------------------------------------------------
@@ -225,7 +230,8 @@ class Runs:
         if answer.verdict is Verdict.MISMATCH:
             raise self._mismatch(hold.name)
         if answer.verdict is Verdict.FAILED and stands is not None:
-            raise error_of(stands, hold.name)
+            await hold.give_back()
+            return stands
         if answer.verdict is Verdict.KEPT and stands is not None:
             return await self._adopt(hold, stands)
         await hold.give_back()
@@ -256,7 +262,6 @@ class Runs:
         context = RunContext(attempt.attempts, told)
         course.attempt = attempt
         course.turn(runs=True)
-        self._holds.add(hold)
         hold.begin()
         error: Exception | None = None
         output = None
@@ -344,6 +349,8 @@ class Runs:
     # -- words --------------------------------------------------------------------------------------------------
 
     def _replay(self, name: str, record: Record) -> Settled:
+        if not record.answers:  # the attempt that was waited for has failed
+            return Settled(record, False, error_of(record, name))
         seconds = max(0.0, record.finished_at - record.started_at)
         self.tally.replayed(seconds, cost_usd=record.cost_usd or 0.0, tokens=record.tokens or 0)
         return Settled(record, True, None if record.failure is None else error_of(record, name))

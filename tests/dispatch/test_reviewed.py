@@ -1,12 +1,27 @@
 """What callers of one loop share, and what not: the run of one course, and no other's."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from toolcache import TaskMismatchError, ToolCache
+from toolcache import (
+    AgentTask,
+    CacheClosedError,
+    SerializationError,
+    StoredAgentError,
+    StoresUnavailableError,
+    TaskMismatchError,
+    ToolCache,
+    dispatch_agents,
+)
+from toolcache.protocols import Encoded
+from toolcache.record import Attempt, Put, Seen, State
+from toolcache.versions import ZERO
 
 
 @pytest.fixture
@@ -48,7 +63,7 @@ async def clear(cache: ToolCache) -> None:
 async def test_who_asks_after_it_was_forgotten_waits_for_no_run_of_before(
     cache: ToolCache, lose: Callable[[ToolCache], Awaitable[None]]
 ) -> None:
-    """ID-05: what runs while its request is forgotten, its callers get, and nobody else."""
+    """ID-33: what runs while its request is forgotten, its callers get, and nobody else."""
     run = Gated()
     before = asyncio.create_task(cache.once("k", run))
     await run.begun.wait()
@@ -61,7 +76,7 @@ async def test_who_asks_after_it_was_forgotten_waits_for_no_run_of_before(
 
 
 async def test_nobody_joins_a_run_that_is_over_and_asked_for_something_else(cache: ToolCache) -> None:
-    """ID-11: in the moment in which a run ends, its answer is none to another fingerprint."""
+    """ID-17: in the moment in which a run ends, its answer is none to another fingerprint."""
     over = False
 
     async def asks_all_the_time() -> list[asyncio.Task[str]]:
@@ -86,7 +101,7 @@ async def test_nobody_joins_a_run_that_is_over_and_asked_for_something_else(cach
 
 
 async def test_who_follows_one_that_was_abandoned_begins_a_course_of_his_own(tmp_path: Path) -> None:
-    """ID-11: while an abandoned run lets go of its claim, the next one is no part of it, nor what comes after that."""
+    """ID-17: while an abandoned run lets go of its claim, the next one is no part of it, nor what comes after that."""
     async with ToolCache(directory=tmp_path) as cache:
         left, run = Gated(), Gated()
         leaving = asyncio.create_task(cache.once("k", left, fingerprint=1, on_abandon="cancel"))
@@ -118,3 +133,118 @@ async def test_who_leaves_leaves_no_task_behind(cache: ToolCache) -> None:
     for _ in range(50):
         await asyncio.sleep(0)
     assert others() == before
+
+
+async def test_nobody_is_waited_for_while_it_is_being_claimed(tmp_path: Path) -> None:
+    """ID-28: patience with another's run is none with the stores: who claims for long, and meets nobody, runs."""
+    async with ToolCache(directory=tmp_path) as cache:
+        assert await cache.once("k", lambda: 1, wait_timeout=1e-6) == 1
+
+
+async def test_a_cache_that_is_closed_says_so_once_for_all_tasks() -> None:
+    """C7: a batch for a closed cache raises the error that is documented, and no group of them."""
+    cache = ToolCache(files=False)
+    await cache.aclose()
+    tasks = [AgentTask("agent", "do {number}", {"number": number}) for number in range(3)]
+    with pytest.raises(CacheClosedError):
+        await dispatch_agents(tasks, lambda task: task.agent, cache=cache)
+
+
+async def test_a_list_of_exceptions_is_told_to_be_a_tuple(cache: ToolCache) -> None:
+    """E1: what on_error cannot be, is said."""
+    wrong: Any = [ValueError]
+    with pytest.raises(ValueError, match="tuple of exception types"):
+        await cache.once("k", lambda: 1, on_error=wrong)
+
+
+@pytest.mark.parametrize("retention", [1.0, 60.0, 3600.0])
+def test_a_claim_stands_until_it_has_lapsed_wherever_it_is_leased_for_longest(retention: float) -> None:
+    """G5: no store lets go of a claim before its lease is over, however short the retention is."""
+    attempt = Attempt(b"o" * 16, ZERO, "", now=lambda: 0.0, rise=lambda version: version, retention=retention)
+    put = attempt.claim(Seen(), lease=30.0)
+    assert isinstance(put, Put)
+    assert put.lease is not None
+    assert put.ttl > 3 * put.lease
+
+
+async def test_what_was_answered_leaves_nothing_in_memory_after_a_clear_either(tmp_path: Path) -> None:
+    """C7: where files keep the answers, memory keeps no word of requests; not even that all before them was cleared."""
+    async with ToolCache(directory=tmp_path) as cache:
+        await cache.clear()
+        for number in range(5):
+            await cache.once(f"k{number}", lambda: 1)
+        assert len(cache._machine.ledger.memory.store) == 0  # type: ignore[arg-type]  # memory's
+
+
+@pytest.mark.parametrize(("limit", "status", "name"), [(None, "failed", "ValueError"), (0.2, "timeout", None)])
+async def test_who_waited_for_a_run_elsewhere_is_told_how_it_failed(
+    tmp_path: Path, limit: float | None, status: str, name: str | None
+) -> None:
+    """ID-14: a failure elsewhere is told with its own type and text, and one that took too long as such."""
+    run = Gated()
+
+    async def fail(_task: AgentTask) -> None:
+        await run()
+        raise ValueError("no such label")
+
+    tasks = [AgentTask("agent", "do it")]
+    async with ToolCache(directory=tmp_path) as here, ToolCache(directory=tmp_path) as there:
+        first = asyncio.create_task(dispatch_agents(tasks, fail, cache=here, timeout=limit))
+        await run.begun.wait()
+        second = asyncio.create_task(dispatch_agents(tasks, fail, cache=there))
+        while not there.stats().dispatch.joins:  # noqa: ASYNC110 - it is short
+            await asyncio.sleep(0.001)
+        if limit is None:
+            run.gate.set()
+        ((one,), (other,)) = await asyncio.gather(first, second)
+    assert (other.status, other.error, other.attempts, other.exception) == (status, one.error, 1, None)
+    assert name in (None, one.error and one.error.type)
+    assert run.ran == 1
+    with pytest.raises(TimeoutError if status == "timeout" else StoredAgentError):
+        other.unwrap()
+
+
+async def _scribble(cache: ToolCache, key: str, **changed: Any) -> None:
+    """Put an answer into the files that says something else than any of ours."""
+    ledger = cache._machine.ledger
+    assert ledger.files is not None
+    name = ledger.name(cache._machine.enter((f"once:{key}",))[0])
+    stands = (await ledger.files.store.swap(name, b"?", None, ttl=1.0)).standing
+    record, _ = ledger._read(name, stands.blob)
+    blob = ledger.pack(name, replace(record, **changed), 60.0)
+    ledger._packed.clear()
+    assert (await ledger.files.store.swap(name, stands.raw, blob, ttl=60.0)).done
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"expires_at": math.nan},
+        {"finished_at": math.inf},
+        {"started_at": -1.0},
+        {"attempts": 2**62},
+        {"tokens": -1},
+        {"cost_usd": math.nan},
+        {"output": None},
+        {"state": State.REFUSED},
+    ],
+)
+async def test_what_none_of_ours_says_is_believed_of_no_record(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """G7: a record with impossible numbers, or an answer without one, is damaged: nothing is concluded from it, until it is forgotten."""
+    async with ToolCache(directory=tmp_path) as cache:
+        await cache.once("k", lambda: 1)
+        await _scribble(cache, "k", **changed)
+        with pytest.raises(StoresUnavailableError):
+            await cache.once("k", lambda: 2)
+        await cache.forget("k")
+        assert await cache.once("k", lambda: 3) == 3
+
+
+async def test_an_output_that_nobody_can_read_here_is_an_error_and_no_output(tmp_path: Path) -> None:
+    """ID-25: whoever lacks the codec of an output is told so, and runs nothing again."""
+    async with ToolCache(directory=tmp_path) as cache:
+        await cache.once("k", lambda: 1)
+        strange = Encoded(b"", "of-others")
+        await _scribble(cache, "k", output=strange)
+        with pytest.raises(SerializationError, match="codec"):
+            await cache.once("k", lambda: 2)

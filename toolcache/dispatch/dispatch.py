@@ -9,8 +9,10 @@ from typing import Any, Final, TypeAlias, Unpack
 from toolcache.course import Settled
 from toolcache.dispatch.results import AgentResult, Progress, TaskError
 from toolcache.dispatch.tasks import AgentTask
+from toolcache.entry import MISSING
 from toolcache.errors import CacheClosedError, RunTimeoutError, StoredAgentError
 from toolcache.record import TIMEOUT
+from toolcache.requests import unreadable
 from toolcache.spelling import count
 from toolcache.terms import OnceOptions, Terms
 from toolcache.tool_cache import ToolCache
@@ -129,14 +131,20 @@ class _Batch:
         record, error = settled.record, settled.error
         task_id = self._cache._request(task).rpartition(":")[2]  # noqa: SLF001 - of one house
         if record is None:
-            return AgentResult(task_id, status="failed", error=_told(error), attempts=0, exception=error)
+            return AgentResult(
+                task_id, status="failed", error=TaskError.of(error or Exception()), attempts=0, exception=error
+            )
+        output = None if error else self._cache._requests.output(record)  # noqa: SLF001 - of one house
+        if output is MISSING:
+            output, error = None, unreadable()
         failure = record.failure
+        told = None if error is None else TaskError.of(error)
         late = isinstance(error, RunTimeoutError) or (failure is not None and failure.kind == TIMEOUT)
         return AgentResult(
             task_id,
-            output=None if error else self._cache._requests.output(record),  # noqa: SLF001 - of one house
+            output=output,
             status="completed" if error is None else "timeout" if late else "failed",
-            error=_told(error) if failure is None or error is None else TaskError(failure.type, failure.message),
+            error=told if failure is None or error is None else TaskError(failure.type, failure.message),
             replayed=settled.replayed,
             attempts=record.attempts,
             started_at=record.started_at,
@@ -155,13 +163,6 @@ class _Batch:
             self._on_progress(self._progress)
         except Exception:  # noqa: BLE001 - a listener's fault must not reach a run
             self._cache._parts.announce.listener_errors += 1  # noqa: SLF001 - of one house
-
-
-def _told(error: Exception | None) -> TaskError | None:
-    """The words of an error; of a failure elsewhere, that one's."""
-    if isinstance(error, StoredAgentError):
-        return TaskError(error.type, error.message)
-    return None if error is None else TaskError.of(error)
 
 
 def _checked(tasks: Iterable[AgentTask]) -> list[AgentTask]:

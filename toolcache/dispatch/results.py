@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
 from toolcache.errors import StoredAgentError
-from toolcache.record import words_of
+from toolcache.record_body import words_of
 
 Status: TypeAlias = Literal["completed", "failed", "timeout"]
 
