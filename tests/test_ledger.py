@@ -21,11 +21,11 @@ from toolcache.errors import CacheWriteError, StoresUnavailableError
 from toolcache.events import Announcer
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
-from toolcache.ledger import _body
 from toolcache.memory.s3fifo import S3FIFO
 from toolcache.memory.store import MemoryStore
 from toolcache.parts import Parts
 from toolcache.protocols import Store
+from toolcache.record_body import body_of
 from toolcache.record import Record
 from toolcache.record import State as RecordState
 from toolcache.resilience.breaker import CircuitBreaker
@@ -114,7 +114,7 @@ def blob(body: Any, *, name: str = NAME, flags: int = RECORD) -> bytes:
 
 def whole() -> list[Any]:
     """The body of a claim that is as it should be."""
-    return _body(Record(state=RecordState.RUNNING, owner=b"o" * 16, fence=b"f" * 16))
+    return body_of(Record(state=RecordState.RUNNING, owner=b"o" * 16, fence=b"f" * 16))
 
 
 plain = st.one_of(

@@ -12,7 +12,7 @@ from toolcache.blob import end_of, read_header
 from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
 from toolcache.keys.text import key_digest
-from toolcache.ledger import _record
+from toolcache.record_body import record_of
 from toolcache.record import Record, State, floor_of
 from toolcache.swaps import Standing
 from toolcache.versions import ZERO, split
@@ -91,7 +91,7 @@ class Oracle:
             return None
         _, tags, encoded = self._envelope.unpack(blob, key_digest(name))
         assert encoded is not None
-        return _record(self._coder.decode(encoded), tags)
+        return record_of(self._coder.decode(encoded), tags)
 
     def output(self, record: Record) -> Any:
         """What an answer says."""
