@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import math
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -18,6 +19,7 @@ from toolcache import (
     RunContext,
     SerializationError,
     StoredAgentError,
+    TaskError,
     TemplateError,
     ToolCache,
     dispatch_agents,
@@ -222,6 +224,28 @@ class TestFailing:
                 results[0].unwrap()
         with pytest.raises(StoredAgentError, match="no"):
             second[1].unwrap()
+
+    async def test_a_failure_that_was_waited_for(self, tmp_path: Path) -> None:
+        """BUG-18: of another process: its words, and not those of who tells it; as no exception of this one's."""
+        begun, gate = asyncio.Event(), asyncio.Event()
+
+        async def fail(_task: AgentTask) -> None:
+            begun.set()
+            await gate.wait()
+            raise KeyError("x")
+
+        async with ToolCache(directory=tmp_path) as one, ToolCache(directory=tmp_path) as two:
+            first = asyncio.create_task(dispatch_agents([task()], fail, cache=one))
+            await begun.wait()
+            second = asyncio.create_task(dispatch_agents([task()], fail, cache=two))
+            while not two.stats().dispatch.joins:  # noqa: ASYNC110 - it waits by then
+                await asyncio.sleep(0.005)
+            gate.set()
+            results = [(await dispatched)[0] for dispatched in (first, second)]
+        assert [result.error for result in results] == [TaskError("KeyError", "'x'")] * 2
+        assert [result.exception is None for result in results] == [False, True]
+        with pytest.raises(StoredAgentError, match="KeyError: 'x'"):
+            results[1].unwrap()
 
     async def test_an_output_that_cannot_be_kept(self, tools: ToolCache) -> None:
         """ID-25: the exception has the output; asked for again, it is told without running."""

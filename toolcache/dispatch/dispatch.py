@@ -130,9 +130,10 @@ class _Batch:
     def _result(self, task: AgentTask, settled: Settled) -> AgentResult:
         record, error = settled.record, settled.error
         task_id = self._cache._request(task).rpartition(":")[2]  # noqa: SLF001 - of one house
+        exception = None if isinstance(error, StoredAgentError) else error
         if record is None:
             return AgentResult(
-                task_id, status="failed", error=TaskError.of(error or Exception()), attempts=0, exception=error
+                task_id, status="failed", error=TaskError.of(error or Exception()), attempts=0, exception=exception
             )
         output = None if error else self._cache._requests.output(record)  # noqa: SLF001 - of one house
         if output is MISSING:
@@ -152,7 +153,7 @@ class _Batch:
             seconds=max(0.0, record.finished_at - record.started_at),
             cost_usd=record.cost_usd or 0.0,
             tokens=record.tokens or 0,
-            exception=None if isinstance(error, StoredAgentError) else error,
+            exception=exception,
         )
 
     def _tell(self, result: AgentResult | None = None, **changed: int) -> None:

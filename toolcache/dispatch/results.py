@@ -28,7 +28,9 @@ class TaskError:
 
     @classmethod
     def of(cls, exception: BaseException) -> Self:
-        """The words of an exception. One that cannot tell its text has none."""
+        """The words of an exception; of a failure elsewhere, those that came from there. One that cannot tell its text has none."""
+        if isinstance(exception, StoredAgentError):
+            return cls(exception.type, exception.message)
         return cls(*words_of(exception))
 
 
