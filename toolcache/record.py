@@ -222,9 +222,7 @@ class Attempt:
     def fail(self, seen: Seen, *, failure: Record, lease: float) -> Put | Verdict:
         """Tell those who wait that there will be no output; for a while, or for long if ``failure`` answers."""
         record = self._claimed(seen)
-        if record is None:
-            return Verdict.LOST
-        if self.is_forgotten:
+        if record is None or self.is_forgotten:
             return self.abandon(seen, told=True, lease=lease)
         failure = replace(failure, floor=record.floor)
         left = failure.expires_at - self.now()
