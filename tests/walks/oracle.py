@@ -12,8 +12,8 @@ from toolcache.blob import end_of, read_header
 from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
 from toolcache.keys.text import key_digest
-from toolcache.record_body import record_of
 from toolcache.record import Record, State, floor_of
+from toolcache.record_body import record_of
 from toolcache.swaps import Standing
 from toolcache.versions import ZERO, split
 
