@@ -32,6 +32,7 @@ class Ledger:
     def __init__(self) -> None:
         self.near, self.far = Place("files"), Place("redis")
         self.memory, self.redis = self.near, self.far
+        self.ended: set[bytes] = set()
         self.places = [self.near, self.far]
         self.hung = asyncio.Event()
         self.goes_on = asyncio.Event()

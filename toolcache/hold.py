@@ -14,6 +14,8 @@ from toolcache.swaps import NOTHING, UNKNOWN, Standing
 _PAUSES: Final = (0.05, 1.0)
 """Seconds until one looks whether something has changed untold, first and longest."""
 
+_REMEMBERED: Final = 256
+"""Owners that have ended untold."""
 _GROWTH: Final = 1.5
 _BEATS: Final = 3
 """How often a lease is renewed within its time."""
@@ -91,6 +93,15 @@ class Hold:
             abandon = partial(self.attempt.abandon, told=told, lease=self._lease)
             answer = await self._ledger.settle(place, self.name, abandon, standing)
             told = told and (answer is not None or place is not self._ledger.redis)
+            if answer is None:
+                self.over()
+
+    def over(self) -> None:
+        """It has ended, and a store where it may still stand was not told: at least nobody here is to wait for its lease."""
+        ended = self._ledger.ended
+        if len(ended) >= _REMEMBERED:
+            ended.clear()
+        ended.add(self.attempt.owner)
 
     async def settle(self, *, keeping: bool = False) -> None:
         """It is answered: what is claimed in memory makes room, unless the answer stands there; elsewhere it does by itself."""

@@ -115,6 +115,7 @@ class Ledger:
     Attributes:
         places: near to far, as they are claimed.
         layers: those that outlive the process.
+        ended: owners of this process who are at it no more, which a store could not be told.
     """
 
     def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon) -> None:
@@ -122,6 +123,7 @@ class Ledger:
         self._epochs = epochs
         self._entries = entries
         self._horizon = horizon
+        self.ended: set[bytes] = set()
         self._packed: dict[tuple[str, bytes], Record] = {}
         self.memory = Place(MemoryClaims(parts.clock))
         self.files = _place(parts.files, 1.0)

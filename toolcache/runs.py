@@ -177,6 +177,7 @@ class Runs:
             error_ttl=terms.error_ttl,
             floor=(epoch := self._ledger.floor()),
             cleared=epoch,
+            ended=set(self._ledger.ended),
         )
 
     # -- claiming -----------------------------------------------------------------------------------------------
@@ -340,6 +341,8 @@ class Runs:
         if committed.missed and committed.durability is Durability.MEMORY:
             self._untold.add(hold, answer)
         else:
+            if committed.missed:
+                hold.over()
             await hold.settle(keeping=committed.durability is Durability.MEMORY)
         if answer.owner == record.owner:
             return Settled(answer, False)

@@ -20,7 +20,7 @@ from toolcache import (
     dispatch_agents,
 )
 from toolcache.protocols import Encoded
-from toolcache.record import Attempt, Put, Seen, State
+from toolcache.record import Attempt, Put, Seen, State, Verdict
 from toolcache.versions import ZERO
 
 
@@ -248,3 +248,14 @@ async def test_an_output_that_nobody_can_read_here_is_an_error_and_no_output(tmp
         await _scribble(cache, "k", output=strange)
         with pytest.raises(SerializationError, match="codec"):
             await cache.once("k", lambda: 2)
+
+
+async def test_nobody_here_waits_for_the_lease_of_one_that_has_ended_untold() -> None:
+    """ID-23: an owner that has let go is no longer waited for in its process, although a store could not be told."""
+    first = Attempt(b"1" * 16, b"\x01" * 16, "", now=lambda: 0.0, rise=lambda version: version)
+    claimed = first.claim(Seen(), lease=30.0)
+    assert isinstance(claimed, Put)
+    second = replace(first, owner=b"2" * 16, fence=b"\x02" * 16, dead=set(), ended={first.owner}, awaited=set())
+    taken = second.claim(Seen(claimed.record, 30.0), lease=30.0)
+    assert isinstance(taken, Put)
+    assert (taken.then, second.attempts) == (Verdict.OURS, 1)
