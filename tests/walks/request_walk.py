@@ -574,7 +574,7 @@ class RequestWalk:
         for _ in range(_ROUNDS):
             await self.gates.still()
             mine = [one for one in self.gates.parked if one.at == process.at]
-            if task.done():
+            if task.done() and not mine:
                 break
             if mine:
                 refused = mine[0].what == "redis" and not self.linked[process.host]
