@@ -251,9 +251,7 @@ class Attempt:
         if not told:
             over = replace(record, state=State.FAILED, floor=floor, expires_at=self.now())
             return Put(over, Verdict.LOST, self._lingering(over, lease))
-        if floor == ZERO:
-            return Put(None, Verdict.LOST)
-        return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
+        return Put(None if floor == ZERO else forgotten(floor, self.owner), Verdict.LOST, self.retention)
 
     @property
     def is_forgotten(self) -> bool:
