@@ -237,9 +237,7 @@ class Attempt:
         if not told:
             over = replace(record, state=State.FAILED, floor=floor, expires_at=0.0)
             return Put(over, Verdict.LOST, self._lingering(over, lease))
-        if floor <= self.cleared:
-            return Put(None, Verdict.LOST)
-        return Put(forgotten(floor, self.owner), Verdict.LOST, self.retention)
+        return Put(None if floor <= self.cleared else forgotten(floor, self.owner), Verdict.LOST, self.retention)
 
     @property
     def is_forgotten(self) -> bool:

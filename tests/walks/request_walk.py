@@ -574,7 +574,7 @@ class RequestWalk:
         for _ in range(_ROUNDS):
             await self.gates.still()
             mine = [one for one in self.gates.parked if one.at == process.at]
-            if task.done():
+            if task.done() and not mine:
                 break
             if mine:
                 refused = mine[0].what == "redis" and not self.linked[process.host]
@@ -604,9 +604,16 @@ class RequestWalk:
 
     async def resume(self) -> None:
         """It goes on."""
-        process = self.chance.choice([one for one in self.processes if one.paused])
+        self.wake(self.chance.choice([one for one in self.processes if one.paused]))
+
+    def wake(self, process: Process) -> None:
+        """It may have been paused for longer than what it holds in its own memory was leased for."""
         process.paused = False
         self.say(f"p{process.at} goes on")
+        for hold in process.holds:
+            if hold.holds and (request := self.oracle.requests.get(hold.name)) is not None:
+                self.oracle.lapsed.add(hold.attempt.owner)
+                request.slips += 1
 
     async def cancel(self) -> None:
         """A caller gives up."""
@@ -681,7 +688,8 @@ class RequestWalk:
         while self.gates.late:
             await self.arrive()
         for process in self.processes:
-            process.paused = False
+            if process.paused:
+                self.wake(process)
         await self.until_all_end()
         self.ill()
         await self.elapse(LEASE)  # breakers rest for a while
