@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from toolcache.entry import Durability
 from toolcache.errors import CacheWriteError
@@ -32,6 +32,9 @@ from toolcache.record import (
 )
 from toolcache.swaps import NOTHING, UNKNOWN, Standing
 from toolcache.versions import ZERO
+
+_NEAR: Final = 600.0
+"""Seconds that memory remembers what was forgotten, for what is being run here meanwhile; the stores do for longer."""
 
 
 class Committed(NamedTuple):
@@ -232,7 +235,7 @@ class Answers:
                 claimed = seen.record.state is not State.FORGOTTEN
                 if others and claimed and seen.record.fence >= tombstone.fence:
                     tombstone = replace(tombstone, fence=self._ledger.version(seen.record.fence))
-            return erase(seen, tombstone, ttl=self._parts.tombstone_ttl)
+            return erase(seen, tombstone, ttl=self._parts.tombstone_ttl if others or not self._ledger.layers else _NEAR)
 
         told = None
         while told is not tombstone:  # what was claimed meanwhile is forgotten in every place, or in none

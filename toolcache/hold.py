@@ -136,6 +136,12 @@ class Hold:
         if self._timer is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._due)
 
+    @property
+    def stood_still(self) -> bool:
+        """Whether the loop has been kept from renewing it for a whole lease, as by a run that does not await."""
+        timer = self._timer
+        return timer is not None and self._loop.time() > timer.when() + self._lease * (1 - 1 / _BEATS)
+
     async def leave(self, place: Place) -> Standing:
         """Renew it there no more; what is believed to stand there, after what was under way."""
         self._held.discard(place)
@@ -169,7 +175,7 @@ class Hold:
 
     async def _beat(self, place: Place) -> None:
         """Renew a claim; also where a store has lost it, or was not there when it was taken."""
-        held = place in self._standings
+        held = self._standings.get(place, UNKNOWN) is not UNKNOWN
         renew = partial(self.attempt.renew, lease=self._lease)
         answer = await self._ledger.settle(place, self.name, renew, self._standings.get(place, NOTHING))
         if answer is None:

@@ -150,7 +150,8 @@ class Attempt:
     Attributes:
         attempts: how often the request was begun, this one included.
         dead: owners that are known to be dead.
-        ended: owners that have said themselves that they are at it no more.
+        ended: owners of this process that are at nothing any more, which a store could not be told.
+        past: owners that have said themselves that they are at it no more.
         awaited: owners whose end is being waited for.
     """
 
@@ -168,6 +169,7 @@ class Attempt:
     started_at: float = 0.0
     dead: set[bytes] = field(default_factory=set)
     ended: set[bytes] = field(default_factory=set)
+    past: set[bytes] = field(default_factory=set)
     awaited: set[bytes] = field(default_factory=set)
 
     def heed(self, epoch: bytes) -> None:
@@ -177,7 +179,7 @@ class Attempt:
     def claim(self, seen: Seen, *, lease: float) -> Put | Verdict:
         """Take it, if it is free."""
         if seen.record is not None and seen.record.state is State.FAILED:
-            self.ended.add(seen.record.owner)
+            self.past.update((seen.record.owner, *seen.record.dead))
         record = self._standing(seen)
         if record is None or record.state is State.FORGOTTEN:
             return self._begin(lease)
@@ -193,7 +195,7 @@ class Attempt:
         if record.owner == self.owner:  # the reply was lost
             self.attempts = max(self.attempts, record.attempts)
             return Verdict.OURS
-        if record.owner in self.ended:  # which another store could not be told
+        if record.owner in self.ended or record.owner in self.past:  # which another store could not be told
             return self._begin(lease)
         if left > 0 and record.owner not in self.dead:
             return Verdict.BUSY
@@ -224,7 +226,7 @@ class Attempt:
         record = self._claimed(seen)
         if record is None or self.is_forgotten:
             return self.abandon(seen, told=True, lease=lease)
-        failure = replace(failure, floor=record.floor)
+        failure = replace(failure, floor=record.floor, dead=record.dead)
         left = failure.expires_at - self.now()
         return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(failure, lease))
 
@@ -322,7 +324,7 @@ class Attempt:
             floor=self.floor,
             fingerprint=self.fingerprint,
             attempts=self.attempts,
-            dead=tuple(sorted(self.dead))[:_HEIRS],
+            dead=tuple(sorted(self.dead | self.past))[:_HEIRS],
             started_at=self.started_at,
         )
         return Put(record, Verdict.OURS, max(self.retention, _LONGEST_LEASE * lease, _CLAIMED_FOR), lease)

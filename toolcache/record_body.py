@@ -6,11 +6,13 @@ from typing import Any, Final
 from toolcache.blob import CorruptBlobError
 from toolcache.protocols import Encoded
 from toolcache.record import Failure, Record, State
-from toolcache.versions import ZERO
+from toolcache.versions import ZERO, split
 
 _SCHEMA: Final = 1
 _MOST: Final = 2**53
 """What is counted of a run is less."""
+_LAST_MS: Final = 253_402_300_800_000
+"""The end of the year 9999: above what is later, nothing could ever be written."""
 _LONGEST: Final = 2_000
 """Characters of a failure's text that are kept."""
 
@@ -44,6 +46,7 @@ def record_of(body: Any, tags: tuple[str, ...]) -> Record:
         whole = (
             schema == _SCHEMA
             and all(type(one) is bytes and len(one) == len(ZERO) for one in (owner, fence, floor, *dead))
+            and max(split(fence)[0], split(floor)[0]) < _LAST_MS
             and type(fingerprint) is str
             and _is_count(attempts)
             and all(type(one) is float and one >= 0.0 for one in instants)

@@ -9,7 +9,7 @@ from toolcache.course import Settled
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entry import MISSING, Durability, Missing
-from toolcache.errors import CacheWriteError, SerializationError
+from toolcache.errors import CacheClosedError, CacheWriteError, FlightAbortedError, SerializationError
 from toolcache.machine import Machine
 from toolcache.record import Record
 from toolcache.tags import labels
@@ -34,7 +34,12 @@ class Requests:
         (place,) = self._machine.enter((key,))
         retention = self._machine.lifetime(terms.retention, domain)
         begun = self._now()
-        settled = await self._machine.runs.once(place, work, terms, fingerprint=fingerprint, retention=retention)
+        try:
+            settled = await self._machine.runs.once(place, work, terms, fingerprint=fingerprint, retention=retention)
+        except FlightAbortedError:
+            if not self._machine.homes.closed:
+                raise
+            raise CacheClosedError("the cache was closed before this run came to its end: it may run again") from None
         tally = self._machine.tallies.of(domain)
         if settled.record is not None and settled.replayed:
             tally.far_hits += 1

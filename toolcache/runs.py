@@ -279,6 +279,9 @@ class Runs:
         except BaseException:
             await hold.give_back()
             raise
+        if hold.stood_still:
+            reason = "the event loop stood still for longer than the lease: have what blocks run in a thread"
+            self._parts.announce(LeaseLost(short(hold.name), self._ledger.places[-1].name, reason))
         course.turn(ends=True)
         ending = self._fail(hold, context, terms, error) if error else self._finish(hold, context, output)
         # What has been done is not to be lost because its task is cancelled now.
