@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,13 @@ from toolcache import (
     ToolCache,
     dispatch_agents,
 )
+from toolcache.blob import CorruptBlobError
+from toolcache.events import LeaseLost
 from toolcache.protocols import Encoded
-from toolcache.record import Attempt, Put, Seen, State, Verdict
+from toolcache.record import Attempt, Failure, Put, Record, Seen, State, Verdict
+from toolcache.record_body import body_of, record_of
+from toolcache.swaps import UNKNOWN
+from toolcache.testing import FakeClock
 from toolcache.versions import ZERO
 
 
@@ -76,7 +82,7 @@ async def test_who_asks_after_it_was_forgotten_waits_for_no_run_of_before(
 
 
 async def test_nobody_joins_a_run_that_is_over_and_asked_for_something_else(cache: ToolCache) -> None:
-    """ID-17: in the moment in which a run ends, its answer is none to another fingerprint."""
+    """SPEC 8.1: in the moment in which a run ends, its answer is none to another fingerprint."""
     over = False
 
     async def asks_all_the_time() -> list[asyncio.Task[str]]:
@@ -259,3 +265,72 @@ async def test_nobody_here_waits_for_the_lease_of_one_that_has_ended_untold() ->
     taken = second.claim(Seen(claimed.record, 30.0), lease=30.0)
     assert isinstance(taken, Put)
     assert (taken.then, second.attempts) == (Verdict.OURS, 1)
+
+
+async def test_a_run_that_keeps_the_loop_from_renewing_its_claim_is_told_of(tmp_path: Path) -> None:
+    """SPEC 8.4: a sync run that takes longer than its lease may run twice, and those on call are to know why."""
+    told: list[object] = []
+
+    def compute() -> str:
+        until = time.monotonic() + 0.05
+        while time.monotonic() < until:
+            pass
+        return "done"
+
+    async with ToolCache(directory=tmp_path) as opened:
+        opened.subscribe(told.append)
+        assert await opened.once("brief", lambda: "done") == "done"
+        assert not [event for event in told if isinstance(event, LeaseLost)]
+        assert await opened.once("long", compute, lease=0.02) == "done"
+    (event,) = [event for event in told if isinstance(event, LeaseLost)]
+    assert "in a thread" in str(event)
+
+
+async def test_memory_does_not_keep_what_was_forgotten_for_a_day(tmp_path: Path) -> None:
+    """What the stores remember, memory needs for its own runs alone."""
+    clock = FakeClock()
+    async with ToolCache(directory=tmp_path, clock=clock) as opened:
+        await opened.once("k", lambda: 1)
+        await opened.forget("k")
+        ledger = opened._machine.ledger
+        name = ledger.name(opened._machine.enter(["once:k"])[0])
+        for seconds, word in ((0, State.FORGOTTEN), (700, None)):
+            clock.advance(seconds)
+            seen = await ledger.settle(ledger.memory, name, lambda _seen: Verdict.LOST, UNKNOWN)
+            assert seen is not None
+            assert (seen.record.state if seen.record else None) is word
+
+
+def test_all_who_failed_while_a_store_was_away_are_known_to_be_over() -> None:
+    """Of two failures that Redis was not told, the claim of the first may still stand there: nobody waits for it."""
+    first, second, third = (
+        Attempt(owner=bytes([n]) * 16, fence=bytes([n]) * 16, fingerprint="", now=lambda: 1000.0, rise=lambda v: v)
+        for n in (1, 2, 3)
+    )
+
+    def claims(attempt: Attempt, seen: Seen) -> Seen:
+        put = attempt.claim(seen, lease=30.0)
+        assert isinstance(put, Put)
+        return Seen(put.record, 30.0)
+
+    def fails(attempt: Attempt, seen: Seen) -> Seen:
+        failure = attempt.failed(Failure("raised", "ValueError", "no"), kept=False)
+        put = attempt.fail(seen, failure=failure, lease=30.0)
+        assert isinstance(put, Put)
+        return Seen(put.record)
+
+    redis = claims(first, Seen())
+    files = claims(second, fails(first, claims(first, Seen())))
+    files = claims(third, fails(second, files))
+    put = third.claim(redis, lease=30.0)
+    assert isinstance(put, Put)
+    assert put.then is Verdict.OURS
+    assert third.attempts == 1
+
+
+def test_no_record_is_believed_above_which_nothing_could_be_written() -> None:
+    """A fence at the end of all versions, from outside, would have a request be forgotten for ever."""
+    body = body_of(Record(state=State.FORGOTTEN, owner=bytes(16), fence=bytes(16)))
+    assert record_of(body, ()).fence == bytes(16)
+    with pytest.raises(CorruptBlobError):
+        record_of([*body[:3], b"\xff" * 16, *body[4:]], ())
