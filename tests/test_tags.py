@@ -108,8 +108,8 @@ async def test_a_cache_that_is_switched_off_refuses_the_same() -> None:
     """BUG-106: what would fail once the cache is on fails before."""
     async with ToolCache(enabled=False) as cache:
         with pytest.raises(ValueError, match="cache's own"):
-            await cache.set_result(TASK, 1, tags=["@f:1"])
-        assert await cache.set_result(TASK, 1, tags=["f"]) is Durability.MEMORY
+            await cache.set("key", 1, tags=["@f:1"])
+        assert await cache.set("key", 1, tags=["f"]) is Durability.MEMORY
 
 
 def test_the_caches_own_are_no_callers() -> None:
