@@ -159,13 +159,14 @@ class Answers:
         return committed.durability
 
     async def kept(self, name: str, patience: Patience) -> Record | None:
-        """What this host answers with, from its file: unless Redis says that it was forgotten since."""
+        """What this host answers with, from its file: unless Redis says that it was forgotten since. Without files, what Redis has."""
         files, redis = self._ledger.files, self._ledger.redis
-        record = None if files is None else await self._ledger.read(files, name, patience)
+        near = files or redis
+        record = None if near is None else await self._ledger.read(near, name, patience)
         # What Redis is owed, the files keep for longer.
         if record is None or not record.answers or self._parts.clock.time() >= record.expires_at:
             return None
-        shared = None if redis is None else await self._ledger.read(redis, name, patience)
+        shared = await self._ledger.read(redis, name, patience) if files and redis else None
         floor = max(self._ledger.floor(), ZERO if shared is None else floor_of(shared))
         return None if record.fence <= floor else record
 
