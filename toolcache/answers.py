@@ -135,14 +135,7 @@ class Answers:
         self, name: str, output: Encoded, *, fingerprint: str, retention: float, tags: tuple[str, ...] = ()
     ) -> Durability:
         """Have an output be the answer of a request that was run elsewhere, unless one stands; where that is safe."""
-        attempt = Attempt(
-            owner=os.urandom(16),
-            fence=self._ledger.version(),
-            fingerprint=fingerprint,
-            now=self._parts.clock.time,
-            rise=self._ledger.version,
-            retention=retention,
-        )
+        attempt = self._ledger.attempt(fingerprint, retention=retention)
         patience = self._ledger.patience()
         # What this host has forgotten, Redis may still hold.
         near = await self._look(
@@ -267,8 +260,7 @@ class Answers:
     def _at_risk(self, operation: str, name: str) -> None:
         if self._ledger.layers:
             told = all(self._parts.announce.explained(place.name) for place in self._ledger.layers)
-            why = ", ".join(f"{place.name}: {place.fault}" for place in self._ledger.layers)
-            self._parts.announce(DataAtRisk(operation, short(name), why, told))
+            self._parts.announce(DataAtRisk(operation, short(name), self._ledger.faults(), told))
 
 
 def _floor(seen: Mapping[Place, Seen]) -> bytes:

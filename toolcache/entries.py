@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from toolcache.blob import NEVER, RECORD, CorruptBlobError, Header
+from toolcache.blob import NEVER, CorruptBlobError, Header
 from toolcache.domains import Domain
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MEMORY, MISSING, Held, Missing
@@ -114,7 +114,7 @@ class Entries:
         self._floor = max(self._floor, version)
 
     def _shunned(self, header: Header, layer: Layer) -> bool:
-        return layer is self._parts.files and header.version < self._floor and not header.flags & RECORD
+        return layer is self._parts.files and header.version < self._floor
 
     def hold(
         self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, took: float = 0.0, layer: str = MEMORY

@@ -1,7 +1,6 @@
 """What one attempt at a request holds in the stores, and keeps from lapsing."""
 
 import asyncio
-import random
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -10,13 +9,8 @@ from toolcache.home import Homes
 from toolcache.ledger import Answer, Ledger, Place
 from toolcache.record import Attempt, Put, Seen, Verdict
 from toolcache.swaps import NOTHING, UNKNOWN, Standing
+from toolcache.waiting import Waiting
 
-_PAUSES: Final = (0.05, 1.0)
-"""Seconds until one looks whether something has changed untold, first and longest."""
-
-_REMEMBERED: Final = 256
-"""Owners that have ended untold."""
-_GROWTH: Final = 1.5
 _BEATS: Final = 3
 """How often a lease is renewed within its time."""
 
@@ -56,7 +50,7 @@ class Hold:
         self._beating: dict[Place, asyncio.Task[None]] = {}
         self.lost = False
         """Whether another has taken it over somewhere."""
-        self._pause = _PAUSES[0]
+        self._waiting = Waiting()
 
     async def take(self, place: Place) -> Answer | None:
         """Claim it in a store; None if that cannot say."""
@@ -98,10 +92,7 @@ class Hold:
 
     def over(self) -> None:
         """It has ended, and a store where it may still stand was not told: at least nobody here is to wait for its lease."""
-        ended = self._ledger.ended
-        if len(ended) >= _REMEMBERED:
-            ended.clear()
-        ended.add(self.attempt.owner)
+        self._ledger.end(self.attempt.owner)
 
     async def settle(self, *, keeping: bool = False) -> None:
         """It is answered: what is claimed in memory makes room, unless the answer stands there; elsewhere it does by itself."""
@@ -114,17 +105,7 @@ class Hold:
 
     async def wait(self, place: Place, standing: Standing) -> None:
         """Wait until another's claim may have ended, or for a while, if nobody tells."""
-        if place.store.hears:
-            self._pause = _PAUSES[1]
-        pause = min(self._pause * random.uniform(0.75, 1.25), max(standing.left, 0.0))  # noqa: S311 - jitter
-        self._pause = min(self._pause * _GROWTH, _PAUSES[1])
-        try:
-            async with asyncio.timeout(pause):
-                await place.store.until_ended(self.name, standing)
-        except TimeoutError:
-            pass
-        except Exception:  # noqa: BLE001 - what is wrong with the store, the next claim tells
-            await asyncio.sleep(pause)
+        await self._waiting.until_ended(place.store, self.name, standing)
 
     def begin(self) -> None:
         """It runs: claim it from now on also where that could not be said before."""

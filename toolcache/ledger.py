@@ -7,6 +7,7 @@ What cannot be read, of a key, makes a store of no use for that key: nobody may 
 """
 
 import math
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
@@ -21,7 +22,7 @@ from toolcache.layer import Layer, settle, swapped
 from toolcache.memory.claims import MemoryClaims
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsUsage
-from toolcache.record import Decide, Record, Seen, State, Verdict, erase, keep
+from toolcache.record import Attempt, Decide, Record, Seen, State, Verdict, erase, keep
 from toolcache.record_body import body_of, record_of
 from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing, SupportsClaim
 from toolcache.versions import ZERO
@@ -29,7 +30,7 @@ from toolcache.versions import ZERO
 _SHARED: Final = 3.0
 """How many leases a claim of a host is good for in Redis."""
 _REMEMBERED: Final = 256
-"""Records that were written here, and need not be read to know what they say."""
+"""Records that were written here, and need not be read to know what they say; and owners that have ended untold."""
 _OPENING: Final = 10.0
 """Seconds that a claim waits for the directory to be read for the first time."""
 
@@ -142,6 +143,33 @@ class Ledger:
     def floor(self) -> bytes:
         """Up to which version all of the namespace is known to have been cleared."""
         return self._epochs.newest()
+
+    def attempt(self, fingerprint: str, *, retention: float, error_ttl: float = 60.0, max_attempts: int = 1) -> Attempt:
+        """One who wants a request answered, and knows what is known here."""
+        epoch = self.floor()
+        return Attempt(
+            owner=os.urandom(16),
+            fence=self.version(),
+            fingerprint=fingerprint,
+            now=self._parts.clock.time,
+            rise=self.version,
+            max_attempts=max_attempts,
+            retention=retention,
+            error_ttl=error_ttl,
+            floor=epoch,
+            cleared=epoch,
+            ended=set(self.ended),
+        )
+
+    def end(self, owner: bytes) -> None:
+        """An owner of this process is at it no more, and a store could not be told: nobody here is to wait for it."""
+        if len(self.ended) >= _REMEMBERED:
+            self.ended.clear()
+        self.ended.add(owner)
+
+    def faults(self) -> str:
+        """What was the matter with each layer, the last time it could not say."""
+        return ", ".join(f"{place.name}: {place.fault}" for place in self.layers)
 
     def patience(self) -> Patience:
         """For a call that begins now."""

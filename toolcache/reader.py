@@ -227,10 +227,6 @@ class Reader:
         if under_way and opening.task is not None:
             await asyncio.shield(opening.task)
 
-    def owed(self, name: str) -> bytes:
-        """The version of what Redis is owed of a store key, as far as is known; ZERO for nothing."""
-        return (None if self._overlay is None else self._overlay.pending(name)) or ZERO
-
     async def _owed(self, names: dict[str, str], until: float) -> dict[str, bytes]:
         """The keys whose newest record Redis is owed, with its version; an epoch that it is owed is taken note of."""
         files, overlay = self._parts.files, self._overlay

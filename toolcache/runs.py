@@ -7,7 +7,6 @@ processes and hosts wait for its end, and find the answer, or the failure, in th
 """
 
 import asyncio
-import os
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -152,7 +151,9 @@ class Runs:
                 if record.fingerprint != fingerprint:
                     raise self._mismatch(name)
                 return self._replay(name, record)
-            attempt = self._attempt(fingerprint, retention, terms)
+            attempt = self._ledger.attempt(
+                fingerprint, retention=retention, error_ttl=terms.error_ttl, max_attempts=terms.max_attempts
+            )
             on_lost = partial(self._lost, name, attempt)
             hold = Hold(self._ledger, name, attempt, lease=terms.lease, homes=self._homes, on_lost=on_lost)
             if (record := await self._claim(course, hold, terms)) is not None:
@@ -164,21 +165,6 @@ class Runs:
             return await self._run(course, hold, work, terms)
         finally:
             self._holds.discard(hold)
-
-    def _attempt(self, fingerprint: str, retention: float, terms: Terms) -> Attempt:
-        return Attempt(
-            owner=os.urandom(16),
-            fence=self._ledger.version(),
-            fingerprint=fingerprint,
-            now=self._parts.clock.time,
-            rise=self._ledger.version,
-            max_attempts=terms.max_attempts,
-            retention=retention,
-            error_ttl=terms.error_ttl,
-            floor=(epoch := self._ledger.floor()),
-            cleared=epoch,
-            ended=set(self._ledger.ended),
-        )
 
     # -- claiming -----------------------------------------------------------------------------------------------
 
@@ -219,8 +205,7 @@ class Runs:
             elif answer.verdict is not Verdict.OURS:
                 return place, answer
         if unusable and len(unusable) == len(self._ledger.layers) and terms.on_store_down == "raise":
-            reason = ", ".join(f"{place.name}: {place.fault}" for place in unusable)
-            raise StoresUnavailableError(key=short(hold.name), reason=reason)
+            raise StoresUnavailableError(key=short(hold.name), reason=self._ledger.faults())
         for place in unusable:
             self._degraded(hold.name, place)
         return None

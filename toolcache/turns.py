@@ -10,11 +10,10 @@ computes, and what may be stored is decided by versions alone.
 
 import asyncio
 import os
-import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from toolcache.claim import Claimant, Verdict
 from toolcache.forks import watch
@@ -23,11 +22,7 @@ from toolcache.keys.text import store_key
 from toolcache.layer import Layer
 from toolcache.parts import Due, Parts
 from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing
-
-_PAUSES: Final = (0.05, 1.0)
-"""Seconds until one looks whether a claim has ended untold, first and longest."""
-
-_GROWTH: Final = 1.5
+from toolcache.waiting import Waiting
 
 Release: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
@@ -98,7 +93,7 @@ class Turn:
         self._loop = asyncio.get_running_loop()
         self._now = parts.clock.monotonic
         self._patient_until = self._now() + parts.lock_timeout
-        self._pause = _PAUSES[0]
+        self._waiting = Waiting()
         self._claimant = Claimant(key, os.urandom(16), parts.hybrid.next(), now=parts.clock.time(), lease=parts.lease)
         self._held: dict[Layer, Standing] = {}
         self._renewal: asyncio.TimerHandle | None = None
@@ -148,21 +143,8 @@ class Turn:
     async def _told(self, layer: Layer, standing: Standing) -> bool:
         """Wait for the end of another's claim; False if it was not told and one might look."""
         store, begun = layer.claims, self._now()
-        if store is not None and store.hears:
-            self._pause = _PAUSES[1]
-        jittered = self._pause * random.uniform(0.75, 1.25)  # noqa: S311
-        pause = min(jittered, standing.left, self._patient_until - begun)
-        self._pause = min(self._pause * _GROWTH, _PAUSES[1])
-        told = False
-        try:
-            async with asyncio.timeout(pause):
-                if store is not None:
-                    await store.until_ended(self._key, standing)
-                    told = True
-        except TimeoutError:
-            pass
-        except Exception:  # noqa: BLE001 - what is wrong with the store, the next claim tells
-            await asyncio.sleep(pause)
+        at_most = self._patient_until - begun
+        told = store is not None and await self._waiting.until_ended(store, self._key, standing, at_most=at_most)
         waited = self._now() - begun
         self.due = Due(self.due.redis + waited, self.due.files + waited)
         return told

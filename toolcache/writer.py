@@ -10,7 +10,7 @@ from functools import partial
 from threading import Lock
 from typing import Final, TypeAlias
 
-from toolcache.blob import EPOCH, RECORD, TOMBSTONE
+from toolcache.blob import EPOCH, TOMBSTONE
 from toolcache.entry import Durability, Invalidation
 from toolcache.epochs import NAMESPACE
 from toolcache.forks import watch
@@ -280,8 +280,7 @@ class Writer:
             tags=draft.tags,
             flags=draft.flags,
         )
-        durable = pending or bool(draft.flags & RECORD)
-        return Write(draft.name, blob, once=draft.once, dead=draft.dead, pending=pending, durable=durable)
+        return Write(draft.name, blob, once=draft.once, dead=draft.dead, pending=pending, durable=pending)
 
 
 def _version(record: Newest | None) -> bytes:
@@ -291,8 +290,8 @@ def _version(record: Newest | None) -> bytes:
 def _goes_to_files(draft: Draft, taken: PutResult | None, *, mirror: bool) -> bool:
     if taken is None or taken.status is PutStatus.FOREIGN:
         return True
-    # Tombstones, epochs and results stand on disk too: this host must not forget them when Redis does.
-    return taken.status in _TAKEN and (mirror or bool(draft.flags & (TOMBSTONE | EPOCH | RECORD)))
+    # Tombstones and epochs stand on disk too: this host must not forget them when Redis does.
+    return taken.status in _TAKEN and (mirror or bool(draft.flags & (TOMBSTONE | EPOCH)))
 
 
 def _note(

@@ -107,12 +107,12 @@ class _Child:
 
 async def serve(name: str, url: str, directory: str, witness: str, options: str) -> None:
     """The process: one cache, until stdin ends."""
-    from toolcache import ToolCache, hold
+    from toolcache import ToolCache, waiting
 
     logging.getLogger("toolcache").addHandler(logging.NullHandler())  # stderr is for what nobody expected
     given = json.loads(options)
     if given.pop("deaf", False):  # who is not told, waits for long
-        setattr(hold, "_PAUSES", (_NOBODY_LOOKS, _NOBODY_LOOKS))  # noqa: B010 - a checker would not let it be assigned
+        setattr(waiting, "_PAUSES", (_NOBODY_LOOKS, _NOBODY_LOOKS))  # noqa: B010 - a checker would not let it be assigned
     places: dict[str, Any] = {"redis_url": url or None, "directory": directory or None, "files": bool(directory)}
     async with ToolCache(**places, **{"op_timeout": 2, "file_timeout": 10} | given) as cache:
         await cache.get("warm")
