@@ -1,6 +1,6 @@
 """Claims: what their records say, and what to do about one. Pure: it decides, others ask the store.
 
-    claim     nothing stands, or a lapsed claim → ours; another's → wait; ours already → a reply was lost, and it is ours
+    claim     nothing stands, or a lapsed claim, or that of one who has ended → ours; another's → wait; ours already → a reply was lost, and it is ours
     renew     ours → a new lease; nothing, since the store has lost it → ours again; another's → lost
     release   ours → nothing; else it is not ours to touch
 
@@ -9,6 +9,7 @@ decides again. So an answer that was lost costs one question more, and nobody ta
 """
 
 import zlib
+from collections.abc import Container
 from enum import Enum
 from typing import Final
 
@@ -41,13 +42,17 @@ class Claimant:
         fence: the version at which it is claimed.
         now: seconds since the epoch.
         lease: seconds that it is to be its own without a word from it.
+        over: owners that are known to have ended, whatever their claims say.
     """
 
-    __slots__ = ("_digest", "_lease", "_record", "owner")
+    __slots__ = ("_digest", "_lease", "_over", "_record", "owner")
 
-    def __init__(self, key: str, owner: bytes, fence: bytes, *, now: float, lease: float) -> None:
+    def __init__(
+        self, key: str, owner: bytes, fence: bytes, *, now: float, lease: float, over: Container[bytes] = ()
+    ) -> None:
         self.owner = owner
         self._lease = lease
+        self._over = over
         self._digest = key_digest(key)
         created_ms = int(now * 1000)
         gone_ms = created_ms + int(lease * _OUTLIVES * 1000)
@@ -56,9 +61,10 @@ class Claimant:
 
     def claim(self, standing: Standing) -> Move[Verdict] | Verdict:
         """Take it, if it is free. To be begun with NOTHING, or with a claim that was seen lapsed."""
-        if not standing.raw or standing.left <= 0:
+        owner = owner_of(standing.blob, self._digest)
+        if not standing.raw or standing.left <= 0 or owner in self._over:
             return self._lay(standing)
-        return Verdict.OURS if self._holds(standing) else Verdict.BUSY
+        return Verdict.OURS if owner == self.owner else Verdict.BUSY
 
     def renew(self, standing: Standing) -> Move[Verdict] | Verdict:
         """Lease it for longer, if it is ours, or if the store has lost it. One that lapsed unnoticed is still ours."""

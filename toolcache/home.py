@@ -71,11 +71,7 @@ class Home:
 
     async def drain(self, patience: float) -> None:
         """Wait for tasks and flights; cancel what is left after ``patience`` seconds."""
-        attendants, self._attendants = self._attendants, {}
-        for attendant in attendants.values():
-            attendant.cancel()
-        if attendants:
-            await asyncio.wait(attendants.values())
+        await self._dismiss()
         running = self._tasks | self.flights.tasks() | self.runs.tasks()
         if running:
             _, late = await asyncio.wait(running, timeout=patience)
@@ -90,6 +86,14 @@ class Home:
         if self._tasks:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), patience)
+        await self._dismiss()  # those that the last of the work has called
+
+    async def _dismiss(self) -> None:
+        attendants, self._attendants = self._attendants, {}
+        for attendant in attendants.values():
+            attendant.cancel()
+        if attendants:
+            await asyncio.wait(attendants.values())
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -10,10 +10,8 @@ computes, and what may be stored is decided by versions alone.
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from functools import partial
-from typing import Any, TypeAlias
+from typing import Final
 
 from toolcache.claim import Claimant, Verdict
 from toolcache.forks import watch
@@ -24,7 +22,11 @@ from toolcache.parts import Due, Parts
 from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing
 from toolcache.waiting import Waiting
 
-Release: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+_PAUSES: Final = (0.05, 1.0)
+"""Seconds between two attempts to tell a store that a turn is over, first and longest."""
+
+_REMEMBERED: Final = 1024
+"""Turns that a store is to be told of; what they claimed and it is not told of, lapses."""
 
 
 class Turns:
@@ -41,12 +43,14 @@ class Turns:
         layers = (parts.files, parts.redis) if parts.enabled else ()
         self.layers = [layer for layer in layers if layer is not None and layer.claims is not None]
         self.life = object()
-        self._left: list[Release] = []
+        self.over: dict[bytes, Turn] = {}
+        """Those that have ended and whose claims may stand yet, by owner: nobody here waits for them."""
         watch(self)
 
     def forked(self) -> None:
         """The turns of the parent go on there: what a child has of them ends nothing."""
-        self._left, self.life = [], object()
+        self.life = object()
+        self.over.clear()
 
     def turn(self, key: str, due: Due) -> "Turn":
         """One computation's.
@@ -55,21 +59,45 @@ class Turns:
             key: the place of the value.
             due: what the call has left to spend on the layers.
         """
-        while self._left:
-            self.homes.here().own(self._left.pop()())
+        if self.over:
+            self.homes.here().attend(self._tell)
         return Turn(self, store_key("c", self.parts.namespace, key), due)
 
-    def let_go(self, release: "Release") -> None:
-        """Run it in a task that nobody waits for; where the loop is ending, whoever comes next on another one does."""
+    def let_go(self, turn: "Turn", after: asyncio.Task[None] | None) -> None:
+        """End its claims in a task that nobody waits for; where the loop is ending, whoever comes next on another one does."""
         if _ending():
-            self._left.append(release)
+            self._owe(turn)
             return
 
         def left(task: asyncio.Task[None]) -> None:
             if task.cancelled():  # an interrupt has ended the loop
-                self._left.append(release)
+                self._owe(turn)
 
-        self.homes.here().own(release()).add_done_callback(left)
+        self.homes.here().own(self._end(turn, after)).add_done_callback(left)
+
+    async def _end(self, turn: "Turn", after: asyncio.Task[None] | None) -> None:
+        if after is not None:
+            await asyncio.wait([after])
+        self._owe(turn)
+        if await turn.release():
+            self.over.pop(turn.owner, None)
+        else:
+            self.homes.here().attend(self._tell)
+
+    def _owe(self, turn: "Turn") -> None:
+        while len(self.over) >= _REMEMBERED:
+            self.over.pop(next(iter(self.over)), None)
+        self.over[turn.owner] = turn
+
+    async def _tell(self) -> None:
+        """Have the stores know of what has ended while they did not answer: other processes wait for it."""
+        pause = _PAUSES[0]
+        while self.over:
+            await self.parts.clock.sleep(pause)
+            pause = min(2 * pause, _PAUSES[1])
+            for owner, turn in tuple(self.over.items()):
+                if await turn.release():
+                    self.over.pop(owner, None)
 
 
 class Turn:
@@ -77,6 +105,7 @@ class Turn:
 
     Attributes:
         due: what its call has left to spend on the layers; waiting for others is not charged.
+        owner: who claims.
 
     Examples:
         >>> while await turn.ahead():
@@ -94,7 +123,10 @@ class Turn:
         self._now = parts.clock.monotonic
         self._patient_until = self._now() + parts.lock_timeout
         self._waiting = Waiting()
-        self._claimant = Claimant(key, os.urandom(16), parts.hybrid.next(), now=parts.clock.time(), lease=parts.lease)
+        self.owner = os.urandom(16)
+        self._claimant = Claimant(
+            key, self.owner, parts.hybrid.next(), now=parts.clock.time(), lease=parts.lease, over=turns.over
+        )
         self._held: dict[Layer, Standing] = {}
         self._renewal: asyncio.TimerHandle | None = None
         self._come = self._over = False
@@ -119,9 +151,15 @@ class Turn:
         self._over = True
         if self._renewal is not None and self._loop is _running():
             self._renewal.cancel()
-        held, self._held = self._held, {}
-        if held and self._life is self._turns.life:
-            self._turns.let_go(partial(self._release, held, after))
+        if self._held and self._life is self._turns.life:
+            self._turns.let_go(self, after)
+
+    async def release(self) -> bool:
+        """End what is held; whether all stores were told."""
+        for layer, standing in reversed(tuple(self._held.items())):
+            if await layer.settle(self._key, self._claimant.release, standing) is not None:
+                self._held.pop(layer, None)
+        return not self._held
 
     async def _claim(self, layer: Layer) -> Standing | None:
         """What stands in the way; None if the claim is ours, or nobody can say."""
@@ -168,12 +206,6 @@ class Turn:
 
     def _prolong(self, standing: Standing) -> Move[Verdict] | Verdict:
         return Verdict.OVER if self._over else self._claimant.renew(standing)
-
-    async def _release(self, held: dict[Layer, Standing], after: asyncio.Task[None] | None) -> None:
-        if after is not None:
-            await asyncio.wait([after])
-        for layer, standing in reversed(held.items()):
-            await layer.settle(self._key, self._claimant.release, standing)
 
 
 def _running() -> asyncio.AbstractEventLoop | None:

@@ -11,7 +11,7 @@ from hearing import state, until
 from programs import start
 from servers import RedisServer
 
-from toolcache import ToolCache
+from toolcache import ToolCache, turns
 from toolcache.compute import Context
 from toolcache.errors import FlightAbortedError
 from toolcache.layer import Layer
@@ -216,13 +216,51 @@ def losing(swap: Callable[..., Awaitable[Any]], *, times: int) -> Any:
     return lost
 
 
+async def untold(cache: ToolCache) -> None:
+    """Compute "k" there, of whose end no store is told: what it claimed stands, leased for long."""
+    work = Work()
+    task = asyncio.create_task(cache.get_or_set("k", work))
+    await work.begun.wait()
+    with pytest.MonkeyPatch.context() as patch:
+        for layer in layers(cache):
+            patch.setattr(layer.claims, "swap", broken)
+        work.over.set()
+        await task
+        await settled(cache)
+    assert await cache.delete("k")
+
+
+async def broken(*_: Any, **__: Any) -> Any:
+    """A store that cannot say."""
+    raise OSError(5, "no claims today")
+
+
+async def test_nobody_here_waits_for_an_end_that_was_not_told(
+    open_cache: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes next in the same process takes over what the stores think is claimed."""
+    monkeypatch.setattr(turns, "_PAUSES", (300.0, 300.0))
+    cache = await open_cache(lease=300)
+    await untold(cache)
+    assert any(await standing(cache))
+    async with asyncio.timeout(20):
+        assert await cache.get_or_set("k", lambda: "again") == "again"
+
+
+async def test_others_are_told_of_an_end_as_soon_as_they_can_be(open_cache: Open) -> None:
+    """The store answers again: what was claimed is given back long before it lapses."""
+    one, two = await open_cache(lease=300), await open_cache()
+    await untold(one)
+    async with asyncio.timeout(20):
+        assert await two.get_or_set("k", lambda: "again") == "again"
+    await until(lambda: not one._machine._filler._turns.over)
+    await settled(two)
+    assert not any(await standing(one))
+
+
 async def test_a_store_that_cannot_say_is_done_without(open_cache: Open) -> None:
     """LK-06, BUG-25: whatever the claims' trouble is, the value is computed, once for all callers here, without an exception."""
     cache = await open_cache()
-
-    async def broken(*_: Any, **__: Any) -> Any:
-        raise OSError(5, "no claims today")
-
     for layer in layers(cache):
         assert layer.claims is not None
         layer.claims.swap = broken  # type: ignore[method-assign]  # for this one
@@ -441,7 +479,7 @@ async def count(layer: Layer) -> int:
 
 _HOLDER = """
 import asyncio, sys
-from toolcache import ToolCache
+from toolcache import ToolCache, turns
 async def main(url, directory):
     cache = ToolCache(redis_url=url or None, files=bool(directory), directory=directory or None, lease=1, op_timeout=5)
     async def compute():
