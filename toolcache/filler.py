@@ -157,24 +157,27 @@ class Filler:
         tally = self._tallies.of(domain)
         tally.computed += 1
         tally.compute_seconds += took
-        name = self._entries.name(key)
         try:
             lifetime = self._entries.lifetime(context.ttl, domain)
             tags = labels(context.tags)
             encoded = self._entries.encode(value, domain, tags)
         except (SerializationError, ValueError, TypeError) as error:  # or a ttl or tags that the computation set
             tally.not_stored += 1
-            self._parts.announce(ValueNotStored(domain.name, type(error).__name__, key_digest(name)[:4].hex()))
+            self._parts.announce(
+                ValueNotStored(domain.name, type(error).__name__, key_digest(self._entries.name(key))[:4].hex())
+            )
             # It goes to those who wait and is held nowhere.
-            held = Held(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
+            held = Held.of(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
             held.seconds = took
             return held
-        draft = self._entries.draft(name, version, lifetime, encoded, tags, took=took, live=False)
-        held = self._entries.hold(draft, value, domain, tally, took=took)
-        overtaken = flight.detached or self._epochs.covers(version, tags)
+        era, overtaken = self._parts.memory.era, flight.detached or self._epochs.covers(version, tags)
+        held = self._entries.made(
+            value, encoded, domain, tally, version=version, era=era, lifetime=lifetime, tags=tags, took=took
+        )
         if self._parts.enabled and not (context.skipped or overtaken):
             self._parts.memory.put(key, held)
             if self._far:
+                draft = self._entries.draft_of(key, held, encoded, live=False)
                 flight.written = self._homes.here().own(self._write_back(key, held, draft, domain))
         return held
 

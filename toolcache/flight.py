@@ -135,6 +135,8 @@ class Flights(Generic[T]):
 
     def detach(self, key: str) -> None:
         """Let the key's flight end for its waiters alone."""
+        if not self._tasks:
+            return
         flight = self._by_key.pop(key, None)
         if flight is not None:
             flight.detach()
