@@ -73,20 +73,25 @@ class Filler:
         self._far = parts.redis is not None or parts.files is not None
 
     async def fill(
-        self, key: str, compute: Compute, domain: Domain, context: Context, *, lock: bool | None = None
+        self,
+        key: str,
+        compute: Compute,
+        domain: Domain,
+        *,
+        ttl: float | None,
+        tags: tuple[str, ...],
+        lock: bool | None = None,
     ) -> Held:
         """The entry of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
-        locked = self._parts.lock if lock is None else lock
-        led = False
-
-        async def start(flight: Flight[Held]) -> Held:
-            nonlocal led
-            led = True
-            return await self._fly(key, compute, domain, context, flight, locked=locked)
-
-        begun = self._now()
-        held = await self._homes.here().flights.join(key, start, under=self._epochs.names(context.tags))
-        self._count(domain, [held], begun, joined=[] if led else [held])
+        begun, flights = self._now(), self._homes.here().flights
+        if flights.flying(key):
+            held = await flights.join(key)
+            self._count(domain, [held], begun, joined=[held])
+        else:
+            locked = self._parts.lock if lock is None else lock
+            start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
+            held = await flights.join(key, start, under=self._epochs.names(tags))
+            self._count(domain, [held], begun, joined=[])
         return held
 
     async def fill_many(
@@ -117,7 +122,7 @@ class Filler:
         tally.seconds_saved += sum(held.seconds for held in joined)
 
     async def _fly(
-        self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held], *, locked: bool
+        self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held], /, *, locked: bool
     ) -> Held:
         due = self._parts.due()
         found = (await self._find((key,), domain, due=due))[key]

@@ -9,6 +9,7 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, Final
 
 from toolcache.answers import Answers
@@ -180,9 +181,8 @@ class Machine:
         value = self.hit(key)
         if value is not MISSING:
             return value
-        (place,) = self.enter((key,))
-        context = self._context(ttl, tags, domain)
-        return (await self._filler.fill(place, compute, domain, context, lock=lock)).own()
+        place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
+        return (await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)).own()
 
     async def compute_many(
         self,
@@ -198,13 +198,17 @@ class Machine:
         absent = [key for key, value in values.items() if value is MISSING]
         if absent:
             places = self.enter(absent)
-            landed = await self._filler.fill_many(places, compute, domain, self._context(ttl, tags, domain))
+            context = Context(*self._terms(ttl, tags, domain))
+            landed = await self._filler.fill_many(places, compute, domain, context)
             values.update((key, held.own()) for key, held in zip(absent, landed, strict=True))
         return values
 
-    def _context(self, ttl: Duration | Missing | None, tags: Iterable[str], domain: Domain) -> Context:
+    def _terms(
+        self, ttl: Duration | Missing | None, tags: Iterable[str], domain: Domain
+    ) -> tuple[float | None, tuple[str, ...]]:
+        """A lifetime in seconds, None for ever, and tags, as computations are told."""
         lifetime = self._entries.lifetime(ttl, domain)
-        return Context(None if lifetime == float("inf") else lifetime, labels(tags))
+        return None if lifetime == inf else lifetime, labels(tags)
 
     # -- writing ------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,9 @@ _MAX_LENGTH: Final = 2 * MAX_ITEMS + 1
 _MAX_LABEL: Final = 40
 
 
+_read_pure: Final[Callable[[bytes], Any]] = unpackb
+
+
 class MsgpackCodec:
     """Plain data, type for type.
 
@@ -88,7 +91,7 @@ class MsgpackCodec:
         if dtype:
             raise CorruptBlobError("codec")
         if proven and len(body.translate(None, _SPECIAL)) == len(body):
-            return unpackb
+            return _read_pure
         _check_lengths(body)
         return _read_marked if marks.PREFIX in body else _read_plain
 
