@@ -5,6 +5,7 @@ from math import inf
 from typing import Any, Final
 
 from toolcache.blob import NEVER, CorruptBlobError, Header
+from toolcache.codec.coder import IMMUTABLE
 from toolcache.domains import Domain
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MEMORY, MISSING, Held, Missing
@@ -207,17 +208,17 @@ class Entries:
         gone_until = now + left
         settled_until = gone_until if trust is None or left <= trust else now + trust
         kept, size, thaw = encoded.body, len(encoded.body), None
-        if domain.shared or self._coder.is_immutable(value):
+        if type(value) in IMMUTABLE or domain.shared:
             kept, size = value, max(size, sys.getsizeof(value))
         else:
-            thaw = self._coder.thaw(encoded, proven=True)
+            thaw = self._coder.copier(encoded)
         return Held.of(
             kept, thaw, settled_until, size, version, created_ms, gone_ms, tally, era, took, tags, layer, gone_until
         )  # fmt: skip
 
 
 def _gone_ms(now_ms: int, lifetime: float) -> int:
-    return NEVER if lifetime == inf else now_ms + max(1, int(lifetime * 1000))
+    return NEVER if lifetime == inf else now_ms + (int(lifetime * 1000) or 1)
 
 
 def remaining(created_ms: int, gone_ms: int, now: float) -> float:

@@ -5,6 +5,7 @@ import weakref
 from math import inf
 from typing import Final
 
+from toolcache.errors import UnsupportedEventLoopError
 from toolcache.memory.store import MemoryStore
 
 _EVERY: Final = 1.0
@@ -20,9 +21,17 @@ class Sweeper:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def arm(self) -> None:
-        """See to it that a sweep is due; asked before anything is put into memory."""
-        if self._timer is None or self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.get_running_loop()
+        """See to it that a sweep is due; asked before anything is put into memory.
+
+        Raises:
+            UnsupportedEventLoopError: no asyncio loop is running.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise UnsupportedEventLoopError from None
+        if self._timer is None or self._loop is None or (loop is not self._loop and self._loop.is_closed()):
+            self._loop = loop
             self._timer = self._loop.call_later(_EVERY, self._sweep)
 
     def stop(self) -> None:

@@ -138,13 +138,15 @@ class MemoryStore:
         now = self._now()
         if held.gone_until == inf and held.gone_ms < NEVER:
             held.gone_until = self._end(held, now)
-        cost = self._cost(key, held)
+        cost = held.size + self.overhead + (len(key) if key.isascii() else 4 * len(key))
+        if held.tags:
+            cost = self._cost(key, held)
         fits = held.gone_until > now and cost <= self.max_bytes and self._most
         freed: list[Held] = []  # until the lock is released: what a value does when it dies is anybody's guess
         with self._lock:
             if self._buried:
                 self._bury(_BURIED, freed)
-            old = self.find(key)
+            old = self.front.get(key) or self.find(key)
             if old is held:
                 return True
             if old is not None and held.version < old.version and not force:
@@ -258,19 +260,20 @@ class MemoryStore:
 
     def _replace(self, held: Held, old: Held, cost: int, now: float, freed: list[Held]) -> Held | None:
         """Put an entry in the place of another; None if that had to make room itself."""
-        key, spare = old.key, self._cost(old.key, old)
-        while self.bytes + cost - spare > self.max_bytes:
+        key = old.key
+        growth = cost - self._cost(key, old) if old.tags or held.tags else held.size - old.size
+        while self.bytes + growth > self.max_bytes:
             freed.append(self._free(now))
             if freed[-1] is old:
                 return None
         freed.append(old)
         held.key = key
         held.hits += old.hits
-        if held.tally is old.tally:
-            self._weigh(held.tally, 0, cost - spare)
-        else:
-            self._weigh(held.tally, 1, cost)
-            self._weigh(old.tally, -1, -spare)
+        if growth:
+            self._weigh(held.tally, 0, growth)
+        if held.tally is not old.tally:
+            self._weigh(held.tally, 1, cost - growth)
+            self._weigh(old.tally, -1, growth - cost)
         self._expiry.discard(old)
         self._policy.replace(key, held, old)
         self._expiry.add(held, now)
