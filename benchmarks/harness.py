@@ -5,6 +5,7 @@ taken within a round and their median is told, and a time is judged by the least
 """
 
 import asyncio
+import contextlib
 import gc
 import random
 import time
@@ -130,7 +131,7 @@ async def measure(task: Task, place: Place, effort: Effort) -> Result:
             result.rows.append(row)
             try:
                 await subject.open(place)
-                stack.push_async_callback(subject.close)
+                stack.push_async_callback(_close, subject)
                 work = await task.prepare(subject)
                 if isinstance(work, list):
                     row.figures = [_rounded(figure) for figure in work]
@@ -145,6 +146,12 @@ async def measure(task: Task, place: Place, effort: Effort) -> Result:
             row.note = subject.note
         await _rounds(passes, effort, effort.budget * task.patience)
     return result
+
+
+async def _close(subject: Subject) -> None:
+    """Close; that a peer cannot is nobody's concern any more."""
+    with contextlib.suppress(*((Exception,) if subject.kind == "peer" else ())):
+        await subject.close()
 
 
 async def _repeats(work: Pass, seconds: float) -> int:
@@ -171,8 +178,10 @@ def _rounded(figure: float) -> float:
     return float(f"{figure:.4g}")  # more digits would be noise
 
 
-def one_by_one(call: Verb, arguments: Sequence[tuple[Any, ...]]) -> Pass:
-    """Await a call for each of the arguments, one after another."""
+def one_by_one(call: Verb, arguments: Sequence[tuple[Any, ...]], *, plain: bool = False) -> Pass:
+    """Await a call for each of the arguments, one after another; or only call, where it is ``plain``."""
+    if plain:
+        return _calls(call, arguments)
     if all(len(given) == 1 for given in arguments):
         singles = [given[0] for given in arguments]
 
@@ -191,6 +200,23 @@ def one_by_one(call: Verb, arguments: Sequence[tuple[Any, ...]]) -> Pass:
         return (time.perf_counter() - begun) / len(arguments)
 
     return many
+
+
+def _calls(call: Verb, arguments: Sequence[tuple[Any, ...]]) -> Pass:
+    """``one_by_one`` without an event loop."""
+    singles = [given[0] for given in arguments] if all(len(given) == 1 for given in arguments) else []
+
+    async def once() -> float:
+        begun = time.perf_counter()
+        if singles:
+            for single in singles:
+                call(single)
+        else:
+            for given in arguments:
+                call(*given)
+        return (time.perf_counter() - begun) / len(arguments)
+
+    return once
 
 
 def at_once(call: Verb, arguments: Sequence[tuple[Any, ...]]) -> Pass:
@@ -220,12 +246,15 @@ def by_tasks(call: Verb, arguments: Sequence[tuple[Any, ...]], tasks: int) -> Pa
     return once
 
 
-def in_one_call(call: Verb, argument: Any, size: int) -> Pass:
+def in_one_call(call: Verb, argument: Any, size: int, *, plain: bool = False) -> Pass:
     """One call for a whole batch; seconds for each of its members."""
 
     async def once() -> float:
         begun = time.perf_counter()
-        await call(argument)
+        if plain:
+            call(argument)
+        else:
+            await call(argument)
         return (time.perf_counter() - begun) / size
 
     return once

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -32,6 +33,7 @@ def main(about: str | None, tasks: Sequence[Task], *, server: bool = False) -> N
     """Run one script: print a table for each task."""
     options = arguments(about).parse_args()
     wanted = chosen(tasks, options.only)
+    logging.disable(logging.CRITICAL)  # what others have to say of a frozen server is long
     with Place(server=server, quick=options.quick) as place:
         machine = describe(_DISTRIBUTIONS)
         with asyncio.Runner() as runner:

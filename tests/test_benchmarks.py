@@ -21,10 +21,13 @@ PAGE = ROOT / "docs/explanation/performance.md"
 # Of each script the tasks that a smoke run does.
 SMOKE = {
     "hits": "scalar,dict,shared,decorated,many,overflow,crowd",
+    "footprint": "dicts,vectors,sweep",
     "redis_ops": "get,get1000,sustained,set1000,many",
-    "embeddings": "hit,hit-array,bytes",
+    "embeddings": "hit,hit-array,texts,bytes",
     "files": "get,set100,stall",
+    "keys": "kb,kb100",
     "start": "import,first",
+    "waits": "large,frozen,busy",
     "guarantees": "get-plain,set-plain,forget",
     "dispatch": "first,replay,thousand-quick",
 }
