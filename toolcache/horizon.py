@@ -30,7 +30,7 @@ class Horizon:
 
     def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, writer: Writer, homes: Homes) -> None:
         self._parts = parts
-        self._redis = parts.redis
+        self._redis, self._files = parts.redis, parts.files
         self._memory = parts.memory
         self._epochs = epochs
         self._entries = entries
@@ -46,14 +46,18 @@ class Horizon:
 
     async def read(self, layer: Layer, names: Sequence[str], *, until: float) -> list[Draft | None] | None:
         """What a layer holds under store keys, in order, without a body where it is gone; None where it cannot be asked."""
-        ahead = self._lacking((self._epochs.namespace,), layer)
+        own = (self._epochs.namespace,)
+        ahead = [] if layer is self._files else self._lacking(own, layer)
         token = self._epochs.ask(ahead) if ahead else None
-        blobs = await layer.read([*ahead, *names] if ahead else names, until=until)
+        asked = [*ahead, *names] if ahead else names
+        blobs = layer.peek(asked) or await layer.read(asked, until=until)
         if blobs is None:
             return None
         news: list[Draft] = []
         if ahead:
             news, blobs = self._learn(ahead, blobs[: len(ahead)], layer, token), blobs[len(ahead) :]
+        elif layer is self._files and not self.know_of(own) and await self._ask(layer, own, until=until) is None:
+            return None
         read, tagged = self._entries.read, False
         drafts: list[Draft | None] = []
         for name, blob in zip(names, blobs, strict=True):
@@ -87,7 +91,7 @@ class Horizon:
         if not lacking:
             return []
         token = self._epochs.ask(lacking)
-        blobs = await layer.read(lacking, until=until)
+        blobs = layer.peek(lacking) or await layer.read(lacking, until=until)
         return None if blobs is None else self._learn(lacking, blobs, layer, token)
 
     def know_of(self, names: Iterable[str]) -> bool:

@@ -148,8 +148,7 @@ class CircuitBreaker:
         self._abandoned: deque[tuple[int, int]] = deque()
 
         self._tally = dict.fromkeys(Outcome, 0)
-        self._answered = 0  # as nearly all are: looking their outcome up takes as long as the rest
-        self._late = self._rejected = self._openings = self._listener_errors = 0
+        self._answered = self._late = self._rejected = self._openings = self._listener_errors = 0
         self._news: deque[BreakerChanged] = deque()
         self._telling = Lock()
 

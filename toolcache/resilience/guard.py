@@ -92,6 +92,11 @@ class Guard:
         return self.breaker.state in _FEELING or (writes is not None and writes.state in _FEELING)
 
     @property
+    def troubled(self) -> bool:
+        """Whether reads are refused, or watched: the breaker is anything but closed."""
+        return self.breaker.state is not BreakerState.CLOSED
+
+    @property
     def denied(self) -> bool:
         """Whether the store is not asked because it denied access."""
         known = [breaker.stats() for breaker in self._breakers()]
