@@ -59,7 +59,7 @@ walks: $(VENV)/.test ## Walk the cache beside its model, 2,000 steps a seed; SEE
 	@PYTHONPATH=tests $(BIN)/python -m walks $(if $(WHAT),--what $(WHAT)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 bench: $(VENV)/.test $(VENV)/.bench$(if $(QUICK),,-all) ## Measure against other caches and write the page of it; QUICK=1: a smoke run
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--page docs/explanation/performance.md) $(ARGS)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --page $(if $(QUICK),$(VENV)/smoke,docs/explanation)/performance.md $(ARGS)
 
 outage-report: $(VENV)/.test $(VENV)/.bench ## Play 60 s outages to several caches and write what their callers noticed; QUICK=1: a smoke run
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.outages $(if $(QUICK),--quick,--page docs/explanation/reliability.md) $(ARGS)

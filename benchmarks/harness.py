@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any, Final, Self, TypeAlias
 
 from benchmarks.place import Place
+from benchmarks.progress import Tell, silent
 from benchmarks.subject import Kind, Subject, Verb
 
 OURS: Final = "toolcache"
@@ -112,15 +114,18 @@ class Effort:
 
 FULL: Final = Effort(rounds=25, seconds=0.015, budget=12.0)
 QUICK: Final = Effort(rounds=5, seconds=0.003, budget=0.8)
+_PREPARED: Final = 0.3
+"""About which share of a task is done when its rounds begin."""
 
 
-async def measure(task: Task, place: Place, effort: Effort) -> Result:
+async def measure(task: Task, place: Place, effort: Effort, tell: Tell = silent) -> Result:
     """Do the work of a task, with whoever is installed."""
     result = Result(task.name, task.title, task.unit, [], list(task.goals))
     async with AsyncExitStack() as stack:
         passes: list[tuple[Row, Pass, int]] = []
-        for make in task.subjects:
+        for number, make in enumerate(task.subjects):
             subject = make()
+            tell(f"{task.name}: {subject.name}", _PREPARED * number / len(task.subjects))
             if lacking := subject.missing():
                 result.absent.append(f"{subject.name}: {', '.join(lacking)} is not installed")
                 continue
@@ -144,7 +149,8 @@ async def measure(task: Task, place: Place, effort: Effort) -> Result:
                     raise
                 row.failure = f"{type(error).__name__}: {error}"
             row.note = subject.note
-        await _rounds(passes, effort, effort.budget * task.patience)
+        tell(task.name, _PREPARED)
+        await _rounds(passes, effort, effort.budget * task.patience, partial(tell, task.name))
     return result
 
 
@@ -162,13 +168,17 @@ async def _repeats(work: Pass, seconds: float) -> int:
     return max(1, int(seconds / (time.perf_counter() - begun)))
 
 
-async def _rounds(passes: list[tuple[Row, Pass, int]], effort: Effort, budget: float) -> None:
+async def _rounds(
+    passes: list[tuple[Row, Pass, int]], effort: Effort, budget: float, tell: Callable[[float], None]
+) -> None:
     gc.collect()
     gc.freeze()  # what is there already is nobody's garbage
-    give_up = time.monotonic() + budget
+    begun = time.monotonic()
     for done in range(effort.rounds):
-        if done and time.monotonic() > give_up:
+        share = max(done / effort.rounds, (time.monotonic() - begun) / budget)
+        if done and share > 1:
             break
+        tell(_PREPARED + (1 - _PREPARED) * min(share, 1.0))
         for row, work, repeats in random.sample(passes, len(passes)):
             row.figures.append(_rounded(sum([await work() for _ in range(repeats)]) / repeats))
     gc.unfreeze()

@@ -4,16 +4,31 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 
 from benchmarks import SCRIPTS
-from benchmarks.harness import QUICK, Goal, Result, Row, Task, WrongAnswerError, check_equal, measure, ratio
+from benchmarks.harness import (
+    QUICK,
+    Goal,
+    Result,
+    Row,
+    Task,
+    WrongAnswerError,
+    check_equal,
+    in_one_call,
+    measure,
+    one_by_one,
+    ratio,
+)
 from benchmarks.page import page
 from benchmarks.place import Place
+from benchmarks.plots import file_names
 from benchmarks.subject import Subject
-from benchmarks.table import judge, number, table
+from benchmarks.table import SCALE, judge, number, table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/explanation/performance.md"
@@ -190,7 +205,7 @@ def test_the_page_names_the_losses() -> None:
     """The page says where others are quicker, which goals were missed, on which machine, and who was left out."""
     result = a_result([Goal(1e-6), Goal(0.9, "slow")])
     run = a_run([result])
-    text = page(run, "run.json")
+    text = page(run, "run.json", {"work": "work.svg"})
     quicker = text.partition("## Where others are quicker")[2].partition("##")[0]
     assert "A piece of work: toolcache takes 4.00 × swift." in quicker
     missed = text.partition("## Goals that were missed")[2].partition("##")[0]
@@ -198,9 +213,11 @@ def test_the_page_names_the_losses() -> None:
     assert "slow" not in missed
     assert "a processor" in text
     assert "[every figure of every round](run.json)" in text
+    assert "1 of 2 goals are reached." in text
+    assert "![Is it quick?](work.svg)" in text
     assert "900 of 1,000 reads fail" in text
     assert "absent is not installed" in text
-    assert page(a_run([]), "run.json").count("None in this run.") == 2
+    assert page(a_run([]), "run.json", {"work": "work.svg"}).count("None in this run.") == 2
 
 
 def a_run(results: list[Result]) -> dict[str, Any]:
@@ -217,7 +234,56 @@ def a_run(results: list[Result]) -> dict[str, Any]:
 def test_the_page_is_what_its_run_says() -> None:
     """No figure of the published page was typed by hand: it is what the run beside it gives."""
     data = PAGE.with_suffix(".json")
-    assert PAGE.read_text("utf-8") == page(json.loads(data.read_text("utf-8")), data.name)
+    run = json.loads(data.read_text("utf-8"))
+    assert PAGE.read_text("utf-8") == page(run, data.name, file_names(run, PAGE))
+
+
+def test_the_pictures_show_what_their_run_says() -> None:
+    """Each picture of the published page has a bar and a figure for every row of its script's tables."""
+    run = json.loads(PAGE.with_suffix(".json").read_text("utf-8"))
+    for script, name in file_names(run, PAGE).items():
+        text = PAGE.with_name(name).read_text("utf-8")
+        for result in map(Result.read, run["scripts"][script]["results"]):
+            assert f">{escape(result.title)}, {result.unit}<" in text
+            for row in result.rows:
+                told = number(median(row.figures) * SCALE[result.unit]) if row.figures else "fails"
+                assert f">{escape(row.name)}<" in text
+                assert f">{told}<" in text
+
+
+def test_a_picture_fits_light_and_dark() -> None:
+    """Letters and lines take the colour that the reader's theme asks for; nothing lies behind them."""
+    run = json.loads(PAGE.with_suffix(".json").read_text("utf-8"))
+    for name in file_names(run, PAGE).values():
+        text = PAGE.with_name(name).read_text("utf-8")
+        assert "prefers-color-scheme:dark" in text
+        assert "currentColor" in text
+        assert "#000000" not in text
+        assert "#ffffff" not in text
+
+
+async def test_a_run_tells_how_far_it_is() -> None:
+    """Whoever watches is told of each subject and of the rounds; the share only grows, and stays within the task."""
+    told: list[tuple[str, float]] = []
+    makers = (lambda: Counting("first", [1.0]), lambda: Counting("second", [1.0]))
+    with Place() as place:
+        await measure(
+            Task("work", "Work", "ms", makers, recorded, slow=True), place, QUICK, lambda *what: told.append(what)
+        )
+    shares = [share for _, share in told]
+    assert [what for what, _ in told][:2] == ["work: first", "work: second"]
+    assert shares == sorted(shares)
+    assert 0.0 <= shares[0] <= shares[-1] <= 1.0
+    assert len(told) > QUICK.rounds
+
+
+async def test_a_plain_call_is_not_awaited() -> None:
+    """What has no asynchronous calls is called, and timed, as it is."""
+    seen: list[object] = []
+    assert await one_by_one(seen.append, [(1,), (2,)], plain=True)() > 0
+    assert await one_by_one(lambda *pair: seen.append(pair), [(3, 4)], plain=True)() > 0
+    assert await in_one_call(seen.append, [5], 1, plain=True)() > 0
+    assert seen == [1, 2, (3, 4), [5]]
 
 
 @pytest.mark.parametrize(
