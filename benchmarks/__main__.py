@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+import time
 from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
@@ -20,14 +21,14 @@ def main() -> None:
     """Run all scripts, or those of ``--only``; gather what they measured."""
     parser = arguments(__doc__)
     parser.add_argument(
-        "--page", metavar="FILE", type=Path, help="write a page for people, its .json and pictures beside it"
+        "--page", metavar="FILE", type=Path, help="write a page of the whole run, its .json and pictures beside it"
     )
     parser.add_argument("--of", metavar="FILE", type=Path, help="measure nothing: read the JSON of an earlier run")
     options = parser.parse_args()
     run = read(options.of) if options.of else measure(options.only, quick=options.quick)
     if options.json:
         write(options.json, run)
-    if options.page:
+    if options.page and not options.only:  # a page tells one whole run
         options.page.parent.mkdir(parents=True, exist_ok=True)
         data = options.page.with_suffix(".json")
         write(data, run)
@@ -46,6 +47,7 @@ def measure(only: str | None, *, quick: bool) -> dict[str, Any]:
         for done, name in zip(accumulate(sizes, initial=0), wanted, strict=False):
             command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(file), *(["--quick"] if quick else [])]
             command += ["--part", str(done), str(sum(sizes))]
+            begun = time.monotonic()
             with subprocess.Popen(command) as script:
                 try:
                     code = script.wait(timeout=_LONGEST)
@@ -56,7 +58,9 @@ def measure(only: str | None, *, quick: bool) -> dict[str, Any]:
                 sys.exit(code)
             told = read(file)
             run.setdefault("machine", told["machine"])
-            run["scripts"][name] = {"question": told["question"], "results": told["results"]}
+            took = round(time.monotonic() - begun)
+            print(f"\n{name} took {took} s", flush=True)
+            run["scripts"][name] = {"question": told["question"], "seconds": took, "results": told["results"]}
     return run
 
 

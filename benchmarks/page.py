@@ -55,9 +55,11 @@ def _machine(run: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     quick = " A quick run: the figures mean little." if run["quick"] else ""
     busy = "" if machine["load"] is None else f" The machine's load was {machine['load']} at the beginning."
+    took = sum(script.get("seconds", 0) for script in run["scripts"].values())
+    long = f" It took {took / 60:.0f} minutes." if took else ""
     return fill(
         f"Measured on {machine['date']} on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
-        f"{machine['python']}{build}; {machine['server']}; {versions}.{busy}{quick}",
+        f"{machine['python']}{build}; {machine['server']}; {versions}.{busy}{long}{quick}",
         width=128,
         break_on_hyphens=False,
     )

@@ -1,8 +1,12 @@
 """The benchmarks run, judge rightly, and write the page of the documentation."""
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,7 +14,8 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from benchmarks import SCRIPTS
+from benchmarks import SCRIPTS, peers
+from benchmarks.busy import longest_callback
 from benchmarks.harness import (
     QUICK,
     Goal,
@@ -260,6 +265,52 @@ def test_a_picture_fits_light_and_dark() -> None:
         assert "currentColor" in text
         assert "#000000" not in text
         assert "#ffffff" not in text
+
+
+def every_task() -> Iterator[tuple[str, Task]]:
+    for script in SCRIPTS:
+        for task in import_module(f"benchmarks.{script}").TASKS:
+            yield f"{script}: {task.name}", task
+
+
+@pytest.mark.parametrize(("name", "task"), [pytest.param(*pair, id=pair[0]) for pair in every_task()])
+def test_a_goal_names_who_is_there(name: str, task: Task) -> None:
+    """The subjects of a task have names of their own, floors come first, and goals speak of them."""
+    subjects = [make() for make in task.subjects]
+    names = [subject.name for subject in subjects]
+    assert len(set(names)) == len(names), name
+    assert all(names)
+    assert task.unit in SCALE
+    named = {goal.who for goal in task.goals} | {goal.of for goal in task.goals if goal.of}
+    assert named <= set(names), f"{name}: goals of nobody"
+    kinds = [subject.kind == "floor" for subject in subjects]
+    assert kinds[0] or not any(kinds), f"{name}: the first floor is the one that others are compared with"
+
+
+def test_each_peer_is_measured() -> None:
+    """Every adapter is part of some task, and says which distributions it needs."""
+    measured = {_innermost(make()) for _, task in every_task() for make in task.subjects}
+    for name in peers.__all__:
+        adapter = getattr(peers, name)
+        assert adapter.needs, name
+        assert any(issubclass(one, adapter) for one in measured), f"nobody measures {name}"
+
+
+def _innermost(subject: Subject) -> type[Subject]:
+    inner = getattr(subject, "_subject", subject)
+    assert isinstance(inner, Subject)
+    return type(inner)
+
+
+async def test_the_longest_callback_is_told() -> None:
+    """Callbacks are timed one by one, and the loop's own machinery is as before afterwards."""
+    before = asyncio.Handle._run
+    with longest_callback() as told:
+        asyncio.get_running_loop().call_soon(time.sleep, 0.02)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert told() >= 0.02
+    assert asyncio.Handle._run is before
 
 
 async def test_a_run_tells_how_far_it_is() -> None:
