@@ -33,7 +33,8 @@ _VECTORS: Final = 10_000
 _MILLION: Final = 1_000_000
 _KINDS: Final = 20  # vectors that differ; the others are copies
 _LEISURE: Final = 1.3  # how much longer than it seems to take, filling may take
-_WATCHED: Final = (0.5, 4.0)  # seconds before and after the end of all entries
+_BEFORE: Final = 0.5  # seconds before the end of all entries from which they are watched
+_AFTER: Final = 4.0
 _PIECE: Final = 1_000
 
 # What one process holds nobody else's garbage weighs down.
@@ -160,17 +161,16 @@ class Swept(Idle):
         self.name, self.kind, self.needs = self._subject.name, self._subject.kind, self._subject.needs
 
     async def open(self, place: Place) -> None:
-        self._size = _MILLION // 50 if place.quick else _MILLION
+        self._size, self._after = (_MILLION // 50, 1.5) if place.quick else (_MILLION, _AFTER)
         await self._subject.open(place)
 
     async def watch(self) -> float:
         """The same from before their end until long after; then the cache is closed, and its memory free."""
         end = await self._fill()
-        before, after = _WATCHED
-        await asyncio.sleep(end - before - time.perf_counter())
-        longest = await _longest_stall(end + after)
+        await asyncio.sleep(end - _BEFORE - time.perf_counter())
+        longest = await _longest_stall(end + self._after)
         if isinstance(self._subject, Ours) and (left := (await self._subject.cache.health()).memory_entries) > _PIECE:
-            raise WrongAnswerError(f"{left - _PIECE:,} entries are held still {after:.0f} s after their end")
+            raise WrongAnswerError(f"{left - _PIECE:,} entries are held still {self._after:.1f} s after their end")
         await self._subject.close()
         return longest
 
@@ -180,10 +180,10 @@ class Swept(Idle):
         for number in range(_PIECE):
             await self._subject.set_for(f"first:{number}", number, FRESH)
         took = (time.perf_counter() - begun) / _PIECE * self._size
-        end = time.perf_counter() + took * _LEISURE + _WATCHED[0]
+        end = time.perf_counter() + took * _LEISURE + _BEFORE
         for number in range(self._size):
             await self._subject.set_for(f"tool:{number}", number, max(0.1, end - time.perf_counter()))
-        return max(end, time.perf_counter() + _WATCHED[0])
+        return max(end, time.perf_counter() + _BEFORE)
 
 
 async def _longest_stall(until: float) -> float:

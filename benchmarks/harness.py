@@ -112,7 +112,7 @@ class Effort:
     budget: float
 
 
-FULL: Final = Effort(rounds=25, seconds=0.015, budget=12.0)
+FULL: Final = Effort(rounds=25, seconds=0.015, budget=8.0)
 QUICK: Final = Effort(rounds=5, seconds=0.003, budget=0.8)
 _PREPARED: Final = 0.3
 """About which share of a task is done when its rounds begin."""
