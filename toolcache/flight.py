@@ -37,6 +37,7 @@ class Flight(Generic[T]):
     """
 
     __slots__ = (
+        "_waiting",
         "detached",
         "heard",
         "on_detach",
@@ -59,6 +60,7 @@ class Flight(Generic[T]):
         self.version: bytes | None = None
         self.waiters = 0
         self.waits_for: set[Flight[Any]] = set()
+        self._waiting: list[asyncio.Future[None]] = []
         self.task: asyncio.Task[T]
 
     def detach(self) -> None:
@@ -66,6 +68,21 @@ class Flight(Generic[T]):
         self.detached = True
         if self.on_detach is not None:
             self.on_detach()
+
+    async def landing(self) -> None:
+        """Wait until it has landed; who stops waiting does not stop it."""
+        if not self.task.done():
+            # One future for each who waits: a third of what shielding the task from each would cost.
+            waiting: asyncio.Future[None] = self.task.get_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+
+    def landed(self) -> None:
+        """Tell who waits."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
 
     def reaches(self, other: "Flight[Any]") -> bool:
         """Whether this flight waits, directly or through others, for ``other``."""
@@ -95,14 +112,15 @@ class Flights(Generic[T]):
     async def join(
         self,
         key: str,
-        start: Callable[[Flight[T]], Coroutine[Any, Any, T]],
+        start: Callable[[Flight[T]], Coroutine[Any, Any, T]] | None = None,
         *,
         under: Collection[str] = (),
-        goes_on: Callable[[], bool] = lambda: False,
+        goes_on: Callable[[], bool] | None = None,
     ) -> T:
         """Wait for the key's flight, starting it with ``start`` if there is none, ``under`` epochs of these names.
 
-        When the last one who waits has left, it is cancelled, unless it ``goes_on``.
+        When the last one who waits has left, it is cancelled, unless it ``goes_on``. Who knows that it is ``flying`` need
+        not say how to start it.
 
         Raises:
             ReentrantFlightError: the caller is itself part of that flight.
@@ -112,6 +130,8 @@ class Flights(Generic[T]):
         within = _boarding.get()
         flight = self._by_key.get(key)
         if flight is None:
+            if start is None:
+                raise KeyError(key)
             flight = self._launch(key, start, under)
         elif within is not None and flight.reaches(within):
             raise ReentrantFlightError
@@ -119,7 +139,8 @@ class Flights(Generic[T]):
         if within is not None:
             within.waits_for.add(flight)
         try:
-            return await asyncio.shield(flight.task)
+            await flight.landing()
+            return flight.task.result()
         except asyncio.CancelledError:
             me = asyncio.current_task()
             if flight.task.cancelled() and me is not None and not me.cancelling():
@@ -129,12 +150,14 @@ class Flights(Generic[T]):
             if within is not None:
                 within.waits_for.discard(flight)
             flight.waiters -= 1
-            if not flight.waiters and not flight.task.done() and not goes_on():
+            if not flight.waiters and not flight.task.done() and not (goes_on and goes_on()):
                 self._forget(key, flight)
                 flight.task.cancel()
 
     def detach(self, key: str) -> None:
         """Let the key's flight end for its waiters alone."""
+        if not self._tasks:
+            return
         flight = self._by_key.pop(key, None)
         if flight is not None:
             flight.detach()
@@ -203,6 +226,7 @@ class Flights(Generic[T]):
             raise
 
     def _land(self, key: str, flight: Flight[T], task: asyncio.Task[T]) -> None:
+        flight.landed()
         self._forget(key, flight)
         if alone := self._alone.get(key):
             alone.discard(flight)

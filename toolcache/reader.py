@@ -120,7 +120,8 @@ class Reader:
 
     def interrupt(self, key: str) -> None:
         """The key was written: reads under way must not bring what they found into memory."""
-        self._fills.pop(key, None)
+        if self._fills:
+            self._fills.pop(key, None)
 
     def overtake(self, key: str, version: bytes, *, told: bool = False) -> None:
         """A write of this version was acknowledged: what a read under way had brought meanwhile goes.
