@@ -32,6 +32,7 @@ from toolcache.journal import Journal
 from toolcache.keys.text import key_text, store_key
 from toolcache.ledger import Ledger
 from toolcache.parts import Due, Parts
+from toolcache.pieces import Pieces
 from toolcache.places import Places
 from toolcache.protocols import Encoded
 from toolcache.reader import Found, Reader
@@ -194,13 +195,19 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> dict[str, Any]:
         """Values by key; the missing ones computed by one call, each key by whoever asked for it first."""
-        values = {key: self.hit(key) for key in keys}
+        values: dict[str, Any] = {}
+        async for some in Pieces(keys):
+            values.update((key, self.hit(key)) for key in some)
         absent = [key for key, value in values.items() if value is MISSING]
         if absent:
-            places = self.enter(absent)
-            context = Context(*self._terms(ttl, tags, domain))
-            landed = await self._filler.fill_many(places, compute, domain, context)
-            values.update((key, held.own()) for key, held in zip(absent, landed, strict=True))
+            places: dict[str, str] = {}
+            async for some in Pieces(absent):
+                places.update(zip(some, self.enter(some), strict=True))
+            landed = await self._filler.fill_many(
+                list(places.values()), compute, domain, Context(*self._terms(ttl, tags, domain))
+            )
+            async for some in Pieces(absent):
+                values.update((key, landed[places[key]].own()) for key in some)
         return values
 
     def _terms(
