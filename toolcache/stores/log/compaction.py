@@ -17,7 +17,8 @@ from typing import Final
 
 from toolcache.blob import HEADER_SIZE
 from toolcache.stores.log.frame import BARE, BLOB, CLEAN, FIRST, HEAD_SIZE, LASTING, MARK, PENDING, pack
-from toolcache.stores.log.index import Entry, digest
+from toolcache.stores.log.index import UNSEEN, Entry, digest
+from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.log import Log
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
 
@@ -127,7 +128,7 @@ class Pass:
         self._target: Segment | None = None
         self._rewritten: list[Segment] = []
         self._parts: list[bytes] = []
-        self._moved: list[tuple[bytes, Entry]] = []
+        self._moved: list[Appended] = []
         self._dead: list[tuple[bytes, Entry]] = []
         self._given_up = 0
         self._size = 0
@@ -238,7 +239,7 @@ class Pass:
             self._dead.append((name, entry))
             return
         record = pack(BLOB, flags, key, body, entry.keep)
-        self._moved.append((name, entry._replace(offset=self._size, length=len(record), flags=flags)))
+        self._moved.append((name, entry._replace(offset=self._size, length=len(record), flags=flags), UNSEEN))
         self._add(record)
 
     def _add(self, record: bytes) -> None:
@@ -256,9 +257,9 @@ class Pass:
             return
         if self._target is None:
             self._target = self._log.create_segment()
-        target, data, moved = self._target, b"".join(self._parts), self._moved
+        parts, moved = self._parts, self._moved
         self._parts, self._moved, self._size = [], [], 0
-        self._log.publish(target, target.append(self._log.ops, data), moved)
+        self._log.append(self._target, parts, moved)
         time.sleep(_PAUSE)
 
     def _settle(self) -> None:

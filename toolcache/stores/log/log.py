@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -15,6 +15,7 @@ from toolcache.stores.log.bell import Bell
 from toolcache.stores.log.directory import Directory
 from toolcache.stores.log.frame import BLOB, MARK
 from toolcache.stores.log.index import Entry, Index, digest
+from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.ops import File, FileOps
 from toolcache.stores.log.post import Post
 from toolcache.stores.log.rest import Rest
@@ -66,6 +67,7 @@ class Log:
         self._orders[:] = [None] * len(self._orders)
         self._names: dict[str, Segment] = {}
         self._shunned: set[str] = set()
+        self._disk = 0
         self.index = Index(self._orders.__getitem__)
 
     # opening and closing
@@ -121,7 +123,7 @@ class Log:
 
     def disk(self) -> int:
         """Bytes in the segments."""
-        return sum(segment.size for segment in list(self.segments.values()))
+        return self._disk
 
     # following the others
 
@@ -191,6 +193,7 @@ class Log:
         self._orders[segment.handle] = None
         if self.segments.pop(segment.handle, None) is not None:
             del self._names[segment.name]
+            self._disk -= segment.size
 
     def _absorb(self, segment: Segment) -> bytes:
         """Read on in a segment; the highest version met."""
@@ -210,6 +213,7 @@ class Log:
         except BrokenSegmentError:
             segment.broken = True
             self.reject("frame", b"")
+        self._disk += size - segment.size
         segment.size = size
         return newest
 
@@ -229,7 +233,7 @@ class Log:
             entry = Entry(version, gone, keep, segment.handle, offset, length, frame.flags)
             self.index.admit(digest(key), entry, hold=True)
             if self.ready:
-                self.changed(key, version)
+                self.changed([(key.decode("utf-8", "surrogatepass"), version)])
             return version
         return ZERO
 
@@ -243,10 +247,10 @@ class Log:
         for post in tuple(self.posts):
             post.events.append(event)
 
-    def changed(self, key: bytes, version: bytes) -> None:
-        """Leave word for each store that a key was written."""
+    def changed(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        """Leave word for each store that keys were written, with these versions."""
         for post in tuple(self.posts):
-            post.add(key, version)
+            post.add(keys)
 
     # writing
 
@@ -281,12 +285,18 @@ class Log:
                 return node == self.hybrid.node
         return self.directory.holder(slot) == node
 
-    def publish(self, segment: Segment, start: int, records: Iterable[tuple[bytes, Entry | bytes]]) -> None:
-        """Let the index know what was appended, entries with offsets from ``start`` and marks, and tell the others."""
+    def append(self, segment: Segment, parts: Sequence[bytes], records: Iterable[Appended]) -> None:
+        """Append to a segment of this process, let the index know, offsets beginning with the parts, and tell the others."""
+        before = segment.size
+        try:
+            start = segment.append(self.ops, parts)
+        finally:
+            with self.lock:
+                self._disk += segment.size - before
         with self.lock:
-            for name, what in records:
+            for name, what, seen in records:
                 if isinstance(what, Entry):
-                    self.index.admit(name, what._replace(segment=segment.handle, offset=start + what.offset))
+                    self.index.renew(name, what, seen, segment.handle, start)
                 else:
                     self.index.mark(name, what)
             self.ring()
