@@ -108,9 +108,13 @@ class Index:
         With ``hold``, while following: a record that is beaten only by one of a removed segment waits for ``release``.
         That one's copy may be met yet, and a reader must not see the older in between.
         """
-        shard = self._shard(key)
+        shard = self._shards[key[0] | (key[1] & 3) << 8]
         packed = shard.get(key)
-        if packed is not None:
+        if packed is None:
+            if not self._marks and not new.flags & _SPECIAL:  # as nearly all, when a million are met
+                shard[key] = _PACKED.pack(*new)
+                return
+        else:
             old = Entry._make(_PACKED.unpack(packed))
             if hold and new.version < old.version and self._order(old.segment) is None:
                 held = self._held.get(key)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from toolcache.blob import read_header
+from toolcache.blob import read_brief
 from toolcache.events import BlobRejected, ClockAnomaly, Event
 from toolcache.protocols import Clock
 from toolcache.stores.log.bell import Bell
@@ -206,7 +206,8 @@ class Log:
         try:
             records = walk(lambda count, at: self.ops.pread(segment.file.fd, count, at), segment.end, size)
             for number, record in enumerate(records, 1):
-                newest = max(newest, self._admit(segment, record))
+                version = self._admit(segment, record)
+                newest = max(newest, version)
                 segment.end = record.offset + record.length
                 if number % _STEP == 0:
                     time.sleep(_PAUSE)  # let the loop have the interpreter
@@ -224,14 +225,15 @@ class Log:
         elif frame.kind == MARK and frame.blob_len == _VERSION_SIZE:
             self.index.mark(digest(key), bytes(blob))
         elif frame.kind == BLOB:
-            header = read_header(blob)
-            if header is None:
-                self.reject("header", digest(key))
+            name, brief = digest(key), read_brief(blob)
+            if brief is None:
+                self.reject("header", name)
                 return ZERO
-            version, gone = header.version, header.gone_ms
-            keep = max(frame.keep_until, gone)
-            entry = Entry(version, gone, keep, segment.handle, offset, length, frame.flags)
-            self.index.admit(digest(key), entry, hold=True)
+            version, gone = brief
+            keep = max(gone, frame.keep_until)
+            # Entry(…), less a call
+            entry = tuple.__new__(Entry, (version, gone, keep, segment.handle, offset, length, frame.flags))
+            self.index.admit(name, entry, hold=True)
             if self.ready:
                 self.changed([(key.decode("utf-8", "surrogatepass"), version)])
             return version

@@ -1,9 +1,9 @@
 """One file of the log: records one after another, written by one process, never changed."""
 
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from toolcache.stores.log.frame import HEAD_SIZE, Frame, read_frame
 from toolcache.stores.log.ops import VECTOR, File, FileOps
@@ -132,7 +132,8 @@ def walk(read: Callable[[int, int], bytes], start: int, size: int) -> Iterator[R
     want = _CHUNK
     while start + HEAD_SIZE <= size:
         asked = min(want, size - start)
-        chunk = memoryview(read(asked, start))
+        raw = read(asked, start)
+        chunk = memoryview(raw)
         at, want = 0, _CHUNK
         while at + HEAD_SIZE <= len(chunk):
             frame = read_frame(chunk, at)
@@ -140,13 +141,14 @@ def walk(read: Callable[[int, int], bytes], start: int, size: int) -> Iterator[R
                 if _zeros(read, start + at, size):
                     return
                 raise BrokenSegmentError
-            length = frame.size
+            split = at + HEAD_SIZE + frame.key_len
+            length = HEAD_SIZE + frame.key_len + frame.blob_len
             if at + length > len(chunk):
                 want = max(_CHUNK, length)
                 break
-            body = chunk[at + HEAD_SIZE : at + length]
-            key = bytes(body[: frame.key_len]) if zlib.crc32(body) == frame.check else None
-            yield Record(start + at, frame, length, key, body[frame.key_len :])
+            whole = crc32(chunk[at + HEAD_SIZE : at + length]) == frame.check
+            key = raw[at + HEAD_SIZE : split] if whole else None
+            yield tuple.__new__(Record, (start + at, frame, length, key, chunk[split : at + length]))
             at += length
         start += at
         if at == 0 and (want <= asked or start + want > size):
