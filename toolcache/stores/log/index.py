@@ -84,7 +84,7 @@ class Index:
         return None if packed is None else tuple.__new__(Entry, _PACKED.unpack(packed)), packed
 
     def renew(self, key: bytes, new: Entry, seen: bytes | None, segment: int, start: int) -> None:
-        """``admit`` a record that was appended and is newer than what was seen; with little ado, if that still stands.
+        """``admit`` a record that was appended and is to follow what was seen; with little ado, if that still stands.
 
         Args:
             key: the key digest.
@@ -97,10 +97,8 @@ class Index:
         version, gone, keep, _, offset, length, flags = new
         if shard.get(key) is not seen or self._marks or self._owed or flags & _SPECIAL:
             self.admit(key, new._replace(segment=segment, offset=start + offset))
-            return
-        if seen is not None:
-            flags &= ~FIRST
-        shard[key] = _PACKED.pack(version, gone, keep, segment, start + offset, length, flags)
+        else:
+            shard[key] = _PACKED.pack(version, gone, keep, segment, start + offset, length, flags)
 
     def admit(self, key: bytes, new: Entry, *, hold: bool = False) -> None:
         """Take in a record: the highest version counts, whichever was met first; the other only lengthens its stay.

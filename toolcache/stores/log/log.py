@@ -22,8 +22,8 @@ from toolcache.stores.log.rest import Rest
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
 from toolcache.versions import ZERO, HybridClock, split
 
-_STEP: Final = 500
-_PAUSE: Final = 0.0002
+_STEP: Final = 250
+_PAUSE: Final = 0.0001
 _RELIST: Final = 8
 _VERSION_SIZE: Final = 16
 

@@ -236,7 +236,8 @@ class Writer:
             if old.keep > now_ms:
                 flags, keep = item.flags, max(gone, old.keep)
         blob = item.write.blob
-        entry = Entry(version, gone, keep, 0, draft.size, item.size, flags)
+        known = flags if old is None else flags & ~FIRST
+        entry = Entry(version, gone, keep, 0, draft.size, item.size, known)
         staged[item.name] = entry
         draft.add(item.name, entry, (lead(BLOB, flags, item.key, blob, keep), blob), item.size, seen)
         return PutResult(PutStatus.STORED, version, was_live)
