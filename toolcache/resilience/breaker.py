@@ -173,14 +173,10 @@ class CircuitBreaker:
         """
         try:
             with self._lock:
-                if self._abandoned:
-                    self._collect()
-                if self._state is BreakerState.CLOSED:
-                    return Permit(self._resolve, self._abandoned.append, self._generation, 0)
-                return self._admit(self._clock.monotonic())
+                self._collect()
+                return self._permit(0) if self._state is BreakerState.CLOSED else self._admit(self._clock.monotonic())
         finally:
-            if self._news:
-                self._tell()
+            self._tell()
 
     def refuses(self) -> bool:
         """Whether ``acquire`` would refuse now. Changes nothing."""
@@ -304,8 +300,7 @@ class CircuitBreaker:
                 return
             permit.settled = True
             if outcome is Outcome.OK and self._state is BreakerState.CLOSED and permit.generation == self._generation:
-                self._answered += 1
-                self._in_a_row = 0
+                self._answered, self._in_a_row = self._answered + 1, 0
                 return
             self._detail = permit.detail
             self._record(permit.generation, permit.slot, outcome)
@@ -356,8 +351,7 @@ class CircuitBreaker:
         self._probe_successes = 0
         self._probing.clear()
         if state is BreakerState.CLOSED:
-            self._openings_in_a_row = 0
-            self._wait = self._first
+            self._openings_in_a_row, self._wait = 0, self._first
         if tell and before is not state and self._on_change is not None:
             detail = self._detail if state is BreakerState.OPEN else ""
             self._news.append(BreakerChanged(self.name, before.value, state.value, reason, manual, detail))
