@@ -81,20 +81,25 @@ class Filler:
         self._far = parts.redis is not None or parts.files is not None
 
     async def fill(
-        self, key: str, compute: Compute, domain: Domain, context: Context, *, lock: bool | None = None
+        self,
+        key: str,
+        compute: Compute,
+        domain: Domain,
+        *,
+        ttl: float | None,
+        tags: tuple[str, ...],
+        lock: bool | None = None,
     ) -> Held:
         """The entry of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
-        locked = self._parts.lock if lock is None else lock
-        led = False
-
-        async def start(flight: Flight[Held]) -> Held:
-            nonlocal led
-            led = True
-            return await self._fly(key, compute, domain, context, flight, locked=locked)
-
-        begun = self._now()
-        held = await self._homes.here().flights.join(key, start, under=self._epochs.names(context.tags))
-        self._count(domain, [held], begun, joined=[] if led else [held])
+        begun, flights = self._now(), self._homes.here().flights
+        if flights.flying(key):
+            held = await flights.join(key)
+            self._count(domain, [held], begun, joined=[held])
+        else:
+            locked = self._parts.lock if lock is None else lock
+            start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
+            held = await flights.join(key, start, under=self._epochs.names(tags))
+            self._count(domain, [held], begun, joined=[])
         return held
 
     async def fill_many(
@@ -131,7 +136,7 @@ class Filler:
         tally.seconds_saved += sum(held.seconds for held in joined)
 
     async def _fly(
-        self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held], *, locked: bool
+        self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held], /, *, locked: bool
     ) -> Held:
         due = self._parts.due()
         found = (await self._find((key,), domain, due=due))[key]
@@ -175,24 +180,27 @@ class Filler:
         tally = self._tallies.of(domain)
         tally.computed += 1
         tally.compute_seconds += took
-        name = self._entries.name(key)
         try:
             lifetime = self._entries.lifetime(context.ttl, domain)
             tags = labels(context.tags)
             encoded = self._entries.encode(value, domain, tags)
         except (SerializationError, ValueError, TypeError) as error:  # or a ttl or tags that the computation set
             tally.not_stored += 1
-            self._parts.announce(ValueNotStored(domain.name, type(error).__name__, key_digest(name)[:4].hex()))
+            self._parts.announce(
+                ValueNotStored(domain.name, type(error).__name__, key_digest(self._entries.name(key))[:4].hex())
+            )
             # It goes to those who wait and is held nowhere.
-            held = Held(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
+            held = Held.of(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
             held.seconds = took
             return held
-        draft = self._entries.draft(name, version, lifetime, encoded, tags, took=took, live=False)
-        held = self._entries.hold(draft, value, domain, tally, took=took)
-        overtaken = flight.detached or self._epochs.covers(version, tags)
+        era, overtaken = self._parts.memory.era, flight.detached or self._epochs.covers(version, tags)
+        held = self._entries.made(
+            value, encoded, domain, tally, version=version, era=era, lifetime=lifetime, tags=tags, took=took
+        )
         if self._parts.enabled and not (context.skipped or overtaken):
             self._parts.memory.put(key, held)
             if self._far:
+                draft = self._entries.draft_of(key, held, encoded, live=False)
                 if late is None:
                     flight.written = self._homes.here().own(self._write_back([_Late(key, held, draft)], domain))
                 else:

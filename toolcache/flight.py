@@ -39,6 +39,7 @@ class Flight(Generic[T]):
     """
 
     __slots__ = (
+        "_waiting",
         "detached",
         "heard",
         "on_detach",
@@ -62,6 +63,7 @@ class Flight(Generic[T]):
         self.version: bytes | None = None
         self.waiters = 0
         self.waits_for: set[Flight[Any]] = set()
+        self._waiting: list[asyncio.Future[None]] = []
         self.party: set[Flight[T]] | None = None
         self.task: asyncio.Task[Any]
 
@@ -85,7 +87,8 @@ class Flight(Generic[T]):
             Exception: whatever the computation raised, the same for all who waited.
         """
         try:
-            landed = await asyncio.shield(self.task)
+            await self._landing()
+            landed = self.task.result()
         except asyncio.CancelledError:
             me = asyncio.current_task()
             if self.task.cancelled() and me is not None and not me.cancelling():
@@ -99,6 +102,21 @@ class Flight(Generic[T]):
         self.detached = True
         if self.on_detach is not None:
             self.on_detach()
+
+    async def _landing(self) -> None:
+        """Wait until it has landed; who stops waiting does not stop it."""
+        if not self.task.done():
+            # One future for each who waits: a third of what shielding the task from each would cost.
+            waiting: asyncio.Future[None] = self.task.get_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+
+    def landed(self) -> None:
+        """Tell who waits."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
 
     def reaches(self, other: "Flight[Any]") -> bool:
         """Whether this flight waits, directly or through others, for ``other``."""
@@ -128,14 +146,15 @@ class Flights(Generic[T]):
     async def join(
         self,
         key: str,
-        start: Callable[[Flight[T]], Coroutine[Any, Any, T]],
+        start: Callable[[Flight[T]], Coroutine[Any, Any, T]] | None = None,
         *,
         under: Collection[str] = (),
         goes_on: Callable[[], bool] | None = None,
     ) -> T:
         """Wait for the key's flight, starting it with ``start`` if there is none, ``under`` epochs of these names.
 
-        When the last one who waits has left, it is cancelled, unless it ``goes_on``.
+        When the last one who waits has left, it is cancelled, unless it ``goes_on``. Who knows that it is ``flying`` need
+        not say how to start it.
 
         Raises:
             ReentrantFlightError: the caller is itself part of that flight.
@@ -143,7 +162,11 @@ class Flights(Generic[T]):
             Exception: whatever the computation raised, the same for all who waited.
         """
         within = _boarding.get()
-        flight = self._by_key.get(key) or self._launch(key, start, under)
+        flight = self._by_key.get(key)
+        if flight is None:
+            if start is None:
+                raise KeyError(key)
+            flight = self._launch(key, start, under)
         flight.board(within)
         try:
             return await flight.end(key)
@@ -200,6 +223,8 @@ class Flights(Generic[T]):
 
     def detach(self, key: str) -> None:
         """Let the key's flight end for its waiters alone."""
+        if not self._tasks:
+            return
         flight = self._by_key.pop(key, None)
         if flight is not None:
             flight.detach()
@@ -299,6 +324,7 @@ class Flights(Generic[T]):
 
     def _land_all(self, flights: Mapping[str, Flight[T]]) -> None:
         for key, flight in flights.items():
+            flight.landed()
             self._forget(key, flight)
             if alone := self._alone.get(key):
                 alone.discard(flight)

@@ -359,7 +359,7 @@ class ToolCache(Cache):
         return await self._machine.compute(key, compute, domain)
 
     async def _store(self, key: str, value: Any, domain: Domain, ttl: TTL, tags: Iterable[str]) -> Durability:
-        return (await self._machine.set_many({key: value}, domain, ttl=ttl, tags=tags))[key]
+        return await self._machine.set(key, value, domain, ttl=ttl, tags=tags)
 
     async def _forget(self, key: str, domain: Domain) -> bool:
         return (await self._machine.delete_many((key,), domain))[key]

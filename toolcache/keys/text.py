@@ -113,7 +113,7 @@ def join_each(parts: Iterable[str], last: Iterable[str]) -> list[str]:
 
 def place_of(text: str) -> str:
     """The one form under which memory knows a key text, whoever spelled it: plain where nothing had to be encoded."""
-    return str.__new__(KeyText, text) if "%" in text or "~" in text else text
+    return str.__new__(KeyText, text) if type(text) is str and ("%" in text or "~" in text) else text
 
 
 def namespace(text: str) -> str:
