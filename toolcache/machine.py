@@ -10,10 +10,9 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, Final
+from typing import Any
 
 from toolcache.answers import Answers
-from toolcache.blob import CorruptBlobError
 from toolcache.bus import Bus
 from toolcache.changes import Changes
 from toolcache.compute import Compute, Context
@@ -21,11 +20,12 @@ from toolcache.crowd import ComputeMany
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
-from toolcache.entry import MISSING, Durability, Held, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Invalidation, Missing
 from toolcache.epochs import Epochs
 from toolcache.errors import CacheClosedError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
+from toolcache.hits import Hits
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.invalidator import Invalidator
@@ -38,12 +38,10 @@ from toolcache.places import Places
 from toolcache.reader import Found, Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
-from toolcache.stats import LayerTally, Tallies, Tally
+from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
 from toolcache.tags import labels
 from toolcache.writer import Writer
-
-_SAMPLE: Final = 1023
 
 
 class Machine:
@@ -61,8 +59,9 @@ class Machine:
         self.used = False
         self._places = Places()
         self._memory = parts.memory
-        self._touch = parts.memory.touch
         self._now = parts.clock.monotonic
+        self._hits = Hits(parts, self._places, self.tallies, self.memory_tally)
+        self.hit = self._hits.one
         self._epochs = Epochs(lambda scope: store_key("e", parts.namespace, key_text(scope)))
         self._entries = Entries(parts, self._epochs)
         self._writer = Writer(parts, self.homes)
@@ -96,34 +95,6 @@ class Machine:
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
-
-    def hit(self, key: str) -> Any:
-        """The value if memory may answer, else MISSING. Everything a hit does is here."""
-        memory = self._memory
-        held = memory.front.get(key) or self._seek(key)
-        if held is None or self._now() >= held.settled_until or held.era != memory.era:
-            return MISSING
-        held.hits += 1
-        tally = held.tally
-        before = tally.hits
-        tally.hits = before + 1
-        if held.seconds:
-            tally.seconds_saved += held.seconds
-        if self._touch is not None:
-            self._touch(held.key, held)
-        try:
-            if not before & _SAMPLE:
-                self._sample(held)
-            return held.value if held.thaw is None else held.thaw(held.value)
-        except CorruptBlobError:  # a codec of others that does not read what it wrote
-            return MISSING
-
-    def _seek(self, key: str) -> Held | None:
-        """What is behind the front table, or under the place of a key that had to be encoded."""
-        held = self._memory.find(key)
-        if held is None and (place := self._places.get(key)) is not None:
-            held = self._memory.find(place)
-        return held
 
     async def get(self, key: str, domain: Domain, default: Any = None) -> Any:
         """The value, or ``default``."""
@@ -166,16 +137,16 @@ class Machine:
 
     async def get_many(self, keys: Iterable[str], domain: Domain, *, final: bool = True) -> dict[str, Any]:
         """The hits, in the order of the keys; what memory lacks is one round trip. ``final``: see ``find``."""
-        wanted = list(dict.fromkeys(keys))
-        values = {key: self.hit(key) for key in wanted}
-        absent = [key for key in wanted if values[key] is MISSING]
-        if absent:
-            places = self.enter(absent)
-            found = await self.find(places, domain, final=final)
-            for key, place in zip(absent, places, strict=True):
-                if found[place].held is not None:
-                    values[key] = found[place].value
-        return {key: value for key, value in values.items() if value is not MISSING}
+        asked = keys if isinstance(keys, list) else list(keys)
+        values, absent = self._hits.many(asked, domain)
+        if not absent:
+            return values
+        wanted = list(dict.fromkeys(absent))
+        found = await self.find(places := self.enter(wanted), domain, final=final)
+        for key, place in zip(wanted, places, strict=True):
+            if found[place].held is not None:
+                values[key] = found[place].value
+        return {key: values[key] for key in asked if key in values}
 
     # -- computing ----------------------------------------------------------------------------------------------
 
@@ -207,9 +178,11 @@ class Machine:
     ) -> dict[str, Any]:
         """Values by key; the missing ones computed by one call, each key by whoever asked for it first."""
         values: dict[str, Any] = {}
+        absent: list[str] = []
         async for some in Pieces(keys):
-            values.update((key, self.hit(key)) for key in some)
-        absent = [key for key, value in values.items() if value is MISSING]
+            found, lacking = self._hits.many(some, domain)
+            values.update(found)
+            absent += lacking
         if absent:
             places: dict[str, str] = {}
             async for some in Pieces(absent):
@@ -322,12 +295,3 @@ class Machine:
             if self.journal.needed:
                 home.attend(self.journal.run)
         self.used = self._far  # what must be closed
-
-    def _sample(self, held: Held) -> None:
-        """Time what a hit does: to do it again now and then costs less than to read the clock at each."""
-        begun = self._now()
-        if self._memory.find(held.key) is held and isinstance(held.tally, Tally):
-            held.own()
-            took = self._now() - begun
-            self.memory_tally.latency.add(took)
-            held.tally.sampled.add(took)
