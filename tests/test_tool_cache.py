@@ -513,13 +513,13 @@ async def test_many_vectors_leave_the_loop_its_turns(cache: ToolCache) -> None:
     assert await cache.get_embeddings(texts, "ada") == [vector_of(text) for text in texts]
 
 
-async def test_a_store_is_asked_for_a_piece_at_a_time(open_cache: Open, layering: str) -> None:
-    """A batch reaches a store as operations of a piece or two, so that none holds up the loop, or others, for long."""
+async def test_redis_is_asked_for_a_piece_at_a_time(open_cache: Open) -> None:
+    """A batch reaches Redis as operations of a piece or two, so that none holds up the loop, or others, for long."""
     texts = [f"text {number}" for number in range(5 * PIECE)]
     vectors = [vector_of(text) for text in texts]
     first, second = open_cache(), open_cache()
     await first.set_embeddings(texts, "ada", vectors)
-    layer = second._parts.redis or second._parts.files
+    layer = second._parts.redis
     if layer is None:
         return
     asked: list[int] = []
