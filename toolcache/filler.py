@@ -4,10 +4,9 @@ What was written while a computation ran, here or elsewhere, is newer than its v
 goes to those who waited and is stored nowhere.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from toolcache.compute import Compute, Context, run
 from toolcache.crowd import ComputeMany, Crowd
@@ -21,6 +20,7 @@ from toolcache.flight import Flight
 from toolcache.home import Homes
 from toolcache.keys.text import key_digest
 from toolcache.parts import Due, Parts
+from toolcache.pieces import abreast
 from toolcache.reader import Found
 from toolcache.stats import Tallies
 from toolcache.tags import labels
@@ -33,6 +33,14 @@ class _Find(Protocol):
     def __call__(
         self, places: Sequence[str], domain: Domain, /, *, due: Due, counted: bool = True
     ) -> Awaitable[dict[str, Found]]: ...
+
+
+class _Late(NamedTuple):
+    """What is in memory, and is to be written to the layers."""
+
+    key: str
+    held: Held
+    draft: Draft
 
 
 class Filler:
@@ -96,25 +104,31 @@ class Filler:
 
     async def fill_many(
         self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context
-    ) -> list[Held]:
+    ) -> dict[str, Held]:
         """The entries of several keys; those that nobody has, by one computation."""
-        home = self._homes.here()
+        home, late = self._homes.here(), list[_Late]()
         crowd = Crowd(
             compute,
             lambda places: self._find(places, domain, due=self._parts.due()),
-            partial(self._keep, domain=domain, context=context),
+            partial(self._keep, domain=domain, context=context, late=late),
             partial(self._entries.version, tags=context.tags),
             self._now,
-            home.own,
             home.flights.see,
         )
+
+        async def travel(flights: dict[str, Flight[Held]]) -> dict[str, Held]:
+            try:
+                return await crowd.travel(flights)
+            finally:
+                if late:
+                    home.own(self._write_back_all(late, domain))
+
         begun, under = self._now(), self._epochs.names(context.tags)
-        landed = await asyncio.gather(*(home.flights.join(key, partial(crowd.board, key), under=under) for key in keys))
-        joined = [held for key, held in zip(keys, landed, strict=True) if key not in crowd]
-        self._count(domain, landed, begun, joined=joined)
+        landed, own = await home.flights.join_many(keys, travel, under=under)
+        self._count(domain, landed.values(), begun, joined=[held for key, held in landed.items() if key not in own])
         return landed
 
-    def _count(self, domain: Domain, landed: Sequence[Held], begun: float, *, joined: Sequence[Held]) -> None:
+    def _count(self, domain: Domain, landed: Collection[Held], begun: float, *, joined: Collection[Held]) -> None:
         """Count what this call waited for, and as hits what others were computing."""
         tally = self._tallies.of(domain)
         tally.latency.add(self._now() - begun, len(landed))
@@ -157,8 +171,12 @@ class Filler:
         version: bytes,
         took: float,
         flight: Flight[Held],
+        late: list[_Late] | None = None,
     ) -> Held:
-        """Make an entry of a computed value; store it, unless something newer was written meanwhile."""
+        """Make an entry of a computed value; store it, unless something newer was written meanwhile.
+
+        What the layers are to be told, they are told by and by, or it is put down in ``late``.
+        """
         tally = self._tallies.of(domain)
         tally.computed += 1
         tally.compute_seconds += took
@@ -183,12 +201,19 @@ class Filler:
             self._parts.memory.put(key, held)
             if self._far:
                 draft = self._entries.draft_of(key, held, encoded, live=False)
-                flight.written = self._homes.here().own(self._write_back(key, held, draft, domain))
+                if late is None:
+                    flight.written = self._homes.here().own(self._write_back([_Late(key, held, draft)], domain))
+                else:
+                    late.append(_Late(key, held, draft))
         return held
 
-    async def _write_back(self, key: str, held: Held, draft: Draft, domain: Domain) -> None:
-        outcome = (await self._writer.write([draft], mirror=domain.name in self._parts.mirror))[0]
-        held.layer = outcome.durability.name.lower()
-        if outcome.superseded and self._parts.memory.find(key) is held:
-            self._parts.memory.remove(key)
-        self._acknowledge(key, draft, outcome)
+    async def _write_back_all(self, late: Sequence[_Late], domain: Domain) -> None:
+        await abreast(partial(self._write_back, domain=domain), late)
+
+    async def _write_back(self, late: Sequence[_Late], domain: Domain) -> None:
+        outcomes = await self._writer.write([it.draft for it in late], mirror=domain.name in self._parts.mirror)
+        for (key, held, draft), outcome in zip(late, outcomes, strict=True):
+            held.layer = outcome.durability.name.lower()
+            if outcome.superseded and self._parts.memory.find(key) is held:
+                self._parts.memory.remove(key)
+            self._acknowledge(key, draft, outcome)

@@ -8,6 +8,7 @@ The form is frozen: it is what stored entries are found by. ``tc1`` carries its 
 """
 
 import re
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final, Literal, Self, TypeAlias
 
@@ -105,6 +106,12 @@ def join(*parts: str) -> str:
     """The key text of several parts, each encoded by ``component``; a plain str where nothing had to be."""
     text = ":".join(map(component, parts))
     return place_of(_cut(text))
+
+
+def join_each(parts: Iterable[str], last: Iterable[str]) -> list[str]:
+    """``join(*parts, one)`` for each of ``last``, which are digests: there is nothing to encode in them."""
+    head = ":".join(map(component, (*parts, "")))
+    return [place_of(_cut(head + one)) for one in last]
 
 
 def place_of(text: str) -> str:
