@@ -2,11 +2,11 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
 
 from toolcache.durations import Duration
 from toolcache.entry import MISSING, Missing
+from toolcache.fields import Frozen
 from toolcache.spelling import choice, count, span, unlimited
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ class OnceOptions(TypedDict, total=False):
     max_attempts: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Frozen):
     """On what conditions a request is run once. Spans in seconds.
 
     Attributes:
@@ -120,4 +119,4 @@ _READERS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "lease": span,
     "max_attempts": count,
 }
-assert set(_READERS) == {field.name for field in fields(Terms)}  # noqa: S101 - each is read
+assert set(_READERS) == set(Terms._fields)  # noqa: S101 - each is read

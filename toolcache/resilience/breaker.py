@@ -17,7 +17,6 @@ import random as _random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
 from types import TracebackType
@@ -28,6 +27,7 @@ from toolcache.clock import SYSTEM
 from toolcache.durations import Duration, seconds
 from toolcache.errors import CacheClosedError, CircuitOpenError, SettingsError
 from toolcache.events import BreakerChanged
+from toolcache.fields import Frozen
 from toolcache.forks import watch
 from toolcache.protocols import Clock
 from toolcache.resilience.faults import classify
@@ -50,8 +50,7 @@ class BreakerState(StrEnum):
     """``close()`` was called: for good."""
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerStats:
+class BreakerStats(Frozen):
     """A breaker's counts since it was made, and where it stands.
 
     ``failures_in_a_row`` is what the threshold is compared with; ``openings_in_a_row`` what the wait grows with.
