@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from toolcache.fields import Fields, Frozen
+from toolcache.fields import Fields, Frozen, each
 
 
 class Point(Frozen):
@@ -22,6 +22,7 @@ class Tally(Fields):
 
     hits: int = 0
     misses: int = 0
+    callers: set[str] = each(factory=set)
 
 
 class Place(Point):
@@ -72,7 +73,8 @@ def test_the_other_kind_changes() -> None:
     """One that is not frozen takes assignments, shares nothing with others, and has no hash."""
     tally, other = Tally(), Tally(misses=1)
     tally.hits += 1
-    assert (tally.hits, other.hits, Tally.hits) == (1, 0, 0)
+    tally.callers.add("a")
+    assert (tally.hits, other.hits, other.callers) == (1, 0, set())
     assert tally != other
     with pytest.raises(TypeError, match="unhashable"):
         hash(tally)
@@ -93,7 +95,7 @@ def test_the_module_dataclasses_knows_them() -> None:
         ("y", 0.0),
         ("name", ""),
     ]
-    assert [one.name for one in dataclasses.fields(Tally())] == ["hits", "misses"]
+    assert [one.name for one in dataclasses.fields(Tally())] == ["hits", "misses", "callers"]
     assert dataclasses.asdict(point) == {"x": 1.0, "y": 0.0, "name": "a"}
     assert dataclasses.astuple(point) == (1.0, 0.0, "a")
     assert dataclasses.replace(point, y=5.0) == point._replace(y=5.0) == Point(1.0, 5.0, "a")

@@ -4,6 +4,7 @@ The decorator of ``dataclasses`` writes, compiles and runs up to six functions f
 every import, for some thirty classes of which most processes use a few. The classes here share theirs.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, dataclass_transform
 
@@ -11,29 +12,43 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
 
+class _Each:
+    __slots__ = ("factory",)
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        self.factory = factory
+
+
+def each(*, factory: Callable[[], Any]) -> Any:
+    """Stands for the default of a field of which each object has one of its own, as in ``seen: set[str] = each(factory=set)``."""
+    return _Each(factory)
+
+
 @cache
-def _described(cls: "type[_Fielded]") -> dict[str, "Field[Any]"]:
+def _described(cls: type[Any]) -> dict[str, "Field[Any]"]:
     from dataclasses import field, make_dataclass
 
-    known = cls._defaults
-    listed = [
-        (name, kind, field(default=known[name]) if name in known else field()) for name, kind in cls._kinds.items()
-    ]
-    made: Any = make_dataclass(cls.__name__, listed)
-    described: dict[str, Field[Any]] = made.__dataclass_fields__
-    return described
+    def described(name: str) -> Any:
+        if name in cls._factories:
+            return field(default_factory=cls._factories[name])
+        return field(default=cls._defaults[name]) if name in cls._defaults else field()
+
+    made: Any = make_dataclass(cls.__name__, [(name, kind, described(name)) for name, kind in cls._kinds.items()])
+    fields: dict[str, Field[Any]] = made.__dataclass_fields__
+    return fields
 
 
 class _Described:
     """What ``dataclasses`` wants to know of a class, worked out when it first asks."""
 
-    def __get__(self, _value: "_Fielded | None", cls: "type[_Fielded]") -> dict[str, "Field[Any]"]:
+    def __get__(self, _value: object, cls: Any) -> dict[str, "Field[Any]"]:
         return _described(cls)
 
 
 class _Fielded:  # noqa: PLW1641 - what may change has no hash; `Frozen` has
     _kinds: ClassVar[dict[str, Any]] = {}
     _defaults: ClassVar[dict[str, Any]] = {}
+    _factories: ClassVar[dict[str, Callable[[], Any]]] = {}
     _fields: ClassVar[tuple[str, ...]] = ()
     if TYPE_CHECKING:
         __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -42,14 +57,19 @@ class _Fielded:  # noqa: PLW1641 - what may change has no hash; `Frozen` has
 
     def __init_subclass__(cls) -> None:
         own = cls.__annotations__
+        given = {name: value for name, value in vars(cls).items() if name in own}
+        made = {name: value.factory for name, value in given.items() if isinstance(value, _Each)}
         cls._kinds = {**cls._kinds, **own}
-        cls._defaults = {**cls._defaults, **{name: value for name, value in vars(cls).items() if name in own}}
+        cls._defaults = {**cls._defaults, **{name: value for name, value in given.items() if name not in made}}
+        cls._factories = {**cls._factories, **made}
         cls._fields = tuple(cls._kinds)
         setattr(cls, "__match_args__", cls._fields)  # noqa: B010 - checkers, who work it out themselves, allow no other way
 
     def __init__(self, *args: Any, **named: Any) -> None:
         given = {**dict(zip(self._fields, args, strict=False)), **named} if args else named
         whole = {**self._defaults, **given}
+        for name in self._factories.keys() - given.keys():
+            whole[name] = self._factories[name]()
         if whole.keys() != self._kinds.keys() or len(given) != len(args) + len(named):
             raise TypeError(f"{type(self).__name__} takes {', '.join(self._fields)}, each once")
         self.__dict__.update(whole)
@@ -68,7 +88,7 @@ class _Fielded:  # noqa: PLW1641 - what may change has no hash; `Frozen` has
         return f"{type(self).__qualname__}({shown})"
 
 
-@dataclass_transform()
+@dataclass_transform(field_specifiers=(each,))
 class Fields(_Fielded):
     """An object whose annotations are its fields: a dataclass to type checkers, and to ``dataclasses`` itself.
 
@@ -84,7 +104,7 @@ class Fields(_Fielded):
     """
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(each,))
 class Frozen(_Fielded):
     """The same of a value, which does not change: a frozen dataclass."""
 

@@ -12,11 +12,10 @@ which a request was last forgotten, is gone, wherever it turns up; who was at it
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
-from toolcache.fields import Frozen
+from toolcache.fields import Fields, Frozen, each
 from toolcache.protocols import Encoded
 from toolcache.versions import ZERO
 
@@ -131,8 +130,7 @@ class Put(NamedTuple):
 Decide: TypeAlias = Callable[[Seen], Put | Verdict]
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Fields):
     """One who wants a request answered, and runs it if nobody else does.
 
     Args:
@@ -167,10 +165,10 @@ class Attempt:
     cleared: bytes = ZERO
     attempts: int = 1
     started_at: float = 0.0
-    dead: set[bytes] = field(default_factory=set)
-    ended: set[bytes] = field(default_factory=set)
-    past: set[bytes] = field(default_factory=set)
-    awaited: set[bytes] = field(default_factory=set)
+    dead: set[bytes] = each(factory=set)
+    ended: set[bytes] = each(factory=set)
+    past: set[bytes] = each(factory=set)
+    awaited: set[bytes] = each(factory=set)
 
     def heed(self, epoch: bytes) -> None:
         """All of the namespace has been cleared up to a version."""

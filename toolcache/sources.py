@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, urlencode
 
 from toolcache.errors import SettingsError
 from toolcache.spelling import switch
@@ -70,6 +69,8 @@ def query(url: str, *, settings: Collection[str]) -> dict[str, Given]:
     Raises:
         SettingsError: a setting stands in it twice, or ``redis_url`` does, which the URL itself is.
     """
+    from urllib.parse import parse_qsl, urlencode
+
     address, _, tail = url.partition("?")
     pairs = parse_qsl(tail, keep_blank_values=True)
     found: dict[str, Given] = {}
@@ -84,6 +85,8 @@ def query(url: str, *, settings: Collection[str]) -> dict[str, Given]:
 
 def options(url: str) -> list[str]:
     """The names in a URL's query."""
+    from urllib.parse import parse_qsl
+
     return [name for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)]
 
 

@@ -4,7 +4,6 @@ It is given the setting's name too, and raises ValueError or TypeError with a te
 accepted. Those for secrets never repeat the value.
 """
 
-import difflib
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -175,6 +174,8 @@ def recovery(value: Any, name: str) -> tuple[float, float]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error's text: the known name that was probably meant."""
+    import difflib
+
     close = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
