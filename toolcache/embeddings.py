@@ -1,6 +1,5 @@
 """Vectors by the batch: what is missing is made in one go, and shared with whoever else asks for it."""
 
-import copy
 import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -77,6 +76,6 @@ def in_order(keys: Iterable[str], found: Mapping[str, Any]) -> list[Any]:
     vectors = []
     for key in keys:
         vector = found.get(key)
-        vectors.append(copy.copy(vector) if key in given and type(vector) is list else vector)
+        vectors.append(vector.copy() if key in given and type(vector) is list else vector)
         given.add(key)
     return vectors

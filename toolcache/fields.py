@@ -20,7 +20,7 @@ class _Each:
 
 
 def each(*, factory: Callable[[], Any]) -> Any:
-    """Stands for the default of a field of which each object has one of its own, as in ``seen: set[str] = each(factory=set)``."""
+    """The default of a field of which each object has one of its own, as in ``seen: set[str] = each(factory=set)``."""  # noqa: D402 - an example
     return _Each(factory)
 
 
@@ -76,7 +76,7 @@ class _Fielded:  # noqa: PLW1641 - what may change has no hash; `Frozen` has
 
     def _replace(self, **changes: Any) -> Self:
         """A copy in which ``changes`` win."""
-        return type(self)(**{**vars(self), **changes})
+        return type(self)(**{**{name: getattr(self, name) for name in self._fields}, **changes})
 
     __replace__ = _replace
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, Unpack
 
+import toolcache.dispatch.templates  # noqa: F401 - what tasks are filled with: loaded now, and not by the first in the loop
 from toolcache.course import Settled
 from toolcache.dispatch.results import AgentResult, Progress, TaskError
 from toolcache.dispatch.tasks import AgentTask

@@ -13,7 +13,6 @@ States, generations and bounded probes follow Polly v8 and resilience4j; the neu
 answer the ways in which those were seen to wedge or to close by mistake.
 """
 
-import random as _random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -23,7 +22,7 @@ from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
 from toolcache.causes import describe
-from toolcache.clock import SYSTEM
+from toolcache.clock import SYSTEM, chance
 from toolcache.durations import Duration, seconds
 from toolcache.errors import CacheClosedError, CircuitOpenError, SettingsError
 from toolcache.events import BreakerChanged
@@ -112,7 +111,7 @@ class CircuitBreaker:
         probe_timeout: Duration = 0.5,
         ignore: type[BaseException] | tuple[type[BaseException], ...] = (),
         clock: Clock = SYSTEM,
-        random: Callable[[], float] = _random.random,
+        random: Callable[[], float] = chance,
         on_change: Callable[[BreakerChanged], None] | None = None,
     ) -> None:
         self.name = name
