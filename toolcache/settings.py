@@ -6,8 +6,7 @@ Each field is a keyword of ``ToolCache(...)``, a ``TOOLCACHE_…`` variable, an 
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypedDict, Unpack
 
 from toolcache import sources, spelling
 from toolcache.codec.compress import Method
@@ -18,6 +17,11 @@ from toolcache.errors import SettingsError
 from toolcache.fields import Frozen, each
 from toolcache.sources import Given
 from toolcache.spelling import Reader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+else:
+    Path = os.PathLike  # so that annotations can be read; the module itself is a tenth of an import
 
 STRATEGIES: Final = {"lru": "toolcache.memory.lru:LRU", "s3fifo": "toolcache.memory.s3fifo:S3FIFO"}
 """The eviction policies of memory, by name."""

@@ -7,11 +7,13 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from io import StringIO
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from toolcache.errors import SettingsError
 from toolcache.spelling import switch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PREFIX: Final = "TOOLCACHE_"
 DEFAULT_REDIS: Final = "redis://localhost:6379"
@@ -48,6 +50,8 @@ def environment(environ: Mapping[str, str] | None, dotenv: str | os.PathLike[str
     Raises:
         SettingsError: the file cannot be read, ``USE_REDIS`` or ``AI_CACHE_TTL_HOURS`` cannot be understood.
     """
+    from pathlib import Path
+
     variables = {} if dotenv is None else _read_dotenv(Path(dotenv))
     for name, value in (os.environ if environ is None else environ).items():
         variables[name] = Given(value, f"environment variable {name}")
@@ -108,7 +112,7 @@ def _hours(given: Given) -> float:
         raise SettingsError(f"{given.origin}: {given.value!r} is no number of hours") from None
 
 
-def _read_dotenv(path: Path) -> dict[str, Given]:
+def _read_dotenv(path: "Path") -> dict[str, Given]:
     if not path.is_file():
         return {}
     from dotenv import dotenv_values

@@ -7,12 +7,14 @@ accepted. Those for secrets never repeat the value.
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from toolcache.domains import DOMAINS, GENERAL
 from toolcache.durations import seconds, size
 from toolcache.keys import text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Reader: TypeAlias = Callable[[Any, str], Any]
 
@@ -99,10 +101,12 @@ def choice(*choices: str) -> Reader:
     return one
 
 
-def path(value: Any, name: str) -> Path:
+def path(value: Any, name: str) -> "Path":
     """A directory; ``~`` is the home of the user."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{name} is the path of a directory, not {type(value).__name__}")
+    from pathlib import Path
+
     return Path(value).expanduser()
 
 
