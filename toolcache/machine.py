@@ -9,6 +9,7 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, Final
 
 from toolcache.answers import Answers
@@ -31,7 +32,9 @@ from toolcache.journal import Journal
 from toolcache.keys.text import key_text, store_key
 from toolcache.ledger import Ledger
 from toolcache.parts import Due, Parts
+from toolcache.pieces import Pieces
 from toolcache.places import Places
+from toolcache.protocols import Encoded
 from toolcache.reader import Found, Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
@@ -58,15 +61,13 @@ class Machine:
         self.used = False
         self._places = Places()
         self._memory = parts.memory
-        self._shards = parts.memory.shards
-        self._mask = parts.memory.mask
         self._touch = parts.memory.touch
         self._now = parts.clock.monotonic
         self._epochs = Epochs(lambda scope: store_key("e", parts.namespace, key_text(scope)))
         self._entries = Entries(parts, self._epochs)
-        self._writer = Writer(parts)
+        self._writer = Writer(parts, self.homes)
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
-        self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._writer)
+        self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._writer, self.homes)
         self._risk = Risk(parts, self._entries, self._writer)
         self.ledger = Ledger(parts, self._epochs, self._entries, self._horizon)
         self.answers = Answers(parts, self.ledger)
@@ -87,28 +88,31 @@ class Machine:
 
     def hit(self, key: str) -> Any:
         """The value if memory may answer, else MISSING. Everything a hit does is here."""
-        held = self._shards[hash(key) & self._mask].get(key)
-        if held is None:
-            place = self._places.get(key)
-            if place is None:
-                return MISSING
-            key = place
-            held = self._shards[hash(key) & self._mask].get(key)
-        if held is None or self._now() >= held.settled_until or held.era != self._memory.era:
+        memory = self._memory
+        held = memory.front.get(key) or self._seek(key)
+        if held is None or self._now() >= held.settled_until or held.era != memory.era:
             return MISSING
         held.hits += 1
         tally = held.tally
         before = tally.hits
         tally.hits = before + 1
-        tally.seconds_saved += held.seconds
+        if held.seconds:
+            tally.seconds_saved += held.seconds
         if self._touch is not None:
-            self._touch(key, held)
+            self._touch(held.key, held)
         try:
             if not before & _SAMPLE:
-                self._sample(key)
+                self._sample(held)
             return held.value if held.thaw is None else held.thaw(held.value)
         except CorruptBlobError:  # a codec of others that does not read what it wrote
             return MISSING
+
+    def _seek(self, key: str) -> Held | None:
+        """What is behind the front table, or under the place of a key that had to be encoded."""
+        held = self._memory.find(key)
+        if held is None and (place := self._places.get(key)) is not None:
+            held = self._memory.find(place)
+        return held
 
     async def get(self, key: str, domain: Domain, default: Any = None) -> Any:
         """The value, or ``default``."""
@@ -178,9 +182,8 @@ class Machine:
         value = self.hit(key)
         if value is not MISSING:
             return value
-        (place,) = self.enter((key,))
-        context = self._context(ttl, tags, domain)
-        return (await self._filler.fill(place, compute, domain, context, lock=lock)).own()
+        place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
+        return (await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)).own()
 
     async def compute_many(
         self,
@@ -192,19 +195,48 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> dict[str, Any]:
         """Values by key; the missing ones computed by one call, each key by whoever asked for it first."""
-        values = {key: self.hit(key) for key in keys}
+        values: dict[str, Any] = {}
+        async for some in Pieces(keys):
+            values.update((key, self.hit(key)) for key in some)
         absent = [key for key, value in values.items() if value is MISSING]
         if absent:
-            places = self.enter(absent)
-            landed = await self._filler.fill_many(places, compute, domain, self._context(ttl, tags, domain))
-            values.update((key, held.own()) for key, held in zip(absent, landed, strict=True))
+            places: dict[str, str] = {}
+            async for some in Pieces(absent):
+                places.update(zip(some, self.enter(some), strict=True))
+            landed = await self._filler.fill_many(
+                list(places.values()), compute, domain, Context(*self._terms(ttl, tags, domain))
+            )
+            async for some in Pieces(absent):
+                values.update((key, landed[places[key]].own()) for key in some)
         return values
 
-    def _context(self, ttl: Duration | Missing | None, tags: Iterable[str], domain: Domain) -> Context:
+    def _terms(
+        self, ttl: Duration | Missing | None, tags: Iterable[str], domain: Domain
+    ) -> tuple[float | None, tuple[str, ...]]:
+        """A lifetime in seconds, None for ever, and tags, as computations are told."""
         lifetime = self._entries.lifetime(ttl, domain)
-        return Context(None if lifetime == float("inf") else lifetime, labels(tags))
+        return None if lifetime == inf else lifetime, labels(tags)
 
     # -- writing ------------------------------------------------------------------------------------------------
+
+    async def set(
+        self,
+        key: str,
+        value: Any,
+        domain: Domain,
+        *,
+        ttl: Duration | Missing | None = MISSING,
+        tags: Iterable[str] = (),
+    ) -> Durability:
+        """Store a value; where it is safe."""
+        if self._far:
+            return (await self.set_many({key: value}, domain, ttl=ttl, tags=tags))[key]
+        place = self._enter(key)
+        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
+        encoded = self._entries.encode(value, domain, given)
+        if self.parts.enabled:
+            self._set_near(place, value, encoded, domain, lifetime, given)
+        return Durability.MEMORY
 
     async def set_many(
         self,
@@ -220,22 +252,28 @@ class Machine:
         encoded = [self._entries.encode(value, domain, given) for value in mapping.values()]
         if not self.parts.enabled:
             return dict.fromkeys(mapping, Durability.MEMORY)
-        tally, due = self.tallies.of(domain), await self._meet()
-        drafts, helds = [], []
-        for place, value, body in zip(places, mapping.values(), encoded, strict=True):
-            version = self._entries.version(place, tags=given)
-            draft = self._entries.draft(self._entries.name(place), version, lifetime, body, given)
-            held = self._entries.hold(draft, value, domain, tally)
-            self._put(place, held)
-            drafts.append(draft)
-            helds.append(held)
-        tally.sets += len(mapping)
+        due = await self._meet()
+        helds = [
+            self._set_near(place, value, body, domain, lifetime, given)
+            for place, value, body in zip(places, mapping.values(), encoded, strict=True)
+        ]
         if not self._far:
             return dict.fromkeys(mapping, Durability.MEMORY)
+        drafts = list(map(self._entries.draft_of, places, helds, encoded))
         mirror = domain.name in self.parts.mirror
         outcomes = await self.homes.here().see_through(self._write(places, drafts, due, helds, mirror=mirror))
         self._risk.report("set", drafts, outcomes, raising=self.parts.strict)
         return {key: outcome.durability for key, outcome in zip(mapping, outcomes, strict=True)}
+
+    def _set_near(
+        self, place: str, value: Any, encoded: Encoded, domain: Domain, lifetime: float, tags: tuple[str, ...]
+    ) -> Held:
+        """Store a value in memory."""
+        tally = self.tallies.of(domain)
+        tally.sets += 1
+        held = self._entries.fresh(place, value, encoded, domain, tally, lifetime, tags)
+        self._put(place, held)
+        return held
 
     async def add(
         self,
@@ -255,21 +293,21 @@ class Machine:
         due, found = self.parts.due(), (await self.find((place,), domain, counted=False))[place]
         if found.held is not None:
             return False
-        name, version = self._entries.name(place), self._entries.version(place, above=found.version, tags=given)
-        draft = self._entries.draft(name, version, lifetime, encoded, given, once=True, dead=found.version)
-        outcome = Outcome()
+        tally = self.tallies.of(domain)
+        held = self._entries.fresh(place, value, encoded, domain, tally, lifetime, given, found.version)
         if self._far:
+            draft = self._entries.draft_of(place, held, encoded, once=True, dead=found.version)
             outcome = (await self.homes.here().see_through(self._writer.write([draft], due=due)))[0]
             if outcome.superseded:
                 return False
             self._risk.report("add", [draft], [outcome], raising=self.parts.strict)
-        tally, layer = self.tallies.of(domain), outcome.durability.name.lower()
+            held = self._entries.hold(draft, value, domain, tally, layer=outcome.durability.name.lower())
         tally.sets += 1
-        if self.bus.tells_of(outcome):
+        if self._far and self.bus.tells_of(outcome):
             self.homes.detach(place)
             self._reader.forget([place])
             return True
-        return self._put(place, self._entries.hold(draft, value, domain, tally, layer=layer)) or self._far
+        return self._put(place, held) or self._far
 
     async def _meet(self) -> Due:
         """The budget of a call that writes; before the first one Redis is asked for the time."""
@@ -319,7 +357,7 @@ class Machine:
 
     def _tombstone(self, place: str) -> Draft:
         name, version = self._entries.name(place), self._entries.version(place)
-        return self._entries.draft(name, version, self.parts.tombstone_ttl, None, (), flags=TOMBSTONE)
+        return self._entries.draft(name, version, self.parts.tombstone_ttl, flags=TOMBSTONE)
 
     async def clear(self) -> Invalidation:
         """Forget the namespace in every layer."""
@@ -345,11 +383,21 @@ class Machine:
 
     def enter(self, keys: Iterable[str]) -> list[str]:
         """The places of keys. Refuses what no call may bring: a closed cache, a foreign loop, keys that are not text."""
-        if self.homes.refusing:
+        self._arrive()
+        return [self._places.of(key) for key in keys]
+
+    def _enter(self, key: str) -> str:
+        """The place of a key; see ``enter``."""
+        self._arrive()
+        held = self._memory.find(key) if type(key) is str else None
+        return self._places.of(key) if held is None else held.key
+
+    def _arrive(self) -> None:
+        if self.homes.closed and self.homes.refusing:
             raise CacheClosedError
         home = self.homes.here()
         self.sweeper.arm()
-        if not self.homes.closed:
+        if self._far and not self.homes.closed:
             if self._follower.needed and home.attend(self._follower.run):
                 self._follower.behind = True
             if self.bus.needed:
@@ -357,13 +405,11 @@ class Machine:
             if self.journal.needed:
                 home.attend(self.journal.run)
         self.used = self._far  # what must be closed
-        return [self._places.of(key) for key in keys]
 
-    def _sample(self, key: str) -> None:
+    def _sample(self, held: Held) -> None:
         """Time what a hit does: to do it again now and then costs less than to read the clock at each."""
         begun = self._now()
-        held = self._memory.find(key)
-        if held is not None and isinstance(held.tally, Tally):
+        if self._memory.find(held.key) is held and isinstance(held.tally, Tally):
             held.own()
             took = self._now() - begun
             self.memory_tally.latency.add(took)

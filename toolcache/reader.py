@@ -12,14 +12,16 @@ With Redis usable, a Redis miss is a miss.
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from toolcache.batches import Batches
 from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.domains import Domain
 from toolcache.entries import Entries, remaining
 from toolcache.entry import MEMORY, Held
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected
+from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
@@ -30,7 +32,10 @@ from toolcache.stats import Tally
 from toolcache.versions import ZERO
 from toolcache.writer import Draft, Writer
 
-_OUTAGE_TRUST = 1.0
+_OUTAGE_TRUST: Final = 1.0
+
+_MANY: Final = 64
+"""Keys with which a call goes alone: nobody is to wait for so many of another's."""
 
 
 class Found(NamedTuple):
@@ -42,6 +47,13 @@ class Found(NamedTuple):
 
 
 NOTHING = Found(None)
+
+
+class _Ask(NamedTuple):
+    keys: Sequence[str]
+    domain: Domain
+    tally: Tally
+    due: Due
 
 
 class _Opening:
@@ -59,12 +71,15 @@ class Reader:
         entries: makes entries for memory.
         horizon: reads the layers.
         writer: keeps on file what Redis is found to hold.
+        homes: whose tasks carry what several callers ask for.
 
     Attributes:
         met: whether Redis, where it is configured, has been asked for the time.
     """
 
-    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon, writer: Writer) -> None:
+    def __init__(
+        self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon, writer: Writer, homes: Homes
+    ) -> None:
         self._parts = parts
         self._clock = parts.clock
         self._memory = parts.memory
@@ -75,6 +90,8 @@ class Reader:
         self.met = parts.redis is None
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
+        self._batches = PerLoop(lambda: Batches(self._carry, homes.here()))
+        self._batched = parts.redis is not None  # the log groups by itself
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
 
@@ -102,7 +119,8 @@ class Reader:
 
     def interrupt(self, key: str) -> None:
         """The key was written: reads under way must not bring what they found into memory."""
-        self._fills.pop(key, None)
+        if self._fills:
+            self._fills.pop(key, None)
 
     def overtake(self, key: str, version: bytes, *, told: bool = False) -> None:
         """A write of this version was acknowledged: what a read under way had brought meanwhile goes.
@@ -140,7 +158,39 @@ class Reader:
         self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due | None = None
     ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
-        names, due = {key: self._entries.name(key) for key in keys}, due or self._parts.due()
+        ask = _Ask(keys, domain, tally, due or self._parts.due())
+        if not self._batched or len(keys) > _MANY:
+            return await self._fetch(*ask)
+        return await self._batches.here().ask(ask) or dict.fromkeys(keys, NOTHING)
+
+    async def _carry(self, asks: list[_Ask]) -> list[dict[str, Found]]:
+        """What several callers asked for, each of whom may change the values it gets."""
+        if len(asks) == 1:
+            return [await self._fetch(*asks[0])]
+        kinds: dict[str, list[_Ask]] = {}
+        for ask in asks:
+            kinds.setdefault(ask.domain.name, []).append(ask)
+        answers: dict[str, dict[str, Found]] = {}
+        for name, alike in kinds.items():
+            keys = list(dict.fromkeys(key for ask in alike for key in ask.keys))
+            due = max(ask.due for ask in alike)
+            answers[name] = await self._fetch(keys, alike[0].domain, alike[0].tally, due)
+        given: set[tuple[str, str]] = set()
+        shared = []
+        for ask in asks:
+            there = answers[ask.domain.name]
+            mine = {}
+            for key in ask.keys:
+                found = there[key]
+                if (ask.domain.name, key) in given and found.held is not None:
+                    found = _found(found.held)
+                given.add((ask.domain.name, key))
+                mine[key] = found
+            shared.append(mine)
+        return shared
+
+    async def _fetch(self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due) -> dict[str, Found]:
+        names = {key: self._entries.name(key) for key in keys}
         token = object()
         self._fills.update(dict.fromkeys(keys, token))
         try:
@@ -163,7 +213,7 @@ class Reader:
         if redis is None:
             return await self._ask(files, names, domain, tally, due.files) if files else dict.fromkeys(names, NOTHING)
         begun = self._clock.monotonic()
-        owed = await self._owed(names, due.files)
+        owed: dict[str, bytes] = {} if self._overlay is None else await self._owed(names, due.files)
         local = {key: names[key] for key in owed}
         found = await self._ask(files, local, domain, tally, due.files) if files and local else {}
         due = due.without(self._clock.monotonic() - begun)
@@ -177,12 +227,11 @@ class Reader:
             answer = {key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names}
             self._insist(names, answer, asked=False)
             return self._uncovered(answer)
-        for key, version in owed.items():
-            if version >= answer[key].version:
-                answer[key] = last[key]
-        # What Redis is owed may lie beneath an epoch that only Redis knows.
-        above = {name for held, _, _ in answer.values() if held is not None for name in self._epochs.names(held.tags)}
-        await self._horizon.ask(redis, above, until=due.redis)
+        if owed:
+            answer |= {key: last[key] for key, version in owed.items() if version >= answer[key].version}
+            # What Redis is owed may lie beneath an epoch that only Redis knows.
+            above = {name for held, _, _ in last.values() if held is not None for name in self._epochs.names(held.tags)}
+            await self._horizon.ask(redis, above, until=due.redis)
         self._insist(names, answer, asked=True)
         return self._uncovered(answer)
 
@@ -206,12 +255,11 @@ class Reader:
 
     def _uncovered(self, answer: dict[str, Found]) -> dict[str, Found]:
         """The answer without what lies beneath an epoch, which may have come with the last of it."""
-        return {
-            key: Found(None, it.version)
-            if it.held is not None and self._epochs.covers(it.version, it.held.tags)
-            else it
-            for key, it in answer.items()
-        }
+        covers = self._epochs.covers
+        for key, it in answer.items():
+            if it.held is not None and covers(it.version, it.held.tags):
+                answer[key] = Found(None, it.version)
+        return answer
 
     async def catch_up(self, until: float | None = None) -> None:
         """Know all that this host owes Redis; by that instant, or what is known then has to do."""

@@ -79,17 +79,18 @@ class Envelope:
         self._seal = None if secret is None else Seal(secret)
         self._compress_above = compress_above
         self._compressor = Compressor(compressor)
-        self._max_entry = max_entry
+        self.max_entry = max_entry
 
     def check(self, encoded: Encoded | None, tags: Sequence[str], *, flags: int = 0) -> None:
         """Raises what ``pack`` would raise for this value, these tags and flags, without packing them."""
-        check(tags)
-        if encoded is not None and len(encoded.body) > self._most(flags):
+        if tags:
+            check(tags)
+        if encoded is not None and len(encoded.body) > self.max_entry and len(encoded.body) > self._most(flags):
             raise ValueTooLargeError(len(encoded.body), self._most(flags))
 
     def _most(self, flags: int) -> int:
         """Bytes of the largest body."""
-        return self._max_entry + (RECORD_ROOM if flags & (CLAIM | RECORD) else 0)
+        return self.max_entry + (RECORD_ROOM if flags & (CLAIM | RECORD) else 0)
 
     def pack(
         self,

@@ -7,7 +7,6 @@ stands; or else against the store. There is no ping: a ping fails where reads wo
 probe is always an operation of the kind that failed.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeVar
 
@@ -17,6 +16,7 @@ from toolcache.errors import ToolCacheError
 from toolcache.events import StoreFault
 from toolcache.protocols import Clock
 from toolcache.resilience.breaker import BreakerState, CircuitBreaker
+from toolcache.resilience.deadline import Deadline
 from toolcache.resilience.faults import FaultKind, classify, connection_lost
 from toolcache.resilience.permit import DENIED, Permit
 
@@ -92,6 +92,11 @@ class Guard:
         return self.breaker.state in _FEELING or (writes is not None and writes.state in _FEELING)
 
     @property
+    def troubled(self) -> bool:
+        """Whether reads are refused, or watched: the breaker is anything but closed."""
+        return self.breaker.state is not BreakerState.CLOSED
+
+    @property
     def denied(self) -> bool:
         """Whether the store is not asked because it denied access."""
         known = [breaker.stats() for breaker in self._breakers()]
@@ -138,13 +143,13 @@ class Guard:
             raise Unusable(FaultKind.LOCAL)
         permits = self._admit(mutation=mutation)
         due = self._clock.monotonic() + budget
-        deadline = asyncio.timeout(budget)
+        deadline = Deadline(budget)
         try:
-            async with deadline:
+            with deadline:
                 answer = await self._attempt(operation, permits, deadline)
         except BaseException as exc:
             kind = classify(exc, mutation=mutation)
-            if kind is FaultKind.CONN and deadline.expired() and self._clock.monotonic() - due > _STALLED:
+            if kind is FaultKind.CONN and deadline.expired and self._clock.monotonic() - due > _STALLED:
                 kind = FaultKind.LOCAL
             if kind is FaultKind.CONN and permits.write is not None and self._reads_stand():
                 kind = FaultKind.WRITE_LOST
@@ -155,16 +160,18 @@ class Guard:
                 raise
             self._report(name, kind)
             raise Unusable(kind) from exc
-        _judge(permits, None)
+        permits.all.ok()
+        if permits.write is not None:
+            permits.write.ok()
         return answer
 
-    async def _attempt(self, operation: Callable[[], Awaitable[T]], permits: _Permits, deadline: asyncio.Timeout) -> T:
+    async def _attempt(self, operation: Callable[[], Awaitable[T]], permits: _Permits, deadline: Deadline) -> T:
         try:
             return await operation()
         except Exception as exc:
             # Both attempts are one call to the breaker: only how it ended counts. A breaker that opened meanwhile, by
             # what befell others, grants no second one; and a deadline that is past would not end it.
-            again = self._retry and connection_lost(exc) and self._current(permits) and not deadline.expired()
+            again = self._retry and connection_lost(exc) and self._current(permits) and not deadline.expired
             if not again:
                 raise
         return await operation()
@@ -192,13 +199,11 @@ class Guard:
             self._announce(StoreFault(self._layer, name, kind.value, self.last_fault))
 
 
-def _judge(permits: _Permits, kind: FaultKind | None, detail: str = "") -> None:
+def _judge(permits: _Permits, kind: FaultKind, detail: str) -> None:
     permits.all.judge(kind, detail)
     if permits.write is None:
         return
-    if kind is None:
-        permits.write.ok()
-    elif kind is FaultKind.WRITE_REFUSED or kind is FaultKind.WRITE_LOST:
+    if kind is FaultKind.WRITE_REFUSED or kind is FaultKind.WRITE_LOST:
         permits.write.fail(detail=detail)
     else:
         permits.write.neutral()

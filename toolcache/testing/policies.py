@@ -50,7 +50,7 @@ def held_of(
         gone_ms: the same; without it the entry has no end.
         settled_until: monotonic seconds.
     """
-    held = Held(
+    held = Held.of(
         value,
         None,
         settled_until=settled_until,
