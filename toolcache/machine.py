@@ -10,21 +10,22 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, Final
+from typing import Any
 
 from toolcache.answers import Answers
-from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.bus import Bus
+from toolcache.changes import Changes
 from toolcache.compute import Compute, Context
 from toolcache.crowd import ComputeMany
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
-from toolcache.entry import MISSING, Durability, Held, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Invalidation, Missing
 from toolcache.epochs import Epochs
 from toolcache.errors import CacheClosedError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
+from toolcache.hits import Hits
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.invalidator import Invalidator
@@ -34,16 +35,13 @@ from toolcache.ledger import Ledger
 from toolcache.parts import Due, Parts
 from toolcache.pieces import Pieces
 from toolcache.places import Places
-from toolcache.protocols import Encoded
 from toolcache.reader import Found, Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
-from toolcache.stats import LayerTally, Tallies, Tally
+from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
 from toolcache.tags import labels
-from toolcache.writer import Draft, Outcome, Writer
-
-_SAMPLE: Final = 1023
+from toolcache.writer import Writer
 
 
 class Machine:
@@ -61,8 +59,9 @@ class Machine:
         self.used = False
         self._places = Places()
         self._memory = parts.memory
-        self._touch = parts.memory.touch
         self._now = parts.clock.monotonic
+        self._hits = Hits(parts, self._places, self.tallies, self.memory_tally)
+        self.hit = self._hits.one
         self._epochs = Epochs(lambda scope: store_key("e", parts.namespace, key_text(scope)))
         self._entries = Entries(parts, self._epochs)
         self._writer = Writer(parts, self.homes)
@@ -73,46 +72,29 @@ class Machine:
         self.answers = Answers(parts, self.ledger)
         self.runs = Runs(parts, self.ledger, self.answers, self.homes)
         self.sweeper = Sweeper(parts.memory)
-        self._filler = Filler(
-            parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._written
-        )
         self._follower = Follower(parts, self._horizon, self._reader, self.homes)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
         self.journal = Journal(parts, self._reader.catch_up, self.ledger.replay, self.homes)
         self.bus = Bus(
             parts, self._entries, self._horizon, self._reader, self.homes, self._emptied, self.runs.assert_anew
         )
+        self._changes = Changes(
+            parts,
+            entries=self._entries,
+            writer=self._writer,
+            reader=self._reader,
+            risk=self._risk,
+            homes=self.homes,
+            tallies=self.tallies,
+            find=self._found,
+            tells_of=self.bus.tells_of,
+        )
+        self._filler = Filler(
+            parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._changes.written
+        )
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
-
-    def hit(self, key: str) -> Any:
-        """The value if memory may answer, else MISSING. Everything a hit does is here."""
-        memory = self._memory
-        held = memory.front.get(key) or self._seek(key)
-        if held is None or self._now() >= held.settled_until or held.era != memory.era:
-            return MISSING
-        held.hits += 1
-        tally = held.tally
-        before = tally.hits
-        tally.hits = before + 1
-        if held.seconds:
-            tally.seconds_saved += held.seconds
-        if self._touch is not None:
-            self._touch(held.key, held)
-        try:
-            if not before & _SAMPLE:
-                self._sample(held)
-            return held.value if held.thaw is None else held.thaw(held.value)
-        except CorruptBlobError:  # a codec of others that does not read what it wrote
-            return MISSING
-
-    def _seek(self, key: str) -> Held | None:
-        """What is behind the front table, or under the place of a key that had to be encoded."""
-        held = self._memory.find(key)
-        if held is None and (place := self._places.get(key)) is not None:
-            held = self._memory.find(place)
-        return held
 
     async def get(self, key: str, domain: Domain, default: Any = None) -> Any:
         """The value, or ``default``."""
@@ -155,16 +137,16 @@ class Machine:
 
     async def get_many(self, keys: Iterable[str], domain: Domain, *, final: bool = True) -> dict[str, Any]:
         """The hits, in the order of the keys; what memory lacks is one round trip. ``final``: see ``find``."""
-        wanted = list(dict.fromkeys(keys))
-        values = {key: self.hit(key) for key in wanted}
-        absent = [key for key in wanted if values[key] is MISSING]
-        if absent:
-            places = self.enter(absent)
-            found = await self.find(places, domain, final=final)
-            for key, place in zip(absent, places, strict=True):
-                if found[place].held is not None:
-                    values[key] = found[place].value
-        return {key: value for key, value in values.items() if value is not MISSING}
+        asked = keys if isinstance(keys, list) else list(keys)
+        values, absent = self._hits.many(asked, domain)
+        if not absent:
+            return values
+        wanted = list(dict.fromkeys(absent))
+        found = await self.find(places := self.enter(wanted), domain, final=final)
+        for key, place in zip(wanted, places, strict=True):
+            if found[place].held is not None:
+                values[key] = found[place].value
+        return {key: values[key] for key in asked if key in values}
 
     # -- computing ----------------------------------------------------------------------------------------------
 
@@ -196,9 +178,11 @@ class Machine:
     ) -> dict[str, Any]:
         """Values by key; the missing ones computed by one call, each key by whoever asked for it first."""
         values: dict[str, Any] = {}
+        absent: list[str] = []
         async for some in Pieces(keys):
-            values.update((key, self.hit(key)) for key in some)
-        absent = [key for key, value in values.items() if value is MISSING]
+            found, lacking = self._hits.many(some, domain)
+            values.update(found)
+            absent += lacking
         if absent:
             places: dict[str, str] = {}
             async for some in Pieces(absent):
@@ -229,14 +213,7 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> Durability:
         """Store a value; where it is safe."""
-        if self._far:
-            return (await self.set_many({key: value}, domain, ttl=ttl, tags=tags))[key]
-        place = self._enter(key)
-        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encoded = self._entries.encode(value, domain, given)
-        if self.parts.enabled:
-            self._set_near(place, value, encoded, domain, lifetime, given)
-        return Durability.MEMORY
+        return await self._changes.set(self._enter(key), value, domain, ttl, tags)
 
     async def set_many(
         self,
@@ -248,32 +225,8 @@ class Machine:
     ) -> dict[str, Durability]:
         """Store values; where each is safe. If one cannot be stored, none is."""
         places = self.enter(mapping)
-        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encoded = [self._entries.encode(value, domain, given) for value in mapping.values()]
-        if not self.parts.enabled:
-            return dict.fromkeys(mapping, Durability.MEMORY)
-        due = await self._meet()
-        helds = [
-            self._set_near(place, value, body, domain, lifetime, given)
-            for place, value, body in zip(places, mapping.values(), encoded, strict=True)
-        ]
-        if not self._far:
-            return dict.fromkeys(mapping, Durability.MEMORY)
-        drafts = list(map(self._entries.draft_of, places, helds, encoded))
-        mirror = domain.name in self.parts.mirror
-        outcomes = await self.homes.here().see_through(self._write(places, drafts, due, helds, mirror=mirror))
-        self._risk.report("set", drafts, outcomes, raising=self.parts.strict)
-        return {key: outcome.durability for key, outcome in zip(mapping, outcomes, strict=True)}
-
-    def _set_near(
-        self, place: str, value: Any, encoded: Encoded, domain: Domain, lifetime: float, tags: tuple[str, ...]
-    ) -> Held:
-        """Store a value in memory."""
-        tally = self.tallies.of(domain)
-        tally.sets += 1
-        held = self._entries.fresh(place, value, encoded, domain, tally, lifetime, tags)
-        self._put(place, held)
-        return held
+        safe = await self._changes.set_many(places, list(mapping.values()), domain, ttl, tags)
+        return dict(zip(mapping, safe, strict=True))
 
     async def add(
         self,
@@ -285,84 +238,21 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> bool:
         """Store a value only if none is there; whether it was stored."""
-        (place,) = self.enter((key,))
-        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encoded = self._entries.encode(value, domain, given)
-        if not self.parts.enabled:
-            return False
-        due, found = self.parts.due(), (await self.find((place,), domain, counted=False))[place]
-        if found.held is not None:
-            return False
-        tally = self.tallies.of(domain)
-        held = self._entries.fresh(place, value, encoded, domain, tally, lifetime, given, found.version)
-        if self._far:
-            draft = self._entries.draft_of(place, held, encoded, once=True, dead=found.version)
-            outcome = (await self.homes.here().see_through(self._writer.write([draft], due=due)))[0]
-            if outcome.superseded:
-                return False
-            self._risk.report("add", [draft], [outcome], raising=self.parts.strict)
-            held = self._entries.hold(draft, value, domain, tally, layer=outcome.durability.name.lower())
-        tally.sets += 1
-        if self._far and self.bus.tells_of(outcome):
-            self.homes.detach(place)
-            self._reader.forget([place])
-            return True
-        return self._put(place, held) or self._far
-
-    async def _meet(self) -> Due:
-        """The budget of a call that writes; before the first one Redis is asked for the time."""
-        due = self.parts.due()
-        if not self._reader.met:
-            await self._reader.meet(due.redis)
-        return due
-
-    def _put(self, place: str, held: Held) -> bool:
-        """A live write into memory: computations and reads under way must not overtake it."""
-        self.homes.detach(place)
-        self._reader.interrupt(place)
-        return self._memory.put(place, held)
-
-    async def _write(
-        self, places: list[str], drafts: list[Draft], due: Due, helds: Sequence[Held] = (), *, mirror: bool = False
-    ) -> list[Outcome]:
-        """What was read before it meanwhile goes, and who asks now joins none of that; also where the caller has left."""
-        outcomes = await self._writer.write(drafts, mirror=mirror, due=due)
-        for held, draft, outcome in zip(helds, drafts, outcomes, strict=False):  # none of a delete
-            held.version, held.layer = draft.version, outcome.durability.name.lower()
-        for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
-            self.homes.detach(place)
-            self._written(place, draft, outcome)
-        return outcomes
-
-    def _written(self, place: str, draft: Draft, outcome: Outcome) -> None:
-        """The layers have a version of the key."""
-        self._reader.overtake(place, draft.version, told=self.bus.tells_of(outcome))
+        return await self._changes.add(self._enter(key), value, domain, ttl, tags)
 
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""
         wanted = list(dict.fromkeys(keys))
-        places = self.enter(wanted)
-        self.tallies.of(domain).deletes += len(wanted)
-        due = await self._meet()
-        was = [self._reader.alive(place) for place in places]
-        drafts = [self._tombstone(place) for place in places]
-        for place in places:
-            self.homes.detach(place)
-        self._reader.forget(places)
-        if not self._far:
-            return dict(zip(wanted, was, strict=True))
-        outcomes = await self.homes.here().see_through(self._write(places, drafts, due))
-        self._risk.report("delete", drafts, outcomes, raising=True)
-        return {key: here or there.was_live for key, here, there in zip(wanted, was, outcomes, strict=True)}
+        was = await self._changes.delete_many(self.enter(wanted), domain)
+        return dict(zip(wanted, was, strict=True))
 
-    def _tombstone(self, place: str) -> Draft:
-        name, version = self._entries.name(place), self._entries.version(place)
-        return self._entries.draft(name, version, self.parts.tombstone_ttl, flags=TOMBSTONE)
+    async def _found(self, place: str, domain: Domain, due: Due) -> Found:
+        return (await self.find((place,), domain, counted=False, due=due))[place]
 
     async def clear(self) -> Invalidation:
         """Forget the namespace in every layer."""
         self.enter(())
-        return await self._invalidator.clear(await self._meet())
+        return await self._invalidator.clear(await self._changes.meet())
 
     async def invalidate(self, tags: Iterable[str]) -> Invalidation:
         """Forget in every layer what carries one of these tags, or one beneath it."""
@@ -370,7 +260,7 @@ class Machine:
         if not given:
             raise ValueError("name at least one tag: invalidate(tags=['news'])")
         self.enter(())
-        return await self._invalidator.invalidate("tags", given, await self._meet())
+        return await self._invalidator.invalidate("tags", given, await self._changes.meet())
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""
@@ -405,12 +295,3 @@ class Machine:
             if self.journal.needed:
                 home.attend(self.journal.run)
         self.used = self._far  # what must be closed
-
-    def _sample(self, held: Held) -> None:
-        """Time what a hit does: to do it again now and then costs less than to read the clock at each."""
-        begun = self._now()
-        if self._memory.find(held.key) is held and isinstance(held.tally, Tally):
-            held.own()
-            took = self._now() - begun
-            self.memory_tally.latency.add(took)
-            held.tally.sampled.add(took)

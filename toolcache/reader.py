@@ -159,9 +159,9 @@ class Reader:
     ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
         ask = _Ask(keys, domain, tally, due or self._parts.due())
-        if not self._batched or len(keys) > _MANY:
+        if not self._batched:
             return await self._fetch(*ask)
-        return await self._batches.here().ask(ask) or dict.fromkeys(keys, NOTHING)
+        return await self._batches.here().ask(ask, alone=len(keys) > _MANY) or dict.fromkeys(keys, NOTHING)
 
     async def _carry(self, asks: list[_Ask]) -> list[dict[str, Found]]:
         """What several callers asked for, each of whom may change the values it gets."""

@@ -51,7 +51,7 @@ class MemoryStore:
 
     Attributes:
         front: the table of the first that came.
-        shards: the tables of all others, ``mask`` + 1 of them.
+        shards: the tables of all others, ``mask`` + 1 of them, and last the front.
         mask: which bits of a key's hash choose its table.
         touch: to be called with key and entry at each hit, unless it is None.
         bytes: what all entries take now.
@@ -85,8 +85,8 @@ class MemoryStore:
         self.max_bytes = max_bytes
         self.max_entries = max_entries
         self.overhead = overhead
-        self.front: dict[str, Held] = {}
-        self.shards: list[dict[str, Held]] = [{} for _ in range(_SHARDS)]
+        self.shards: list[dict[str, Held]] = [{} for _ in range(_SHARDS + 1)]
+        self.front = self.shards[-1]
         self.mask = _SHARDS - 1
         self.touch: Callable[[str, Held], None] | None = self._touch if policy.touch else None
         self.bytes = 0
@@ -119,8 +119,7 @@ class MemoryStore:
 
     def keys(self) -> Iterator[str]:
         """All keys, in no order, while the store may change: what is there throughout comes once."""
-        yield from list(self.front)
-        for at in range(_SHARDS):
+        for at in range(len(self.shards)):
             yield from list(self.shards[at])
 
     def put(self, key: str, held: Held, *, force: bool = False) -> bool:
@@ -170,9 +169,9 @@ class MemoryStore:
     def clear(self) -> None:
         """Take everything out, at once; ``sweep`` and later writes free it bit by bit."""
         with self._lock:
-            self._buried += filter(None, (self.front, *self.shards))
-            self.front = {}
-            self.shards[:] = [{} for _ in range(_SHARDS)]
+            self._buried += filter(None, self.shards)
+            self.shards[:] = [{} for _ in self.shards]
+            self.front = self.shards[-1]
             self._policy.clear()
             self._expiry.clear()
             self._count = self.bytes = 0
