@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import Any, Final
-from uuid import UUID
 
 from toolcache.blob import CorruptBlobError
 from toolcache.codec.msgpack import MsgpackCodec
 from toolcache.codec.vectors import Precision, VectorCodec
 from toolcache.errors import SettingsError
 from toolcache.protocols import Codec, Encoded
+from toolcache.rare import rare
 
 _IMMUTABLE: Final = frozenset({
-    type(None), bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID,
+    type(None), bool, int, float, str, bytes, datetime, date, time, timedelta,
 })  # fmt: skip
 _PLAIN: Final = _IMMUTABLE | {dict, list, tuple, set, frozenset}
 
@@ -77,7 +76,8 @@ class Coder:
     @staticmethod
     def is_immutable(value: object) -> bool:
         """Whether nobody can change this very object, so that all may share it."""
-        return type(value) in _IMMUTABLE
+        kind = type(value)
+        return kind in _IMMUTABLE or rare(kind) != ""
 
 
 def _thaw(codec: Codec, dtype: str, body: bytes) -> Any:
