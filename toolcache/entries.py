@@ -218,7 +218,7 @@ class Entries:
         gone_until = now + left
         settled_until = gone_until if trust is None or left <= trust else now + trust
         kept, size, thaw = encoded.body, len(encoded.body), None
-        if type(value) in IMMUTABLE or domain.shared:
+        if type(value) in IMMUTABLE or domain.shared or self._coder.is_immutable(value):
             kept, size = value, max(size, sys.getsizeof(value))
         else:
             thaw = self._coder.copier(encoded)

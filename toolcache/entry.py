@@ -1,12 +1,12 @@
 """Entry, Durability and MISSING: what a cache answers with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from math import inf
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from toolcache.blob import NEVER
+from toolcache.fields import Frozen
 
 
 class _Missing(Enum):
@@ -38,8 +38,7 @@ class Durability(IntEnum):
     REDIS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Frozen):
     """A value with its instants and tags, as ``get_entry`` found it.
 
     Instants are seconds since the epoch, spans are seconds. ``expires_at`` is ``inf`` for an entry without end.
@@ -184,8 +183,7 @@ class Held:
         return self.value if self.thaw is None else self.thaw(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Invalidation:
+class Invalidation(Frozen):
     """What became of an invalidation, layer by layer.
 
     "done": the layer knows. "queued": it will be told, and until then nothing old is served by this host. "failed": it

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import Any, Final
-from uuid import UUID
 
 from msgpack import unpackb
 
@@ -14,9 +12,10 @@ from toolcache.codec.msgpack import SPECIAL, MsgpackCodec
 from toolcache.codec.vectors import Precision, VectorCodec
 from toolcache.errors import SettingsError
 from toolcache.protocols import Codec, Encoded
+from toolcache.rare import rare
 
 IMMUTABLE: Final = frozenset({
-    type(None), bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID,
+    type(None), bool, int, float, str, bytes, datetime, date, time, timedelta,
 })  # fmt: skip
 """Types of which nobody can change an object, so that all may share it."""
 
@@ -80,7 +79,8 @@ class Coder:
     @staticmethod
     def is_immutable(value: object) -> bool:
         """Whether nobody can change this very object, so that all may share it."""
-        return type(value) in IMMUTABLE
+        kind = type(value)
+        return kind in IMMUTABLE or rare(kind) != ""
 
 
 def _thaw(codec: Codec, dtype: str, body: bytes) -> Any:

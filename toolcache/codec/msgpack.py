@@ -127,7 +127,7 @@ class _Writer:
         if kind in marks.OF:
             self._enter(value, depth)
             return self._items([marks.OF[kind]], value, depth + 1)
-        pack = extensions.PACK.get(kind)
+        pack = extensions.packer(kind)
         if pack is None:
             raise Refused(_advice(kind))
         return pack(value)
