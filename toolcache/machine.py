@@ -282,7 +282,7 @@ class Machine:
     def _enter(self, key: str) -> str:
         """The place of a key; see ``enter``."""
         self._arrive()
-        held = self._memory.find(key) if type(key) is str else None
+        held = self._memory.front.get(key) if type(key) is str else None
         return self._places.of(key) if held is None else held.key
 
     def _arrive(self) -> None:
