@@ -14,9 +14,11 @@ _PANEL: Final = (2.8, 2.1)
 _INTRODUCTION = """\
 # Hit ratios
 
-How many reads memory answers by itself, in percent, under each `strategy`; `python -m benchmarks.hit_ratio --page …` writes this page,
-and [the counts]({stem}.json). Every entry weighs the same, every miss comes in. The recorded traces are those by which the
-papers judge one another, and are read from where others keep them.
+How many reads memory answers by itself, in percent, under each `strategy`; `make hit-ratio` writes this page, and
+[the counts]({stem}.json). Every entry weighs the same, every miss comes in. The recorded traces are those by which the
+papers judge one another, and are read from where others keep them; two come with *ARC: A Self-Tuning, Low Overhead Replacement Cache*
+(Megiddo and Modha, FAST 2003). What stands in italics is their reference: other programs on the same traces; *best* is whichever of all finds
+most, and *OPT* is Belady's.
 
 {verdicts}
 
@@ -68,12 +70,9 @@ def page(run: dict[str, Any], rows: Sequence[Row], stem: str) -> str:
     """The whole page, as Markdown; its pictures and data are called ``stem``."""
     told = "\n".join(f"- {line}." for line in verdicts(rows)) or "- made traces: there is nobody to compare with."
     parts = [_INTRODUCTION.format(stem=stem, verdicts=told), *_table(rows), "", "## The traces", ""]
-    parts += [f"- **{one['name']}**: {one['pattern']}{_from(one['source'])}" for one in run["traces"]]
+    parts += ["| trace | what it is | whose it is |", "|---|---|---|"]
+    parts += [f"| {one['name']} | {one['pattern']} | {one['source']} |" for one in run["traces"]]
     return "\n".join(parts) + "\n"
-
-
-def _from(source: str) -> str:
-    return f" ({source.split(' ', maxsplit=1)[0]})" if source else ""
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """How many reads does memory answer, under each policy, beside what others find on the same traces?
 
-    python -m benchmarks.hit_ratio --quick
-    python -m benchmarks.hit_ratio --page docs/explanation/hit-ratio.md
+    make hit-ratio                                     writes the page of the documentation
+    python -m benchmarks.hit_ratio --only glimpse      prints the table of one trace
 
 Every entry weighs the same and every miss comes in. Where recorded traces are at hand (see ``traces``), LRU, FIFO and LFU
 must find exactly what other implementations find. Without them made traces serve, and there is nobody to compare with.

@@ -29,7 +29,7 @@ class Trace:
     Args:
         name: a word for tables.
         pattern: what it is, in a few words.
-        source: whose it is; "" for a made one.
+        source: whose it is, and how it may be used; "" for a made one.
         sizes: of caches to try, in entries.
         reference: hits that others find, by size and policy; empty for a made one.
     """
@@ -59,7 +59,7 @@ def traces() -> list[Trace]:
         Trace(
             told["name"],
             told["pattern"],
-            told["source"],
+            told["licence"],
             told["sizes"],
             {
                 int(size): {
