@@ -28,7 +28,7 @@ from benchmarks.peers import (
 )
 from benchmarks.place import Place
 from benchmarks.subject import FRESH, Subject
-from benchmarks.values import DIMENSIONS, vectors
+from benchmarks.values import DIMENSIONS, decimals, vectors
 
 _HELD: Final = 100
 _BATCH: Final = 1_000
@@ -189,14 +189,18 @@ async def hit(subject: Subject) -> Pass:
     return one_by_one(subject.get, [(key,) for key in mapping])
 
 
-async def read_batch(subject: Subject) -> Pass:
-    mapping = values(subject, _BATCH)
+async def read_batch(subject: Subject, *, made: Mapping[str, Any] | None = None) -> Pass:
+    mapping = values(subject, _BATCH) if made is None else made
     await subject.set_many(mapping)
     before = asked(subject, "redis")
     check_equal(_listed(await subject.get_many(list(mapping))), mapping.values(), "reads")
     if isinstance(subject, Ours) and asked(subject, "redis") - before < _BATCH - 1:
         raise WrongAnswerError("reads were answered from memory")
     return in_one_call(subject.get_many, list(mapping), _BATCH)
+
+
+async def decimal_batch(subject: Subject) -> Pass:
+    return await read_batch(subject, made=decimals(_BATCH))
 
 
 async def write_batch(subject: Subject) -> Pass:
@@ -290,6 +294,16 @@ TASKS: Final = (
         "µs",
         (partial(PackedFloor, arrays=False), TextRedis, *REDIS, LangchainFiles),
         read_batch,
+        beside(1 / 3),
+        slow=True,
+        patience=2.0,
+    ),
+    Task(
+        "get-decimals",
+        f"The same {_BATCH:,} vectors with nine decimals, which 32 bits do not hold, for each",
+        "µs",
+        (TextRedis, *REDIS),
+        decimal_batch,
         beside(1 / 3),
         slow=True,
         patience=2.0,

@@ -5,7 +5,7 @@ from textwrap import fill
 from typing import Any
 
 from benchmarks.harness import OURS, Result, ratio
-from benchmarks.table import HEADINGS, aim, cells, judge, number
+from benchmarks.table import HEADINGS, aim, cells, judge, number, verdicts
 
 _INTRODUCTION = """\
 # Performance
@@ -23,7 +23,8 @@ another machine.
   answers wrongly has no speed.
 - Wherever Redis or files are measured, the memory of toolcache holds a single entry, so that every read goes there.
 - Libraries without asynchronous calls are called plainly; nothing is awaited, and the event loop stands still meanwhile.
-- Vectors are 32-bit floats, which Python holds as 64 bits: whoever writes them as JSON writes 17 digits for each.
+- Vectors are 32-bit floats, as models make them, which Python holds as 64 bits: whoever writes them as JSON writes 17 digits
+  for each. Services that send JSON round them to some nine decimals: there is a table for those too.
 - Bars are medians, the thin lines reach from the least to the most, and a red mark is where a bar of ours should end.
 - The memory caches of the others return the object that they hold, which a caller may spoil; toolcache returns the caller's
   own copy of whatever can be changed.
@@ -96,5 +97,6 @@ def _section(result: Result) -> str:
         "|---|" + "---:|" * 5 + "---|",
     ]
     lines += [f"| {' | '.join(cells(result, row))} | {row.failure or row.note} |" for row in result.rows]
+    lines += [f"\n{verdict[0].upper()}{verdict[1:]}." for verdict in verdicts(result)]
     lines += [f"\nLeft out: {absent}." for absent in result.absent]
     return "\n".join(lines) + "\n"

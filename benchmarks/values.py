@@ -25,6 +25,12 @@ def texts(size: int, count: int) -> dict[str, Any]:
 
 
 @cache
+def decimals(count: int) -> dict[str, list[float]]:
+    """The same as some services write them: nine decimals, which 32 bits do not hold to the last one."""
+    return {text: [round(each, 9) for each in vector] for text, vector in vectors(count).items()}
+
+
+@cache
 def vectors(count: int) -> dict[str, list[float]]:
     """Floats that fit into 32 bits, as models give them, by the texts they stand for."""
     chance = random.Random(count)

@@ -48,13 +48,15 @@ async def abreast(work: Callable[[Sequence[T]], Awaitable[None]], items: Sequenc
         return
     waiting = (items[start : start + size] for start in range(0, len(items), size))
 
-    async def go_on(place: int) -> None:
+    turn = asyncio.Lock()
+
+    async def go_on() -> None:
         for some in waiting:
-            for _ in range(1 + place):  # never two in one turn of the loop: a store would answer them as one
+            async with turn:  # never two in one turn of the loop: a store would answer them as one
                 await asyncio.sleep(0)
             await work(some)
 
-    workers = [asyncio.ensure_future(go_on(place)) for place in range(_AT_ONCE)]
+    workers = [asyncio.ensure_future(go_on()) for _ in range(_AT_ONCE)]
     try:
         await asyncio.gather(*workers)
     finally:

@@ -171,7 +171,7 @@ class Envelope:
         view = memoryview(blob)
         if zlib.crc32(view[HEADER_SIZE:crc_at]) != int.from_bytes(view[crc_at:], "big"):
             raise CorruptBlobError("crc")
-        self._check_seal(sealed, header, blob[:end], blob[end:crc_at])
+        self._check_seal(sealed, header, blob, end)
         codec, dtype, compressor, size, tags = _read_meta(blob[HEADER_SIZE:body_at])
         body = blob[body_at:end]
         if not codec:
@@ -184,13 +184,15 @@ class Envelope:
             body = decompress(body, compressor, size)
         return Blob(header, tags, Encoded(body, codec, dtype))
 
-    def _check_seal(self, sealed: bool, header: Header, data: bytes, mac: bytes) -> None:
+    def _check_seal(self, sealed: bool, header: Header, blob: bytes, end: int) -> None:
         if self._seal is None:
             if sealed:
                 raise CorruptBlobError("sealed")
         elif not sealed:
             raise CorruptBlobError("unsealed")
-        elif not self._seal.matches(_sealed_part(header, data[:HEADER_SIZE]) + data[HEADER_SIZE:], mac):
+        elif not self._seal.matches(
+            _sealed_part(header, blob[:HEADER_SIZE]) + blob[HEADER_SIZE:end], blob[end : end + MAC_SIZE]
+        ):
             raise CorruptBlobError("mac")
 
     def _pack_body(self, encoded: Encoded | None, tags: Sequence[str]) -> tuple[bytes, bytes]:
