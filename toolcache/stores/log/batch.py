@@ -13,6 +13,7 @@ from toolcache.protocols import PutResult, Write
 from toolcache.stores.log.frame import CLAIM, EPOCH, HEAD_SIZE, MAX_BLOB, MAX_KEY, PENDING, RESULT, TOMBSTONE
 from toolcache.stores.log.index import UNSEEN, Entry, Record, digest
 from toolcache.stores.log.log import encode
+from toolcache.stores.log.pace import paced
 
 _KINDS: Final = {BLOB_TOMBSTONE: TOMBSTONE, BLOB_EPOCH: EPOCH, BLOB_RECORD: RESULT, BLOB_CLAIM: CLAIM}
 _FLAGS: Final = [sum(flag for bit, flag in _KINDS.items() if bits & bit) for bits in range(KNOWN_FLAGS + 1)]
@@ -72,7 +73,7 @@ class Batch:
     def prepare(self) -> None:
         """Make it ready; off the loop. What cannot be written is its fault alone."""
         try:
-            self.items = [Item(write) for write in self.writes]
+            self.items = [Item(write) for write in paced(self.writes)]
         except Exception as fault:  # noqa: BLE001 - the caller's, who gave what is no write
             self.fault = fault
         self.size = sum(item.size for item in self.items)

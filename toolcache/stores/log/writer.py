@@ -24,13 +24,11 @@ from toolcache.stores.log.frame import BLOB, FIRST, MARK, PENDING, RESULT, lead,
 from toolcache.stores.log.index import UNSEEN, Entry, digest
 from toolcache.stores.log.log import Log, encode
 from toolcache.stores.log.ops import File
+from toolcache.stores.log.pace import STEP, paced
 from toolcache.stores.log.rest import Rest
 from toolcache.stores.log.segment import Segment
 
 _LINGER: Final = 0.02
-_MOST: Final = 1000
-_STEP: Final = 250
-_PAUSE: Final = 0.0001
 _SEGMENT_AGE: Final = 3600.0
 _MAX_WAITING: Final = 64 * 2**20
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -107,7 +105,7 @@ class Writer:
                 batch = self._queue.get(timeout=_LINGER)
                 while batch is not None:
                     batches.append(batch)
-                    batch = self._queue.get_nowait() if len(batches) < _MOST else None
+                    batch = self._queue.get_nowait() if len(batches) < STEP else None
             with self._gate:
                 self._waiting_bytes -= sum(batch.size for batch in batches)
                 if batches or self._queue.empty():
@@ -128,7 +126,6 @@ class Writer:
                 self._later(some)
             else:
                 self._job(some, claims)
-        self.compactor.consider()
 
     def _lock_claims(self) -> File:
         self._log.ensure_open()
@@ -157,6 +154,7 @@ class Writer:
             self._log.follow()
             self._refuse_what_has_no_room(batches)
             self._commit([batch for batch in batches if batch.fault is None], claims)
+            self.compactor.consider()
             finish(batches)
         except OSError as fault:
             finish(batches, fault)
@@ -181,13 +179,8 @@ class Writer:
         now_ms = int(self._log.clock.time() * 1000)
         staged: dict[bytes, Entry] = {}
         draft = Draft()
-        decided = 0
         for batch in batches:
-            for item in batch.items:
-                batch.results.append(self._decide(item, now_ms, staged, draft))
-                decided += 1
-                if decided % _STEP == 0:
-                    time.sleep(_PAUSE)  # let the loop have the interpreter
+            batch.results = [self._decide(item, now_ms, staged, draft) for item in paced(batch.items)]
             for key, version in batch.marks:
                 self._mark(key, version, staged, draft)
             if isinstance(batch, Exchange):
