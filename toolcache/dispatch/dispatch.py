@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, Unpack
 
+import toolcache.dispatch.templates  # noqa: F401 - what tasks are filled with: loaded now, and not by the first in the loop
 from toolcache.course import Settled
 from toolcache.dispatch.results import AgentResult, Progress, TaskError
 from toolcache.dispatch.tasks import AgentTask
@@ -107,7 +108,7 @@ class _Batch:
     async def answer(self, task: AgentTask, work: Callable[[RunContext], Any], copies: int) -> list[AgentResult]:
         """The results of one task, as many as it was given times."""
         self._tell(running=self._progress.running + copies)
-        terms = self._terms if task.timeout is None else replace(self._terms, timeout=task.timeout)
+        terms = self._terms if task.timeout is None else self._terms._replace(timeout=task.timeout)
         try:
             settled = await self._cache._settle(task, work, terms)  # noqa: SLF001 - of one house
         except CacheClosedError:
