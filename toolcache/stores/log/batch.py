@@ -6,7 +6,7 @@ from typing import Final
 
 from toolcache.blob import CLAIM as BLOB_CLAIM
 from toolcache.blob import EPOCH as BLOB_EPOCH
-from toolcache.blob import KNOWN_FLAGS, Header, read_header
+from toolcache.blob import KNOWN_FLAGS, Header, read_brief
 from toolcache.blob import RECORD as BLOB_RECORD
 from toolcache.blob import TOMBSTONE as BLOB_TOMBSTONE
 from toolcache.protocols import PutResult, Write
@@ -27,19 +27,19 @@ def flags_of(header: Header) -> int:
 class Item:
     """A write made ready. Raises ValueError for what is no blob, or too large."""
 
-    __slots__ = ("flags", "header", "key", "name", "size", "write")
+    __slots__ = ("flags", "gone", "key", "name", "size", "version", "write")
 
     def __init__(self, write: Write) -> None:
-        header = read_header(write.blob)
-        if header is None:
+        brief = read_brief(write.blob)
+        if brief is None:
             raise ValueError("a write needs a whole blob, header and all")
+        flags, self.version, self.gone = brief
         self.key = key = encode(write.key)
         if len(key) > MAX_KEY or len(write.blob) > MAX_BLOB:
             raise ValueError(f"a record takes at most {MAX_KEY:,} bytes of key and {MAX_BLOB:,} of blob")
         self.name = digest(key)
         self.write = write
-        self.header = header
-        self.flags = _FLAGS[header.flags] | PENDING if write.pending else _FLAGS[header.flags]
+        self.flags = _FLAGS[flags] | PENDING if write.pending else _FLAGS[flags]
         self.size = HEAD_SIZE + len(key) + len(write.blob)
 
 

@@ -225,7 +225,7 @@ class Log:
             if brief is None:
                 self.reject("header", name)
                 return ZERO
-            version, gone = brief
+            _, version, gone = brief
             keep = max(gone, frame.keep_until)
             # Entry(…), less a call
             entry = tuple.__new__(Entry, (version, gone, keep, segment.handle, offset, length, frame.flags))

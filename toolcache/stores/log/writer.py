@@ -74,6 +74,7 @@ class Writer:
         try:
             self._pool.submit(self._run)
         except RuntimeError:
+            self._busy = False
             raise CacheClosedError("this file store is closed: open a new one") from None
 
     def drain(self) -> None:
@@ -105,7 +106,12 @@ class Writer:
                 batch = self._queue.get(timeout=_LINGER)
                 while batch is not None:
                     batches.append(batch)
-                    batch = self._queue.get_nowait() if len(batches) < STEP else None
+                    if len(batches) == STEP:
+                        break
+                    batch = self._queue.get_nowait()
+                else:
+                    if batches:
+                        self._queue.put(None)  # they come first
             with self._gate:
                 self._waiting_bytes -= sum(batch.size for batch in batches)
                 if batches or self._queue.empty():
@@ -212,8 +218,8 @@ class Writer:
             self._log.sync_found(entry)
 
     def _decide(self, item: Item, now_ms: int, staged: dict[bytes, Entry], draft: Draft) -> PutResult:
-        version, gone, was_live = item.header.version, item.header.gone_ms, False
-        flags, keep = item.flags | FIRST, gone
+        version, flags, keep, blob = item.version, item.flags | FIRST, item.gone, item.write.blob
+        was_live, known = False, flags
         seen: bytes | None = UNSEEN
         old = staged.get(item.name)
         if old is None:
@@ -226,14 +232,14 @@ class Writer:
                 return PutResult(PutStatus.ALREADY, version, was_live)
             if version < old.version or (item.write.once and was_live and old.version > item.write.dead):
                 return PutResult(PutStatus.NEWER, old.version, was_live)
+            known = item.flags
             if old.keep > now_ms:
-                flags, keep = item.flags, max(gone, old.keep)
-        blob = item.write.blob
-        known = flags if old is None else flags & ~FIRST
-        entry = Entry(version, gone, keep, 0, draft.size, item.size, known)
+                flags, keep = item.flags, max(keep, old.keep)
+        # Entry(…) and PutResult(…), less a call each
+        entry = tuple.__new__(Entry, (version, item.gone, keep, 0, draft.size, item.size, known))
         staged[item.name] = entry
         draft.add(item.name, entry, (lead(BLOB, flags, item.key, blob, keep), blob), item.size, seen)
-        return PutResult(PutStatus.STORED, version, was_live)
+        return tuple.__new__(PutResult, (PutStatus.STORED, version, was_live))
 
     def _mark(self, key: str, version: bytes, staged: dict[bytes, Entry], draft: Draft) -> None:
         raw = encode(key)
