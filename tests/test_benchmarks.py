@@ -45,6 +45,7 @@ SMOKE = {
     "redis_ops": "get,get1000,sustained,set1000,many",
     "embeddings": "hit,hit-array,texts,bytes",
     "files": "get,set100,stall",
+    "log": "peek,append100,open,open-stall,compact-stall,entry",
     "keys": "kb,kb100",
     "start": "import,first",
     "waits": "large,frozen,busy",
