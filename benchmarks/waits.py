@@ -52,7 +52,7 @@ class Observed(Subject):
 
     async def open(self, place: Place) -> None:
         self._place = place
-        self._patience = _LEAVE / 5 if place.quick else _LEAVE
+        self._patience = _LEAVE / 10 if place.quick else _LEAVE
         await self._subject.open(place)
 
     async def close(self) -> None:

@@ -133,6 +133,28 @@ async def test_who_is_not_installed_is_left_out_and_named() -> None:
     assert "left out: absent" in table(result)
 
 
+async def test_who_fails_in_a_round_is_measured_no_further() -> None:
+    """A subject whose work fails once it is measured is a row that says so; the others go on, in every round."""
+
+    async def failing_later(subject: Subject) -> Any:
+        assert isinstance(subject, Counting)
+        left = list(subject.figures)
+
+        async def once() -> float:
+            if not left:
+                raise ConnectionError("it is gone")
+            return left.pop()
+
+        return once
+
+    there, gone = Counting("there", [1.0] * 9), Counting("gone", [1.0, 1.0])
+    with Place() as place:
+        makers = (lambda: there, lambda: gone)
+        result = await measure(Task("work", "Work", "ms", makers, failing_later, slow=True), place, QUICK)
+    assert result.rows[0].figures == [1.0] * QUICK.rounds
+    assert result.rows[1] == Row("gone", "peer", [], failure="ConnectionError: it is gone")
+
+
 async def test_what_takes_long_is_left_out_of_a_quick_run() -> None:
     """A quick run leaves out who takes long, and says so; a full one does not."""
     with Place(quick=True) as quick, Place() as full:
