@@ -127,7 +127,10 @@ class Hold:
         """Renew it there no more; what is believed to stand there, after what was under way."""
         self._held.discard(place)
         if (beating := self._beating.pop(place, None)) is not None and not beating.done():
-            await asyncio.wait([beating])
+            if place is self._ledger.memory:
+                beating.cancel()  # nobody has to be asked what has come of it
+            else:
+                await asyncio.wait([beating])
         return self._standings.get(place, NOTHING)
 
     async def end(self) -> None:

@@ -36,9 +36,10 @@ class Horizon:
         self._entries = entries
         self._writer = writer
         self._homes = homes
-        overlay = parts.files.store if parts.files and parts.redis else None
+        files = parts.files.store if parts.files else None
         self._forgot_in = 0
-        self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
+        self._log = files if isinstance(files, SupportsOverlay) else None
+        self._overlay = self._log if parts.redis else None
 
     def name(self, label: str) -> str:
         """The store key of the epoch of a tag, or of the namespace."""
@@ -84,11 +85,10 @@ class Horizon:
 
     def know_of(self, names: Iterable[str]) -> bool:
         """Take note of what this host's log knows of epochs, without I/O; False where it has to be asked."""
-        store = None if self._parts.files is None else self._parts.files.store
-        if not isinstance(store, SupportsOverlay) or not store.ready:
+        if self._log is None or not self._log.ready:
             return False
         for name in names:
-            if (newest := store.newest(name)) is not None:
+            if (newest := self._log.newest(name)) is not None:
                 self._raise(name, newest.version)
         return True
 

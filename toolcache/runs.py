@@ -16,6 +16,7 @@ from toolcache.answers import Answers
 from toolcache.course import Course, Settled
 from toolcache.entry import Durability
 from toolcache.errors import (
+    CacheClosedError,
     DispatchError,
     FlightAbortedError,
     RunTimeoutError,
@@ -75,23 +76,27 @@ class Runs:
             WaitTimeoutError: it is still running.
             TaskMismatchError: something else is being run under this key.
         """
+        name = self._ledger.name(key)
         while True:
             asked_at = self._ledger.version()
-            settled = await self._join(key, work, terms, fingerprint=fingerprint, retention=retention)
+            if self._course(name) is None:
+                if (record := await self._answers.kept(name, self._ledger.patience())) is not None:
+                    same = record.fingerprint == fingerprint
+                    return self._replay(name, record) if same else Settled(None, False, self._mismatch(name))
+                if self._homes.refusing:  # by now
+                    raise CacheClosedError
+            settled = await self._join(name, work, terms, fingerprint=fingerprint, retention=retention)
             # One that was forgotten before this call is none to join.
             if not settled.forgotten_before(asked_at):
                 return settled
 
-    async def _join(self, key: str, work: Work, terms: Terms, *, fingerprint: str, retention: float) -> Settled:
+    async def _join(self, name: str, work: Work, terms: Terms, *, fingerprint: str, retention: float) -> Settled:
         """What comes of the run under way here, or of one that begins."""
         runs: Flights[Settled] = self._homes.here().runs
-        name, courses = self._ledger.name(key), self._courses.here()
-        known = courses.get(name)
-        if known is not None and known.lies_beneath(self._ledger.floor()):
-            known = None
+        known = self._course(name)
         if known is None:
             runs.detach(name)  # of a course that is over, and has not landed, or was forgotten
-            course = courses[name] = Course(terms, fingerprint)
+            course = self._courses.here()[name] = Course(terms, fingerprint)
             course.start = partial(
                 self._depart, course, name, work, terms, fingerprint=fingerprint, retention=retention
             )
@@ -111,6 +116,11 @@ class Runs:
             course.callers -= 1
             if not course.callers and not course.goes_on():  # its flight is over, or cancelled
                 self._over(course, name)
+
+    def _course(self, name: str) -> Course | None:
+        """What is under way here, and not cleared."""
+        course = self._courses.here().get(name)
+        return None if course is None or course.lies_beneath(self._ledger.floor()) else course
 
     def forget(self, name: str) -> None:
         """A request was forgotten: who asks for it from now on waits for no run of before."""
@@ -147,10 +157,6 @@ class Runs:
         self, course: Course, name: str, work: Work, terms: Terms, *, fingerprint: str, retention: float
     ) -> Settled:
         try:
-            if (record := await self._answers.kept(name, self._ledger.patience())) is not None:
-                if record.fingerprint != fingerprint:
-                    raise self._mismatch(name)
-                return self._replay(name, record)
             attempt = self._ledger.attempt(
                 fingerprint, retention=retention, error_ttl=terms.error_ttl, max_attempts=terms.max_attempts
             )
@@ -269,6 +275,8 @@ class Runs:
             self._parts.announce(LeaseLost(short(hold.name), self._ledger.places[-1].name, reason))
         course.turn(ends=True)
         ending = self._fail(hold, context, terms, error) if error else self._finish(hold, context, output)
+        if not self._ledger.layers:  # it waits for nothing
+            return await ending
         # What has been done is not to be lost because its task is cancelled now.
         end = self._homes.here().see_out(ending)
         while True:
@@ -365,6 +373,8 @@ class Runs:
 
 
 def _spent(record: Record, context: RunContext) -> Record:
+    if context.tries == 1 and context.cost_usd is None and context.tokens is None:
+        return record
     attempts = record.attempts + max(0, context.tries - 1)
     return replace(record, attempts=attempts, cost_usd=context.cost_usd, tokens=context.tokens)
 
