@@ -68,14 +68,12 @@ class Rig:
         hybrid = options.pop("hybrid", None) or HybridClock(clock)
         redis = files = None
         if self.server is not None:
-            redis = self._layer(
-                RedisStore(self.server.url, clock=clock, announce=announce), announce, 0.5, batched=True
-            )
+            redis = self._layer(RedisStore(self.server.url, clock=clock, announce=announce), announce, 0.5)
         if "file" in self.layering:
             from toolcache.stores.log.store import LogStore
 
             store = LogStore(directory or self._directory, clock=clock, hybrid=hybrid, announce=announce)
-            files = self._layer(store, announce, 2.0, batched=False)
+            files = self._layer(store, announce, 2.0)
         chosen: dict[str, Any] = {
             "namespace": "test",
             "clock": clock,
@@ -95,7 +93,7 @@ class Rig:
         """Close every cache that was opened."""
         await self._stack.aclose()
 
-    def _layer(self, store: Store, announce: Announcer, timeout: float, *, batched: bool) -> Layer:
+    def _layer(self, store: Store, announce: Announcer, timeout: float) -> Layer:
         def breaker(kind: str) -> CircuitBreaker:
             return CircuitBreaker(
                 name=f"{store.name}.{kind}", clock=self.clock, recovery_time=1.0, jitter=0.0, on_change=announce
@@ -110,7 +108,7 @@ class Rig:
             announce=announce,
             layer=store.name,
         )
-        return Layer(ChaosStore(store), guard, clock=self.clock, batched=batched)
+        return Layer(ChaosStore(store), guard, clock=self.clock)
 
 
 class SteadyClock(FakeClock):

@@ -28,7 +28,7 @@ LEVELS: Final[dict[str, str]] = {
     "words": "causes errors forks loops wakes blob entry events clock versions durations domains tags",
     "promises": "protocols credentials swaps",
     "parts": "keys codec memory stores resilience flight epochs stats",
-    "machine": "claim layer parts entries horizon filler follower bus reader writer crowd home places waiting turns sweeper compute journal risk invalidator "
+    "machine": "batches claim layer parts entries horizon filler follower bus reader writer crowd home places waiting turns sweeper compute journal risk invalidator "
     "record record_body ledger answers hold untold terms work course runs machine requests report cache spelling sources settings assembly",
     "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",

@@ -120,7 +120,7 @@ def _redis(
         clock=clock,
         announce=announce,
     )
-    return _layer(store, settings, settings.op_timeout, clock, announce, batched=True), store.redacted_url
+    return _layer(store, settings, settings.op_timeout, clock, announce), store.redacted_url
 
 
 def _wants_files(settings: Settings, announce: Announcer) -> bool:
@@ -145,12 +145,10 @@ def _files(settings: Settings, where: Path, clock: Clock, hybrid: HybridClock, a
         announce=announce,
     )
     # Its writer joins what arrives meanwhile by itself.
-    return _layer(store, settings, settings.file_timeout, clock, announce, batched=False)
+    return _layer(store, settings, settings.file_timeout, clock, announce)
 
 
-def _layer(
-    store: Store, settings: Settings, timeout: float, clock: Clock, announce: Announcer, *, batched: bool
-) -> Layer:
+def _layer(store: Store, settings: Settings, timeout: float, clock: Clock, announce: Announcer) -> Layer:
     def breaker(kind: str) -> CircuitBreaker:
         return CircuitBreaker(
             name=f"{store.name}.{kind}",
@@ -170,4 +168,4 @@ def _layer(
         announce=announce,
         layer=store.name,
     )
-    return Layer(store, guard, clock=clock, batched=batched)
+    return Layer(store, guard, clock=clock)

@@ -30,7 +30,13 @@ class Home:
 
     def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run work that outlives its caller."""
-        task = asyncio.get_running_loop().create_task(work)
+        return self._keep(asyncio.get_running_loop().create_task(work))
+
+    def own_later(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """The same, begun when this tick ends: not made by the loop, whose factory may have it begin at once."""
+        return self._keep(asyncio.Task(work, loop=asyncio.get_running_loop()))
+
+    def _keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task

@@ -64,9 +64,9 @@ class Machine:
         self._now = parts.clock.monotonic
         self._epochs = Epochs(lambda scope: store_key("e", parts.namespace, key_text(scope)))
         self._entries = Entries(parts, self._epochs)
-        self._writer = Writer(parts)
+        self._writer = Writer(parts, self.homes)
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
-        self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._writer)
+        self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._writer, self.homes)
         self._risk = Risk(parts, self._entries, self._writer)
         self.ledger = Ledger(parts, self._epochs, self._entries, self._horizon)
         self.answers = Answers(parts, self.ledger)

@@ -13,14 +13,16 @@ With Redis usable, a Redis miss is a miss.
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from toolcache.batches import Batches
 from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.domains import Domain
 from toolcache.entries import Entries, remaining
 from toolcache.entry import MEMORY, Held
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected
+from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
@@ -31,7 +33,10 @@ from toolcache.stats import Tally
 from toolcache.versions import ZERO
 from toolcache.writer import Draft, Writer
 
-_OUTAGE_TRUST = 1.0
+_OUTAGE_TRUST: Final = 1.0
+
+_MANY: Final = 64
+"""Keys with which a call goes alone: nobody is to wait for so many of another's."""
 
 
 class Found(NamedTuple):
@@ -43,6 +48,13 @@ class Found(NamedTuple):
 
 
 NOTHING = Found(None)
+
+
+class _Ask(NamedTuple):
+    keys: Sequence[str]
+    domain: Domain
+    tally: Tally
+    due: Due
 
 
 class _Opening:
@@ -60,12 +72,15 @@ class Reader:
         entries: makes entries for memory.
         horizon: reads the layers.
         writer: keeps on file what Redis is found to hold.
+        homes: whose tasks carry what several callers ask for.
 
     Attributes:
         met: whether Redis, where it is configured, has been asked for the time.
     """
 
-    def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon, writer: Writer) -> None:
+    def __init__(
+        self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon, writer: Writer, homes: Homes
+    ) -> None:
         self._parts = parts
         self._clock = parts.clock
         self._memory = parts.memory
@@ -76,6 +91,8 @@ class Reader:
         self.met = parts.redis is None
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
+        self._batches = PerLoop(lambda: Batches(self._carry, homes.here()))
+        self._batched = parts.redis is not None  # the log groups by itself
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
 
@@ -141,7 +158,39 @@ class Reader:
         self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due | None = None
     ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
-        names, due = {key: self._entries.name(key) for key in keys}, due or self._parts.due()
+        ask = _Ask(keys, domain, tally, due or self._parts.due())
+        if not self._batched or len(keys) > _MANY:
+            return await self._fetch(*ask)
+        return await self._batches.here().ask(ask) or dict.fromkeys(keys, NOTHING)
+
+    async def _carry(self, asks: list[_Ask]) -> list[dict[str, Found]]:
+        """What several callers asked for, each of whom may change the values it gets."""
+        if len(asks) == 1:
+            return [await self._fetch(*asks[0])]
+        kinds: dict[str, list[_Ask]] = {}
+        for ask in asks:
+            kinds.setdefault(ask.domain.name, []).append(ask)
+        answers: dict[str, dict[str, Found]] = {}
+        for name, alike in kinds.items():
+            keys = list(dict.fromkeys(key for ask in alike for key in ask.keys))
+            due = max(ask.due for ask in alike)
+            answers[name] = await self._fetch(keys, alike[0].domain, alike[0].tally, due)
+        given: set[tuple[str, str]] = set()
+        shared = []
+        for ask in asks:
+            there = answers[ask.domain.name]
+            mine = {}
+            for key in ask.keys:
+                found = there[key]
+                if (ask.domain.name, key) in given and found.held is not None:
+                    found = _found(found.held)
+                given.add((ask.domain.name, key))
+                mine[key] = found
+            shared.append(mine)
+        return shared
+
+    async def _fetch(self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due) -> dict[str, Found]:
+        names = {key: self._entries.name(key) for key in keys}
         token = object()
         self._fills.update(dict.fromkeys(keys, token))
         try:

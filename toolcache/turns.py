@@ -81,7 +81,7 @@ class Turns:
         self._owe(turn)
         if await turn.release():
             self.over.pop(turn.owner, None)
-        else:
+        elif not self.homes.closed:
             self.homes.here().attend(self._tell)
 
     def _owe(self, turn: "Turn") -> None:
@@ -92,12 +92,14 @@ class Turns:
     async def _tell(self) -> None:
         """Have the stores know of what has ended while they did not answer: other processes wait for it."""
         pause = _PAUSES[0]
-        while self.over:
-            await self.parts.clock.sleep(pause)
-            pause = min(2 * pause, _PAUSES[1])
+        while True:
             for owner, turn in tuple(self.over.items()):
                 if await turn.release():
                     self.over.pop(owner, None)
+            if not self.over:
+                return
+            await self.parts.clock.sleep(pause)
+            pause = min(2 * pause, _PAUSES[1])
 
 
 class Turn:
@@ -119,7 +121,7 @@ class Turn:
         self._turns = turns
         self._parts = parts = turns.parts
         self._key = key
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         self._now = parts.clock.monotonic
         self._patient_until = self._now() + parts.lock_timeout
         self._waiting = Waiting()
@@ -151,13 +153,17 @@ class Turn:
         self._over = True
         if self._renewal is not None and self._loop is _running():
             self._renewal.cancel()
+        self._renewal = self._loop = None  # it may outlive both
         if self._held and self._life is self._turns.life:
             self._turns.let_go(self, after)
 
     async def release(self) -> bool:
-        """End what is held; whether all stores were told."""
+        """End what is held; whether all stores were told. One that is feeling its way back is left to those who wait."""
         for layer, standing in reversed(tuple(self._held.items())):
-            if await layer.settle(self._key, self._claimant.release, standing) is not None:
+            if (
+                not layer.guard.probing(mutation=True)
+                and await layer.settle(self._key, self._claimant.release, standing) is not None
+            ):
                 self._held.pop(layer, None)
         return not self._held
 
@@ -193,7 +199,8 @@ class Turn:
     def _renew_later(self) -> None:
         """Most computations are over before it is time, and cost no task."""
         own = self._turns.homes.here().own
-        self._renewal = self._loop.call_later(self._parts.lease / 3, lambda: own(self._renew()))
+        if self._loop is not None:
+            self._renewal = self._loop.call_later(self._parts.lease / 3, lambda: own(self._renew()))
 
     async def _renew(self) -> None:
         """Keep what is held from lapsing."""

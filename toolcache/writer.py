@@ -7,20 +7,26 @@ version goes to every layer, an attempt that timed out and is applied late chang
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from threading import Lock
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
+from toolcache.batches import Batches
 from toolcache.blob import EPOCH, TOMBSTONE
 from toolcache.entry import Durability, Invalidation
 from toolcache.epochs import NAMESPACE
 from toolcache.forks import watch
+from toolcache.home import Homes
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
+from toolcache.loops import PerLoop
 from toolcache.parts import Due, Parts
 from toolcache.protocols import Encoded, Newest, PutResult, PutStatus, SupportsOverlay, SupportsRefusal, Write
 from toolcache.versions import ZERO
 
 _BUMPS: Final = 3
+_MANY: Final = 64
+"""Writes with which a call goes alone: nobody is to wait for so many of another's."""
 _TAKEN: Final = (PutStatus.STORED, PutStatus.ALREADY)
 
 
@@ -54,6 +60,12 @@ class Outcome:
     superseded: bool = False
     was_live: bool = False
     foreign: bool = False
+
+
+class _Ask(NamedTuple):
+    drafts: Sequence[Draft]
+    mirror: bool
+    due: Due
 
 
 _Mark: TypeAlias = tuple[str, bytes]
@@ -106,10 +118,17 @@ class _UnderWay:
 
 
 class Writer:
-    """Writes for one cache."""
+    """Writes for one cache.
 
-    def __init__(self, parts: Parts) -> None:
+    Args:
+        parts: the cache's parts.
+        homes: whose tasks carry what several callers write.
+    """
+
+    def __init__(self, parts: Parts, homes: Homes) -> None:
         self._parts = parts
+        self._batches = PerLoop(lambda: Batches(self._carry, homes.here()))
+        self._batched = parts.redis is not None  # the log groups by itself
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
         self._under_way = _UnderWay()
@@ -117,16 +136,26 @@ class Writer:
 
     async def write(self, drafts: Sequence[Draft], *, mirror: bool = False, due: Due | None = None) -> list[Outcome]:
         """Keep the drafts as safely as the layers allow; never raises for a store."""
-        due = due or self._parts.due()
-        if self._overlay is None:
-            return await self._write(drafts, due, mirror=mirror)
-        self._under_way.begin(drafts)
-        try:
-            return await self._write(drafts, due, mirror=mirror)
-        finally:
-            self._under_way.end(drafts)
+        ask = _Ask(drafts, mirror, due or self._parts.due())
+        if not self._batched or len(drafts) > _MANY:
+            return (await self._carry([ask]))[0]
+        return await self._batches.here().ask(ask) or [Outcome() for _ in drafts]
 
-    async def _write(self, drafts: Sequence[Draft], due: Due, *, mirror: bool) -> list[Outcome]:
+    async def _carry(self, asks: list[_Ask]) -> list[list[Outcome]]:
+        """What several callers write, as one."""
+        drafts = [draft for ask in asks for draft in ask.drafts]
+        mirrored = {draft.name for ask in asks if ask.mirror for draft in ask.drafts}
+        due = max(ask.due for ask in asks)
+        if self._overlay is not None:
+            self._under_way.begin(drafts)
+        try:
+            outcomes = iter(await self._write(drafts, due, mirrored))
+        finally:
+            if self._overlay is not None:
+                self._under_way.end(drafts)
+        return [list(islice(outcomes, len(ask.drafts))) for ask in asks]
+
+    async def _write(self, drafts: Sequence[Draft], due: Due, mirrored: Container[str]) -> list[Outcome]:
         outcomes = [Outcome() for _ in drafts]
         redis, files = self._parts.redis, self._parts.files
         to_files = list(range(len(drafts)))
@@ -136,7 +165,7 @@ class Writer:
             due = due.without(self._parts.clock.monotonic() - begun)
             taken = await self._offer(redis, drafts, until=due.redis)
             _note(drafts, outcomes, taken, Durability.REDIS)
-            to_files = [i for i in to_files if _goes_to_files(drafts[i], taken[i], mirror=mirror)]
+            to_files = [i for i in to_files if _goes_to_files(drafts[i], taken[i], mirror=drafts[i].name in mirrored)]
             await self._settle(drafts, taken, set(to_files), due.files)
         if files is not None and to_files:
             owed = redis is not None
@@ -154,10 +183,11 @@ class Writer:
             return
         await self._catch_up(overlay, until)
         cleared = _version(overlay.newest(self._epoch_name))
+        risen: dict[str, bytes] = {}  # what is written to the same key after that stays above it
         for draft in drafts:
-            known = max(cleared, _version(overlay.newest(draft.name)))
+            known = max(cleared, _version(overlay.newest(draft.name)), risen.get(draft.name, ZERO))
             if draft.live and known > draft.version:
-                draft.version = self._parts.hybrid.next(above=known)
+                draft.version = risen[draft.name] = self._parts.hybrid.next(above=known)
                 draft.dead = max(draft.dead, cleared)
 
     async def _catch_up(self, overlay: SupportsOverlay, until: float) -> None:

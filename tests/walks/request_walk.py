@@ -153,8 +153,8 @@ class RequestWalk:
             coder=Coder(),
             envelope=Envelope(),
             announce=announce,
-            redis=_guarded(redis, clock, batched=True),
-            files=_guarded(files, clock, batched=False),
+            redis=_guarded(redis, clock),
+            files=_guarded(files, clock),
             trust=5.0,
         )
         cache = Cache(parts)
@@ -549,9 +549,6 @@ class RequestWalk:
                 *home._attendants.values(),
                 *process.tasks,
             }
-            for layer in (process.cache._parts.redis, process.cache._parts.files):
-                assert layer is not None
-                tasks |= layer._reads.here().tasks | layer._writes.here().tasks
             tasks = {task for task in tasks if not task.done()}
             if not tasks:
                 break
@@ -761,14 +758,14 @@ class RequestWalk:
             assert min(told) > max(request.known.values(), default=ZERO), f"{name}: what was forgotten is held"
 
 
-def _guarded(store: Store, clock: ProcessClock, *, batched: bool) -> Layer:
+def _guarded(store: Store, clock: ProcessClock) -> Layer:
     def breaker(kind: str) -> CircuitBreaker:
         return CircuitBreaker(name=f"{store.name}.{kind}", clock=clock, recovery_time=1.0, jitter=0.0)
 
     guard = Guard(
         breaker=breaker("conn"), write_breaker=breaker("write"), timeout=1e6, clock=clock, layer=store.name
     )  # a slow walk is no fault
-    return Layer(store, guard, clock=clock, batched=batched)
+    return Layer(store, guard, clock=clock)
 
 
 async def _never() -> None:

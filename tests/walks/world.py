@@ -151,8 +151,6 @@ class Process:
         """Nothing of it goes on; its files are let go of, as the kernel would."""
         home = self.cache._machine.homes.here()
         tasks = {*home._tasks, *home.flights.tasks(), *home._attendants.values()}
-        for layer in (self.redis, _layer(self.cache._parts.files)):
-            tasks |= layer._reads.here().tasks | layer._writes.here().tasks
         for task in tasks:
             task.cancel()
         if tasks:
@@ -194,8 +192,8 @@ class World:
             coder=Coder(),
             envelope=Envelope(),
             announce=announce,
-            redis=self._guarded(FakeRedisStore(self.server, clock), clock, batched=True),
-            files=self._guarded(files, clock, batched=False),
+            redis=self._guarded(FakeRedisStore(self.server, clock), clock),
+            files=self._guarded(files, clock),
             trust=TRUST,
             mirror=self._mirror,
             lock=False,  # claims save work, and decide nothing of what is compared here
@@ -220,7 +218,7 @@ class World:
     def _files(self, host: int, clock: ProcessClock, hybrid: HybridClock | None = None) -> OwnLogStore:
         return OwnLogStore(self._roots[host], clock=clock, hybrid=hybrid or HybridClock(clock), fsync="never")
 
-    def _guarded(self, store: Store, clock: ProcessClock, *, batched: bool) -> Layer:
+    def _guarded(self, store: Store, clock: ProcessClock) -> Layer:
         def breaker(kind: str) -> CircuitBreaker:
             return CircuitBreaker(name=f"{store.name}.{kind}", clock=clock, recovery_time=1.0, jitter=0.0)
 
@@ -231,7 +229,7 @@ class World:
             clock=clock,
             layer=store.name,
         )
-        return Layer(store, guard, clock=clock, batched=batched)
+        return Layer(store, guard, clock=clock)
 
 
 def _layer(layer: Layer | None) -> Layer:

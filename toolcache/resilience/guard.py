@@ -7,7 +7,6 @@ stands; or else against the store. There is no ping: a ping fails where reads wo
 probe is always an operation of the kind that failed.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeVar
 
@@ -17,6 +16,7 @@ from toolcache.errors import ToolCacheError
 from toolcache.events import StoreFault
 from toolcache.protocols import Clock
 from toolcache.resilience.breaker import BreakerState, CircuitBreaker
+from toolcache.resilience.deadline import Deadline
 from toolcache.resilience.faults import FaultKind, classify, connection_lost
 from toolcache.resilience.permit import DENIED, Permit
 
@@ -138,13 +138,13 @@ class Guard:
             raise Unusable(FaultKind.LOCAL)
         permits = self._admit(mutation=mutation)
         due = self._clock.monotonic() + budget
-        deadline = asyncio.timeout(budget)
+        deadline = Deadline(budget)
         try:
-            async with deadline:
+            with deadline:
                 answer = await self._attempt(operation, permits, deadline)
         except BaseException as exc:
             kind = classify(exc, mutation=mutation)
-            if kind is FaultKind.CONN and deadline.expired() and self._clock.monotonic() - due > _STALLED:
+            if kind is FaultKind.CONN and deadline.expired and self._clock.monotonic() - due > _STALLED:
                 kind = FaultKind.LOCAL
             if kind is FaultKind.CONN and permits.write is not None and self._reads_stand():
                 kind = FaultKind.WRITE_LOST
@@ -158,13 +158,13 @@ class Guard:
         _judge(permits, None)
         return answer
 
-    async def _attempt(self, operation: Callable[[], Awaitable[T]], permits: _Permits, deadline: asyncio.Timeout) -> T:
+    async def _attempt(self, operation: Callable[[], Awaitable[T]], permits: _Permits, deadline: Deadline) -> T:
         try:
             return await operation()
         except Exception as exc:
             # Both attempts are one call to the breaker: only how it ended counts. A breaker that opened meanwhile, by
             # what befell others, grants no second one; and a deadline that is past would not end it.
-            again = self._retry and connection_lost(exc) and self._current(permits) and not deadline.expired()
+            again = self._retry and connection_lost(exc) and self._current(permits) and not deadline.expired
             if not again:
                 raise
         return await operation()

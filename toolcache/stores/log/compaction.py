@@ -112,7 +112,7 @@ class Compactor:
                 self._disk_then = self._log.disk()
                 return before - self._disk_then
             finally:
-                held.close()
+                held.release()
 
 
 class Pass:

@@ -42,7 +42,7 @@ class LockedNote:
 
     def close(self) -> None:
         """Let others have the lock."""
-        self._file.close()
+        self._file.release()
 
 
 class Directory:
@@ -77,7 +77,7 @@ class Directory:
             self._ops.flock(held.fd, wait=True)
             if not self._known_format():
                 self._format()
-            held.close()
+            held.release()
         for name in self._ops.listdir(self._locks):
             if name.endswith(".tmp"):
                 self._sweep(name)
@@ -157,7 +157,7 @@ class Directory:
             text = self._ops.pread(file.fd, 2 * _NODE, 0)
             return bytes.fromhex(text.decode("ascii")) if len(text) == 2 * _NODE else b""
         finally:
-            file.close()
+            file.release()
         return None
 
     def take_turn(self) -> LockedNote | None:
@@ -217,4 +217,4 @@ class Directory:
         with suppress(OSError):
             file = self.lock(name)
             self._ops.unlink(self._lock_path(name))
-            file.close()
+            file.release()

@@ -110,6 +110,12 @@ class File:
         if fd >= 0:
             self._ops.close(fd)
 
+    def release(self) -> None:
+        """Let go of its lock, and close it. A child that was forked while it was being opened has a copy, and keeps that."""
+        if self.fd >= 0:
+            self._ops.unlock(self.fd)
+        self.close()
+
     def __del__(self) -> None:
         self.close()
 

@@ -12,6 +12,9 @@ import asyncio
 import contextlib
 import contextvars
 from collections import deque
+from collections.abc import Awaitable, Coroutine, Generator
+from functools import partial
+from types import coroutine
 from typing import Any, Final
 
 from redis import exceptions
@@ -62,7 +65,8 @@ class Connection:
         self._commands = 0
         self._bytes = 0
         self._outbox: list[bytes] = []
-        self._wake = asyncio.Event()
+        self._flushing = False
+        self._pushing: asyncio.Task[None] | None = None
         self._heard_at = 0.0
         self._watchdog: asyncio.TimerHandle | None = None
         self._fault: Exception | None = None
@@ -94,9 +98,14 @@ class Connection:
         self._commands += replies
         self._bytes += size
         self._outbox.append(command)
-        self._wake.set()
         if self._watchdog is None:
             self._watch_at(now + self._patience)
+        if not self._flushing:
+            if len(self._waiting) == 1:  # nobody to share a packet with
+                self._flush()
+            else:
+                self._flushing = True
+                self._loop.call_soon(self._flush, context=self._context)
         return call.future
 
     def close(self, reason: Exception | None = None) -> None:
@@ -113,16 +122,13 @@ class Connection:
         await self._disconnect()  # a task cancelled before its first step has not
 
     async def _run(self) -> None:
-        writer = self._loop.create_task(self._write(), name="toolcache-redis-write")
         try:
             await self._read()
         except Exception as error:  # noqa: BLE001 - whatever it was, the stream cannot be trusted any more
             self._end(error)
         finally:
             self._end(exceptions.ConnectionError("the connection was closed"))
-            writer.cancel()
             await self._disconnect()
-            await asyncio.wait([writer])
 
     async def _read(self) -> None:
         read, waiting, clock = self._raw.read_response, self._waiting, self._loop.time
@@ -147,15 +153,33 @@ class Connection:
                 if not call.future.done():
                     call.future.set_result(call.replies)
 
-    async def _write(self) -> None:
+    def _flush(self) -> None:
+        """Send what has come meanwhile. Without a task, as long as the transport takes it at once."""
+        self._flushing = False
+        if not self._outbox:
+            return
+        packed, self._outbox = self._outbox, []
+        sending = self._raw.send_packed_command(packed, check_health=False)
         try:
-            while await self._wake.wait():
-                self._wake.clear()
-                while self._outbox:
-                    packed, self._outbox = self._outbox, []
-                    await self._raw.send_packed_command(packed, check_health=False)
+            awaited = sending.send(None)
+        except StopIteration:
+            return
         except Exception as error:  # noqa: BLE001 - a dying transport has raised TypeError and AttributeError, too
             self.close(error)
+            return
+        self._flushing = True
+        self._pushing = self._loop.create_task(
+            self._push(_resumed(sending, awaited)), name="toolcache-redis-write", context=self._context
+        )
+
+    async def _push(self, sending: Awaitable[None]) -> None:
+        """Wait until a transport that is full takes more, and send what has come meanwhile."""
+        try:
+            await sending
+        except Exception as error:  # noqa: BLE001 - as in _flush
+            self.close(error)
+        else:
+            self._flush()
 
     def _watch_at(self, when: float) -> None:
         self._watchdog = self._loop.call_at(when, self._watch, when, context=self._context)
@@ -184,10 +208,28 @@ class Connection:
                 call.future.set_exception(_lost(reason))
         self._waiting.clear()
         self._outbox.clear()
+        if self._pushing is not None:
+            self._pushing.cancel()
 
     async def _disconnect(self) -> None:
         with contextlib.suppress(Exception):
             await self._raw.disconnect(nowait=True)
+
+
+@coroutine
+def _resumed(begun: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """What is left of a coroutine that waits for something already."""
+    while True:
+        try:
+            answer = yield awaited
+        except BaseException as error:  # noqa: BLE001 - it is for the coroutine to see, its cancellation above all
+            step = partial(begun.throw, error)
+        else:
+            step = partial(begun.send, answer)
+        try:
+            awaited = step()
+        except StopIteration:
+            return
 
 
 def _lost(reason: Exception) -> exceptions.ConnectionError:

@@ -1,0 +1,98 @@
+"""What the callers of one tick ask for leaves as one."""
+
+import asyncio
+
+import pytest
+
+from toolcache.batches import Batches
+from toolcache.home import Home
+
+
+class Carrier:
+    """Answers in capitals, and remembers what was asked for at once."""
+
+    def __init__(self) -> None:
+        self.carried: list[list[str]] = []
+        self.fault: Exception | None = None
+
+    async def __call__(self, asks: list[str]) -> list[str]:
+        self.carried.append(asks)
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            raise self.fault
+        return [ask.upper() for ask in asks]
+
+
+@pytest.fixture
+def carrier() -> Carrier:
+    return Carrier()
+
+
+@pytest.fixture
+def home() -> Home:
+    return Home()
+
+
+@pytest.fixture
+def batches(carrier: Carrier, home: Home) -> Batches[str, str]:
+    return Batches(carrier, home)
+
+
+async def test_what_one_tick_asks_for_goes_as_one(batches: Batches[str, str], carrier: Carrier) -> None:
+    """Callers of one tick share a batch, and each gets its own answer; who comes later goes with the next one."""
+    assert await asyncio.gather(*(batches.ask(item) for item in "abca")) == ["A", "B", "C", "A"]
+    assert await batches.ask("d") == "D"
+    assert carrier.carried == [["a", "b", "c", "a"], ["d"]]
+
+
+async def test_who_leaves_takes_nobody_along(batches: Batches[str, str], carrier: Carrier) -> None:
+    """A caller's cancellation is its own affair, even that of the first."""
+    first, second = batches.ask("a"), batches.ask("b")
+    first.cancel()
+    assert await second == "B"
+    assert carrier.carried == [["a", "b"]]
+
+
+async def test_a_loop_whose_tasks_begin_at_once_batches_as_well(batches: Batches[str, str], carrier: Carrier) -> None:
+    """What a loop's task factory does is no concern of the batches: everybody of the tick goes along."""
+
+    def factory(loop: asyncio.AbstractEventLoop, work: object, **_options: object) -> asyncio.Future[object]:
+        raise AssertionError("a batch was begun by the loop's factory")
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)  # type: ignore[arg-type]  # it makes none
+    try:
+        together = [batches.ask("a"), batches.ask("b")]
+        assert [await ask for ask in together] == ["A", "B"]
+    finally:
+        loop.set_task_factory(None)
+    assert carrier.carried == [["a", "b"]]
+
+
+async def test_a_batch_that_was_cancelled_before_it_began(
+    batches: Batches[str, str], carrier: Carrier, home: Home
+) -> None:
+    """Nobody waits for a batch that never left, and the next one leaves."""
+    asking = batches.ask("a")
+    (batch,) = home._tasks
+    batch.cancel()
+    assert await asking is None
+    assert await batches.ask("b") == "B"
+    assert carrier.carried == [["b"]]
+
+
+async def test_an_error_is_everybodys(batches: Batches[str, str], carrier: Carrier) -> None:
+    """A fault of ours is told to all who wait, instead of having them wait for ever."""
+    carrier.fault = ZeroDivisionError()
+    together = [batches.ask("a"), batches.ask("b")]
+    for ask in together:
+        with pytest.raises(ZeroDivisionError):
+            await ask
+
+
+async def test_a_home_waits_for_its_batches(batches: Batches[str, str], home: Home) -> None:
+    """What is under way is seen through when the home is left."""
+    asking = batches.ask("a")
+    await home.drain(5.0)
+    assert asking.done()
+    assert asking.result() == "A"

@@ -1,0 +1,59 @@
+"""Batches: what the callers of one loop tick ask for leaves as one.
+
+Most of what an operation costs does not depend on how many keys it has.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from toolcache.home import Home
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Batches(Generic[A, R]):
+    """The batches of one kind and one loop.
+
+    Args:
+        carry: answers several asks, in order.
+        home: whose tasks carry.
+    """
+
+    def __init__(self, carry: Callable[[list[A]], Coroutine[Any, Any, list[R]]], home: Home) -> None:
+        self._carry = carry
+        self._home = home
+        self._waiting: list[tuple[A, asyncio.Future[R | None]]] = []
+
+    def ask(self, item: A) -> "asyncio.Future[R | None]":
+        """The answer, from the batch that leaves at the end of this tick; None where that was cancelled, as when all ends.
+
+        Whatever ``carry`` raises, the future does.
+        """
+        answer: asyncio.Future[R | None] = asyncio.get_running_loop().create_future()
+        if not self._waiting:
+            together: list[tuple[A, asyncio.Future[R | None]]] = []
+            self._waiting = together
+            task = self._home.own_later(self._leave(together))
+            task.add_done_callback(lambda task: self._done(together, task))
+        self._waiting.append((item, answer))
+        return answer
+
+    async def _leave(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
+        self._waiting = []  # who comes from now on goes with the next batch
+        answers = await self._carry([item for item, _ in together])
+        for (_, future), answer in zip(together, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+
+    def _done(self, together: list[tuple[A, "asyncio.Future[R | None]"]], task: "asyncio.Task[None]") -> None:
+        """However it ended, even before it began: nobody waits for ever."""
+        if self._waiting is together:
+            self._waiting = []
+        error = None if task.cancelled() else task.exception()
+        for _, future in together:
+            if not future.done() and error is not None:
+                future.set_exception(error)
+            elif not future.done():
+                future.set_result(None)
