@@ -26,7 +26,7 @@ MAX_LINES: Final = 400
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
     "words": "causes errors forks loops wakes blob entry events clock versions durations domains tags",
-    "promises": "protocols credentials swaps",
+    "promises": "protocols credentials peeks swaps",
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "batches claim layer parts entries horizon filler follower bus reader writer crowd home places waiting turns sweeper compute journal risk invalidator "
     "record record_body ledger answers hold untold terms work course runs machine requests report cache spelling sources settings assembly",

@@ -2,13 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
 from toolcache.clock import SystemClock
 from toolcache.events import BreakerChanged, DataAtRisk
-from toolcache.protocols import Clock, PutResult, PutStatus, Store, SupportsCount, SupportsOverlay, SupportsScan, Write
+from toolcache.peeks import SupportsPeek
+from toolcache.protocols import (
+    Clock,
+    PutResult,
+    PutStatus,
+    Store,
+    SupportsCount,
+    SupportsOverlay,
+    SupportsScan,
+    Write,
+)
 from toolcache.testing import ChaosStore, FakeClock, Recorder
 
 
@@ -131,6 +142,24 @@ class TestChaosStore:
         assert [key async for key in chaos.scan("a:")] == ["a:1"]
         chaos.heal()
         assert await chaos.count() == 2
+
+    async def test_it_says_nothing_at_once_while_it_is_disturbed(self) -> None:
+        """Fact: a peek raises nothing, so a store that is to fail, to wait or to hang leaves it to ``get_many``."""
+
+        class Quick(Minimal):
+            def peek(self, keys: Sequence[str], /) -> list[bytes | None] | None:
+                return [b"at once" for _ in keys]
+
+        chaos = ChaosStore(Quick())
+        assert isinstance(ChaosStore(Quick()), SupportsPeek)
+        assert not isinstance(ChaosStore(Minimal()), SupportsPeek)
+        assert chaos.peek(["k"]) == [b"at once"]
+        for disturb in (partial(chaos.fail_with, ConnectionResetError), partial(chaos.delay, 1.0), chaos.hang):
+            disturb()
+            assert chaos.peek(["k"]) is None
+            chaos.heal()
+        chaos.fail_with(ConnectionResetError, on=["put_many"])
+        assert chaos.peek(["k"]) == [b"at once"]
 
     async def test_failing_and_healing(self, chaos: ChaosStore) -> None:
         """It fails from the word on until it heals, with a new exception each time."""

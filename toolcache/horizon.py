@@ -30,7 +30,7 @@ class Horizon:
 
     def __init__(self, parts: Parts, epochs: Epochs, entries: Entries, writer: Writer, homes: Homes) -> None:
         self._parts = parts
-        self._redis = parts.redis
+        self._redis, self._files = parts.redis, parts.files
         self._memory = parts.memory
         self._epochs = epochs
         self._entries = entries
@@ -47,24 +47,36 @@ class Horizon:
 
     async def read(self, layer: Layer, names: Sequence[str], *, until: float) -> list[Draft | None] | None:
         """What a layer holds under store keys, in order, without a body where it is gone; None where it cannot be asked."""
-        ahead = self._lacking([self._epochs.namespace], layer)
-        token = self._epochs.ask(ahead)
-        blobs = await layer.read([*ahead, *names], until=until)
+        own = (self._epochs.namespace,)
+        ahead = [] if layer is self._files else self._lacking(own, layer)
+        token = self._epochs.ask(ahead) if ahead else None
+        asked = [*ahead, *names] if ahead else names
+        blobs = layer.peek(asked) or await layer.read(asked, until=until)
         if blobs is None:
             return None
-        news = self._learn(ahead, blobs[: len(ahead)], layer, token)
-        drafts = [
-            None if blob is None else self._entries.read(name, blob, layer)
-            for name, blob in zip(names, blobs[len(ahead) :], strict=True)
-        ]
-        above = {name for draft in drafts if draft and draft.encoded for name in self._epochs.names(draft.tags)}
-        self._know(above)
-        more = await self._ask(layer, above, until=until)
-        await self._keep([*news, *(more or ())])
-        if more is None:
+        news: list[Draft] = []
+        if ahead:
+            news, blobs = self._learn(ahead, blobs[: len(ahead)], layer, token), blobs[len(ahead) :]
+        elif layer is self._files and not self.know_of(own) and await self._ask(layer, own, until=until) is None:
             return None
+        read, tagged = self._entries.read, False
+        drafts: list[Draft | None] = []
+        for name, blob in zip(names, blobs, strict=True):
+            draft = None if blob is None else read(name, blob, layer)
+            tagged = tagged or (draft is not None and draft.encoded is not None and bool(draft.tags))
+            drafts.append(draft)
+        if tagged:
+            above = {name for draft in drafts if draft and draft.encoded for name in self._epochs.names(draft.tags)}
+            self._know(above)
+            more = await self._ask(layer, above, until=until)
+            await self._keep([*news, *(more or ())])
+            if more is None:
+                return None
+        elif news:
+            await self._keep(news)
+        covers = self._epochs.covers
         for draft in drafts:
-            if draft is not None and self._epochs.covers(draft.version, draft.tags):
+            if draft is not None and covers(draft.version, draft.tags):
                 draft.encoded = None
         return drafts
 
@@ -80,7 +92,7 @@ class Horizon:
         if not lacking:
             return []
         token = self._epochs.ask(lacking)
-        blobs = await layer.read(lacking, until=until)
+        blobs = layer.peek(lacking) or await layer.read(lacking, until=until)
         return None if blobs is None else self._learn(lacking, blobs, layer, token)
 
     def know_of(self, names: Iterable[str]) -> bool:

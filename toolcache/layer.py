@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from toolcache.errors import CircuitOpenError
 from toolcache.loops import PerLoop
+from toolcache.peeks import SupportsPeek
 from toolcache.protocols import Clock, PutResult, Store, SupportsRenewal, Write
 from toolcache.resilience.guard import Guard, Unusable
 from toolcache.resilience.renewal import Renewal
@@ -43,6 +44,7 @@ class Layer:
         self.guard = guard
         self.tally = LayerTally()
         self._clock = clock
+        self._peek = store.peek if isinstance(store, SupportsPeek) else None
         self._renewals: PerLoop[Renewal] | None = None
         if isinstance(store, SupportsRenewal):
             renewed = store.renewed
@@ -56,6 +58,15 @@ class Layer:
     def budget(self) -> float:
         """The monotonic instant by which a public call that begins now is to be done with this layer."""
         return self._clock.monotonic() + self.guard.timeout
+
+    def peek(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """What ``read`` would answer, if the store need not wait for it, and may be asked; else None, and ``read`` tells more.
+
+        No permit is asked for, and no deadline set: a store that answers so has not been near whatever may fail.
+        """
+        if self._peek is None or self.guard.troubled:
+            return None
+        return self._peek(keys)
 
     async def read(self, keys: Sequence[str], *, until: float | None = None) -> list[bytes | None] | None:
         """The blobs in the order of the keys; None if the store cannot be asked.

@@ -213,7 +213,7 @@ class Reader:
         if redis is None:
             return await self._ask(files, names, domain, tally, due.files) if files else dict.fromkeys(names, NOTHING)
         begun = self._clock.monotonic()
-        owed = await self._owed(names, due.files)
+        owed: dict[str, bytes] = {} if self._overlay is None else await self._owed(names, due.files)
         local = {key: names[key] for key in owed}
         found = await self._ask(files, local, domain, tally, due.files) if files and local else {}
         due = due.without(self._clock.monotonic() - begun)
@@ -227,12 +227,11 @@ class Reader:
             answer = {key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names}
             self._insist(names, answer, asked=False)
             return self._uncovered(answer)
-        for key, version in owed.items():
-            if version >= answer[key].version:
-                answer[key] = last[key]
-        # What Redis is owed may lie beneath an epoch that only Redis knows.
-        above = {name for held, _, _ in answer.values() if held is not None for name in self._epochs.names(held.tags)}
-        await self._horizon.ask(redis, above, until=due.redis)
+        if owed:
+            answer |= {key: last[key] for key, version in owed.items() if version >= answer[key].version}
+            # What Redis is owed may lie beneath an epoch that only Redis knows.
+            above = {name for held, _, _ in last.values() if held is not None for name in self._epochs.names(held.tags)}
+            await self._horizon.ask(redis, above, until=due.redis)
         self._insist(names, answer, asked=True)
         return self._uncovered(answer)
 
@@ -256,12 +255,11 @@ class Reader:
 
     def _uncovered(self, answer: dict[str, Found]) -> dict[str, Found]:
         """The answer without what lies beneath an epoch, which may have come with the last of it."""
-        return {
-            key: Found(None, it.version)
-            if it.held is not None and self._epochs.covers(it.version, it.held.tags)
-            else it
-            for key, it in answer.items()
-        }
+        covers = self._epochs.covers
+        for key, it in answer.items():
+            if it.held is not None and covers(it.version, it.held.tags):
+                answer[key] = Found(None, it.version)
+        return answer
 
     async def catch_up(self, until: float | None = None) -> None:
         """Know all that this host owes Redis; by that instant, or what is known then has to do."""

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from fileops import NoPeekOps
+from fileops import NoPeekOps, SlowOps
 from logs import PREFIX, body, descriptors, entry_of, log_of, make, modes, names, overwrite, put, segments, write
 
 from toolcache.blob import NEVER, RECORD, TOMBSTONE
 from toolcache.errors import CacheClosedError
 from toolcache.events import BlobRejected, ClockAnomaly, Event
+from toolcache.peeks import SupportsPeek
 from toolcache.protocols import PutStatus, Store, SupportsCount, SupportsOverlay, SupportsScan, SupportsUsage, Write
 from toolcache.stores.log.frame import CLEAN, FIRST, HEAD_SIZE, PENDING, RESULT
 from toolcache.stores.log.store import LogStore
@@ -71,6 +72,7 @@ def test_says_what_it_can_do(tmp_path: Path, clock: FakeClock) -> None:
     assert isinstance(store, SupportsOverlay)
     assert isinstance(store, SupportsCount)
     assert isinstance(store, SupportsUsage)
+    assert isinstance(store, SupportsPeek)
     assert isinstance(store, SupportsScan)
 
 
@@ -426,6 +428,36 @@ async def test_concurrent_reads_and_deletes(store: LogStore, clock: FakeClock) -
     await asyncio.gather(read(), read(), rewrite())
     assert seen <= {None, b"", b"value"}
     assert await body(store) == b""
+
+
+async def test_a_peek_needs_neither_a_thread_nor_the_disk(tmp_path: Path, clock: FakeClock) -> None:
+    """FS-18: what the page cache has is answered at once, though every thread hangs; before it is open, nothing is."""
+    ops = SlowOps(30.0, "pread", "write")
+    ops.let_go.set()
+    store = make(tmp_path / "log", clock, ops=ops)
+    keys = [PREFIX + text for text in ("a", "b", "never")]
+    assert store.peek(keys) is None
+    await put(store, write(clock, "a", 1, b"one"), write(clock, "b", 2, b"", flags=TOMBSTONE))
+    read = await store.get_many(keys)
+    ops.let_go.clear()
+    assert store.peek(keys) == read
+    assert read[0] is not None
+    ops.let_go.set()
+    await store.aclose()
+    assert store.peek(keys) is None
+
+
+async def test_a_peek_leaves_to_a_thread_what_would_hold_the_loop_up(store: LogStore, clock: FakeClock) -> None:
+    """FS-18: large values, alone or together, and more keys than a millisecond takes; nothing is read of them."""
+    await put(store, write(clock, "large", 1, bytes(100_000)))
+    await put(store, *[write(clock, f"k{n}", 1, bytes(50_000)) for n in range(20)])
+    keys = [f"{PREFIX}k{n}" for n in range(20)]
+    assert store.peek([PREFIX + "large"]) is None
+    assert store.peek(keys) is None
+    assert store.peek(keys[:4]) == await store.get_many(keys[:4])
+    assert None not in await store.get_many([*keys, PREFIX + "large"])
+    assert store.peek([PREFIX + "none"] * 100) == [None] * 100
+    assert store.peek([PREFIX + "none"] * 1000) is None
 
 
 async def test_counts_and_scans_live_values(store: LogStore, clock: FakeClock) -> None:

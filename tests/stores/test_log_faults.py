@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from fileops import MUTATIONS, ErrnoOps, MeddlingOps, ShortWriteOps, SlowOps
-from logs import body, descriptors, make, names, put, quiet, segments, until, write
+from logs import PREFIX, body, descriptors, log_of, make, names, overwrite, put, quiet, segments, until, write
 
-from toolcache.events import Event, FilesUnavailable
+from toolcache.events import BlobRejected, Event, FilesUnavailable
 from toolcache.protocols import PutStatus
+from toolcache.stores.log.frame import HEAD_SIZE
 from toolcache.stores.log.store import LogStore
 from toolcache.testing import FakeClock
 
@@ -211,6 +212,7 @@ def test_a_directory_that_this_user_may_not_enter(tmp_path: Path) -> None:
     code = f"""
 import asyncio
 from toolcache.clock import SYSTEM
+from toolcache.stores.log.frame import HEAD_SIZE
 from toolcache.stores.log.store import LogStore
 from toolcache.versions import HybridClock
 import aiofiles.os
@@ -386,6 +388,37 @@ async def test_a_hung_read_leaves_its_caller_at_its_deadline(tmp_path: Path, clo
     assert await body(store, "small") == b"small"
     ops.let_go.set()
     assert await body(store, "large") == bytes(100_000)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EIO])
+async def test_a_peek_that_meets_a_fault_leaves_it_to_the_read(tmp_path: Path, clock: FakeClock, number: int) -> None:
+    """FS-18: a page that is not cached, and a disk that fails, are met by ``get_many``, in a thread; damage too."""
+    ops = ErrnoOps("peek", number, times=100)
+    store = make(tmp_path / "log", clock, ops=ops)
+    key = PREFIX + "k"
+    await put(store, write(clock, "k", 1))
+    cached = store.peek([key])
+    assert cached is not None
+    ops.arm()
+    assert store.peek([key]) is None
+    assert await store.get_many([key]) == cached, "the disk has it"
+    assert ops.failed > 1
+    await store.aclose()
+
+
+async def test_a_peek_at_a_damaged_record_leaves_it_to_the_read(tmp_path: Path, clock: FakeClock) -> None:
+    """FS-04: which counts it, says so, and forgets it."""
+    events: list[Event] = []
+    store = make(tmp_path / "log", clock, announce=events.append)
+    key = PREFIX + "k"
+    await put(store, write(clock, "k", 1))
+    overwrite(store, key, -1 + HEAD_SIZE + len(key) + 40, b"?")
+    assert store.peek([key]) is None
+    assert (events, log_of(store).rejected) == ([], 0)
+    assert await store.get_many([key]) == [None]
+    assert [type(event) for event in events] == [BlobRejected]
+    assert store.peek([key]) == [None]
     await store.aclose()
 
 

@@ -24,6 +24,7 @@ _HEAD = """
 import asyncio, os, sys
 from pathlib import Path
 from logs import PREFIX, body, log_of, make, put, segments, write
+from toolcache.blob import RECORD
 from toolcache.clock import SYSTEM
 from toolcache.protocols import PutStatus, Write
 from toolcache.stores.log.ops import FileOps
@@ -425,5 +426,33 @@ async def test_what_a_promise_finds_instead_is_synced_before_it_is_relied_on(tmp
         assert ops.counts["fdatasync"] == before
         assert (await put(store, write(SYSTEM, "k", 2, once=True, durable=True))).status is PutStatus.NEWER
         assert ops.counts["fdatasync"] == before + 1
+        tell(child)
+    await store.aclose()
+
+
+async def test_a_peek_hears_the_bell_and_relies_on_nothing_unsynced(tmp_path: Path) -> None:
+    """I3, FS-11: what another process has just written, and its results before they are on the disk, a read fetches."""
+    root = tmp_path / "log"
+    store = make(root, SYSTEM)
+    await quiet(store)
+    key = PREFIX + "k"
+    assert store.peek([key]) == [None]
+    code = """
+    async def main():
+        store = make(root, SYSTEM, fsync="never")
+        await put(store, write(SYSTEM, "k", 1, b"of the child", flags=RECORD))
+        tell("written")
+        wait()
+    asyncio.run(main())
+    """
+    with process(root, code) as child:
+        assert await heard(child) == "written"
+        assert store.peek([key]) is None
+        await store.open()
+        assert store.in_step() is False
+        assert store.peek([key]) is None, "heard of, and not on the disk as far as is known"
+        read = await store.get_many([key])
+        assert read[0] is not None
+        assert store.peek([key]) == read
         tell(child)
     await store.aclose()

@@ -148,7 +148,7 @@ class CircuitBreaker:
         self._abandoned: deque[tuple[int, int]] = deque()
 
         self._tally = dict.fromkeys(Outcome, 0)
-        self._late = self._rejected = self._openings = self._listener_errors = 0
+        self._answered = self._late = self._rejected = self._openings = self._listener_errors = 0
         self._news: deque[BreakerChanged] = deque()
         self._telling = Lock()
 
@@ -174,7 +174,7 @@ class CircuitBreaker:
         try:
             with self._lock:
                 self._collect()
-                return self._admit(self._clock.monotonic())
+                return self._permit(0) if self._state is BreakerState.CLOSED else self._admit(self._clock.monotonic())
         finally:
             self._tell()
 
@@ -228,7 +228,7 @@ class CircuitBreaker:
             return BreakerStats(
                 state=self._state,
                 reason=self._reason,
-                successes=self._tally[Outcome.OK],
+                successes=self._answered + self._tally[Outcome.OK],
                 failures=self._tally[Outcome.FAIL] + self._tally[Outcome.AUTH],
                 neutral=self._tally[Outcome.NEUTRAL],
                 late=self._late,
@@ -267,7 +267,7 @@ class CircuitBreaker:
     # What follows runs under the lock, except _resolve, _force and _tell.
 
     def _admit(self, now: float) -> Permit:
-        if self._state is BreakerState.CLOSED or self._state is BreakerState.FORCED_CLOSED:
+        if self._state is BreakerState.FORCED_CLOSED:
             return self._permit(0)
         if self._state is BreakerState.SHUT:
             raise CacheClosedError("this circuit breaker was closed: make a new one")
@@ -299,6 +299,9 @@ class CircuitBreaker:
             if permit.settled:
                 return
             permit.settled = True
+            if outcome is Outcome.OK and self._state is BreakerState.CLOSED and permit.generation == self._generation:
+                self._answered, self._in_a_row = self._answered + 1, 0
+                return
             self._detail = permit.detail
             self._record(permit.generation, permit.slot, outcome)
         self._tell()
@@ -314,9 +317,7 @@ class CircuitBreaker:
             self._record_probe(outcome)
 
     def _record_call(self, outcome: Outcome) -> None:
-        if outcome is Outcome.OK:
-            self._in_a_row = 0
-        elif outcome is Outcome.AUTH:
+        if outcome is Outcome.AUTH:
             self._open(DENIED, self._clock.monotonic(), longest=True)
         elif outcome is Outcome.FAIL:
             self._in_a_row += 1
@@ -350,8 +351,7 @@ class CircuitBreaker:
         self._probe_successes = 0
         self._probing.clear()
         if state is BreakerState.CLOSED:
-            self._openings_in_a_row = 0
-            self._wait = self._first
+            self._openings_in_a_row, self._wait = 0, self._first
         if tell and before is not state and self._on_change is not None:
             detail = self._detail if state is BreakerState.OPEN else ""
             self._news.append(BreakerChanged(self.name, before.value, state.value, reason, manual, detail))

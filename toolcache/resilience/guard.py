@@ -92,6 +92,11 @@ class Guard:
         return self.breaker.state in _FEELING or (writes is not None and writes.state in _FEELING)
 
     @property
+    def troubled(self) -> bool:
+        """Whether reads are refused, or watched: the breaker is anything but closed."""
+        return self.breaker.state is not BreakerState.CLOSED
+
+    @property
     def denied(self) -> bool:
         """Whether the store is not asked because it denied access."""
         known = [breaker.stats() for breaker in self._breakers()]
@@ -155,7 +160,9 @@ class Guard:
                 raise
             self._report(name, kind)
             raise Unusable(kind) from exc
-        _judge(permits, None)
+        permits.all.ok()
+        if permits.write is not None:
+            permits.write.ok()
         return answer
 
     async def _attempt(self, operation: Callable[[], Awaitable[T]], permits: _Permits, deadline: Deadline) -> T:
@@ -192,13 +199,11 @@ class Guard:
             self._announce(StoreFault(self._layer, name, kind.value, self.last_fault))
 
 
-def _judge(permits: _Permits, kind: FaultKind | None, detail: str = "") -> None:
+def _judge(permits: _Permits, kind: FaultKind, detail: str) -> None:
     permits.all.judge(kind, detail)
     if permits.write is None:
         return
-    if kind is None:
-        permits.write.ok()
-    elif kind is FaultKind.WRITE_REFUSED or kind is FaultKind.WRITE_LOST:
+    if kind is FaultKind.WRITE_REFUSED or kind is FaultKind.WRITE_LOST:
         permits.write.fail(detail=detail)
     else:
         permits.write.neutral()

@@ -16,7 +16,7 @@ Fault = BaseException | Callable[[], BaseException]
 class ChaosStore:
     """Wraps a store; every one of its coroutine methods but ``aclose`` fails, waits or hangs as told.
 
-    What the wrapped store can do beyond ``Store`` this one can do as well. ``calls`` counts by method name, failed
+    ``peek``, which may not fail, says nothing while ``get_many`` is to fail, wait or hang. What the wrapped store can do beyond ``Store`` this one can do as well. ``calls`` counts by method name, failed
     calls included.
 
     Args:
@@ -51,7 +51,7 @@ class ChaosStore:
             elif inspect.iscoroutinefunction(found := getattr(store, name)):
                 setattr(self, name, self._disturbed(name, found))
             else:
-                setattr(self, name, found)
+                setattr(self, name, self._shy(found) if name == "peek" else found)
         self.__class__ = type(type(self).__name__, (type(self),), fields)
 
     def __getattr__(self, attribute: str) -> Any:
@@ -100,6 +100,14 @@ class ChaosStore:
     async def aclose(self) -> None:
         """Close the wrapped store; this always works."""
         await self._store.aclose()
+
+    def _shy(self, found: Callable[[Sequence[str]], Any]) -> Callable[[Sequence[str]], Any]:
+        def peek(keys: Sequence[str], /) -> Any:
+            self.calls["peek"] += 1
+            failing = self._fault is not None and (self._faulty is None or "get_many" in self._faulty)
+            return None if failing or self._delay or self._release else found(keys)
+
+        return peek
 
     def _disturbed(self, method: str, found: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def disturbed(*args: Any, **kwargs: Any) -> Any:

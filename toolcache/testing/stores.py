@@ -7,6 +7,7 @@ import zlib
 from typing import ClassVar
 
 from toolcache.blob import NEVER, TOMBSTONE, Header, pack_header, read_header
+from toolcache.peeks import SupportsPeek
 from toolcache.protocols import Clock, PutStatus, Store, SupportsCount, SupportsScan, Write
 
 _NO_META = b"\x80"
@@ -253,6 +254,25 @@ class StoreContract:
         assert (await self.put(store, clock, 4, b"new", text="bad"))[0] is PutStatus.STORED
         assert await self.body(store, "bad") == b"new"
         assert await self.body(store, "good") == b"neighbour"
+
+    async def test_a_peek_says_what_a_read_would_say_or_nothing(self, store: Store, clock: Clock) -> None:
+        """Where it can: values, tombstones, what has ended and what never was, of one key and of several."""
+        if not isinstance(store, SupportsPeek):
+            return
+        keys = [self.key(text) for text in ("a", "b", "gone", "never")]
+        assert store.peek(keys) in (None, [None] * 4)
+        await self.put(store, clock, 1, b"one", text="a")
+        await self.put(store, clock, 2, b"", text="b", flags=TOMBSTONE)
+        await self.put(store, clock, 3, text="gone", ttl=-5.0)
+        read = await store.get_many(keys)
+        assert store.peek(keys) in (None, read)
+        assert store.peek(keys[:1]) in (None, read[:1])
+        await self.put(store, clock, 4, b"two", text="a")
+        assert store.peek(keys[:1]) in (None, await store.get_many(keys[:1]))
+        await self.damage(store, keys[0])
+        assert store.peek(keys[:1]) in (None, [None])
+        await store.aclose()
+        assert store.peek(keys) is None
 
     async def test_lists_and_counts_keys(self, store: Store, clock: Clock) -> None:
         """Where it can: every key under a prefix, none outside it."""

@@ -31,6 +31,7 @@ class Bell:
 
     def __init__(self, ops: FileOps, path: str) -> None:
         self._ops = ops
+        self._peek = ops.peek
         self._file = File(ops, path, os.O_RDWR)
         self._heard = b""
         self._buffer = bytearray(_READ)
@@ -60,7 +61,7 @@ class Bell:
         try:
             if not self.nowait:
                 return self._ops.pread(self._file.fd, _READ, 0) != self._heard
-            return self._ops.peek(self._file.fd, buffer, 0) != _READ or buffer != self._heard
+            return self._peek(self._file.fd, buffer, 0) != _READ or buffer != self._heard
         except OSError:
             return True
 

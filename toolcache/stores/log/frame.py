@@ -20,8 +20,8 @@ still stand in some segment, so this record, bare if need be, must outlive it.
 """
 
 import struct
-import zlib
 from typing import Final, NamedTuple
+from zlib import crc32
 
 MAGIC: Final = b"TL"
 
@@ -48,7 +48,8 @@ LASTING: Final = TOMBSTONE | EPOCH | CLAIM | RESULT
 _FIELDS: Final = struct.Struct(">2sBBHHIQI")
 _CRC: Final = struct.Struct(">I")
 _HEAD: Final = struct.Struct(">2sBBHHIQII")
-HEAD_SIZE: Final = _FIELDS.size + _CRC.size
+_FIELDS_SIZE: Final = _FIELDS.size
+HEAD_SIZE: Final = _FIELDS_SIZE + _CRC.size
 MAX_KEY: Final = (1 << 16) - 1
 MAX_BLOB: Final = 1 << 28
 """Bytes; a length above it is not believed."""
@@ -72,15 +73,15 @@ class Frame(NamedTuple):
 
 def pack(kind: int, flags: int, key: bytes, blob: bytes, keep_until: int) -> bytes:
     """A whole record."""
-    check = zlib.crc32(blob, zlib.crc32(key))
+    check = crc32(blob, crc32(key))
     head = _FIELDS.pack(MAGIC, kind, 0, flags, len(key), len(blob), keep_until, check)
-    return b"".join((head, _CRC.pack(zlib.crc32(head)), key, blob))
+    return b"".join((head, _CRC.pack(crc32(head)), key, blob))
 
 
 def read_frame(data: memoryview, at: int = 0) -> Frame | None:
     """The frame at an offset, or None where the bytes are none that can be trusted; needs HEAD_SIZE bytes."""
     magic, kind, _, flags, key_len, blob_len, keep_until, check, own_check = _HEAD.unpack_from(data, at)
-    if magic != MAGIC or blob_len > MAX_BLOB or zlib.crc32(data[at : at + _FIELDS.size]) != own_check:
+    if magic != MAGIC or blob_len > MAX_BLOB or crc32(data[at : at + _FIELDS_SIZE]) != own_check:
         return None
     return Frame(kind, flags, key_len, blob_len, keep_until, check)
 
@@ -93,7 +94,7 @@ def blob_in(record: bytes | bytearray, key: bytes) -> bytes | None:
     start = HEAD_SIZE + key_len
     if magic != MAGIC or kind != BLOB or start + blob_len != len(record) or record[HEAD_SIZE:start] != key:
         return None
-    view = memoryview(record)
-    if zlib.crc32(view[: _FIELDS.size]) != own_check or zlib.crc32(view[HEAD_SIZE:]) != check:
+    if crc32(record[:_FIELDS_SIZE]) != own_check:
         return None
-    return bytes(view[start:])
+    blob = bytes(memoryview(record)[start:])
+    return blob if crc32(blob, crc32(key)) == check else None

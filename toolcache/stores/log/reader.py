@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from toolcache.blob import RECORD
 from toolcache.protocols import Debt, Newest
 from toolcache.stores.log.frame import (
     CLAIM,
@@ -10,6 +11,7 @@ from toolcache.stores.log.frame import (
     HEAD_SIZE,
     LASTING,
     PENDING,
+    RESULT,
     TOMBSTONE,
     blob_in,
     read_frame,
@@ -17,10 +19,11 @@ from toolcache.stores.log.frame import (
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.log import Log, encode
 
-LATER: Final = object()
-"""``peek`` cannot answer without the disk; ``read_many`` can."""
-
 _LARGE: Final = 64 * 1024
+_GLANCE_KEYS: Final = 500
+_GLANCE_BYTES: Final = 512 * 1024
+"""How much is read on the loop at once: about a millisecond's worth."""
+_FLAGS: Final = 3  # where they stand in a blob
 _KEY_GUESS: Final = 512
 _ATTEMPTS: Final = 8
 _PORTION: Final = 100
@@ -37,33 +40,61 @@ class Reader:
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    def peek(self, key: str, now_ms: int) -> bytes | object | None:
-        """The blob of a key, None, or LATER. Never waits for the disk; for the loop."""
-        raw = encode(key)
-        entry = self._log.index.get(digest(raw))
-        if entry is None or not entry.whole(now_ms):
+    def peek(self, keys: Sequence[str], now_ms: int, *, relied: bool) -> list[bytes | None] | None:
+        """What ``read_many`` would say, where the page cache has all of it; or None. Never waits; for the loop."""
+        if len(keys) > _GLANCE_KEYS:
             return None
+        log, room = self._log, _GLANCE_BYTES
+        blobs: list[bytes | None] = []
+        for key in keys:
+            raw = encode(key)
+            entry = log.index.get(digest(raw))
+            if entry is None or not entry.whole(now_ms):
+                blobs.append(None)
+                continue
+            room -= entry.length
+            if entry.length > _LARGE or room < 0 or (relied and entry.flags & RESULT and not log.safe(entry)):
+                return None
+            blob = self._glance(entry, raw)
+            if blob is None:
+                return None
+            blobs.append(blob)
+        return blobs
+
+    def _glance(self, entry: Entry, key: bytes) -> bytes | None:
+        """The blob of a record, if the page cache has it whole."""
         segment = self._log.segments.get(entry.segment)
-        if segment is None or entry.length > _LARGE:
-            return LATER
+        if segment is None:
+            return None
+        record: bytes | bytearray
         try:
             if self._log.nowait:
-                buffer = bytearray(entry.length)
-                if self._log.ops.peek(segment.file.fd, buffer, entry.offset) != entry.length:
-                    return LATER
-                record: bytes | bytearray = buffer
+                record = bytearray(entry.length)
+                if self._log.ops.peek(segment.file.fd, record, entry.offset) != entry.length:
+                    return None
             elif entry.offset >= segment.warm:
                 record = self._log.ops.pread(segment.file.fd, entry.length, entry.offset)
             else:
-                return LATER
+                return None
         except OSError:
-            return LATER
-        blob = blob_in(record, raw)
-        return LATER if blob is None else blob
+            return None
+        return blob_in(record, key)
 
-    def read_many(self, keys: Sequence[str], now_ms: int) -> list[bytes | None]:
-        """The blobs of keys. Blocks; for a thread."""
-        return [self.read(encode(key), now_ms) for key in keys]
+    def read_many(self, keys: Sequence[str], now_ms: int, *, relied: bool) -> list[bytes | None]:
+        """The blobs of keys. Blocks; for a thread.
+
+        Args:
+            keys: store keys.
+            now_ms: what has ended by then is not read.
+            relied: whether results are to be on the disk first, whoever wrote them: they will be answered with.
+        """
+        raws = [encode(key) for key in keys]
+        blobs = [self.read(raw, now_ms) for raw in raws]
+        if relied:
+            for raw, blob in zip(raws, blobs, strict=True):
+                if blob is not None and blob[_FLAGS] & RECORD and (entry := self._log.index.get(digest(raw))):
+                    self._log.sync_found(entry)
+        return blobs
 
     def read(self, key: bytes, now_ms: int) -> bytes | None:
         """The blob of a key; what cannot be read is counted, and forgotten. Blocks; for a thread."""
@@ -91,17 +122,6 @@ class Reader:
                 self._log.reject("damaged", name)
             self._log.index.discard(name, entry)
             return True
-
-    def safe(self, key: str) -> bool:
-        """Whether the newest record of a key is known to be on the disk."""
-        entry = self._log.index.get(digest(encode(key)))
-        return entry is None or self._log.safe(entry)
-
-    def make_safe(self, keys: Iterable[str]) -> None:
-        """Wait until the records of keys are on the disk. Blocks; for a thread."""
-        for key in keys:
-            if (entry := self._log.index.get(digest(encode(key)))) is not None:
-                self._log.sync_found(entry)
 
     def owed(self, key: str) -> bytes | None:
         """The version of the newest record of a key, if Redis is owed it."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import aiofiles.os
 
-from toolcache.blob import RECORD, read_header
+from toolcache.blob import read_header
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
@@ -24,7 +24,6 @@ from toolcache.stores.log.index import digest
 from toolcache.stores.log.log import encode
 from toolcache.stores.log.ops import FileOps
 from toolcache.stores.log.post import Post
-from toolcache.stores.log.reader import LATER
 from toolcache.stores.log.shared import TABLE, Shared
 from toolcache.swaps import Standing, Swapped
 from toolcache.versions import ZERO, HybridClock, split
@@ -37,7 +36,6 @@ _SHARDS_A_JOB: Final = 32
 _GLANCE: Final = 0.001
 _LISTEN: Final = 0.02
 _LOOKS: Final = 5
-_FLAGS: Final = 3  # where they stand in a blob
 _CLOSED: Final = "this file store is closed: open a new one"
 
 
@@ -116,21 +114,20 @@ class LogStore:
 
         A result that is read will be answered with: it is on the disk first, whoever wrote it.
         """
-        shared = self._shared
-        if shared is None or not shared.log.ready or self._closed or shared.log.rang():
+        blobs = self.peek(keys)
+        if blobs is None:
             shared = await self._followed()
-        reader, now_ms = shared.reader, self._now_ms()
-        blobs = [reader.peek(key, now_ms) for key in keys]
-        later = [at for at, blob in enumerate(blobs) if blob is LATER]
-        if later:
-            found = await self._job(shared, reader.read_many, [keys[at] for at in later], now_ms)
-            for at, blob in zip(later, found, strict=True):
-                blobs[at] = blob
-        if self._budget.syncs and (
-            relied := [key for key, blob in zip(keys, blobs, strict=True) if _is_result(blob) and not reader.safe(key)]
-        ):
-            await self._job(shared, reader.make_safe, relied)
-        return blobs  # type: ignore[return-value]  # no LATER is left
+            blobs = await self._job(
+                shared, partial(shared.reader.read_many, keys, self._now_ms(), relied=self._budget.syncs)
+            )
+        return blobs
+
+    def peek(self, keys: Sequence[str], /) -> list[bytes | None] | None:
+        """What ``get_many`` would answer, where all of it is in the page cache; None where it takes the disk, or a thread."""
+        shared = self._shared
+        if shared is None or self._closed or not shared.log.ready or shared.log.rang():
+            return None
+        return shared.reader.peek(keys, self._now_ms(), relied=self._budget.syncs)
 
     async def put_many(self, writes: Sequence[Write], /) -> list[PutResult]:
         """Apply writes in order; all that arrive together are appended together.
@@ -372,10 +369,6 @@ class LogStore:
             event = self._post.events.popleft()
             if self._announce is not None:
                 self._announce(event)
-
-
-def _is_result(blob: bytes | object | None) -> bool:
-    return isinstance(blob, bytes) and bool(blob[_FLAGS] & RECORD)
 
 
 def _work(future: "Future[T]", call: Callable[[], T]) -> None:
