@@ -55,7 +55,7 @@ class Hold:
     async def take(self, place: Place) -> Answer | None:
         """Claim it in a store; None if that cannot say."""
         await self._ledger.heed(place)
-        refused = place.layer is not None and place.layer.refuses(mutation=True)
+        refused = place.refuses
         # It may be ours although nobody says so, or this is cancelled.
         self._standings[place] = UNKNOWN
         answer = await self._ledger.settle(place, self.name, self._claim)

@@ -87,6 +87,11 @@ class Place:
         """Why it could not say, the last time."""
         return (self.layer is not None and self.layer.guard.last_fault) or "what it holds of the request cannot be read"
 
+    @property
+    def refuses(self) -> bool:
+        """Whether a claim would be refused now."""
+        return self.layer is not None and self.layer.refuses(mutation=True)
+
     def patience(self, now: float) -> float:
         """Seconds that a call may wait for the store."""
         if self.layer is None:
