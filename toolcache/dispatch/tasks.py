@@ -11,6 +11,7 @@ from toolcache.errors import UnsupportedKeyError
 from toolcache.keys.canonical import Digest, digest
 
 _SCHEMA: Final = 1
+_UNCHANGEABLE: Final = frozenset({type(None), bool, int, float, str, bytes, Digest})
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -90,7 +91,7 @@ class AgentTask:
         what = _identity(agent=agent, template=template, args=own, model=model, version=agent_version)
         put(self, "fingerprint", digest(what))
         # Only now: what is no key has been refused, and nothing of it runs.
-        put(self, "args", copy.deepcopy(own))
+        put(self, "args", {name: _own(value) for name, value in own.items()})
 
     @property
     def prompt(self) -> str:
@@ -135,6 +136,20 @@ def _lists_for_tuples(value: Any) -> Any:
     if type(value) is dict:
         return {key: _lists_for_tuples(one) for key, one in value.items()}
     return value
+
+
+def _own(value: Any) -> Any:
+    """A copy that shares nothing which can be changed, of what is copied already as far as lists and dicts go."""
+    if type(value) in _UNCHANGEABLE:
+        return value
+    if type(value) is list:
+        value[:] = map(_own, value)
+        return value
+    if type(value) is dict:
+        for key, one in value.items():
+            value[key] = _own(one)
+        return value
+    return copy.deepcopy(value)
 
 
 def _check_text(name: str, value: object) -> None:
