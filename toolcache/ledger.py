@@ -30,7 +30,7 @@ from toolcache.versions import ZERO
 _SHARED: Final = 3.0
 """How many leases a claim of a host is good for in Redis."""
 _REMEMBERED: Final = 256
-"""Records that were written here, and need not be read to know what they say; and owners that have ended untold."""
+"""Records without an output of which it is known what they say; and owners that have ended untold."""
 _OPENING: Final = 10.0
 """Seconds that a claim waits for the directory to be read for the first time."""
 
@@ -122,7 +122,7 @@ class Ledger:
         self._entries = entries
         self._horizon = horizon
         self.ended: set[bytes] = set()
-        self._packed: dict[tuple[str, bytes], Record] = {}
+        self._known: dict[tuple[str, bytes], Record] = {}
         self._here = MemoryClaims(parts.clock)
         self.memory = Place(self._here)
         self.files = _place(parts.files, 1.0)
@@ -249,6 +249,8 @@ class Ledger:
         if answer is None:
             return None
         verdict, stands = answer
+        if record is not None and verdict is Verdict.OURS:
+            self._remember(name, stands.blob, record)
         if record is None or verdict is Verdict.OURS or await self.current(place, record, patience):
             return Answer(verdict, record, stands)
         # Of one of its tags nobody here had heard: now it is nothing.
@@ -278,7 +280,7 @@ class Ledger:
         if place.layer is None:
             return self.recall(name)
         until = patience.until(place)
-        answer = await place.layer.read([name], until=until)
+        answer = place.layer.peek([name]) or await place.layer.read([name], until=until)
         patience.spend(place, until)
         if answer is None:
             return None
@@ -333,7 +335,7 @@ class Ledger:
         """
         now_ms = int(self._parts.clock.time() * 1000)
         gone_ms = NEVER if math.isinf(ttl) else now_ms + max(1, int(ttl * 1000))
-        blob = self._parts.envelope.pack(
+        return self._parts.envelope.pack(
             pack(record),
             digest=key_digest(name),
             version=record.fence,
@@ -343,11 +345,6 @@ class Ledger:
             tags=record.tags,
             flags=CLAIM if record.state in (State.RUNNING, State.FAILED) else RECORD,
         )
-        if len(self._packed) >= _REMEMBERED:
-            self._packed.clear()
-        if record.output is None:
-            self._packed[name, blob] = record
-        return blob
 
     def _seen(self, place: Place, name: str, standing: Standing) -> Seen:
         """What a store's bytes say; nothing, where what they say has been cleared."""
@@ -367,9 +364,15 @@ class Ledger:
         cleared = record.state is not State.FORGOTTEN and self._epochs.covers(record.fence, record.tags)
         return Seen() if cleared else Seen(record, left)
 
+    def _remember(self, name: str, blob: bytes, record: Record) -> None:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        if record.output is None:
+            self._known[name, blob] = record
+
     def _read(self, name: str, blob: bytes) -> Record:
-        if (own := self._packed.get((name, blob))) is not None:
-            return own
+        if (known := self._known.get((name, blob))) is not None:
+            return known
         header, tags, encoded = self._parts.envelope.unpack(blob, key_digest(name))
         if encoded is None or not header.flags & (CLAIM | RECORD):
             raise CorruptBlobError("record")

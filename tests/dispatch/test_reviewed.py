@@ -218,7 +218,7 @@ async def _scribble(cache: ToolCache, key: str, **changed: Any) -> None:
     stands = (await ledger.files.store.swap(name, b"?", None, ttl=1.0)).standing
     record = ledger._read(name, stands.blob)
     blob = ledger.pack(name, replace(record, **changed), 60.0)
-    ledger._packed.clear()
+    ledger._known.clear()
     assert (await ledger.files.store.swap(name, stands.raw, blob, ttl=60.0)).done
 
 
