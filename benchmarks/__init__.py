@@ -6,4 +6,15 @@ Each module named in ``SCRIPTS`` answers one question, and runs alone: ``python 
 
 from typing import Final
 
-SCRIPTS: Final = ("hits", "redis_ops", "embeddings", "files", "start", "guarantees", "dispatch")
+SCRIPTS: Final = (
+    "hits",
+    "footprint",
+    "redis_ops",
+    "embeddings",
+    "files",
+    "keys",
+    "start",
+    "waits",
+    "guarantees",
+    "dispatch",
+)

@@ -1,17 +1,34 @@
 """What do embeddings cost: 1,536 floats each, in memory, through Redis, and on the wire?"""
 
+import time
 from array import array
 from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
 from benchmarks.harness import Goal, Pass, Task, WrongAnswerError, check_equal, in_one_call, one_by_one
 from benchmarks.main import main
 from benchmarks.ours import Ours, OursMemory, OursRedis, asked, fill
-from benchmarks.peers import AiocacheMemory, AiocacheRedis, CashewsMemory, CashewsRedis, RedisPy
+from benchmarks.peers import (
+    AiocacheMemory,
+    AiocacheRedis,
+    CashewsMemory,
+    CashewsRedis,
+    DogpileRedis,
+    KeyValueMemory,
+    KeyValueRedis,
+    LangchainFiles,
+    LangchainMemory,
+    LangchainRedis,
+    LitellmDual,
+    LitellmRedis,
+    RedisPy,
+    Redisvl,
+)
 from benchmarks.place import Place
-from benchmarks.subject import Subject
-from benchmarks.values import DIMENSIONS, vectors
+from benchmarks.subject import FRESH, Subject
+from benchmarks.values import DIMENSIONS, decimals, vectors
 
 _HELD: Final = 100
 _BATCH: Final = 1_000
@@ -28,10 +45,10 @@ class ByText(Ours):
         await super().open(place)
         self.get = partial(self.cache.get_embedding, model=_MODEL)
         self.get_many = partial(self.cache.get_embeddings, model=_MODEL)
-        self.set, self.set_many = self._set, self._set_many
+        self.set, self.set_for, self.set_many = self._set, self._set, self._set_many
 
-    async def _set(self, key: str, value: Vector) -> Any:
-        return await self.cache.set_embedding(key, _MODEL, value)
+    async def _set(self, key: str, value: Vector, ttl: float = FRESH) -> Any:
+        return await self.cache.set_embedding(key, _MODEL, value, ttl=ttl)
 
     async def _set_many(self, mapping: Mapping[str, Vector]) -> Any:
         return await self.cache.set_embeddings(list(mapping), _MODEL, list(mapping.values()))
@@ -57,6 +74,36 @@ class ArrayRedis(OursRedis):
 
     needs = ("numpy",)
     arrays = True
+
+
+class Asking(Subject):
+    """Asked for many texts at once, of which a tenth are new each time: a model that answers at once embeds those."""
+
+    async def open(self, place: Place) -> None:
+        await super().open(place)
+        self.size = 1_000 if place.quick else 10_000
+        self.get_many = self._embedded
+
+    async def _embedded(self, mapping: Mapping[str, Vector]) -> Any:
+        raise NotImplementedError
+
+
+class OursAsking(Asking, TextRedis):
+    """The domain over Redis, with ``compute``."""
+
+    async def _embedded(self, mapping: Mapping[str, Vector]) -> Any:
+        async def embed(texts: list[str]) -> list[Vector]:
+            return [mapping[text] for text in texts]
+
+        return await self.cache.get_embeddings(mapping, _MODEL, compute=embed)
+
+
+class LangchainAsking(Asking, LangchainRedis):
+    """LangChain, whose model is behind it."""
+
+    async def _embedded(self, mapping: Mapping[str, Vector]) -> Any:
+        self._model.known = mapping
+        return await self._cache.aembed_documents(list(mapping))
 
 
 class ReferenceFloor(Subject):
@@ -131,6 +178,10 @@ def values(subject: Subject, count: int) -> dict[str, Any]:
     return {text: np.array(vector, dtype=np.float32) for text, vector in made.items()}
 
 
+def _listed(found: Any) -> list[Any]:
+    return list(found.values() if isinstance(found, dict) else found)
+
+
 async def hit(subject: Subject) -> Pass:
     mapping = values(subject, _HELD)
     await fill(subject, mapping)
@@ -138,15 +189,18 @@ async def hit(subject: Subject) -> Pass:
     return one_by_one(subject.get, [(key,) for key in mapping])
 
 
-async def read_batch(subject: Subject) -> Pass:
-    mapping = values(subject, _BATCH)
+async def read_batch(subject: Subject, *, made: Mapping[str, Any] | None = None) -> Pass:
+    mapping = values(subject, _BATCH) if made is None else made
     await subject.set_many(mapping)
     before = asked(subject, "redis")
-    found = await subject.get_many(list(mapping))
-    check_equal(found.values() if isinstance(found, dict) else found, mapping.values(), "reads")
+    check_equal(_listed(await subject.get_many(list(mapping))), mapping.values(), "reads")
     if isinstance(subject, Ours) and asked(subject, "redis") - before < _BATCH - 1:
         raise WrongAnswerError("reads were answered from memory")
     return in_one_call(subject.get_many, list(mapping), _BATCH)
+
+
+async def decimal_batch(subject: Subject) -> Pass:
+    return await read_batch(subject, made=decimals(_BATCH))
 
 
 async def write_batch(subject: Subject) -> Pass:
@@ -155,17 +209,57 @@ async def write_batch(subject: Subject) -> Pass:
     return in_one_call(subject.set_many, mapping, _BATCH)
 
 
+async def ask(subject: Subject) -> Pass:
+    assert isinstance(subject, Asking)
+    known = list(vectors(_HELD).values())
+    new = subject.size // 10
+    old = {f"text {number}": known[number % _HELD] for number in range(subject.size - new)}
+    rounds = count()
+
+    async def once() -> float:
+        number = next(rounds)
+        mapping = old | {f"text {place} of round {number}": known[place % _HELD] for place in range(new)}
+        begun = time.perf_counter()
+        found = await subject.get_many(mapping)
+        took = time.perf_counter() - begun
+        check_equal(found, mapping.values(), "texts")
+        return took / len(mapping)
+
+    await once()
+    return once
+
+
 async def weigh(subject: Subject) -> Pass:
-    await subject.set_many(values(subject, 1))
+    """What the server sends for a batch, divided by its size."""
+    mapping = values(subject, _PIECE)
+    await subject.set_many(mapping)
+    before = await _sent(subject)
+    check_equal(_listed(await subject.get_many(list(mapping))), mapping.values(), "reads")
+    after = await _sent(subject)
+    asking = await _sent(subject) - after
+    told = (after - before - asking) / len(mapping)
+
+    async def once() -> float:
+        return told
+
+    return once
+
+
+async def _sent(subject: Subject) -> int:
+    """Bytes that the server has sent until now, to whomever."""
     from redis.asyncio import Redis
 
     async with Redis.from_url(subject.database) as client:
-        sizes = [await client.strlen(key) async for key in client.scan_iter()]
+        return int((await client.info("stats"))["total_net_output_bytes"])
 
-    async def once() -> float:
-        return float(max(sizes))  # whatever else is kept is smaller than a vector
 
-    return once
+ASYNCHRONOUS: Final = (CashewsRedis, AiocacheRedis, KeyValueRedis, LitellmRedis, Redisvl, LangchainRedis)
+REDIS: Final = (*ASYNCHRONOUS, DogpileRedis)
+
+
+def beside(at_most: float) -> list[Goal]:
+    """A goal against every peer that leaves the event loop to others meanwhile."""
+    return [Goal(at_most, peer.name) for peer in ASYNCHRONOUS]
 
 
 TASKS: Final = (
@@ -179,6 +273,9 @@ TASKS: Final = (
             partial(TextMemory, note="get_embedding(text, model)"),
             CashewsMemory,
             AiocacheMemory,
+            KeyValueMemory,
+            LitellmDual,
+            LangchainMemory,
         ),
         hit,
         [Goal(20e-6)],
@@ -195,32 +292,63 @@ TASKS: Final = (
         "get",
         f"{_BATCH:,} vectors out of Redis as lists, in one call, for each",
         "µs",
-        (partial(PackedFloor, arrays=False), TextRedis, CashewsRedis, AiocacheRedis),
+        (partial(PackedFloor, arrays=False), TextRedis, *REDIS, LangchainFiles),
         read_batch,
-        [Goal(1 / 3, "aiocache")],
+        beside(1 / 3),
         slow=True,
+        patience=2.0,
+    ),
+    Task(
+        "get-decimals",
+        f"The same {_BATCH:,} vectors with nine decimals, which 32 bits do not hold, for each",
+        "µs",
+        (TextRedis, *REDIS),
+        decimal_batch,
+        beside(1 / 3),
+        slow=True,
+        patience=2.0,
     ),
     Task(
         "get-array",
-        f"{_BATCH:,} vectors out of Redis as NumPy arrays, in one call, for each",
+        f"{_BATCH:,} vectors out of Redis as NumPy arrays, in one call, for each; the others give lists",
         "µs",
-        (partial(PackedFloor, arrays=True), ArrayRedis),
+        (partial(PackedFloor, arrays=True), ArrayRedis, *REDIS),
         read_batch,
+        beside(1 / 10),
         slow=True,
+        patience=2.0,
     ),
     Task(
         "set",
         f"{_BATCH:,} vectors, lists, into Redis in one call, for each",
         "µs",
-        (partial(PackedFloor, arrays=False), TextRedis, CashewsRedis, AiocacheRedis),
+        (
+            partial(PackedFloor, arrays=False),
+            TextRedis,
+            CashewsRedis,
+            AiocacheRedis,
+            KeyValueRedis,
+            DogpileRedis,
+            Redisvl,
+        ),
         write_batch,
         slow=True,
+        patience=2.0,
+    ),
+    Task(
+        "texts",
+        "get_embeddings of 10,000 texts, a tenth of them new: hashed, looked up, embedded, stored; for each",
+        "µs",
+        (OursAsking, LangchainAsking),
+        ask,
+        slow=True,
+        patience=2.0,
     ),
     Task(
         "bytes",
-        f"One vector of {DIMENSIONS:,} floats in Redis",
+        f"One vector of {DIMENSIONS:,} floats on the wire, out of Redis",
         "bytes",
-        (partial(PackedFloor, arrays=False), TextRedis, CashewsRedis, AiocacheRedis),
+        (partial(PackedFloor, arrays=False), TextRedis, *REDIS),
         weigh,
         [Goal(6_300.0)],
         slow=True,

@@ -9,10 +9,10 @@ from typing import Any, Final
 from benchmarks.harness import Goal, Pass, Task, WrongAnswerError, at_once, check_equal, one_by_one
 from benchmarks.main import main
 from benchmarks.ours import Ours, OursFiles, asked, fill
-from benchmarks.peers import CashewsDisk, Diskcache, DiskcacheBlocking
+from benchmarks.peers import Aiofiles, CashewsDisk, Diskcache, DiskcacheBlocking, DogpileFile, KeyValueFiles
 from benchmarks.place import Place
 from benchmarks.subject import Subject
-from benchmarks.values import payloads
+from benchmarks.values import payloads, texts
 
 _KEYS: Final = 200
 _AT_ONCE: Final = 100
@@ -65,9 +65,14 @@ class ReadFloor(FileFloor):
         return os.pread(self._file, *self._places[key])
 
 
-async def stored(subject: Subject) -> dict[str, bytes]:
+def values(subject: Subject, size: int, count: int) -> dict[str, Any]:
+    """So many bytes under each key, or letters for those that take no bytes."""
+    return dict(texts(size, count) if subject.text else payloads(size, count))
+
+
+async def stored(subject: Subject) -> dict[str, Any]:
     """Values on file, which come back, and not out of memory."""
-    mapping = payloads(1024, _KEYS)
+    mapping = values(subject, 1024, _KEYS)
     await fill(subject, mapping)
     before = asked(subject, "file")
     check_equal([await subject.get(key) for key in mapping], mapping.values(), "reads")
@@ -86,16 +91,16 @@ async def gets_at_once(subject: Subject) -> Pass:
 
 
 async def sets(subject: Subject) -> Pass:
-    return one_by_one(subject.set, list(payloads(1024, _AT_ONCE).items()))
+    return one_by_one(subject.set, list(values(subject, 1024, _AT_ONCE).items()))
 
 
 async def sets_at_once(subject: Subject) -> Pass:
-    return at_once(subject.set, list(payloads(1024, _AT_ONCE).items()))
+    return at_once(subject.set, list(values(subject, 1024, _AT_ONCE).items()))
 
 
 async def stall(subject: Subject) -> Pass:
     """The longest time for which the loop turned to nobody else, while values are stored together."""
-    pairs = list(payloads(_LARGE, _AT_ONCE).items())
+    pairs = list(values(subject, _LARGE, _AT_ONCE).items())
     await fill(subject, dict(pairs[:1]))
 
     async def once() -> float:
@@ -109,7 +114,7 @@ async def stall(subject: Subject) -> Pass:
     return once
 
 
-PEERS: Final = (Diskcache, DiskcacheBlocking, CashewsDisk)
+PEERS: Final = (Diskcache, DiskcacheBlocking, CashewsDisk, Aiofiles, KeyValueFiles, DogpileFile)
 SYNCED: Final = 'toolcache, fsync="always"'
 
 TASKS: Final = (

@@ -160,9 +160,9 @@ TASKS: Final = (
         "How long a process serves what another has overwritten, write by write",
         "ms",
         (
-            partial(Told, "floor: a plain PUBLISH", writes=10_000, pause=2e-3, plain=True),
-            partial(Told, "told", writes=10_000, pause=2e-3),
-            partial(Told, "told, its connection killed twice a second", writes=10_000, pause=2e-3, killing=True),
+            partial(Told, "floor: a plain PUBLISH", writes=5_000, pause=2e-3, plain=True),
+            partial(Told, "told", writes=5_000, pause=2e-3),
+            partial(Told, "told, its connection killed twice a second", writes=5_000, pause=2e-3, killing=True),
             partial(Told, "asks every 5 s", writes=1_000, pause=20e-3, long=True, coherence=False),
         ),
         staleness,

@@ -5,6 +5,7 @@ taken within a round and their median is told, and a time is judged by the least
 """
 
 import asyncio
+import contextlib
 import gc
 import random
 import time
@@ -12,10 +13,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any, Final, Self, TypeAlias
 
 from benchmarks.place import Place
+from benchmarks.progress import Tell, silent
 from benchmarks.subject import Kind, Subject, Verb
 
 OURS: Final = "toolcache"
@@ -109,17 +112,20 @@ class Effort:
     budget: float
 
 
-FULL: Final = Effort(rounds=25, seconds=0.015, budget=12.0)
+FULL: Final = Effort(rounds=25, seconds=0.015, budget=8.0)
 QUICK: Final = Effort(rounds=5, seconds=0.003, budget=0.8)
+_PREPARED: Final = 0.3
+"""About which share of a task is done when its rounds begin."""
 
 
-async def measure(task: Task, place: Place, effort: Effort) -> Result:
+async def measure(task: Task, place: Place, effort: Effort, tell: Tell = silent) -> Result:
     """Do the work of a task, with whoever is installed."""
     result = Result(task.name, task.title, task.unit, [], list(task.goals))
     async with AsyncExitStack() as stack:
         passes: list[tuple[Row, Pass, int]] = []
-        for make in task.subjects:
+        for number, make in enumerate(task.subjects):
             subject = make()
+            tell(f"{task.name}: {subject.name}", _PREPARED * number / len(task.subjects))
             if lacking := subject.missing():
                 result.absent.append(f"{subject.name}: {', '.join(lacking)} is not installed")
                 continue
@@ -130,7 +136,7 @@ async def measure(task: Task, place: Place, effort: Effort) -> Result:
             result.rows.append(row)
             try:
                 await subject.open(place)
-                stack.push_async_callback(subject.close)
+                stack.push_async_callback(_close, subject)
                 work = await task.prepare(subject)
                 if isinstance(work, list):
                     row.figures = [_rounded(figure) for figure in work]
@@ -143,8 +149,15 @@ async def measure(task: Task, place: Place, effort: Effort) -> Result:
                     raise
                 row.failure = f"{type(error).__name__}: {error}"
             row.note = subject.note
-        await _rounds(passes, effort, effort.budget * task.patience)
+        tell(task.name, _PREPARED)
+        await _rounds(passes, effort, effort.budget * task.patience, partial(tell, task.name))
     return result
+
+
+async def _close(subject: Subject) -> None:
+    """Close; that a peer cannot is nobody's concern any more."""
+    with contextlib.suppress(*((Exception,) if subject.kind == "peer" else ())):
+        await subject.close()
 
 
 async def _repeats(work: Pass, seconds: float) -> int:
@@ -155,13 +168,17 @@ async def _repeats(work: Pass, seconds: float) -> int:
     return max(1, int(seconds / (time.perf_counter() - begun)))
 
 
-async def _rounds(passes: list[tuple[Row, Pass, int]], effort: Effort, budget: float) -> None:
+async def _rounds(
+    passes: list[tuple[Row, Pass, int]], effort: Effort, budget: float, tell: Callable[[float], None]
+) -> None:
     gc.collect()
     gc.freeze()  # what is there already is nobody's garbage
-    give_up = time.monotonic() + budget
+    begun = time.monotonic()
     for done in range(effort.rounds):
-        if done and time.monotonic() > give_up:
+        share = max(done / effort.rounds, (time.monotonic() - begun) / budget)
+        if done and share > 1:
             break
+        tell(_PREPARED + (1 - _PREPARED) * min(share, 1.0))
         for row, work, repeats in random.sample(passes, len(passes)):
             row.figures.append(_rounded(sum([await work() for _ in range(repeats)]) / repeats))
     gc.unfreeze()
@@ -171,8 +188,10 @@ def _rounded(figure: float) -> float:
     return float(f"{figure:.4g}")  # more digits would be noise
 
 
-def one_by_one(call: Verb, arguments: Sequence[tuple[Any, ...]]) -> Pass:
-    """Await a call for each of the arguments, one after another."""
+def one_by_one(call: Verb, arguments: Sequence[tuple[Any, ...]], *, plain: bool = False) -> Pass:
+    """Await a call for each of the arguments, one after another; or only call, where it is ``plain``."""
+    if plain:
+        return _calls(call, arguments)
     if all(len(given) == 1 for given in arguments):
         singles = [given[0] for given in arguments]
 
@@ -191,6 +210,23 @@ def one_by_one(call: Verb, arguments: Sequence[tuple[Any, ...]]) -> Pass:
         return (time.perf_counter() - begun) / len(arguments)
 
     return many
+
+
+def _calls(call: Verb, arguments: Sequence[tuple[Any, ...]]) -> Pass:
+    """``one_by_one`` without an event loop."""
+    singles = [given[0] for given in arguments] if all(len(given) == 1 for given in arguments) else []
+
+    async def once() -> float:
+        begun = time.perf_counter()
+        if singles:
+            for single in singles:
+                call(single)
+        else:
+            for given in arguments:
+                call(*given)
+        return (time.perf_counter() - begun) / len(arguments)
+
+    return once
 
 
 def at_once(call: Verb, arguments: Sequence[tuple[Any, ...]]) -> Pass:
@@ -220,12 +256,15 @@ def by_tasks(call: Verb, arguments: Sequence[tuple[Any, ...]], tasks: int) -> Pa
     return once
 
 
-def in_one_call(call: Verb, argument: Any, size: int) -> Pass:
+def in_one_call(call: Verb, argument: Any, size: int, *, plain: bool = False) -> Pass:
     """One call for a whole batch; seconds for each of its members."""
 
     async def once() -> float:
         begun = time.perf_counter()
-        await call(argument)
+        if plain:
+            call(argument)
+        else:
+            await call(argument)
         return (time.perf_counter() - begun) / size
 
     return once

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -11,11 +12,13 @@ from typing import Any
 
 from benchmarks.harness import FULL, QUICK, Task, measure
 from benchmarks.place import Place, describe
+from benchmarks.progress import bar
 from benchmarks.table import table
 
 _DISTRIBUTIONS = (
-    "agent-toolcache", "aiocache", "aiofiles", "aws-lambda-powertools", "cashews", "diskcache", "hiredis", "idemkit", "msgpack",
-    "numpy", "redis",
+    "agent-toolcache", "aiocache", "aiofiles", "async-lru", "aws-lambda-powertools", "cachebox", "cachetools", "cashews",
+    "coredis", "diskcache", "dogpile.cache", "hiredis", "idemkit", "langchain-classic", "langchain-community", "litellm",
+    "msgpack", "numpy", "py-key-value-aio", "redis", "redisvl", "theine", "valkey-glide",
 )  # fmt: skip
 
 
@@ -25,6 +28,7 @@ def arguments(about: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="a smoke run: few rounds, figures that mean little")
     parser.add_argument("--only", metavar="NAMES", help="these tasks, with commas in between")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure of every round")
+    parser.add_argument("--part", type=int, nargs=2, help=argparse.SUPPRESS)  # tasks of a larger run: done, and all
     return parser
 
 
@@ -32,12 +36,14 @@ def main(about: str | None, tasks: Sequence[Task], *, server: bool = False) -> N
     """Run one script: print a table for each task."""
     options = arguments(about).parse_args()
     wanted = chosen(tasks, options.only)
+    logging.disable(logging.CRITICAL)  # what others have to say of a frozen server is long
     with Place(server=server, quick=options.quick) as place:
         machine = describe(_DISTRIBUTIONS)
-        with asyncio.Runner() as runner:
+        with asyncio.Runner() as runner, bar(*(options.part or (0, len(wanted)))) as watched:
             results = []
-            for task in wanted:
-                results.append(runner.run(measure(task, place, QUICK if options.quick else FULL)))
+            for number, task in enumerate(wanted):
+                effort = QUICK if options.quick else FULL
+                results.append(runner.run(measure(task, place, effort, watched(number))))
                 print(table(results[-1]), flush=True)
     if options.json:
         told = [asdict(result) for result in results]

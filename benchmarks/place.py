@@ -70,6 +70,16 @@ class Place:
             for pid in ours:
                 os.sched_setaffinity(pid, mine)
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server answers nobody inside the block, and takes no connection back."""
+        process = self._processes[0]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
     def __enter__(self) -> Self:
         # Ended politely, the server ends too.
         self._signal = signal.signal(signal.SIGTERM, _leave)

@@ -20,7 +20,18 @@ from benchmarks.harness import (
 )
 from benchmarks.main import main
 from benchmarks.ours import Ours, OursRedis, asked
-from benchmarks.peers import AiocacheRedis, CashewsRedis, RedisPy
+from benchmarks.peers import (
+    AiocacheRedis,
+    CashewsRedis,
+    Coredis,
+    DogpileRedis,
+    Glide,
+    KeyValueRedis,
+    LitellmRedis,
+    RedisPy,
+    RedisPyPipeline,
+    RedisPyWaiting,
+)
 from benchmarks.place import Place
 from benchmarks.subject import Subject
 from benchmarks.values import small
@@ -77,7 +88,7 @@ class TaskFloor(Subject):
 
 def value_for(subject: Subject, number: int) -> Any:
     """A small dict, or about as many bytes for those that take no others."""
-    return small(number) if isinstance(subject, Ours | CashewsRedis | AiocacheRedis) else b"x" * 60
+    return b"x" * 60 if subject.raw or subject.kind == "floor" else small(number)
 
 
 async def filled(subject: Subject, size: int) -> dict[str, Any]:
@@ -143,15 +154,28 @@ async def batch(subject: Subject) -> Pass:
 
 
 OURS: Final = (OursRedis, partial(OursRedis, files=False))
-REDIS: Final = (*OURS, RedisPy, CashewsRedis, AiocacheRedis)
+CLIENTS: Final = (RedisPy, RedisPyWaiting, Coredis, Glide)
+CACHES: Final = (CashewsRedis, AiocacheRedis, KeyValueRedis, LitellmRedis)
+REDIS: Final = (*OURS, *CLIENTS, *CACHES)
 STILL: Final = partial(TaskFloor, turns=0)
+GLIDE: Final = "valkey-glide"
 
 TASKS: Final = (
     Task(
-        "get", "Gets, one after another", "µs", (SocketFloor, *REDIS), partial(gets, size=100), [Goal(0.4, "cashews")]
+        "get",
+        "Gets, one after another",
+        "µs",
+        (SocketFloor, *REDIS, DogpileRedis),
+        partial(gets, size=100),
+        [Goal(0.4, "cashews"), Goal(1.0, GLIDE)],
     ),
     Task(
-        "set", "Sets, one after another", "µs", (SocketFloor, *REDIS), partial(sets, size=100), [Goal(0.4, "cashews")]
+        "set",
+        "Sets, one after another",
+        "µs",
+        (SocketFloor, *REDIS, DogpileRedis),
+        partial(sets, size=100),
+        [Goal(0.4, "cashews")],
     ),
     Task(
         "get100",
@@ -167,7 +191,7 @@ TASKS: Final = (
         "µs",
         (STILL, *REDIS),
         partial(gets_at_once, size=_MANY),
-        [Goal(0.1, "cashews")],
+        [Goal(0.1, "cashews"), Goal(0.4, GLIDE)],
     ),
     Task(
         "sustained",
@@ -175,7 +199,7 @@ TASKS: Final = (
         "µs",
         (partial(TaskFloor, turns=1), *REDIS),
         sustained,
-        [Goal(1 / 15, "cashews")],
+        [Goal(1 / 15, "cashews"), Goal(0.25, GLIDE)],
     ),
     Task(
         "set1000",
@@ -185,7 +209,14 @@ TASKS: Final = (
         partial(sets_at_once, size=_MANY),
         [Goal(1 / 6, "cashews")],
     ),
-    Task("many", f"get_many of {_MANY:,}, for each key", "µs", REDIS, batch, [Goal(1.0, "redis-py")]),
+    Task(
+        "many",
+        f"get_many of {_MANY:,}, for each key",
+        "µs",
+        (*OURS, RedisPy, RedisPyPipeline, Coredis, Glide, *CACHES, DogpileRedis),
+        batch,
+        [Goal(1.0, "redis-py")],
+    ),
 )
 
 if __name__ == "__main__":

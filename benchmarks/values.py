@@ -13,10 +13,21 @@ def small(number: int) -> dict[str, Any]:
     return {"id": number, "name": f"tool number {number}", "ok": True, "score": number / 7}
 
 
-def payloads(size: int, count: int) -> dict[str, bytes]:
+def payloads(size: int, count: int) -> dict[str, Any]:
     """Bytes that nothing makes smaller, by key."""
     chance = random.Random(size)
     return {f"tool:{number}": chance.randbytes(size) for number in range(count)}
+
+
+def texts(size: int, count: int) -> dict[str, Any]:
+    """The same as letters."""
+    return {key: body.hex() for key, body in payloads(size // 2, count).items()}
+
+
+@cache
+def decimals(count: int) -> dict[str, list[float]]:
+    """The same as some services write them: nine decimals, which 32 bits do not hold to the last one."""
+    return {text: [round(each, 9) for each in vector] for text, vector in vectors(count).items()}
 
 
 @cache

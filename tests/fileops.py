@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -79,8 +79,8 @@ class ShortWriteOps(MeddlingOps):
         super().__init__()
         self.limit = limit
 
-    def write(self, fd: int, data: memoryview) -> int:
-        return os.write(fd, data[: self.limit])
+    def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> int:
+        return os.write(fd, b"".join(parts)[: self.limit])
 
 
 class SlowOps(MeddlingOps):
@@ -120,9 +120,9 @@ class RecordOps(MeddlingOps):
             self.recorded.append(("create", path))
         return fd
 
-    def write(self, fd: int, data: memoryview) -> int:
-        taken = super().write(fd, data)
-        self.recorded.append(("write", self._paths[fd], bytes(data[:taken])))
+    def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> int:
+        taken = super().write(fd, parts)
+        self.recorded.append(("write", self._paths[fd], b"".join(parts)[:taken]))
         return taken
 
     def fdatasync(self, fd: int) -> None:

@@ -1,19 +1,39 @@
 """The benchmarks run, judge rightly, and write the page of the documentation."""
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from statistics import median
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 
-from benchmarks import SCRIPTS
-from benchmarks.harness import QUICK, Goal, Result, Row, Task, WrongAnswerError, check_equal, measure, ratio
+from benchmarks import SCRIPTS, peers
+from benchmarks.busy import longest_callback
+from benchmarks.harness import (
+    QUICK,
+    Goal,
+    Result,
+    Row,
+    Task,
+    WrongAnswerError,
+    check_equal,
+    in_one_call,
+    measure,
+    one_by_one,
+    ratio,
+)
 from benchmarks.page import page
 from benchmarks.place import Place
+from benchmarks.plots import file_names
 from benchmarks.subject import Subject
-from benchmarks.table import judge, number, table
+from benchmarks.table import SCALE, judge, number, table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/explanation/performance.md"
@@ -21,10 +41,13 @@ PAGE = ROOT / "docs/explanation/performance.md"
 # Of each script the tasks that a smoke run does.
 SMOKE = {
     "hits": "scalar,dict,shared,decorated,many,overflow,crowd",
+    "footprint": "dicts,vectors,sweep",
     "redis_ops": "get,get1000,sustained,set1000,many",
-    "embeddings": "hit,hit-array,bytes",
+    "embeddings": "hit,hit-array,texts,bytes",
     "files": "get,set100,stall",
+    "keys": "kb,kb100",
     "start": "import,first",
+    "waits": "large,frozen,busy",
     "guarantees": "get-plain,set-plain,forget",
     "dispatch": "first,replay,thousand-quick",
 }
@@ -187,7 +210,7 @@ def test_the_page_names_the_losses() -> None:
     """The page says where others are quicker, which goals were missed, on which machine, and who was left out."""
     result = a_result([Goal(1e-6), Goal(0.9, "slow")])
     run = a_run([result])
-    text = page(run, "run.json")
+    text = page(run, "run.json", {"work": "work.svg"})
     quicker = text.partition("## Where others are quicker")[2].partition("##")[0]
     assert "A piece of work: toolcache takes 4.00 × swift." in quicker
     missed = text.partition("## Goals that were missed")[2].partition("##")[0]
@@ -195,9 +218,11 @@ def test_the_page_names_the_losses() -> None:
     assert "slow" not in missed
     assert "a processor" in text
     assert "[every figure of every round](run.json)" in text
+    assert "1 of 2 goals are reached." in text
+    assert "![Is it quick?](work.svg)" in text
     assert "900 of 1,000 reads fail" in text
     assert "absent is not installed" in text
-    assert page(a_run([]), "run.json").count("None in this run.") == 2
+    assert page(a_run([]), "run.json", {"work": "work.svg"}).count("None in this run.") == 2
 
 
 def a_run(results: list[Result]) -> dict[str, Any]:
@@ -214,7 +239,102 @@ def a_run(results: list[Result]) -> dict[str, Any]:
 def test_the_page_is_what_its_run_says() -> None:
     """No figure of the published page was typed by hand: it is what the run beside it gives."""
     data = PAGE.with_suffix(".json")
-    assert PAGE.read_text("utf-8") == page(json.loads(data.read_text("utf-8")), data.name)
+    run = json.loads(data.read_text("utf-8"))
+    assert PAGE.read_text("utf-8") == page(run, data.name, file_names(run, PAGE))
+
+
+def test_the_pictures_show_what_their_run_says() -> None:
+    """Each picture of the published page has a bar and a figure for every row of its script's tables."""
+    run = json.loads(PAGE.with_suffix(".json").read_text("utf-8"))
+    for script, name in file_names(run, PAGE).items():
+        text = PAGE.with_name(name).read_text("utf-8")
+        for result in map(Result.read, run["scripts"][script]["results"]):
+            assert f">{escape(result.title)}, {result.unit}<" in text
+            for row in result.rows:
+                told = number(median(row.figures) * SCALE[result.unit]) if row.figures else "fails"
+                assert f">{escape(row.name)}<" in text
+                assert f">{told}<" in text
+
+
+def test_a_picture_fits_light_and_dark() -> None:
+    """Letters and lines take the colour that the reader's theme asks for; nothing lies behind them."""
+    run = json.loads(PAGE.with_suffix(".json").read_text("utf-8"))
+    for name in file_names(run, PAGE).values():
+        text = PAGE.with_name(name).read_text("utf-8")
+        assert "prefers-color-scheme:dark" in text
+        assert "currentColor" in text
+        assert "#000000" not in text
+        assert "#ffffff" not in text
+
+
+def every_task() -> Iterator[tuple[str, Task]]:
+    for script in SCRIPTS:
+        for task in import_module(f"benchmarks.{script}").TASKS:
+            yield f"{script}: {task.name}", task
+
+
+@pytest.mark.parametrize(("name", "task"), [pytest.param(*pair, id=pair[0]) for pair in every_task()])
+def test_a_goal_names_who_is_there(name: str, task: Task) -> None:
+    """The subjects of a task have names of their own, floors come first, and goals speak of them."""
+    subjects = [make() for make in task.subjects]
+    names = [subject.name for subject in subjects]
+    assert len(set(names)) == len(names), name
+    assert all(names)
+    assert task.unit in SCALE
+    named = {goal.who for goal in task.goals} | {goal.of for goal in task.goals if goal.of}
+    assert named <= set(names), f"{name}: goals of nobody"
+    kinds = [subject.kind == "floor" for subject in subjects]
+    assert kinds[0] or not any(kinds), f"{name}: the first floor is the one that others are compared with"
+
+
+def test_each_peer_is_measured() -> None:
+    """Every adapter is part of some task, and says which distributions it needs."""
+    measured = {_innermost(make()) for _, task in every_task() for make in task.subjects}
+    for name in peers.__all__:
+        adapter = getattr(peers, name)
+        assert adapter.needs, name
+        assert any(issubclass(one, adapter) for one in measured), f"nobody measures {name}"
+
+
+def _innermost(subject: Subject) -> type[Subject]:
+    inner = getattr(subject, "_subject", subject)
+    assert isinstance(inner, Subject)
+    return type(inner)
+
+
+async def test_the_longest_callback_is_told() -> None:
+    """Callbacks are timed one by one, and the loop's own machinery is as before afterwards."""
+    before = asyncio.Handle._run
+    with longest_callback() as told:
+        asyncio.get_running_loop().call_soon(time.sleep, 0.02)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert told() >= 0.02
+    assert asyncio.Handle._run is before
+
+
+async def test_a_run_tells_how_far_it_is() -> None:
+    """Whoever watches is told of each subject and of the rounds; the share only grows, and stays within the task."""
+    told: list[tuple[str, float]] = []
+    makers = (lambda: Counting("first", [1.0]), lambda: Counting("second", [1.0]))
+    with Place() as place:
+        await measure(
+            Task("work", "Work", "ms", makers, recorded, slow=True), place, QUICK, lambda *what: told.append(what)
+        )
+    shares = [share for _, share in told]
+    assert [what for what, _ in told][:2] == ["work: first", "work: second"]
+    assert shares == sorted(shares)
+    assert 0.0 <= shares[0] <= shares[-1] <= 1.0
+    assert len(told) > QUICK.rounds
+
+
+async def test_a_plain_call_is_not_awaited() -> None:
+    """What has no asynchronous calls is called, and timed, as it is."""
+    seen: list[object] = []
+    assert await one_by_one(seen.append, [(1,), (2,)], plain=True)() > 0
+    assert await one_by_one(lambda *pair: seen.append(pair), [(3, 4)], plain=True)() > 0
+    assert await in_one_call(seen.append, [5], 1, plain=True)() > 0
+    assert seen == [1, 2, (3, 4), [5]]
 
 
 @pytest.mark.parametrize(

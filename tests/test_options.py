@@ -1,6 +1,7 @@
 """One test for each public option: each fails if the option is ignored."""
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -11,7 +12,7 @@ import pytest
 from hearing import state, until
 from servers import RedisServer
 
-from toolcache import AgentTask, Durability, Settings, ToolCache
+from toolcache import MISSING, AgentTask, Durability, Settings, ToolCache
 from toolcache.errors import CacheWriteError, ValueTooLargeError
 from toolcache.settings import Options
 from toolcache.stores.log.ops import FileOps
@@ -356,9 +357,9 @@ async def test_fsync(open_cache: Open, tmp_path: Path, monkeypatch: pytest.Monke
 
 @proves("strategy")
 async def test_strategy(open_cache: Open) -> None:
-    """LRU lets a scan of new keys push everything out; S3-FIFO keeps what was hit."""
+    """LRU and FIFO let a scan of new keys push everything out; the others keep what was hit."""
     kept = {}
-    for strategy in ("lru", "s3fifo"):
+    for strategy in ("adaptive", "fifo", "lfu", "lru", "s3fifo"):
         cache = open_cache(strategy=strategy, max_entries=20, files=False)
         for i in range(10):
             await cache.set(f"hot{i}", i)
@@ -368,7 +369,22 @@ async def test_strategy(open_cache: Open) -> None:
         for i in range(100):
             await cache.set(f"scan{i}", i)
         kept[strategy] = len(await cache.get_many(f"hot{i}" for i in range(10)))
-    assert kept == {"lru": 0, "s3fifo": 10}
+    assert kept == {"adaptive": 10, "fifo": 0, "lfu": 10, "lru": 0, "s3fifo": 10}
+
+
+@proves("strategy")
+async def test_strategy_tells_all_apart(open_cache: Open) -> None:
+    """Of the same reads and writes, each strategy lets something else go; none is another one under its name."""
+    left = {}
+    for strategy in ("adaptive", "fifo", "lfu", "lru", "s3fifo"):
+        cache = open_cache(strategy=strategy, max_entries=20, files=False)
+        dice = random.Random(7)
+        for i in range(1_000):
+            key = f"k{int(dice.paretovariate(0.7)) % 100}"
+            if await cache.get(key, MISSING) is MISSING:
+                await cache.set(key, i)
+        left[strategy] = frozenset(await cache.get_many(f"k{i}" for i in range(100)))
+    assert len(set(left.values())) == len(left)
 
 
 @proves("max_memory")

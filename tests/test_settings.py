@@ -100,7 +100,7 @@ def test_the_defaults_are_those_of_the_manual() -> None:
     assert (settings.namespace, settings.redis_url, settings.strategy, settings.fsync) == (
         "default",
         None,
-        "s3fifo",
+        "adaptive",
         "promised",
     )
 

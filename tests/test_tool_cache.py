@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ import toolcache
 from toolcache import MISSING, AgentTask, Digest, Durability, Settings, ToolCache, get_cache
 from toolcache.errors import (
     CacheClosedError,
+    CacheWriteError,
     SerializationError,
     SettingsError,
     UnsupportedKeyError,
 )
 from toolcache.keys.canonical import digest
+from toolcache.pieces import PIECE
 from toolcache.testing import FakeClock
 
 LAYERINGS = ("memory", "memory+file", "memory+redis", "memory+redis+file")
@@ -481,6 +483,120 @@ async def test_vectors_are_set_together_or_not_at_all(cache: ToolCache, durabili
         await cache.get_embeddings("ab", "ada")
     assert await cache.get_embeddings(["a", "b", "c"], "ada") == [[1.0], [2.0], None]
     assert await cache.set_embeddings([], "ada", []) == []
+
+
+async def test_many_vectors_leave_the_loop_its_turns(cache: ToolCache) -> None:
+    """However many vectors are asked for, computed or stored, others have their turn after a few of them at most."""
+    texts, embedder, turns = [f"text {number}" for number in range(20 * PIECE)], Embedder(), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(others())
+    try:
+        for work in (
+            lambda: cache.get_embeddings(texts, "ada", compute=embedder),
+            lambda: cache.get_embeddings(texts, "ada", compute=embedder),
+            lambda: cache.get_embeddings(texts, "ada"),
+            lambda: cache.set_embeddings(texts, "ada", [vector_of(text) for text in texts]),
+            lambda: cache.get_embeddings(texts, "other"),
+        ):
+            turns = 0
+            await work()
+            assert turns >= 20
+    finally:
+        task.cancel()
+    assert embedder.asked == [texts]
+    assert await cache.get_embeddings(texts, "ada") == [vector_of(text) for text in texts]
+
+
+async def test_redis_is_asked_for_a_piece_at_a_time(open_cache: Open) -> None:
+    """A batch reaches Redis as operations of a piece or two, so that none holds up the loop, or others, for long."""
+    texts = [f"text {number}" for number in range(5 * PIECE)]
+    vectors = [vector_of(text) for text in texts]
+    first, second = open_cache(), open_cache()
+    await first.set_embeddings(texts, "ada", vectors)
+    layer = second._parts.redis
+    if layer is None:
+        return
+    asked: list[int] = []
+    get_many = layer.store.get_many
+
+    async def counted(keys: Sequence[str], /) -> list[bytes | None]:
+        asked.append(len(keys))
+        return await get_many(keys)
+
+    layer.store.get_many = counted  # type: ignore[method-assign]  # a spy
+    assert await second.get_embeddings(texts, "ada") == vectors
+    assert sum(asked) >= len(texts)
+    assert max(asked) <= 2 * PIECE + 1  # the epoch of the namespace goes with the first
+
+
+async def test_a_batch_with_a_bad_vector_at_its_end_stores_none(cache: ToolCache) -> None:
+    """BUG-114: all vectors are looked at before the first is stored, in however many pieces that is done."""
+    texts = [f"text {number}" for number in range(3 * PIECE)]
+    vectors: list[list[float]] = [[1.0, 2.0] for _ in texts]
+    vectors[-1][1] = float("nan")
+    with pytest.raises(SerializationError, match="element 1"):
+        await cache.set_embeddings(texts, "ada", vectors)
+    assert await cache.get_embeddings(texts, "ada") == [None] * len(texts)
+
+
+async def test_a_large_batch_may_name_a_text_twice(cache: ToolCache) -> None:
+    """Each place has a list of its own, the last vector of a text counts, and what is not there is None."""
+    texts = [f"text {number % (2 * PIECE)}" for number in range(4 * PIECE)]
+    kept = await cache.set_embeddings(texts, "ada", [[float(number)] for number in range(4 * PIECE)])
+    assert len(kept) == 4 * PIECE
+    vectors = await cache.get_embeddings([*texts, "absent"], "ada")
+    expected = [[float(2 * PIECE + number % (2 * PIECE))] for number in range(4 * PIECE)]
+    assert vectors == [*expected, None]
+    assert len({id(vector) for vector in vectors}) == len(vectors)
+
+
+async def test_large_batches_share_what_they_both_want(cache: ToolCache) -> None:
+    """BUG-113: of two large batches under way, each text is embedded once; one that leaves takes nothing from the other."""
+    embedder = Embedder()
+    embedder.gate.clear()
+    texts = [f"text {number}" for number in range(4 * PIECE)]
+    first = asyncio.create_task(cache.get_embeddings(texts[: 3 * PIECE], "ada", compute=embedder))
+    await embedder.called.acquire()
+    second = asyncio.create_task(cache.get_embeddings(texts[PIECE:], "ada", compute=embedder))
+    await embedder.called.acquire()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    embedder.gate.set()
+    assert await second == [vector_of(text) for text in texts[PIECE:]]
+    assert embedder.asked == [texts[: 3 * PIECE], texts[3 * PIECE :]]
+
+
+async def test_a_large_batch_that_nobody_waits_for_is_given_up(cache: ToolCache) -> None:
+    """SF-05: when its only caller leaves, the computation is cancelled, and its keys are free."""
+    embedder = Embedder()
+    embedder.gate.clear()
+    texts = [f"text {number}" for number in range(3 * PIECE)]
+    only = asyncio.create_task(cache.get_embeddings(texts, "ada", compute=embedder))
+    await embedder.called.acquire()
+    only.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await only
+    embedder.gate.set()
+    assert await cache.get_embeddings(texts, "ada", compute=embedder) == [vector_of(text) for text in texts]
+    assert len(embedder.asked) == 2
+
+
+async def test_a_strict_batch_is_stored_as_well_as_it_can_be(open_cache: Open, layering: str) -> None:
+    """With ``strict`` the caller is told that no shared store took it; this process has all of it all the same."""
+    if layering != "memory+redis":
+        return
+    cache = open_cache(strict=True, redis_url="redis://127.0.0.1:1")
+    texts = [f"text {number}" for number in range(3 * PIECE)]
+    with pytest.raises(CacheWriteError):
+        await cache.set_embeddings(texts, "ada", [vector_of(text) for text in texts])
+    assert await cache.get_embeddings(texts, "ada") == [vector_of(text) for text in texts]
 
 
 async def test_arrays_come_back_as_arrays(open_cache: Open, layering: str) -> None:

@@ -26,22 +26,32 @@ class Batches(Generic[A, R]):
         self._home = home
         self._waiting: list[tuple[A, asyncio.Future[R | None]]] = []
 
-    def ask(self, item: A) -> "asyncio.Future[R | None]":
+    def ask(self, item: A, *, alone: bool = False) -> "asyncio.Future[R | None]":
         """The answer, from the batch that leaves at the end of this tick; None where that was cancelled, as when all ends.
 
-        Whatever ``carry`` raises, the future does.
+        It leaves although the caller does. Whatever ``carry`` raises, the future does.
+
+        Args:
+            item: what is asked for.
+            alone: whether it is so much that nobody should have to wait for it.
         """
         answer: asyncio.Future[R | None] = asyncio.get_running_loop().create_future()
+        if alone:
+            self._send([(item, answer)])
+            return answer
         if not self._waiting:
-            together: list[tuple[A, asyncio.Future[R | None]]] = []
-            self._waiting = together
-            task = self._home.own_later(self._leave(together))
-            task.add_done_callback(lambda task: self._done(together, task))
+            self._waiting = []
+            self._send(self._waiting)
         self._waiting.append((item, answer))
         return answer
 
+    def _send(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
+        task = self._home.own_later(self._leave(together))
+        task.add_done_callback(lambda task: self._done(together, task))
+
     async def _leave(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
-        self._waiting = []  # who comes from now on goes with the next batch
+        if self._waiting is together:
+            self._waiting = []  # who comes from now on goes with the next batch
         answers = await self._carry([item for item, _ in together])
         for (_, future), answer in zip(together, answers, strict=True):
             if not future.done():

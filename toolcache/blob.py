@@ -20,8 +20,8 @@ version and the instants at these offsets; ``stores/redis/scripts`` and this pag
 """
 
 import struct
-import zlib
 from typing import Final, NamedTuple
+from zlib import crc32
 
 MAGIC: Final = b"TC"
 FORMAT: Final = 1
@@ -39,9 +39,12 @@ RECORD_ROOM: Final = 16_384
 """Bytes that a record may be larger than the largest output."""
 
 _LAYOUT: Final = struct.Struct(">2sBB16sQQQI16sHI")
+_WHOLE: Final = struct.Struct(">2sBB16sQQQI16sHII")
+_BRIEF: Final = struct.Struct(">2sBB16s16xQ")
 _CRC: Final = struct.Struct(">I")
 _MAC: Final = 16
-HEADER_SIZE: Final = _LAYOUT.size + _CRC.size
+_CHECKED: Final = _LAYOUT.size
+HEADER_SIZE: Final = _CHECKED + _CRC.size
 MAX_COST_MS: Final = (1 << 32) - 1
 
 
@@ -82,20 +85,25 @@ class Header(NamedTuple):
 def pack_header(header: Header) -> bytes:
     """The 74 bytes of a header."""
     raw = _LAYOUT.pack(MAGIC, FORMAT, *header)
-    return raw + _CRC.pack(zlib.crc32(raw))
+    return raw + _CRC.pack(crc32(raw))
 
 
 def read_header(blob: bytes | memoryview) -> Header | None:
     """The header of a blob, or None where the bytes are not one of ours: short, foreign, damaged or of another format."""
     if len(blob) < HEADER_SIZE:
         return None
-    raw = blob[: _LAYOUT.size]
-    magic, fmt, *fields = _LAYOUT.unpack(raw)
-    if magic != MAGIC or fmt != FORMAT or fields[0] & ~KNOWN_FLAGS:
+    magic, fmt, *fields, check = _WHOLE.unpack_from(blob)
+    if magic != MAGIC or fmt != FORMAT or fields[0] & ~KNOWN_FLAGS or crc32(blob[:_CHECKED]) != check:
         return None
-    if zlib.crc32(raw) != _CRC.unpack_from(blob, _LAYOUT.size)[0]:
+    return Header._make(fields)
+
+
+def read_brief(blob: bytes | memoryview) -> tuple[bytes, int] | None:
+    """Version and ``gone_ms``, or None where that is no blob of ours; of bytes that are known to be as they were written."""
+    if len(blob) < HEADER_SIZE:
         return None
-    return Header(*fields)
+    magic, fmt, flags, version, gone_ms = _BRIEF.unpack_from(blob)
+    return None if magic != MAGIC or fmt != FORMAT or flags & ~KNOWN_FLAGS else (version, gone_ms)
 
 
 def end_of(raw: bytes) -> int | None:

@@ -135,7 +135,7 @@ class Cache:
             ValueError: the ttl is no span of time, or a tag cannot be; nothing was changed.
             CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
         """
-        return (await self._machine.set_many({key: value}, GENERAL, ttl=ttl, tags=tags))[key]
+        return await self._machine.set(key, value, GENERAL, ttl=ttl, tags=tags)
 
     async def set_many(
         self, mapping: Mapping[str, Any], ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()

@@ -16,16 +16,15 @@ _BOOT: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_
 class SystemClock:
     """The machine's clocks."""
 
+    monotonic = staticmethod(time.monotonic)
+    """Seconds from an arbitrary start, for deadlines."""
+
     def __init__(self) -> None:
         self._offset = time.time() - self.boottime()
 
     def time(self) -> float:
         """Seconds since the epoch; steps of the wall clock do not move it."""
-        return self.boottime() + self._offset
-
-    def monotonic(self) -> float:
-        """Seconds from an arbitrary start, for deadlines."""
-        return time.monotonic()
+        return (time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)) + self._offset
 
     def boottime(self) -> float:
         """Seconds since the machine was started, sleep included."""

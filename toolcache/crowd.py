@@ -1,16 +1,17 @@
 """Many keys, one computation: what a batch is missing, each key once, shared with whoever else asks for it.
 
-Every missing key gets a flight of its own, so that later callers can join it and a set or delete can detach it. The
-flights that one call starts travel together: one look into the layers, one computation for what was not found there.
+Every missing key has a flight of its own, so that later callers can join it and a set or delete can detach it. Those that
+one call starts travel together: one look into the layers, one computation for what was not found there. However many they
+are, the event loop has its turn every few milliseconds; only the computation is in one piece.
 """
 
-import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from toolcache.entry import Held
 from toolcache.flight import Flight
+from toolcache.pieces import Pieces, abreast
 from toolcache.reader import Found
 
 ComputeMany: TypeAlias = Callable[[list[str]], Mapping[str, Any]] | Callable[[list[str]], Awaitable[Mapping[str, Any]]]
@@ -22,15 +23,14 @@ class _Keep(Protocol):
 
 
 class Crowd:
-    """The flights of one batch.
+    """How the flights of one batch come to their values.
 
     Args:
         compute: values for the keys that no layer has.
         find: what the layers have.
-        keep: makes an entry of a computed value and stores it.
+        keep: makes an entry of a computed value.
         version: mints one.
         now: monotonic seconds.
-        own: runs the journey in a task of the cache's own.
         see: told which version a flight found before it computes.
     """
 
@@ -41,7 +41,6 @@ class Crowd:
         keep: _Keep,
         version: Callable[[], bytes],
         now: Callable[[], float],
-        own: Callable[[Coroutine[Any, Any, dict[str, Held]]], asyncio.Task[dict[str, Held]]],
         see: Callable[[str, Flight[Held], bytes], None],
     ) -> None:
         self._compute = compute
@@ -49,50 +48,36 @@ class Crowd:
         self._keep = keep
         self._version = version
         self._now = now
-        self._own = own
         self._see = see
-        self._flights: dict[str, Flight[Held]] = {}
-        self._task: asyncio.Task[dict[str, Held]] | None = None
-        self._leader: Flight[Held]
-        self._aboard = 0
 
-    def __contains__(self, key: str) -> bool:
-        """Whether the key's flight is one of these; if not, another call had started it before."""
-        return key in self._flights
+    async def travel(self, flights: Mapping[str, Flight[Held]]) -> dict[str, Held]:
+        """The entries of all keys."""
+        found: dict[str, Found] = {}
 
-    async def board(self, key: str, flight: Flight[Held]) -> Held:
-        """Travel with the others that were started in this tick."""
-        self._flights[key] = flight
-        if self._task is None:
-            self._leader = flight
-            self._task = self._own(self._travel())
-        else:
-            # The computation runs as part of the first one's; asking for any other's key from within would wait for ever.
-            flight.waits_for.add(self._leader)
-        self._aboard += 1
-        try:
-            return (await asyncio.shield(self._task))[key]
-        finally:
-            self._aboard -= 1
-            if not self._aboard and not self._task.done():
-                self._task.cancel()
+        async def look(some: Sequence[str]) -> None:
+            found.update(await self._find(some))
 
-    async def _travel(self) -> dict[str, Held]:
-        await asyncio.sleep(0)  # until all that start in this tick are aboard
-        keys = list(self._flights)
-        found = await self._find(keys)
+        await abreast(look, list(flights))
         landed = {key: item.held for key, item in found.items() if item.held is not None}
-        missing = [key for key in keys if key not in landed]
+        missing = [key for key in flights if key not in landed]
         if missing:
             version = self._version()
             for key in missing:
-                self._see(key, self._flights[key], found[key].version)
-                self._flights[key].version = version
-            begun = self._now()
-            values = self._compute(missing)
-            if inspect.isawaitable(values):
-                values = await values
-            took = (self._now() - begun) / len(missing)
-            for key in missing:
-                landed[key] = self._keep(key, values[key], version=version, took=took, flight=self._flights[key])
+                flights[key].version = version
+            async for some in Pieces(missing):
+                for key in some:
+                    self._see(key, flights[key], found[key].version)
+            landed |= await self._make(missing, flights, version)
         return landed
+
+    async def _make(self, missing: list[str], flights: Mapping[str, Flight[Held]], version: bytes) -> dict[str, Held]:
+        begun = self._now()
+        values = self._compute(missing)
+        if inspect.isawaitable(values):
+            values = await values
+        took = (self._now() - begun) / len(missing)
+        made = {}
+        async for some in Pieces(missing):
+            for key in some:
+                made[key] = self._keep(key, values[key], version=version, took=took, flight=flights[key])
+        return made

@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Concatenate, Generic, NamedTuple, ParamSpec, P
 
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MISSING, Missing
+from toolcache.keys.calls import KnownCalls
 from toolcache.keys.plan import KeyPlan
+from toolcache.keys.text import key_text, place_of
 from toolcache.tags import labels
 
 _P = ParamSpec("_P")
@@ -91,13 +93,16 @@ class Decorated(Generic[_P, _R]):
         if self._plan.of_method:
             return self
 
-        @functools.wraps(self.__wrapped__)
-        async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            return await self(*args, **kwargs)
-
+        call = functools.wraps(self.__wrapped__)(self._as_function())
         for verb in self.VERBS:
             setattr(call, verb, getattr(self, verb))
         return cast("Self", call)
+
+    def _as_function(self) -> Callable[_P, Coroutine[Any, Any, _R]]:
+        async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            return await self(*args, **kwargs)
+
+        return call
 
 
 class CachedFunction(Decorated[_P, _R]):
@@ -116,6 +121,7 @@ class CachedFunction(Decorated[_P, _R]):
         self._cache = cache
         self._options = options
         self._counts = _Counts()
+        self._known = KnownCalls() if plan.is_steady and not plan.of_method else None
 
     async def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """The result: kept, or computed and kept.
@@ -124,7 +130,32 @@ class CachedFunction(Decorated[_P, _R]):
             UnsupportedKeyError: an argument that is in the key has no canonical form.
             Exception: whatever the function raises; nothing is kept then.
         """
-        key, computed = self.cache_key(*args, **kwargs), False
+        return await self._answer(self._store(), self.cache_key(*args, **kwargs), args, kwargs)
+
+    def _as_function(self) -> Callable[_P, Coroutine[Any, Any, _R]]:
+        known, counts = self._known, self._counts
+        if known is None:
+            return super()._as_function()
+
+        async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            cache = self._cache or self._store()
+            hit = getattr(cache, "_hit", None)  # of ours alone: what memory answers takes no detour
+            if hit is None:
+                return await self(*args, **kwargs)
+            key = known.find(args, kwargs)
+            if key is None:
+                key = place_of(key_text(self.cache_key(*args, **kwargs)))
+                known.learn(args, kwargs, key)
+            value = hit(key)
+            if value is MISSING:
+                return await self._answer(cache, key, args, kwargs)
+            counts.hits += 1
+            return cast("_R", value)
+
+        return call
+
+    async def _answer(self, cache: Cache, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _R:
+        computed = False
 
         async def compute() -> _R:
             nonlocal computed
@@ -132,7 +163,7 @@ class CachedFunction(Decorated[_P, _R]):
             self._counts.misses += 1
             return await self.__wrapped__(*args, **kwargs)
 
-        value = await self._store().get_or_set(key, compute, **self._options)
+        value = await cache.get_or_set(key, compute, **self._options)
         if not computed:
             self._counts.hits += 1
         return cast("_R", value)

@@ -10,11 +10,12 @@ Parts are percent-encoded, so only the joiner is a raw colon and no two sets of 
 of every digest. The form is frozen: it is what stored entries are found by.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from toolcache.dispatch.tasks import AgentTask
 from toolcache.keys.canonical import digest
-from toolcache.keys.text import join
+from toolcache.keys.text import join, join_each
 
 
 class DomainKeys:
@@ -35,8 +36,12 @@ class DomainKeys:
 
     def embedding(self, text: Any, model: str, variant: str | None) -> str:
         """The vector of a text."""
-        words = (model,) if variant is None else (model, variant)
-        return join("embedding", *words, self._digest(text))
+        return self.embeddings((text,), model, variant)[0]
+
+    def embeddings(self, texts: Iterable[Any], model: str, variant: str | None) -> list[str]:
+        """The vectors of several texts."""
+        words = ("embedding", model) if variant is None else ("embedding", model, variant)
+        return join_each(words, map(self._digest, texts))
 
     def search(self, query: Any, catalog_version: str, top_k: int) -> str:
         """What a search found."""

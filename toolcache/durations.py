@@ -41,6 +41,8 @@ def seconds(value: Duration, *, name: str = "ttl") -> float:
         >>> seconds("2h30m")
         9000.0
     """
+    if type(value) is float and 0.0 < value < math.inf:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float | timedelta | str):
         msg = f"{name} takes seconds, a timedelta or text such as '2h30m', not {type(value).__name__}"
         raise (ValueError if isinstance(value, bool) else TypeError)(msg)  # a bool is a number, of no seconds

@@ -1,14 +1,15 @@
 """Vectors by the batch: what is missing is made in one go, and shared with whoever else asks for it."""
 
-import copy
 import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from toolcache.domains import Domain
-from toolcache.errors import SerializationError
+from toolcache.entry import MISSING, Durability
+from toolcache.errors import CacheWriteError, SerializationError
 from toolcache.machine import Machine
+from toolcache.pieces import PIECE, Pieces, abreast
 
 
 class Vector(Protocol):
@@ -35,6 +36,28 @@ def several(texts: Iterable[Any]) -> list[Any]:
     return list(texts)
 
 
+async def keys_of(texts: Sequence[Any], make: Callable[[Sequence[Any]], list[str]]) -> list[str]:
+    """The key of each text, some at a time: texts may be long."""
+    keys: list[str] = []
+    async for some in Pieces(texts):
+        keys += make(some)
+    return keys
+
+
+async def look_up(machine: Machine, domain: Domain, keys: Iterable[str], *, final: bool = True) -> dict[str, Any]:
+    """The vectors that memory or the layers have, by key. ``final``: see ``Machine.find``."""
+    wanted = list(dict.fromkeys(keys))
+    found: dict[str, Any] = {}
+    async for some in Pieces(wanted):
+        found.update((key, value) for key in some if (value := machine.hit(key)) is not MISSING)
+
+    async def look(some: Sequence[str]) -> None:
+        found.update(await machine.get_many(some, domain, final=final))
+
+    await abreast(look, [key for key in wanted if key not in found])
+    return found
+
+
 async def embed(
     machine: Machine, domain: Domain, texts: Mapping[str, Any], compute: Embed, batch_size: int | None
 ) -> dict[str, Any]:
@@ -48,16 +71,37 @@ async def embed(
         check_lengths(vectors, domain)
         return dict(zip(missing, vectors, strict=True))
 
-    keys = list(texts)
-    if batch_size is None or 0 < len(keys) <= batch_size:
-        return await machine.compute_many(keys, make, domain)
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
-    found = await machine.get_many(keys, domain, final=False)
-    missing = [key for key in keys if key not in found]
-    for start in range(0, len(missing), batch_size):
-        found |= await machine.compute_many(missing[start : start + batch_size], make, domain)
+    if len(texts) <= min(PIECE, batch_size or PIECE):
+        return await machine.compute_many(list(texts), make, domain)
+    found = await look_up(machine, domain, texts, final=False)
+    missing = [key for key in texts if key not in found]
+    for start in range(0, len(missing), batch_size or len(missing) or 1):
+        found |= await machine.compute_many(missing[start : start + (batch_size or len(missing))], make, domain)
     return found
+
+
+async def store(
+    machine: Machine, domain: Domain, keys: Sequence[str], vectors: Sequence[Vector], **how: Any
+) -> dict[str, Durability]:
+    """Store vectors; where each is safe. All are packed before the first is stored, so that none is if one is refused."""
+    packed: dict[str, Any] = {}
+    async for some in Pieces(range(len(keys)), PIECE // 2):
+        packed.update((keys[at], machine.parts.coder.encode(vectors[at], vector=True)) for at in some)
+    kept: dict[str, Durability] = {}
+    refused: list[CacheWriteError] = []
+
+    async def write(some: Sequence[str]) -> None:
+        try:
+            kept.update(await machine.set_many({key: packed.pop(key) for key in some}, domain, **how))
+        except CacheWriteError as error:  # of a piece; the others are as good as they can be
+            refused.append(error)
+
+    await abreast(write, list(packed))
+    if refused:
+        raise refused[0]
+    return kept
 
 
 def check_lengths(vectors: Sequence[Vector], domain: Domain) -> None:
@@ -71,12 +115,14 @@ def check_lengths(vectors: Sequence[Vector], domain: Domain) -> None:
             )
 
 
-def in_order(keys: Iterable[str], found: Mapping[str, Any]) -> list[Any]:
+async def in_order(keys: Sequence[str], found: Mapping[str, Any]) -> list[Any]:
     """The vectors as they were asked for, None where there is none; a list of its own for each place."""
-    given: set[str] = set()
-    vectors = []
-    for key in keys:
-        vector = found.get(key)
-        vectors.append(copy.copy(vector) if key in given and type(vector) is list else vector)
-        given.add(key)
+    vectors: list[Any] = list(map(found.get, keys))
+    if len(found) < len(keys):
+        given: set[str] = set()
+        async for some in Pieces(range(len(keys))):
+            for at in some:
+                if keys[at] in given and type(vectors[at]) is list:
+                    vectors[at] = vectors[at].copy()
+                given.add(keys[at])
     return vectors

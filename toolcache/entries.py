@@ -1,7 +1,8 @@
 """How an entry is made: its key text, its version, its life, its bytes."""
 
 import sys
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 from toolcache.blob import NEVER, CorruptBlobError, Header
 from toolcache.domains import Domain
@@ -17,6 +18,8 @@ from toolcache.stats import Tally
 from toolcache.versions import ZERO, split
 from toolcache.writer import Draft
 
+_EMPTY: Final = Encoded(b"", "")
+
 
 class Entries:
     """Makes the entries of one cache.
@@ -28,7 +31,14 @@ class Entries:
         self._parts = parts
         self._epochs = epochs
         self._floor = ZERO
-        self.trust = parts.trust
+        self._memory = parts.memory
+        self._coder = parts.coder
+        self._hybrid = parts.hybrid
+        self._time = parts.clock.time
+        self._now = parts.clock.monotonic
+        self._most = parts.envelope.max_entry
+        self._redis = None if parts.redis is None else parts.redis.name
+        self._trust = self.trust = parts.trust
 
     def name(self, place: str) -> str:
         """The store key of a place."""
@@ -37,45 +47,51 @@ class Entries:
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""
         if ttl is MISSING:
-            ttl = self._parts.default_ttl if domain.ttl is None else domain.ttl
-        return float("inf") if ttl is None else seconds(ttl)
+            known = self._parts.default_ttl if domain.ttl is None else domain.ttl
+            return inf if known is None else known
+        return inf if ttl is None else seconds(ttl)
 
     def version(self, place: str | None = None, *, above: bytes = ZERO, tags: tuple[str, ...] = ()) -> bytes:
         """One above what is known of the place and of every epoch that applies."""
+        epoch = self._epochs.newest(tags)
+        above = max(above, epoch)
         held = None if place is None else self._parts.memory.find(place)
-        return self._parts.hybrid.next(max(above, self._epochs.newest(tags), ZERO if held is None else held.version))
+        if held is not None and held.version > above:
+            above = held.version
+        return self._parts.hybrid.next(above)
 
     def encode(self, value: Any, domain: Domain, tags: tuple[str, ...]) -> Encoded:
         """The value's bytes. Raises SerializationError and ValueError before anything was changed."""
-        encoded = self._parts.coder.encode(value, vector=domain.vector)
-        self._parts.envelope.check(encoded, tags)
+        encoded = self._coder.encode(value, vector=domain.vector)
+        if tags or len(encoded.body) > self._most:
+            self._parts.envelope.check(encoded, tags)
         return encoded
 
-    def draft(
-        self,
-        name: str,
-        version: bytes,
-        lifetime: float,
-        encoded: Encoded | None,
-        tags: tuple[str, ...],
-        *,
-        flags: int = 0,
-        took: float = 0.0,
-        live: bool = True,
-        once: bool = False,
-        dead: bytes = ZERO,
-    ) -> Draft:
-        """A write under a store key, created now."""
+    def draft(self, name: str, version: bytes, lifetime: float, tags: tuple[str, ...] = (), *, flags: int = 0) -> Draft:
+        """A write without a value under a store key, created now: of a tombstone or an epoch."""
         now_ms = int(self._parts.clock.time() * 1000)
         return Draft(
             name=name,
             version=version,
             created_ms=now_ms,
-            gone_ms=NEVER if lifetime == float("inf") else now_ms + max(1, int(lifetime * 1000)),
-            encoded=encoded,
-            cost_ms=int(took * 1000),
+            gone_ms=_gone_ms(now_ms, lifetime),
             tags=tags,
             flags=flags,
+            dead=self._epochs.newest(),
+        )
+
+    def draft_of(
+        self, place: str, held: Held, encoded: Encoded, *, live: bool = True, once: bool = False, dead: bytes = ZERO
+    ) -> Draft:
+        """The write of an entry that was just made."""
+        return Draft(
+            name=self.name(place),
+            version=held.version,
+            created_ms=held.created_ms,
+            gone_ms=held.gone_ms,
+            encoded=encoded,
+            cost_ms=int(held.seconds * 1000),
+            tags=held.tags,
             live=live,
             once=once,
             dead=max(dead, self._epochs.newest()),
@@ -116,35 +132,96 @@ class Entries:
     def _shunned(self, header: Header, layer: Layer) -> bool:
         return layer is self._parts.files and header.version < self._floor
 
-    def hold(
-        self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, took: float = 0.0, layer: str = MEMORY
+    def fresh(
+        self,
+        place: str,
+        value: Any,
+        encoded: Encoded,
+        domain: Domain,
+        tally: Tally,
+        lifetime: float,
+        tags: tuple[str, ...],
+        above: bytes = ZERO,
     ) -> Held:
-        """An entry for memory: the live value where nobody can spoil it, else its encoded form."""
-        parts, encoded = self._parts, draft.encoded or Encoded(b"", "")
-        live = domain.shared or parts.coder.is_immutable(value)
+        """The entry of a live write: above all that is known of the place and of every epoch that applies."""
+        era = self._memory.era  # before the epochs: one that comes now has the entry looked at once more
+        now_ms = int(self._time() * 1000)
+        epoch = self._epochs.newest(tags)
+        above = epoch if above is ZERO else max(above, epoch)
+        old = self._memory.find(place)
+        if old is not None and old.version > above:
+            above = old.version
+        version = self._hybrid.next(above)
+        return self._hold(
+            value, encoded, domain, tally, version, now_ms, _gone_ms(now_ms, lifetime), era, lifetime, 0.0, tags, MEMORY
+        )  # fmt: skip
+
+    def made(
+        self,
+        value: Any,
+        encoded: Encoded,
+        domain: Domain,
+        tally: Tally,
+        *,
+        version: bytes,
+        era: int,
+        lifetime: float,
+        tags: tuple[str, ...],
+        took: float = 0.0,
+    ) -> Held:
+        """An entry of a version, created now; ``era`` is memory's at a time when no epoch lay above that."""
+        now_ms = int(self._time() * 1000)
+        return self._hold(
+            value, encoded, domain, tally, version, now_ms, _gone_ms(now_ms, lifetime), era, lifetime, took, tags, MEMORY
+        )  # fmt: skip
+
+    def hold(self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, layer: str) -> Held:
+        """An entry for memory of what a layer held."""
         # An epoch that came since the blob was looked at: an older era has the entry looked at once more.
-        era = parts.memory.era - self._epochs.covers(draft.version, draft.tags)
-        ends_in = remaining(draft.created_ms, draft.gone_ms, parts.clock.time())
+        era = self._memory.era - self._epochs.covers(draft.version, draft.tags)
+        left = remaining(draft.created_ms, draft.gone_ms, self._time())
+        return self._hold(
+            value, draft.encoded or _EMPTY, domain, tally, draft.version, draft.created_ms, draft.gone_ms, era, left,
+            draft.cost_ms / 1000, draft.tags, layer,
+        )  # fmt: skip
+
+    def _hold(
+        self,
+        value: Any,
+        encoded: Encoded,
+        domain: Domain,
+        tally: Tally,
+        version: bytes,
+        created_ms: int,
+        gone_ms: int,
+        era: int,
+        left: float,
+        took: float,
+        tags: tuple[str, ...],
+        layer: str,
+    ) -> Held:
+        """The live value where nobody can spoil it, else its encoded form."""
         # What Redis has not been told, it tells nobody: there no word can come that it has changed.
-        trust = self.trust if parts.redis is not None and layer == parts.redis.name else parts.trust
-        return Held(
-            value if live else encoded.body,
-            None if live else parts.coder.thaw(encoded),
-            settled_until=parts.clock.monotonic() + (ends_in if trust is None else min(trust, ends_in)),
-            size=max(len(encoded.body), sys.getsizeof(value)) if live else len(encoded.body),
-            version=draft.version,
-            created_ms=draft.created_ms,
-            gone_ms=draft.gone_ms,
-            tally=tally,
-            era=era,
-            seconds=took or draft.cost_ms / 1000,
-            tags=draft.tags,
-            layer=layer,
-        )
+        trust = self.trust if layer == self._redis else self._trust
+        now = self._now()
+        gone_until = now + left
+        settled_until = gone_until if trust is None or left <= trust else now + trust
+        kept, size, thaw = encoded.body, len(encoded.body), None
+        if domain.shared or self._coder.is_immutable(value):
+            kept, size = value, max(size, sys.getsizeof(value))
+        else:
+            thaw = self._coder.thaw(encoded, proven=True)
+        return Held.of(
+            kept, thaw, settled_until, size, version, created_ms, gone_ms, tally, era, took, tags, layer, gone_until
+        )  # fmt: skip
+
+
+def _gone_ms(now_ms: int, lifetime: float) -> int:
+    return NEVER if lifetime == inf else now_ms + max(1, int(lifetime * 1000))
 
 
 def remaining(created_ms: int, gone_ms: int, now: float) -> float:
     """Seconds an entry has left; a clock set back never lengthens a life, counted from the read."""
     if gone_ms == NEVER:
-        return float("inf")
+        return inf
     return min(gone_ms - int(now * 1000), gone_ms - created_ms) / 1000

@@ -4,10 +4,9 @@ What was written while a computation ran, here or elsewhere, is newer than its v
 goes to those who waited and is stored nowhere.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from toolcache.compute import Compute, Context, run
 from toolcache.crowd import ComputeMany, Crowd
@@ -21,6 +20,7 @@ from toolcache.flight import Flight
 from toolcache.home import Homes
 from toolcache.keys.text import key_digest
 from toolcache.parts import Due, Parts
+from toolcache.pieces import abreast
 from toolcache.reader import Found
 from toolcache.stats import Tallies
 from toolcache.tags import labels
@@ -33,6 +33,14 @@ class _Find(Protocol):
     def __call__(
         self, places: Sequence[str], domain: Domain, /, *, due: Due, counted: bool = True
     ) -> Awaitable[dict[str, Found]]: ...
+
+
+class _Late(NamedTuple):
+    """What is in memory, and is to be written to the layers."""
+
+    key: str
+    held: Held
+    draft: Draft
 
 
 class Filler:
@@ -73,43 +81,54 @@ class Filler:
         self._far = parts.redis is not None or parts.files is not None
 
     async def fill(
-        self, key: str, compute: Compute, domain: Domain, context: Context, *, lock: bool | None = None
+        self,
+        key: str,
+        compute: Compute,
+        domain: Domain,
+        *,
+        ttl: float | None,
+        tags: tuple[str, ...],
+        lock: bool | None = None,
     ) -> Held:
         """The entry of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
-        locked = self._parts.lock if lock is None else lock
-        led = False
-
-        async def start(flight: Flight[Held]) -> Held:
-            nonlocal led
-            led = True
-            return await self._fly(key, compute, domain, context, flight, locked=locked)
-
-        begun = self._now()
-        held = await self._homes.here().flights.join(key, start, under=self._epochs.names(context.tags))
-        self._count(domain, [held], begun, joined=[] if led else [held])
+        begun, flights = self._now(), self._homes.here().flights
+        if flights.flying(key):
+            held = await flights.join(key)
+            self._count(domain, [held], begun, joined=[held])
+        else:
+            locked = self._parts.lock if lock is None else lock
+            start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
+            held = await flights.join(key, start, under=self._epochs.names(tags))
+            self._count(domain, [held], begun, joined=[])
         return held
 
     async def fill_many(
         self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context
-    ) -> list[Held]:
+    ) -> dict[str, Held]:
         """The entries of several keys; those that nobody has, by one computation."""
-        home = self._homes.here()
+        home, late = self._homes.here(), list[_Late]()
         crowd = Crowd(
             compute,
             lambda places: self._find(places, domain, due=self._parts.due()),
-            partial(self._keep, domain=domain, context=context),
+            partial(self._keep, domain=domain, context=context, late=late),
             partial(self._entries.version, tags=context.tags),
             self._now,
-            home.own,
             home.flights.see,
         )
+
+        async def travel(flights: dict[str, Flight[Held]]) -> dict[str, Held]:
+            try:
+                return await crowd.travel(flights)
+            finally:
+                if late:
+                    home.own(self._write_back_all(late, domain))
+
         begun, under = self._now(), self._epochs.names(context.tags)
-        landed = await asyncio.gather(*(home.flights.join(key, partial(crowd.board, key), under=under) for key in keys))
-        joined = [held for key, held in zip(keys, landed, strict=True) if key not in crowd]
-        self._count(domain, landed, begun, joined=joined)
+        landed, own = await home.flights.join_many(keys, travel, under=under)
+        self._count(domain, landed.values(), begun, joined=[held for key, held in landed.items() if key not in own])
         return landed
 
-    def _count(self, domain: Domain, landed: Sequence[Held], begun: float, *, joined: Sequence[Held]) -> None:
+    def _count(self, domain: Domain, landed: Collection[Held], begun: float, *, joined: Collection[Held]) -> None:
         """Count what this call waited for, and as hits what others were computing."""
         tally = self._tallies.of(domain)
         tally.latency.add(self._now() - begun, len(landed))
@@ -117,7 +136,7 @@ class Filler:
         tally.seconds_saved += sum(held.seconds for held in joined)
 
     async def _fly(
-        self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held], *, locked: bool
+        self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held], /, *, locked: bool
     ) -> Held:
         due = self._parts.due()
         found = (await self._find((key,), domain, due=due))[key]
@@ -152,35 +171,49 @@ class Filler:
         version: bytes,
         took: float,
         flight: Flight[Held],
+        late: list[_Late] | None = None,
     ) -> Held:
-        """Make an entry of a computed value; store it, unless something newer was written meanwhile."""
+        """Make an entry of a computed value; store it, unless something newer was written meanwhile.
+
+        What the layers are to be told, they are told by and by, or it is put down in ``late``.
+        """
         tally = self._tallies.of(domain)
         tally.computed += 1
         tally.compute_seconds += took
-        name = self._entries.name(key)
         try:
             lifetime = self._entries.lifetime(context.ttl, domain)
             tags = labels(context.tags)
             encoded = self._entries.encode(value, domain, tags)
         except (SerializationError, ValueError, TypeError) as error:  # or a ttl or tags that the computation set
             tally.not_stored += 1
-            self._parts.announce(ValueNotStored(domain.name, type(error).__name__, key_digest(name)[:4].hex()))
+            self._parts.announce(
+                ValueNotStored(domain.name, type(error).__name__, key_digest(self._entries.name(key))[:4].hex())
+            )
             # It goes to those who wait and is held nowhere.
-            held = Held(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
+            held = Held.of(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
             held.seconds = took
             return held
-        draft = self._entries.draft(name, version, lifetime, encoded, tags, took=took, live=False)
-        held = self._entries.hold(draft, value, domain, tally, took=took)
-        overtaken = flight.detached or self._epochs.covers(version, tags)
+        era, overtaken = self._parts.memory.era, flight.detached or self._epochs.covers(version, tags)
+        held = self._entries.made(
+            value, encoded, domain, tally, version=version, era=era, lifetime=lifetime, tags=tags, took=took
+        )
         if self._parts.enabled and not (context.skipped or overtaken):
             self._parts.memory.put(key, held)
             if self._far:
-                flight.written = self._homes.here().own(self._write_back(key, held, draft, domain))
+                draft = self._entries.draft_of(key, held, encoded, live=False)
+                if late is None:
+                    flight.written = self._homes.here().own(self._write_back([_Late(key, held, draft)], domain))
+                else:
+                    late.append(_Late(key, held, draft))
         return held
 
-    async def _write_back(self, key: str, held: Held, draft: Draft, domain: Domain) -> None:
-        outcome = (await self._writer.write([draft], mirror=domain.name in self._parts.mirror))[0]
-        held.layer = outcome.durability.name.lower()
-        if outcome.superseded and self._parts.memory.find(key) is held:
-            self._parts.memory.remove(key)
-        self._acknowledge(key, draft, outcome)
+    async def _write_back_all(self, late: Sequence[_Late], domain: Domain) -> None:
+        await abreast(partial(self._write_back, domain=domain), late)
+
+    async def _write_back(self, late: Sequence[_Late], domain: Domain) -> None:
+        outcomes = await self._writer.write([it.draft for it in late], mirror=domain.name in self._parts.mirror)
+        for (key, held, draft), outcome in zip(late, outcomes, strict=True):
+            held.layer = outcome.durability.name.lower()
+            if outcome.superseded and self._parts.memory.find(key) is held:
+                self._parts.memory.remove(key)
+            self._acknowledge(key, draft, outcome)

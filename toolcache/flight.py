@@ -6,11 +6,12 @@ get its value, later callers start anew, and nothing of it is stored.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from typing import Any, Generic, TypeVar
 
 from toolcache.errors import FlightAbortedError, ReentrantFlightError
+from toolcache.pieces import Pieces
 from toolcache.versions import ZERO
 
 T = TypeVar("T")
@@ -34,12 +35,15 @@ class Flight(Generic[T]):
         heard: the highest that another process is known to have written since the flight did.
         under: the names of the epochs that end it.
         version: of the value that it computes; None before it does.
+        party: those of the flights that one task flies for which anybody waits; None where it flies by itself.
     """
 
     __slots__ = (
+        "_waiting",
         "detached",
         "heard",
         "on_detach",
+        "party",
         "seen",
         "task",
         "under",
@@ -59,13 +63,60 @@ class Flight(Generic[T]):
         self.version: bytes | None = None
         self.waiters = 0
         self.waits_for: set[Flight[Any]] = set()
-        self.task: asyncio.Task[T]
+        self._waiting: list[asyncio.Future[None]] = []
+        self.party: set[Flight[T]] | None = None
+        self.task: asyncio.Task[Any]
+
+    def board(self, within: "Flight[Any] | None") -> None:
+        """One more waits for it, who may be part of another.
+
+        Raises:
+            ReentrantFlightError: of this one, or of one that waits for it.
+        """
+        if within is not None:
+            if self.reaches(within):
+                raise ReentrantFlightError
+            within.waits_for.add(self)
+        self.waiters += 1
+
+    async def end(self, key: str) -> T:
+        """What comes of it.
+
+        Raises:
+            FlightAbortedError: the computation cancelled itself, or the cache was closed.
+            Exception: whatever the computation raised, the same for all who waited.
+        """
+        try:
+            await self._landing()
+            landed = self.task.result()
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if self.task.cancelled() and me is not None and not me.cancelling():
+                raise FlightAbortedError from None
+            raise
+        mine: T = landed if self.party is None else landed[key]
+        return mine
 
     def detach(self) -> None:
         """Let it end for its waiters alone."""
         self.detached = True
         if self.on_detach is not None:
             self.on_detach()
+
+    async def _landing(self) -> None:
+        """Wait until it has landed; who stops waiting does not stop it."""
+        if not self.task.done():
+            # One future for each who waits: a third of what shielding the task from each would cost.
+            waiting: asyncio.Future[None] = self.task.get_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+
+    def landed(self) -> None:
+        """Tell who waits."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
 
     def reaches(self, other: "Flight[Any]") -> bool:
         """Whether this flight waits, directly or through others, for ``other``."""
@@ -87,7 +138,7 @@ class Flights(Generic[T]):
     def __init__(self) -> None:
         self._by_key: dict[str, Flight[T]] = {}
         self._alone: dict[str, set[Flight[T]]] = {}
-        self._tasks: set[asyncio.Task[T]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -95,14 +146,15 @@ class Flights(Generic[T]):
     async def join(
         self,
         key: str,
-        start: Callable[[Flight[T]], Coroutine[Any, Any, T]],
+        start: Callable[[Flight[T]], Coroutine[Any, Any, T]] | None = None,
         *,
         under: Collection[str] = (),
-        goes_on: Callable[[], bool] = lambda: False,
+        goes_on: Callable[[], bool] | None = None,
     ) -> T:
         """Wait for the key's flight, starting it with ``start`` if there is none, ``under`` epochs of these names.
 
-        When the last one who waits has left, it is cancelled, unless it ``goes_on``.
+        When the last one who waits has left, it is cancelled, unless it ``goes_on``. Who knows that it is ``flying`` need
+        not say how to start it.
 
         Raises:
             ReentrantFlightError: the caller is itself part of that flight.
@@ -112,29 +164,67 @@ class Flights(Generic[T]):
         within = _boarding.get()
         flight = self._by_key.get(key)
         if flight is None:
+            if start is None:
+                raise KeyError(key)
             flight = self._launch(key, start, under)
-        elif within is not None and flight.reaches(within):
-            raise ReentrantFlightError
-        flight.waiters += 1
-        if within is not None:
-            within.waits_for.add(flight)
+        flight.board(within)
         try:
-            return await asyncio.shield(flight.task)
-        except asyncio.CancelledError:
-            me = asyncio.current_task()
-            if flight.task.cancelled() and me is not None and not me.cancelling():
-                raise FlightAbortedError from None
-            raise
+            return await flight.end(key)
         finally:
-            if within is not None:
-                within.waits_for.discard(flight)
-            flight.waiters -= 1
-            if not flight.waiters and not flight.task.done() and not goes_on():
-                self._forget(key, flight)
-                flight.task.cancel()
+            self._leave(key, flight, within, goes_on)
+
+    async def join_many(
+        self,
+        keys: Sequence[str],
+        start: Callable[[dict[str, Flight[T]]], Coroutine[Any, Any, Mapping[str, T]]],
+        *,
+        under: Collection[str] = (),
+    ) -> tuple[dict[str, T], Collection[str]]:
+        """Wait for the flights of several keys; those that have none begin together, as one task.
+
+        Args:
+            keys: each of them once.
+            start: makes what those come to that begin, which it is given.
+            under: names of the epochs that end them.
+
+        Returns:
+            What became of each key, and the keys of those that this call began.
+
+        Raises:
+            ReentrantFlightError, FlightAbortedError, Exception: as ``join`` does.
+        """
+        within = _boarding.get()
+        own: dict[str, Flight[T]] = {}
+        others: dict[str, Flight[T]] = {}
+        complete = asyncio.Event()
+
+        async def travel(_leader: Flight[T]) -> Mapping[str, T]:
+            await complete.wait()
+            return await start(own)
+
+        try:
+            async for some in Pieces(keys):
+                for key in some:
+                    flight, mine = self._by_key.get(key), others
+                    if flight is None:
+                        flight, mine = self._begin(key, own, travel, under), own
+                    flight.board(within)
+                    mine[key] = flight
+            complete.set()
+            landed: dict[str, T] = {}
+            for key, flight in (own | others).items():
+                task = flight.task
+                landed[key] = task.result()[key] if key in own and task.done() else await flight.end(key)
+            return landed, own.keys()
+        finally:
+            complete.set()  # for those who have joined one of them meanwhile
+            for key, flight in (own | others).items():
+                self._leave(key, flight, within)
 
     def detach(self, key: str) -> None:
         """Let the key's flight end for its waiters alone."""
+        if not self._tasks:
+            return
         flight = self._by_key.pop(key, None)
         if flight is not None:
             flight.detach()
@@ -183,6 +273,7 @@ class Flights(Generic[T]):
     def _launch(
         self, key: str, start: Callable[[Flight[T]], Coroutine[Any, Any, T]], under: Collection[str]
     ) -> Flight[T]:
+        """A flight with a task of its own."""
         flight: Flight[T] = Flight(under)
         context = copy_context()
         context.run(_boarding.set, flight)
@@ -190,6 +281,29 @@ class Flights(Generic[T]):
         self._by_key[key] = flight
         self._tasks.add(flight.task)
         flight.task.add_done_callback(lambda task: self._land(key, flight, task))
+        return flight
+
+    def _begin(
+        self,
+        key: str,
+        own: dict[str, Flight[T]],
+        travel: Callable[[Flight[T]], Coroutine[Any, Any, Any]],
+        under: Collection[str],
+    ) -> Flight[T]:
+        """One more flight for the task that flies ``own``, which the first of them has."""
+        for leader in own.values():
+            flight: Flight[T] = Flight(under)
+            flight.task, flight.party = leader.task, leader.party
+            # The computation is a part of the first one's; asking for the key of any other from within would wait for ever.
+            flight.waits_for.add(leader)
+            self._by_key[key] = flight
+            break
+        else:
+            flight = self._launch(key, travel, under)
+            flight.party = set()
+            flight.task.add_done_callback(lambda _task: self._land_all(own))
+        if flight.party is not None:
+            flight.party.add(flight)
         return flight
 
     @staticmethod
@@ -203,14 +317,34 @@ class Flights(Generic[T]):
             raise
 
     def _land(self, key: str, flight: Flight[T], task: asyncio.Task[T]) -> None:
-        self._forget(key, flight)
-        if alone := self._alone.get(key):
-            alone.discard(flight)
-            if not alone:
-                del self._alone[key]
+        self._land_all({key: flight})
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # retrieved, so that a failure nobody waited for is not reported as lost
+
+    def _land_all(self, flights: Mapping[str, Flight[T]]) -> None:
+        for key, flight in flights.items():
+            flight.landed()
+            self._forget(key, flight)
+            if alone := self._alone.get(key):
+                alone.discard(flight)
+                if not alone:
+                    del self._alone[key]
+
+    def _leave(
+        self, key: str, flight: Flight[T], within: Flight[Any] | None, goes_on: Callable[[], bool] | None = None
+    ) -> None:
+        """One who waited does so no longer; the last one ends the flight."""
+        if within is not None:
+            within.waits_for.discard(flight)
+        flight.waiters -= 1
+        if flight.waiters or flight.task.done() or (goes_on is not None and goes_on()):
+            return
+        self._forget(key, flight)
+        if flight.party is not None:
+            flight.party.discard(flight)
+        if not flight.party:
+            flight.task.cancel()
 
     def _forget(self, key: str, flight: Flight[T]) -> None:
         if self._by_key.get(key) is flight:

@@ -59,7 +59,7 @@ class Horizon:
             news, blobs = self._learn(ahead, blobs[: len(ahead)], layer, token), blobs[len(ahead) :]
         elif layer is self._files and not self.know_of(own) and await self._ask(layer, own, until=until) is None:
             return None
-        read, tagged = self._entries.read, False
+        read, tagged, era = self._entries.read, False, self._memory.era
         drafts: list[Draft | None] = []
         for name, blob in zip(names, blobs, strict=True):
             draft = None if blob is None else read(name, blob, layer)
@@ -74,11 +74,14 @@ class Horizon:
                 return None
         elif news:
             await self._keep(news)
-        covers = self._epochs.covers
-        for draft in drafts:
-            if draft is not None and covers(draft.version, draft.tags):
-                draft.encoded = None
+        if self._memory.era != era:  # an epoch has come since they were looked at
+            self._look_again(drafts)
         return drafts
+
+    def _look_again(self, drafts: Sequence[Draft | None]) -> None:
+        for draft in drafts:
+            if draft is not None and self._epochs.covers(draft.version, draft.tags):
+                draft.encoded = None
 
     async def ask(self, layer: Layer, names: Iterable[str], *, until: float) -> bool:
         """Have a layer say of epochs what may be news; False where it cannot be asked."""

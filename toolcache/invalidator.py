@@ -55,7 +55,7 @@ class Invalidator:
         self._forget(drafts)
         if not self._far or not drafts:
             return Invalidation(scope, "done", None, None)
-        outcomes = await self._homes.here().see_through(self._writer.write(drafts, due=due))
+        outcomes = await self._writer.write(drafts, due=due)
         self._forget(drafts)  # a layer may have known a later epoch, which these are now above
         self._risk.report(operation, drafts, outcomes, raising=True)
         return self._writer.receipt(scope, outcomes)

@@ -7,7 +7,7 @@ Where the store cannot answer, the layer says so with None, counts it, and the c
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from toolcache.errors import CircuitOpenError
 from toolcache.loops import PerLoop
@@ -44,7 +44,7 @@ class Layer:
         self.guard = guard
         self.tally = LayerTally()
         self._clock = clock
-        self._peek = store.peek if isinstance(store, SupportsPeek) else None
+        self._peeks = isinstance(store, SupportsPeek)
         self._renewals: PerLoop[Renewal] | None = None
         if isinstance(store, SupportsRenewal):
             renewed = store.renewed
@@ -64,9 +64,9 @@ class Layer:
 
         No permit is asked for, and no deadline set: a store that answers so has not been near whatever may fail.
         """
-        if self._peek is None or self.guard.troubled:
+        if not self._peeks or self.guard.troubled:
             return None
-        return self._peek(keys)
+        return cast("SupportsPeek", self.store).peek(keys)
 
     async def read(self, keys: Sequence[str], *, until: float | None = None) -> list[bytes | None] | None:
         """The blobs in the order of the keys; None if the store cannot be asked.

@@ -49,8 +49,7 @@ class PerLoop(Generic[T]):
 
     def all(self) -> list[T]:
         """Every loop's."""
-        with self._lock:
-            return list(self._things.values())
+        return list(self._things.values())  # at one stroke: another thread may add to them
 
     def _add(self, loop: asyncio.AbstractEventLoop) -> T:
         with self._lock:

@@ -9,21 +9,23 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from math import inf
+from typing import Any
 
 from toolcache.answers import Answers
-from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.bus import Bus
+from toolcache.changes import Changes
 from toolcache.compute import Compute, Context
 from toolcache.crowd import ComputeMany
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
-from toolcache.entry import MISSING, Durability, Held, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Invalidation, Missing
 from toolcache.epochs import Epochs
 from toolcache.errors import CacheClosedError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
+from toolcache.hits import Hits
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.invalidator import Invalidator
@@ -31,16 +33,15 @@ from toolcache.journal import Journal
 from toolcache.keys.text import key_text, store_key
 from toolcache.ledger import Ledger
 from toolcache.parts import Due, Parts
+from toolcache.pieces import Pieces
 from toolcache.places import Places
 from toolcache.reader import Found, Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
-from toolcache.stats import LayerTally, Tallies, Tally
+from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
 from toolcache.tags import labels
-from toolcache.writer import Draft, Outcome, Writer
-
-_SAMPLE: Final = 1023
+from toolcache.writer import Writer
 
 
 class Machine:
@@ -58,10 +59,9 @@ class Machine:
         self.used = False
         self._places = Places()
         self._memory = parts.memory
-        self._shards = parts.memory.shards
-        self._mask = parts.memory.mask
-        self._touch = parts.memory.touch
         self._now = parts.clock.monotonic
+        self._hits = Hits(parts, self._places, self.tallies, self.memory_tally)
+        self.hit = self._hits.one
         self._epochs = Epochs(lambda scope: store_key("e", parts.namespace, key_text(scope)))
         self._entries = Entries(parts, self._epochs)
         self._writer = Writer(parts, self.homes)
@@ -72,43 +72,29 @@ class Machine:
         self.answers = Answers(parts, self.ledger)
         self.runs = Runs(parts, self.ledger, self.answers, self.homes)
         self.sweeper = Sweeper(parts.memory)
-        self._filler = Filler(
-            parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._written
-        )
         self._follower = Follower(parts, self._horizon, self._reader, self.homes)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
         self.journal = Journal(parts, self._reader.catch_up, self.ledger.replay, self.homes)
         self.bus = Bus(
             parts, self._entries, self._horizon, self._reader, self.homes, self._emptied, self.runs.assert_anew
         )
+        self._changes = Changes(
+            parts,
+            entries=self._entries,
+            writer=self._writer,
+            reader=self._reader,
+            risk=self._risk,
+            homes=self.homes,
+            tallies=self.tallies,
+            find=self._found,
+            tells_of=self.bus.tells_of,
+        )
+        self._filler = Filler(
+            parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._changes.written
+        )
         self._far = parts.redis is not None or parts.files is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
-
-    def hit(self, key: str) -> Any:
-        """The value if memory may answer, else MISSING. Everything a hit does is here."""
-        held = self._shards[hash(key) & self._mask].get(key)
-        if held is None:
-            place = self._places.get(key)
-            if place is None:
-                return MISSING
-            key = place
-            held = self._shards[hash(key) & self._mask].get(key)
-        if held is None or self._now() >= held.settled_until or held.era != self._memory.era:
-            return MISSING
-        held.hits += 1
-        tally = held.tally
-        before = tally.hits
-        tally.hits = before + 1
-        tally.seconds_saved += held.seconds
-        if self._touch is not None:
-            self._touch(key, held)
-        try:
-            if not before & _SAMPLE:
-                self._sample(key)
-            return held.value if held.thaw is None else held.thaw(held.value)
-        except CorruptBlobError:  # a codec of others that does not read what it wrote
-            return MISSING
 
     async def get(self, key: str, domain: Domain, default: Any = None) -> Any:
         """The value, or ``default``."""
@@ -151,16 +137,16 @@ class Machine:
 
     async def get_many(self, keys: Iterable[str], domain: Domain, *, final: bool = True) -> dict[str, Any]:
         """The hits, in the order of the keys; what memory lacks is one round trip. ``final``: see ``find``."""
-        wanted = list(dict.fromkeys(keys))
-        values = {key: self.hit(key) for key in wanted}
-        absent = [key for key in wanted if values[key] is MISSING]
-        if absent:
-            places = self.enter(absent)
-            found = await self.find(places, domain, final=final)
-            for key, place in zip(absent, places, strict=True):
-                if found[place].held is not None:
-                    values[key] = found[place].value
-        return {key: value for key, value in values.items() if value is not MISSING}
+        asked = keys if isinstance(keys, list) else list(keys)
+        values, absent = self._hits.many(asked, domain)
+        if not absent:
+            return values
+        wanted = list(dict.fromkeys(absent))
+        found = await self.find(places := self.enter(wanted), domain, final=final)
+        for key, place in zip(wanted, places, strict=True):
+            if found[place].held is not None:
+                values[key] = found[place].value
+        return {key: values[key] for key in asked if key in values}
 
     # -- computing ----------------------------------------------------------------------------------------------
 
@@ -178,9 +164,8 @@ class Machine:
         value = self.hit(key)
         if value is not MISSING:
             return value
-        (place,) = self.enter((key,))
-        context = self._context(ttl, tags, domain)
-        return (await self._filler.fill(place, compute, domain, context, lock=lock)).own()
+        place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
+        return (await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)).own()
 
     async def compute_many(
         self,
@@ -192,19 +177,43 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> dict[str, Any]:
         """Values by key; the missing ones computed by one call, each key by whoever asked for it first."""
-        values = {key: self.hit(key) for key in keys}
-        absent = [key for key, value in values.items() if value is MISSING]
+        values: dict[str, Any] = {}
+        absent: list[str] = []
+        async for some in Pieces(keys):
+            found, lacking = self._hits.many(some, domain)
+            values.update(found)
+            absent += lacking
         if absent:
-            places = self.enter(absent)
-            landed = await self._filler.fill_many(places, compute, domain, self._context(ttl, tags, domain))
-            values.update((key, held.own()) for key, held in zip(absent, landed, strict=True))
+            places: dict[str, str] = {}
+            async for some in Pieces(absent):
+                places.update(zip(some, self.enter(some), strict=True))
+            landed = await self._filler.fill_many(
+                list(places.values()), compute, domain, Context(*self._terms(ttl, tags, domain))
+            )
+            async for some in Pieces(absent):
+                values.update((key, landed[places[key]].own()) for key in some)
         return values
 
-    def _context(self, ttl: Duration | Missing | None, tags: Iterable[str], domain: Domain) -> Context:
+    def _terms(
+        self, ttl: Duration | Missing | None, tags: Iterable[str], domain: Domain
+    ) -> tuple[float | None, tuple[str, ...]]:
+        """A lifetime in seconds, None for ever, and tags, as computations are told."""
         lifetime = self._entries.lifetime(ttl, domain)
-        return Context(None if lifetime == float("inf") else lifetime, labels(tags))
+        return None if lifetime == inf else lifetime, labels(tags)
 
     # -- writing ------------------------------------------------------------------------------------------------
+
+    async def set(
+        self,
+        key: str,
+        value: Any,
+        domain: Domain,
+        *,
+        ttl: Duration | Missing | None = MISSING,
+        tags: Iterable[str] = (),
+    ) -> Durability:
+        """Store a value; where it is safe."""
+        return await self._changes.set(self._enter(key), value, domain, ttl, tags)
 
     async def set_many(
         self,
@@ -216,26 +225,8 @@ class Machine:
     ) -> dict[str, Durability]:
         """Store values; where each is safe. If one cannot be stored, none is."""
         places = self.enter(mapping)
-        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encoded = [self._entries.encode(value, domain, given) for value in mapping.values()]
-        if not self.parts.enabled:
-            return dict.fromkeys(mapping, Durability.MEMORY)
-        tally, due = self.tallies.of(domain), await self._meet()
-        drafts, helds = [], []
-        for place, value, body in zip(places, mapping.values(), encoded, strict=True):
-            version = self._entries.version(place, tags=given)
-            draft = self._entries.draft(self._entries.name(place), version, lifetime, body, given)
-            held = self._entries.hold(draft, value, domain, tally)
-            self._put(place, held)
-            drafts.append(draft)
-            helds.append(held)
-        tally.sets += len(mapping)
-        if not self._far:
-            return dict.fromkeys(mapping, Durability.MEMORY)
-        mirror = domain.name in self.parts.mirror
-        outcomes = await self.homes.here().see_through(self._write(places, drafts, due, helds, mirror=mirror))
-        self._risk.report("set", drafts, outcomes, raising=self.parts.strict)
-        return {key: outcome.durability for key, outcome in zip(mapping, outcomes, strict=True)}
+        safe = await self._changes.set_many(places, list(mapping.values()), domain, ttl, tags)
+        return dict(zip(mapping, safe, strict=True))
 
     async def add(
         self,
@@ -247,84 +238,21 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> bool:
         """Store a value only if none is there; whether it was stored."""
-        (place,) = self.enter((key,))
-        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encoded = self._entries.encode(value, domain, given)
-        if not self.parts.enabled:
-            return False
-        due, found = self.parts.due(), (await self.find((place,), domain, counted=False))[place]
-        if found.held is not None:
-            return False
-        name, version = self._entries.name(place), self._entries.version(place, above=found.version, tags=given)
-        draft = self._entries.draft(name, version, lifetime, encoded, given, once=True, dead=found.version)
-        outcome = Outcome()
-        if self._far:
-            outcome = (await self.homes.here().see_through(self._writer.write([draft], due=due)))[0]
-            if outcome.superseded:
-                return False
-            self._risk.report("add", [draft], [outcome], raising=self.parts.strict)
-        tally, layer = self.tallies.of(domain), outcome.durability.name.lower()
-        tally.sets += 1
-        if self.bus.tells_of(outcome):
-            self.homes.detach(place)
-            self._reader.forget([place])
-            return True
-        return self._put(place, self._entries.hold(draft, value, domain, tally, layer=layer)) or self._far
-
-    async def _meet(self) -> Due:
-        """The budget of a call that writes; before the first one Redis is asked for the time."""
-        due = self.parts.due()
-        if not self._reader.met:
-            await self._reader.meet(due.redis)
-        return due
-
-    def _put(self, place: str, held: Held) -> bool:
-        """A live write into memory: computations and reads under way must not overtake it."""
-        self.homes.detach(place)
-        self._reader.interrupt(place)
-        return self._memory.put(place, held)
-
-    async def _write(
-        self, places: list[str], drafts: list[Draft], due: Due, helds: Sequence[Held] = (), *, mirror: bool = False
-    ) -> list[Outcome]:
-        """What was read before it meanwhile goes, and who asks now joins none of that; also where the caller has left."""
-        outcomes = await self._writer.write(drafts, mirror=mirror, due=due)
-        for held, draft, outcome in zip(helds, drafts, outcomes, strict=False):  # none of a delete
-            held.version, held.layer = draft.version, outcome.durability.name.lower()
-        for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
-            self.homes.detach(place)
-            self._written(place, draft, outcome)
-        return outcomes
-
-    def _written(self, place: str, draft: Draft, outcome: Outcome) -> None:
-        """The layers have a version of the key."""
-        self._reader.overtake(place, draft.version, told=self.bus.tells_of(outcome))
+        return await self._changes.add(self._enter(key), value, domain, ttl, tags)
 
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""
         wanted = list(dict.fromkeys(keys))
-        places = self.enter(wanted)
-        self.tallies.of(domain).deletes += len(wanted)
-        due = await self._meet()
-        was = [self._reader.alive(place) for place in places]
-        drafts = [self._tombstone(place) for place in places]
-        for place in places:
-            self.homes.detach(place)
-        self._reader.forget(places)
-        if not self._far:
-            return dict(zip(wanted, was, strict=True))
-        outcomes = await self.homes.here().see_through(self._write(places, drafts, due))
-        self._risk.report("delete", drafts, outcomes, raising=True)
-        return {key: here or there.was_live for key, here, there in zip(wanted, was, outcomes, strict=True)}
+        was = await self._changes.delete_many(self.enter(wanted), domain)
+        return dict(zip(wanted, was, strict=True))
 
-    def _tombstone(self, place: str) -> Draft:
-        name, version = self._entries.name(place), self._entries.version(place)
-        return self._entries.draft(name, version, self.parts.tombstone_ttl, None, (), flags=TOMBSTONE)
+    async def _found(self, place: str, domain: Domain, due: Due) -> Found:
+        return (await self.find((place,), domain, counted=False, due=due))[place]
 
     async def clear(self) -> Invalidation:
         """Forget the namespace in every layer."""
         self.enter(())
-        return await self._invalidator.clear(await self._meet())
+        return await self._invalidator.clear(await self._changes.meet())
 
     async def invalidate(self, tags: Iterable[str]) -> Invalidation:
         """Forget in every layer what carries one of these tags, or one beneath it."""
@@ -332,7 +260,7 @@ class Machine:
         if not given:
             raise ValueError("name at least one tag: invalidate(tags=['news'])")
         self.enter(())
-        return await self._invalidator.invalidate("tags", given, await self._meet())
+        return await self._invalidator.invalidate("tags", given, await self._changes.meet())
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""
@@ -345,11 +273,21 @@ class Machine:
 
     def enter(self, keys: Iterable[str]) -> list[str]:
         """The places of keys. Refuses what no call may bring: a closed cache, a foreign loop, keys that are not text."""
-        if self.homes.refusing:
+        self._arrive()
+        return [self._places.of(key) for key in keys]
+
+    def _enter(self, key: str) -> str:
+        """The place of a key; see ``enter``."""
+        self._arrive()
+        held = self._memory.find(key) if type(key) is str else None
+        return self._places.of(key) if held is None else held.key
+
+    def _arrive(self) -> None:
+        if self.homes.closed and self.homes.refusing:
             raise CacheClosedError
         home = self.homes.here()
         self.sweeper.arm()
-        if not self.homes.closed:
+        if self._far and not self.homes.closed:
             if self._follower.needed and home.attend(self._follower.run):
                 self._follower.behind = True
             if self.bus.needed:
@@ -357,14 +295,3 @@ class Machine:
             if self.journal.needed:
                 home.attend(self.journal.run)
         self.used = self._far  # what must be closed
-        return [self._places.of(key) for key in keys]
-
-    def _sample(self, key: str) -> None:
-        """Time what a hit does: to do it again now and then costs less than to read the clock at each."""
-        begun = self._now()
-        held = self._memory.find(key)
-        if held is not None and isinstance(held.tally, Tally):
-            held.own()
-            took = self._now() - begun
-            self.memory_tally.latency.add(took)
-            held.tally.sampled.add(took)

@@ -120,7 +120,8 @@ class Reader:
 
     def interrupt(self, key: str) -> None:
         """The key was written: reads under way must not bring what they found into memory."""
-        self._fills.pop(key, None)
+        if self._fills:
+            self._fills.pop(key, None)
 
     def overtake(self, key: str, version: bytes, *, told: bool = False) -> None:
         """A write of this version was acknowledged: what a read under way had brought meanwhile goes.
@@ -159,9 +160,9 @@ class Reader:
     ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
         ask = _Ask(keys, domain, tally, due or self._parts.due())
-        if not self._batched or len(keys) > _MANY:
+        if not self._batched:
             return await self._fetch(*ask)
-        return await self._batches.here().ask(ask) or dict.fromkeys(keys, NOTHING)
+        return await self._batches.here().ask(ask, alone=len(keys) > _MANY) or dict.fromkeys(keys, NOTHING)
 
     async def _carry(self, asks: list[_Ask]) -> list[dict[str, Found]]:
         """What several callers asked for, each of whom may change the values it gets."""
@@ -212,7 +213,7 @@ class Reader:
         redis, files = self._parts.redis, self._parts.files
         if redis is None:
             return await self._ask(files, names, domain, tally, due.files) if files else dict.fromkeys(names, NOTHING)
-        begun = self._clock.monotonic()
+        begun, era = self._clock.monotonic(), self._memory.era
         owed: dict[str, bytes] = {} if self._overlay is None else await self._owed(names, due.files)
         local = {key: names[key] for key in owed}
         found = await self._ask(files, local, domain, tally, due.files) if files and local else {}
@@ -226,14 +227,14 @@ class Reader:
             copies = await self._ask(files, rest, domain, tally, due.files) if files and mirrored and rest else {}
             answer = {key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names}
             self._insist(names, answer, asked=False)
-            return self._uncovered(answer)
+            return self._uncovered(answer, era)
         if owed:
             answer |= {key: last[key] for key, version in owed.items() if version >= answer[key].version}
             # What Redis is owed may lie beneath an epoch that only Redis knows.
             above = {name for held, _, _ in last.values() if held is not None for name in self._epochs.names(held.tags)}
             await self._horizon.ask(redis, above, until=due.redis)
         self._insist(names, answer, asked=True)
-        return self._uncovered(answer)
+        return self._uncovered(answer, era)
 
     def _insist(self, names: dict[str, str], answer: dict[str, Found], *, asked: bool) -> None:
         """What this host knows to be gone is: a Redis that has forgotten it, and memory, cannot bring it back.
@@ -253,8 +254,10 @@ class Reader:
                 if held is not None and held.version < newest.version:
                     self._memory.remove(key)
 
-    def _uncovered(self, answer: dict[str, Found]) -> dict[str, Found]:
+    def _uncovered(self, answer: dict[str, Found], era: int) -> dict[str, Found]:
         """The answer without what lies beneath an epoch, which may have come with the last of it."""
+        if self._memory.era == era:
+            return answer
         covers = self._epochs.covers
         for key, it in answer.items():
             if it.held is not None and covers(it.version, it.held.tags):

@@ -20,11 +20,17 @@ from toolcache.sources import Given
 from toolcache.spelling import Reader
 from toolcache.stores.redis.url import Address
 
-STRATEGIES: Final = {"lru": "toolcache.memory.lru:LRU", "s3fifo": "toolcache.memory.s3fifo:S3FIFO"}
+STRATEGIES: Final = {
+    "adaptive": "toolcache.memory.adaptive:Adaptive",
+    "fifo": "toolcache.memory.fifo:FIFO",
+    "lfu": "toolcache.memory.lfu:LFU",
+    "lru": "toolcache.memory.lru:LRU",
+    "s3fifo": "toolcache.memory.s3fifo:S3FIFO",
+}
 """The eviction policies of memory, by name."""
 
 Fsync = Literal["promised", "always", "never"]
-Strategy = Literal["lru", "s3fifo"]
+Strategy = Literal["adaptive", "fifo", "lfu", "lru", "s3fifo"]
 
 _SECRETS: Final = frozenset({"redis_password", "secret"})
 
@@ -92,7 +98,7 @@ class Settings:
         ttls: the same for single domains: ``{"search": "30m"}``, as text ``search=30m,catalog=2d``.
         costs: what computing one value of a domain costs in US dollars: ``{"embedding": 0.0001}``; for the savings in
             ``stats()``.
-        strategy: which entry leaves memory first: ``"s3fifo"`` or ``"lru"``.
+        strategy: which entry leaves memory first: ``"adaptive"``, ``"s3fifo"``, ``"lru"``, ``"lfu"`` or ``"fifo"``.
         max_memory: bytes that memory may hold.
         max_entries: entries that memory may hold; None for no such limit.
         max_disk: bytes that the files may take.
@@ -132,7 +138,7 @@ class Settings:
     default_ttl: float | None = 3600.0
     ttls: Mapping[str, float] = field(default_factory=dict, hash=False)
     costs: Mapping[str, float] = field(default_factory=dict, hash=False)
-    strategy: Strategy = "s3fifo"
+    strategy: Strategy = "adaptive"
     max_memory: int = 64 << 20
     max_entries: int | None = None
     max_disk: int = 1 << 30

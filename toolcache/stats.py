@@ -30,7 +30,7 @@ class Histogram:
     def add(self, seconds: float, times: int = 1) -> None:
         """Count a latency, met ``times`` times (at least once)."""
         bucket = int(math.log2(seconds / _BASE) * _PER_DOUBLING) if seconds > _BASE else 0
-        self._counts[min(bucket, _BUCKETS - 1)] += times
+        self._counts[bucket if bucket < _BUCKETS else -1] += times
         self.count += times
         self.longest = max(self.longest, seconds)
 

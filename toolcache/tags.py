@@ -26,6 +26,8 @@ def labels(tags: Iterable[str]) -> tuple[str, ...]:
         >>> labels(["news", "products:phones"])
         ('news', 'products:phones')
     """
+    if type(tags) is tuple and not tags:
+        return tags
     if isinstance(tags, str | bytes) or not isinstance(tags, Iterable):
         kind = "one text" if isinstance(tags, str) else type(tags).__name__
         told = f"tags is a list of texts, not {kind}: write it like tags=['news']"

@@ -17,7 +17,7 @@ from toolcache.dispatch.tasks import AgentTask
 from toolcache.domain_keys import DomainKeys
 from toolcache.domains import CATALOG, EMBEDDING, IDEMPOTENCY, METADATA, SEARCH, Domain
 from toolcache.durations import Duration
-from toolcache.embeddings import Embed, Vector, check_lengths, embed, in_order, several
+from toolcache.embeddings import Embed, Vector, check_lengths, embed, in_order, keys_of, look_up, several, store
 from toolcache.entry import MISSING, Durability, Missing
 from toolcache.errors import SettingsError
 from toolcache.protocols import Clock
@@ -210,13 +210,13 @@ class ToolCache(Cache):
             SerializationError: ``compute`` returned another number of vectors than of texts, or of various lengths.
         """
         asked = several(texts)
-        keys = [self._keys.embedding(text, model, variant) for text in asked]
+        keys = await keys_of(asked, lambda some: self._keys.embeddings(some, model, variant))
         if compute is None:
-            found = await self._machine.get_many(keys, self._embedding)
+            found = await look_up(self._machine, self._embedding, keys)
         else:
             by_key = dict(zip(keys, asked, strict=True))
             found = await embed(self._machine, self._embedding, by_key, compute, batch_size)
-        return in_order(keys, found)
+        return await in_order(keys, found)
 
     async def set_embeddings(
         self,
@@ -239,8 +239,8 @@ class ToolCache(Cache):
         if len(asked) != len(given):
             raise ValueError(f"{len(asked)} texts and {len(given)} vectors: give one vector for each text")
         check_lengths(given, self._embedding)
-        keys = [self._keys.embedding(text, model, variant) for text in asked]
-        kept = await self._machine.set_many(dict(zip(keys, given, strict=True)), self._embedding, ttl=ttl, tags=tags)
+        keys = await keys_of(asked, lambda some: self._keys.embeddings(some, model, variant))
+        kept = await store(self._machine, self._embedding, keys, given, ttl=ttl, tags=tags)
         return [kept[key] for key in keys]
 
     # -- search: which tools answer a query -------------------------------------------------------------------------
@@ -357,7 +357,7 @@ class ToolCache(Cache):
         return await self._machine.compute(key, compute, domain)
 
     async def _store(self, key: str, value: Any, domain: Domain, ttl: TTL, tags: Iterable[str]) -> Durability:
-        return (await self._machine.set_many({key: value}, domain, ttl=ttl, tags=tags))[key]
+        return await self._machine.set(key, value, domain, ttl=ttl, tags=tags)
 
     async def _forget(self, key: str, domain: Domain) -> bool:
         return (await self._machine.delete_many((key,), domain))[key]

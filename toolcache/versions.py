@@ -20,7 +20,6 @@ _EPOCH_LEAD_MS: Final = 50
 _NODE_SIZE: Final = 8
 _COUNTS: Final = 1 << 16
 _LAST: Final = (1 << 64) - 1
-_END: Final = divmod(_LAST, _COUNTS)
 
 
 class _Time(Protocol):
@@ -40,8 +39,7 @@ class HybridClock:
             raise ValueError(f"a node is {_NODE_SIZE} bytes, not {len(node)}")
         self._clock = clock or SYSTEM
         self._lock = threading.Lock()
-        self._ms = 0
-        self._count = 0
+        self._stamp = 0
         self._leaps = 0
         self._leapt = ZERO
         self.node = node or os.urandom(_NODE_SIZE)
@@ -53,33 +51,33 @@ class HybridClock:
         the next write goes by the clock again. Nothing is above the last version there can be; such a write loses.
         """
         now = int(self._clock.time() * 1000)
+        stamp = now * _COUNTS
         with self._lock:
-            if now > self._ms:
-                self._ms, self._count = now, 0
-            else:
-                self._ms, self._count = _after(self._ms, self._count)
-            version = self._at(self._ms, self._count)
+            if stamp <= self._stamp < _LAST:
+                stamp = self._stamp + 1
+            self._stamp = stamp
+            version = stamp.to_bytes(8, "big") + self.node
             if version > above:
                 return version
-            ms, count = _after(*split(above))
-            if ms - now <= _MAX_LEAD_MS:
-                self._ms, self._count = ms, count
+            stamp = min(_stamp(above) + 1, _LAST)
+            if stamp // _COUNTS - now <= _MAX_LEAD_MS:
+                self._stamp = stamp
             else:
                 # The next millisecond, and a count of its own: no two leaps meet, whatever they are above.
                 self._leaps += 1
-                ms, count = min((split(above)[0] + 1, self._leaps % _COUNTS), _END)
-                self._leapt = max(self._leapt, self._at(ms, count))
-            return self._at(ms, count)
+                stamp = min((_stamp(above) // _COUNTS + 1) * _COUNTS + self._leaps % _COUNTS, _LAST)
+                self._leapt = max(self._leapt, self._at(stamp))
+            return self._at(stamp)
 
     def observe(self, version: bytes) -> bool:
         """Move past a version seen in a store; False if it lies too far in the future to be believed."""
-        seen = split(version)
+        seen = _stamp(version)
         with self._lock:
-            if seen <= (self._ms, self._count):
+            if seen <= self._stamp:
                 return True
-            if seen[0] - int(self._clock.time() * 1000) > _MAX_LEAD_MS:
+            if seen // _COUNTS - int(self._clock.time() * 1000) > _MAX_LEAD_MS:
                 return False
-            self._ms, self._count = seen
+            self._stamp = seen
         return True
 
     def believes(self, version: bytes) -> bool:
@@ -92,31 +90,32 @@ class HybridClock:
         Never up to the highest version that exceeded a far future: there an earlier one may be above a later one.
         """
         with self._lock:
-            return version > self._leapt and split(version) <= (self._ms, self._count)
+            return version > self._leapt and _stamp(version) <= self._stamp
 
     def epoch(self) -> bytes:
         """A version that covers what clocks up to 50 ms ahead of this one have written so far."""
         now = int(self._clock.time() * 1000)
         with self._lock:
-            self._ms, self._count = max(now + _EPOCH_LEAD_MS, self._ms + 1), 0
-            return self._at(self._ms, 0)
+            self._stamp = max(now + _EPOCH_LEAD_MS, self._stamp // _COUNTS + 1) * _COUNTS
+            return self._at(self._stamp)
 
     def forked(self) -> None:
         """Become another node: a forked child must never mint its parent's versions."""
         self._lock = threading.Lock()
         self.node = os.urandom(_NODE_SIZE)
 
-    def _at(self, ms: int, count: int) -> bytes:
-        return ms.to_bytes(6, "big") + count.to_bytes(2, "big") + self.node
+    def _at(self, stamp: int) -> bytes:
+        return stamp.to_bytes(8, "big") + self.node
 
 
 def split(version: bytes) -> tuple[int, int]:
     """The milliseconds and the counter of a version."""
-    return int.from_bytes(version[:6], "big"), int.from_bytes(version[6:8], "big")
+    return divmod(_stamp(version), _COUNTS)
 
 
-def _after(ms: int, count: int) -> tuple[int, int]:
-    return divmod(min(ms * _COUNTS + count + 1, _LAST), _COUNTS)
+def _stamp(version: bytes) -> int:
+    """Milliseconds and counter as one number; it grows as they do."""
+    return int.from_bytes(version[:8], "big")
 
 
 _shared: HybridClock | None = None

@@ -4,7 +4,7 @@ A live write that meets a newer version takes one above it and tries again; a co
 version goes to every layer, an attempt that timed out and is applied late changes nothing.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from toolcache.batches import Batches
 from toolcache.blob import EPOCH, TOMBSTONE
 from toolcache.entry import Durability, Invalidation
 from toolcache.epochs import NAMESPACE
+from toolcache.errors import CacheClosedError
 from toolcache.forks import watch
 from toolcache.home import Homes
 from toolcache.keys.text import key_digest, store_key
@@ -66,6 +67,7 @@ class _Ask(NamedTuple):
     drafts: Sequence[Draft]
     mirror: bool
     due: Due
+    then: Callable[[list[Outcome]], None] | None
 
 
 _Mark: TypeAlias = tuple[str, bytes]
@@ -128,18 +130,35 @@ class Writer:
     def __init__(self, parts: Parts, homes: Homes) -> None:
         self._parts = parts
         self._batches = PerLoop(lambda: Batches(self._carry, homes.here()))
-        self._batched = parts.redis is not None  # the log groups by itself
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
         self._under_way = _UnderWay()
         self._epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
-    async def write(self, drafts: Sequence[Draft], *, mirror: bool = False, due: Due | None = None) -> list[Outcome]:
-        """Keep the drafts as safely as the layers allow; never raises for a store."""
-        ask = _Ask(drafts, mirror, due or self._parts.due())
-        if not self._batched or len(drafts) > _MANY:
-            return (await self._carry([ask]))[0]
-        return await self._batches.here().ask(ask) or [Outcome() for _ in drafts]
+    async def write(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        mirror: bool = False,
+        due: Due | None = None,
+        then: Callable[[list[Outcome]], None] | None = None,
+    ) -> list[Outcome]:
+        """Keep the drafts as safely as the layers allow, with what others write in this tick; never raises for a store.
+
+        Args:
+            drafts: what to write.
+            mirror: whether files keep what Redis has taken, too.
+            due: until when.
+            then: told what became of them, also where the caller has left.
+
+        Raises:
+            CacheClosedError: the cache was closed, and did not wait for the end.
+        """
+        ask = _Ask(drafts, mirror, due or self._parts.due(), then)
+        outcomes = await self._batches.here().ask(ask, alone=len(drafts) > _MANY)
+        if outcomes is None:
+            raise CacheClosedError("the cache was closed before this write was done: it may or may not be kept")
+        return outcomes
 
     async def _carry(self, asks: list[_Ask]) -> list[list[Outcome]]:
         """What several callers write, as one."""
@@ -153,7 +172,11 @@ class Writer:
         finally:
             if self._overlay is not None:
                 self._under_way.end(drafts)
-        return [list(islice(outcomes, len(ask.drafts))) for ask in asks]
+        told = [list(islice(outcomes, len(ask.drafts))) for ask in asks]
+        for ask, mine in zip(asks, told, strict=True):
+            if ask.then is not None:
+                ask.then(mine)
+        return told
 
     async def _write(self, drafts: Sequence[Draft], due: Due, mirrored: Container[str]) -> list[Outcome]:
         outcomes = [Outcome() for _ in drafts]

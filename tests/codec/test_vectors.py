@@ -57,6 +57,22 @@ def test_what_fits_in_32_bits_takes_32_bits(value: list[float]) -> None:
     assert same(codec.decode(body, dtype), value)
 
 
+@pytest.mark.parametrize("odd", [0.0, -0.0, 5e-324, 1e-45, 2.0**-112, 2.0**-150, 2.0**113, 3.4e38, 2.0**128, 1e300])
+def test_odd_sizes_among_others_lose_nothing(odd: float) -> None:
+    """BUG-78: nought, and what is near or beyond the ends of 32 bits, is kept in 32 bits only where they hold it."""
+    value = [0.5, odd, 0.25, -odd, 0.0]
+    single = struct.unpack("<f", struct.pack("<f", odd))[0] == odd if abs(odd) < 2.0**128 else False
+    body, _, dtype = VectorCodec().encode(value)
+    assert dtype == ("l4" if single else "l8")
+    assert same(VectorCodec().decode(body, dtype), value)
+
+
+def test_what_is_packed_already_stays_as_it_is() -> None:
+    """Vectors are packed ahead of being stored, and not once more."""
+    packed = VectorCodec().encode([0.5])
+    assert VectorCodec().encode(packed) is packed
+
+
 def test_the_form_is_frozen() -> None:
     """Little-endian floats, and an element type that says what comes back: for as long as the format is 1."""
     codec = VectorCodec()

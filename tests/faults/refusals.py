@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from faults.scenarios import scenario
@@ -22,12 +22,12 @@ class FullDisk(MeddlingOps):
         self.full = False
         self._short = False
 
-    def write(self, fd: int, data: memoryview) -> int:
+    def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> int:
         """Write, as far as there is room."""
         if not self.full:
-            return super().write(fd, data)
+            return super().write(fd, parts)
         self._short = not self._short
-        if self._short and len(data) > 1:
+        if self._short and len(data := b"".join(parts)) > 1:
             return os.write(fd, data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "no space left on device")
 
@@ -41,10 +41,10 @@ class SickDisk(FullDisk):
         super().__init__()
         self.trouble = ""
 
-    def write(self, fd: int, data: memoryview) -> int:
+    def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> int:
         """Write, unless it is full."""
         self.full = self.trouble == "full"
-        return super().write(fd, data)
+        return super().write(fd, parts)
 
     def before(self, name: str, *args: Any) -> None:
         """Refuse, or wait."""

@@ -55,7 +55,7 @@ def test_its_table_follows_the_span() -> None:
 def test_departures_wrap_around() -> None:
     """After four milliards of departures the numbers begin again, and nothing is lost by it."""
     ghost = Ghost()
-    ghost._departures = (1 << 32) - 50
+    ghost.departures = (1 << 32) - 50
     for number in range(100):
         ghost.remember(str(number), 100)
     assert recalled(ghost, *map(str, range(100))) > 60

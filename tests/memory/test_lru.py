@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from hypothesis import given
 from hypothesis import strategies as st
-from traces import hits_on, made_trace, read_trace, reference, traces
+from traces import QUICK, hits_on, made_trace, read_trace, reference, traces
 
 from toolcache.memory.lru import LRU
 from toolcache.testing import MemoryPolicyContract
@@ -55,7 +55,7 @@ def test_reference() -> None:
     trace = made_trace()
     for size in (10, 100, 1_000):
         assert hits_on(trace, LRU(), size) == plain_lru(trace, size)
-    for name in traces("glimpse", "multi1", "two_pools"):
+    for name in traces(*QUICK):
         recorded = read_trace(name)
         for size, counts in reference(name).items():
             assert hits_on(recorded, LRU(), size) == counts["exact_hits"]["LRU"]

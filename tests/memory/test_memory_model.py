@@ -1,14 +1,20 @@
 """The memory store against a model that is a plain dictionary, whatever the order of calls."""
 
+from collections.abc import Callable
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from toolcache.blob import NEVER
 from toolcache.entry import Held
+from toolcache.memory.adaptive import Adaptive
+from toolcache.memory.fifo import FIFO
+from toolcache.memory.lfu import LFU
 from toolcache.memory.lru import LRU
 from toolcache.memory.s3fifo import S3FIFO
 from toolcache.memory.store import MemoryStore
+from toolcache.protocols import MemoryPolicy
 from toolcache.testing import FakeClock
 from toolcache.testing.policies import held_of
 
@@ -21,12 +27,12 @@ OVERHEAD = 20
 class Model(RuleBasedStateMachine):
     """What may be there is what was put last and not removed since; what must be there is that, unless others needed room."""
 
-    @initialize(lru=st.booleans())
-    def begin(self, lru: bool) -> None:
+    @initialize(policy=st.sampled_from([Adaptive, FIFO, LFU, LRU, S3FIFO]))
+    def begin(self, policy: Callable[[], MemoryPolicy]) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore(
             clock=self.clock,
-            policy=LRU() if lru else S3FIFO(),
+            policy=policy(),
             max_bytes=MAX_BYTES,
             max_entries=MAX_ENTRIES,
             overhead=OVERHEAD,

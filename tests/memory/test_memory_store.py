@@ -70,7 +70,7 @@ def test_find_and_remove(make: Make, entry: MakeEntry) -> None:
     assert store.find("a") is None
     assert store.put("a", held)
     assert store.find("a") is held
-    assert store.shards[hash("a") & store.mask].get("a") is held
+    assert store.front.get("a") is held
     assert (len(store), store.bytes) == (1, 101)
     assert store.remove("a") is held
     assert store.remove("a") is None

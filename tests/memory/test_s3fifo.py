@@ -1,7 +1,6 @@
 """S3-FIFO keeps its contract, resists what it should resist, and has the hit ratio of its authors' simulator."""
 
-import pytest
-from traces import hits_on, made_trace, read_trace, reference, traces
+from traces import QUICK, hits_on, made_trace, read_trace, reference, traces
 
 from toolcache.memory.lru import LRU
 from toolcache.memory.s3fifo import S3FIFO
@@ -76,19 +75,18 @@ def test_a_replaced_entry_keeps_its_standing() -> None:
 def test_the_small_queue_is_a_tenth_by_bytes() -> None:
     """Of entries of unequal size, new ones may take a tenth of the bytes, not a tenth of the number."""
     driver = PolicyDriver(S3FIFO())
-    for number in range(100):
-        use(driver, f"{number}", size=100)
-    for number in range(100):
-        use(driver, f"{number}", size=100)
-    kept = []
+    for _ in range(3):
+        for number in range(100):
+            use(driver, f"{number}", size=1_000)
     for number in range(1_000):
-        use(driver, f"large {number}", size=1_000)
-        kept.append(sum(key.startswith("large") for key in driver.held))
-    assert max(kept[500:]) <= 12
+        while sum(entry.size for entry in driver.held.values()) > 90_000:
+            driver.evict()
+        driver.write(f"large {number}", size=10_000)
+    assert sum(not key.startswith("large") for key in driver.held) >= 75
 
 
 def test_an_eviction_is_bounded() -> None:
-    """However many entries were hit, one eviction passes over some dozens of them, not over all."""
+    """However many entries were hit, one eviction passes over a thousand of them at most."""
     driver = PolicyDriver(S3FIFO())
     for number in range(5_000):
         driver.write(str(number))
@@ -98,32 +96,7 @@ def test_an_eviction_is_bounded() -> None:
             driver.hit(key)
     seen = {key: entry.seen for key, entry in driver.held.items()}
     driver.evict()
-    assert sum(entry.seen != seen[key] for key, entry in driver.held.items()) <= 64
-
-
-def test_the_border_follows_the_misses() -> None:
-    """Keys that come back just after the small queue let them go make it longer, until they find themselves there."""
-    driver = PolicyDriver(S3FIFO())
-    found = []
-    for number in range(2_000):
-        use(driver, f"{number}")
-        found.append(driver.hit(f"{number - 15}"))
-        if not found[-1]:
-            use(driver, f"{number - 15}")
-    assert sum(found[-500:]) > 400
-
-
-@pytest.mark.parametrize("held", [10, 100, 1_000])
-def test_the_border_comes_back(held: int) -> None:
-    """When main's keys are missed just after they left, main gets its share back, however few it has."""
-    policy = S3FIFO()
-    driver = PolicyDriver(policy)
-    for number in range(held):
-        driver.write(str(number))
-    policy._share = 0.9
-    for _ in range(held // 2):
-        driver.write(driver.evict())
-    assert 0.02 <= policy._share < 0.7
+    assert sum(entry.seen != seen[key] for key, entry in driver.held.items()) <= 1_000
 
 
 def test_scans_do_not_drive_out_what_is_asked_for_often() -> None:
@@ -133,13 +106,12 @@ def test_scans_do_not_drive_out_what_is_asked_for_often() -> None:
 
 
 def test_reference() -> None:
-    """On recorded traces, within two points of the authors' simulator, and never two points under LRU."""
+    """On recorded traces, within one point of the authors' simulator."""
     trace = made_trace()
     for size in (100, 1_000):
         assert hits_on(trace, S3FIFO(), size) > hits_on(trace, LRU(), size) - 0.02 * len(trace)
-    for name in traces("glimpse", "multi1", "two_pools", "web12", "cdn_sized"):
+    for name in traces(*QUICK):
         recorded = read_trace(name)
         for size, counts in reference(name).items():
             ratio = hits_on(recorded, S3FIFO(), size) / len(recorded)
-            assert ratio > counts["hit_ratio"]["S3FIFO_libcachesim"] - 0.02
-            assert ratio > counts["hit_ratio"]["LRU"] - 0.02
+            assert abs(ratio - counts["hit_ratio"]["S3FIFO_libcachesim"]) < 0.01

@@ -13,6 +13,9 @@ from toolcache.testing.policies import PolicyDriver
 
 _DATA = Path(os.environ.get("TOOLCACHE_DATA") or Path(__file__).parents[3] / "shared" / "data") / "traces"
 
+QUICK = ("glimpse", "multi1", "two_pools", "web12", "cdn_sized")
+"""Traces that take no more than a few seconds together, whatever the policy."""
+
 
 def traces(*names: str) -> list[str]:
     """Those of the traces that are at hand."""
@@ -33,6 +36,21 @@ def made_trace() -> list[str]:
     for round_ in range(60):
         trace += [str(int(dice.paretovariate(0.6)) % 3_000) for _ in range(400)]
         trace += [f"scan{round_}.{number}" for number in range(100)]
+    return trace
+
+
+def looping_trace() -> list[str]:
+    """1,000 keys, one after another, a hundred times."""
+    return [str(number) for number in range(1_000)] * 100
+
+
+def recent_trace() -> list[str]:
+    """New keys all the time, each asked for a few times within the next few hundred, and never again."""
+    dice = random.Random(7)
+    trace: list[str] = []
+    for number in range(30_000):
+        trace.append(str(number))
+        trace.append(str(max(0, number - dice.randrange(400))))
     return trace
 
 

@@ -16,6 +16,7 @@ from toolcache.protocols import Codec, Encoded
 _IMMUTABLE: Final = frozenset({
     type(None), bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID,
 })  # fmt: skip
+_PLAIN: Final = _IMMUTABLE | {dict, list, tuple, set, frozenset}
 
 
 class Coder:
@@ -28,8 +29,10 @@ class Coder:
     """
 
     def __init__(self, precision: Precision = "exact", codecs: Sequence[Codec] = ()) -> None:
+        self._others = tuple(codecs)
         self._vectors = VectorCodec(precision)
-        self._choices: tuple[Codec, ...] = (*codecs, self._vectors, MsgpackCodec())
+        self._plain = MsgpackCodec()
+        self._choices: tuple[Codec, ...] = (*codecs, self._vectors, self._plain)
         self._by_name = {codec.name: codec for codec in self._choices}
         if "" in self._by_name or len(self._by_name) < len(self._choices):
             raise SettingsError(
@@ -42,15 +45,22 @@ class Coder:
         Raises:
             SerializationError: it cannot be stored so that it comes back equal; ``path`` says where the trouble is.
         """
-        codec = self._vectors if vector else next(codec for codec in self._choices if codec.accepts(value))
-        return codec.encode(value)
+        if vector:
+            return self._vectors.encode(value)
+        if type(value) in _PLAIN and not self._others:
+            return self._plain.encode(value)
+        return next(codec for codec in self._choices if codec.accepts(value)).encode(value)
 
     def decode(self, encoded: Encoded) -> Any:
         """A fresh value; raises CorruptBlobError for a body that its codec cannot read, or an unknown codec."""
         return self.thaw(encoded)(encoded.body)
 
-    def thaw(self, encoded: Encoded) -> Callable[[bytes], Any]:
+    def thaw(self, encoded: Encoded, *, proven: bool = False) -> Callable[[bytes], Any]:
         """What makes a fresh value of this body, as often as it is called; for what stays in memory encoded.
+
+        Args:
+            encoded: the body.
+            proven: it was encoded or decoded here already.
 
         Raises:
             CorruptBlobError: an unknown codec or element type. The callable raises it for a body it cannot read.
@@ -58,7 +68,9 @@ class Coder:
         codec = self._by_name.get(encoded.codec)
         if codec is None:
             raise CorruptBlobError("codec")
-        if isinstance(codec, (MsgpackCodec, VectorCodec)):
+        if isinstance(codec, MsgpackCodec):
+            return codec.thaw(encoded.body, encoded.dtype, proven=proven)
+        if isinstance(codec, VectorCodec):
             return codec.thaw(encoded.body, encoded.dtype)
         return partial(_thaw, codec, encoded.dtype)
 

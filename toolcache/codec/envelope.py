@@ -79,17 +79,18 @@ class Envelope:
         self._seal = None if secret is None else Seal(secret)
         self._compress_above = compress_above
         self._compressor = Compressor(compressor)
-        self._max_entry = max_entry
+        self.max_entry = max_entry
 
     def check(self, encoded: Encoded | None, tags: Sequence[str], *, flags: int = 0) -> None:
         """Raises what ``pack`` would raise for this value, these tags and flags, without packing them."""
-        check(tags)
-        if encoded is not None and len(encoded.body) > self._most(flags):
+        if tags:
+            check(tags)
+        if encoded is not None and len(encoded.body) > self.max_entry and len(encoded.body) > self._most(flags):
             raise ValueTooLargeError(len(encoded.body), self._most(flags))
 
     def _most(self, flags: int) -> int:
         """Bytes of the largest body."""
-        return self._max_entry + (RECORD_ROOM if flags & (CLAIM | RECORD) else 0)
+        return self.max_entry + (RECORD_ROOM if flags & (CLAIM | RECORD) else 0)
 
     def pack(
         self,
@@ -170,7 +171,7 @@ class Envelope:
         view = memoryview(blob)
         if zlib.crc32(view[HEADER_SIZE:crc_at]) != int.from_bytes(view[crc_at:], "big"):
             raise CorruptBlobError("crc")
-        self._check_seal(sealed, header, blob[:end], blob[end:crc_at])
+        self._check_seal(sealed, header, blob, end)
         codec, dtype, compressor, size, tags = _read_meta(blob[HEADER_SIZE:body_at])
         body = blob[body_at:end]
         if not codec:
@@ -183,13 +184,15 @@ class Envelope:
             body = decompress(body, compressor, size)
         return Blob(header, tags, Encoded(body, codec, dtype))
 
-    def _check_seal(self, sealed: bool, header: Header, data: bytes, mac: bytes) -> None:
+    def _check_seal(self, sealed: bool, header: Header, blob: bytes, end: int) -> None:
         if self._seal is None:
             if sealed:
                 raise CorruptBlobError("sealed")
         elif not sealed:
             raise CorruptBlobError("unsealed")
-        elif not self._seal.matches(_sealed_part(header, data[:HEADER_SIZE]) + data[HEADER_SIZE:], mac):
+        elif not self._seal.matches(
+            _sealed_part(header, blob[:HEADER_SIZE]) + blob[HEADER_SIZE:end], blob[end : end + MAC_SIZE]
+        ):
             raise CorruptBlobError("mac")
 
     def _pack_body(self, encoded: Encoded | None, tags: Sequence[str]) -> tuple[bytes, bytes]:

@@ -9,7 +9,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable
-from functools import partial
+from functools import cache, lru_cache, partial
 from typing import Any, Final, Literal
 
 from toolcache.blob import CorruptBlobError
@@ -20,7 +20,16 @@ Precision = Literal["exact", "float32", "float16"]
 
 _WIDTHS: Final = {"exact": 8, "float32": 4, "float16": 2}
 _CODES: Final = {2: "e", 4: "f", 8: "d"}
+_TYPES: Final = {f"{kind}{width}": width for kind in "la" for width in _CODES}
 _BIG_ENDIAN: Final = sys.byteorder == "big"
+
+# Of the bytes of a double: its lowest bits, of which a float32 has none, and the highest byte of those between 2**-111
+# and 2**113. One byte of each, as a slice, is looked at in a fraction of the time that the floats would take.
+_SHORT: Final = bytes(range(0, 256, 32))
+_MIDDLING: Final = bytes(sign | exponent for sign in (0, 128) for exponent in range(0x39, 0x47))
+_NOUGHT: Final = b"\x00\x80"
+
+_struct: Final = lru_cache(64)(struct.Struct)
 
 
 class VectorCodec:
@@ -49,7 +58,7 @@ class VectorCodec:
         return bool(value.ndim == 1 and value.dtype.kind == "f" and value.dtype.itemsize in _CODES)
 
     def encode(self, value: object, /) -> Encoded:
-        """The vector, packed.
+        """The vector, packed; one that is packed already as it is.
 
         Raises:
             SerializationError: no list of floats or array of the kinds named above; empty; or an element that is no
@@ -59,6 +68,8 @@ class VectorCodec:
             return self._encode_list(value)
         if self.accepts(value):
             return self._encode_array(value)
+        if type(value) is Encoded:
+            return value
         kind = type(value)
         raise SerializationError(
             f"a vector is a list of floats or a one-dimensional NumPy array of 16, 32 or 64 bit floats, "
@@ -72,28 +83,32 @@ class VectorCodec:
 
     def thaw(self, body: bytes, dtype: str, /) -> Callable[[bytes], Any]:
         """What makes a fresh vector of this body, as often as it is called; raises CorruptBlobError."""
-        kind, width = dtype[:1], {"2": 2, "4": 4, "8": 8}.get(dtype[1:], 0)
-        if not width or not body or len(body) % width:
+        width = _TYPES.get(dtype)
+        if width is None or not body or len(body) % width:
             raise CorruptBlobError("codec")
-        if kind == "l":
-            return _read_list if width == 4 else partial(_read_wide, width)  # noqa: PLR2004 - bytes of a float32
-        if kind == "a":
-            return _array_reader(width)
-        raise CorruptBlobError("codec")
+        return _reader(dtype)
 
     def _encode_list(self, value: list[Any]) -> Encoded:
-        _check_list(value)
-        if self._widest >= 4:  # noqa: PLR2004 - bytes of a float32
-            single = array("f", value)
-            if self._widest == 4 or single.tolist() == value:  # noqa: PLR2004 - bytes of a float32
-                _check_fit(single, "float32")
-                return Encoded(_little_endian(single), self.name, "l4")
-            return Encoded(_little_endian(array("d", value)), self.name, "l8")
-        try:
-            return Encoded(struct.pack(f"<{len(value)}e", *value), self.name, "l2")
-        except (OverflowError, struct.error):
-            index = next(i for i, x in enumerate(value) if not _fits_half(x))
-            raise _refusal(index, "is too large for float16") from None
+        count = len(value)
+        if not count:
+            raise _empty()
+        if list(map(type, value)).count(float) != count:
+            raise _what_is_wrong(value)
+        if self._widest == 2:  # noqa: PLR2004 - bytes of a float16
+            return Encoded(_halves(value), self.name, "l2")
+        wide = _struct(f"<{count}d").pack(*value)
+        moderate = _moderate(value, wide)
+        if not moderate and not all(map(math.isfinite, value)):
+            raise _what_is_wrong(value)
+        if self._widest == 8 and not _is_short(wide):  # noqa: PLR2004 - bytes of a float64
+            return Encoded(wide, self.name, "l8")
+        # Packed by struct in a third of the time, which some versions of it refuse to do with what is too large.
+        singles = _struct(f"{count}f").pack(*value) if moderate else array("f", value).tobytes()
+        if not moderate and self._widest == 4:  # noqa: PLR2004 - bytes of a float32
+            _check_fit(singles)
+        elif not moderate and array("f", singles).tolist() != value:
+            return Encoded(wide, self.name, "l8")
+        return Encoded(_little_endian(singles), self.name, "l4")
 
     def _encode_array(self, value: Any) -> Encoded:
         numpy = sys.modules["numpy"]
@@ -112,26 +127,35 @@ class VectorCodec:
         return Encoded(packed.tobytes(), self.name, f"a{width}")
 
 
-def _check_list(value: list[Any]) -> None:
-    if not value:
-        raise _empty()
-    # One pass in C each; only a vector that fails is looked at element by element. A sum may overflow though
-    # every element is finite.
-    if set(map(type, value)) == {float} and (math.isfinite(sum(value)) or all(map(math.isfinite, value))):
-        return
-    for index, item in enumerate(value):
-        if type(item) is not float:
-            kind = type(item)
-            raise _refusal(index, f"is {kind.__module__}.{kind.__qualname__}, not float: convert it with float()")
-        if not math.isfinite(item):
-            raise _refusal(index, "is not finite")
+def _is_short(wide: bytes) -> bool:
+    """Whether none of these doubles has more digits than a float32; its exponent may be out of reach all the same."""
+    zeros = bytes(len(wide) // 8)
+    return (
+        wide[0::8] == wide[1::8] == wide[2::8] == zeros and not wide[3::8].translate(None, _SHORT)  # the low 29 bits
+    )
 
 
-def _check_fit(single: "array[float]", name: str) -> None:
-    # What was finite in 64 bits and is not in 32 was too large; no sum of 32-bit floats overflows 64.
-    if not math.isfinite(sum(single)):
-        index = next(i for i, x in enumerate(single) if not math.isfinite(x))
-        raise _refusal(index, f"is too large for {name}")
+def _moderate(value: list[float], wide: bytes) -> bool:
+    """Whether all of them are finite, and either nought or of a size that a float32 has."""
+    others = wide[7::8].translate(None, _MIDDLING)
+    return not others or (not others.translate(None, _NOUGHT) and value.count(0.0) == len(others))
+
+
+def _check_fit(singles: bytes) -> None:
+    """What was finite in 64 bits and is not in 32 was too large."""
+    for index, single in enumerate(array("f", singles)):
+        if not math.isfinite(single):
+            raise _refusal(index, "is too large for float32")
+
+
+def _halves(value: list[float]) -> bytes:
+    if not all(map(math.isfinite, value)):
+        raise _what_is_wrong(value)
+    try:
+        return struct.pack(f"<{len(value)}e", *value)
+    except (OverflowError, struct.error):
+        index = next(i for i, x in enumerate(value) if not _fits_half(x))
+        raise _refusal(index, "is too large for float16") from None
 
 
 def _fits_half(value: float) -> bool:
@@ -142,6 +166,17 @@ def _fits_half(value: float) -> bool:
     return True
 
 
+def _what_is_wrong(value: list[Any]) -> SerializationError:
+    """The first element that is no finite float."""
+    for index, item in enumerate(value):
+        if type(item) is not float:
+            kind = type(item)
+            return _refusal(index, f"is {kind.__module__}.{kind.__qualname__}, not float: convert it with float()")
+        if not math.isfinite(item):
+            return _refusal(index, "is not finite")
+    raise AssertionError("nothing is wrong with this vector")
+
+
 def _refusal(index: int, what: str) -> SerializationError:
     return SerializationError(f"element {index} of the vector {what}", path=f"$[{index}]")
 
@@ -150,26 +185,38 @@ def _empty() -> SerializationError:
     return SerializationError("the vector is empty: there is nothing to compare with it", path="$")
 
 
-def _little_endian(values: "array[float]") -> bytes:
-    if _BIG_ENDIAN:
-        values.byteswap()
+def _little_endian(singles: bytes) -> bytes:
+    if not _BIG_ENDIAN:
+        return singles
+    values = array("f", singles)
+    values.byteswap()
     return values.tobytes()
 
 
-def _read_list(body: bytes) -> list[float]:
+def _read_singles(body: bytes) -> list[float]:
     values = array("f", body)
     if _BIG_ENDIAN:
         values.byteswap()
     return values.tolist()
 
 
-def _read_wide(width: int, body: bytes) -> list[float]:
-    return list(struct.unpack(f"<{len(body) // width}{_CODES[width]}", body))
+def _read_others(code: str, body: bytes) -> list[float]:
+    return list(_struct(f"<{len(body) // struct.calcsize(code)}{code}").unpack(body))
 
 
-def _array_reader(width: int) -> Callable[[bytes], Any]:
+def _reader(dtype: str) -> Callable[[bytes], Any]:
+    if dtype == "l4":
+        return _read_singles
+    width = _TYPES[dtype]
+    if dtype[0] == "l":
+        return partial(_read_others, _CODES[width])
     try:
         import numpy as np
     except ImportError:
         raise CorruptBlobError("codec") from None
-    return partial(np.frombuffer, dtype=np.dtype(f"<f{width}"))
+    return partial(np.frombuffer, dtype=_element(width))
+
+
+@cache  # of which there are three
+def _element(width: int) -> Any:
+    return sys.modules["numpy"].dtype(f"<f{width}")

@@ -55,6 +55,11 @@ class KeyPlan:
         normalize: applied to each str among the chosen arguments, for the key only: ``str.casefold``.
         ignored: the names of the parameters that never matter, neither in the key nor in the fingerprint.
 
+    Attributes:
+        name: the first part of the keys.
+        of_method: whether the function has an instance, or a class, before its arguments.
+        is_steady: whether equal arguments are sure to give equal keys, as nothing of the caller's own has a say.
+
     Raises:
         SettingsError: for a name that is no parameter or stands in both lists, and for a function without a name and without ``key_prefix``.
     """
@@ -74,6 +79,7 @@ class KeyPlan:
         self._normalize = normalize
         self._self = _self_parameter(function, parameters)
         self.of_method = self._self is not None
+        self.is_steady = normalize is None
         self._home = _home(function)
         never = _named("ignore_params", self.name, parameters, ignored)
         self._chosen = _chosen(self.name, parameters, key_params, self._self, never)

@@ -8,6 +8,7 @@ The form is frozen: it is what stored entries are found by. ``tc1`` carries its 
 """
 
 import re
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final, Literal, Self, TypeAlias
 
@@ -104,9 +105,15 @@ def join(*parts: str) -> str:
     return place_of(_cut(text))
 
 
+def join_each(parts: Iterable[str], last: Iterable[str]) -> list[str]:
+    """``join(*parts, one)`` for each of ``last``, which are digests: there is nothing to encode in them."""
+    head = ":".join(map(component, (*parts, "")))
+    return [place_of(_cut(head + one)) for one in last]
+
+
 def place_of(text: str) -> str:
     """The one form under which memory knows a key text, whoever spelled it: plain where nothing had to be encoded."""
-    return str.__new__(KeyText, text) if "%" in text or "~" in text else text
+    return str.__new__(KeyText, text) if type(text) is str and ("%" in text or "~" in text) else text
 
 
 def namespace(text: str) -> str:

@@ -30,9 +30,7 @@ class Expiry:
     """
 
     def __init__(self) -> None:
-        self._buckets: dict[int, Held] = {}
-        self._dues: list[int] = []
-        self.due = inf
+        self.clear()
 
     def __len__(self) -> int:
         """The number of buckets."""
@@ -40,14 +38,11 @@ class Expiry:
 
     def add(self, entry: Held, now: float) -> None:
         """File an entry that ends after ``now``."""
-        if entry.gone_until == inf:
-            return
-        end = int(entry.gone_until * _TICKS) + 1
-        unit = (end - int(now * _TICKS)).bit_length() - _FINENESS
-        due = end >> unit << unit if unit > 0 else end
-        knot = self._buckets.get(due)
-        if knot is None:
-            knot = self._open(due)
+        if not self._from <= entry.gone_until < self._to:
+            if entry.gone_until == inf:
+                return
+            self._turn_to(entry.gone_until, now)
+        knot = self._knot
         last = knot.before
         entry.before = last
         entry.after = knot
@@ -67,6 +62,7 @@ class Expiry:
         ended: list[Held] = []
         tick = int(now * _TICKS)
         while self._dues and self._dues[0] <= tick and len(ended) < limit and patience:
+            self._from = self._to = inf  # nothing is filed where it was: the time has come for a finer bucket
             knot = self._buckets[self._dues[0]]
             entry = knot.after
             if entry is knot:
@@ -82,9 +78,20 @@ class Expiry:
 
     def clear(self) -> None:
         """Nothing is left."""
-        self._buckets = {}
-        self._dues = []
+        self._buckets: dict[int, Held] = {}
+        self._dues: list[int] = []
+        self._knot: Held
+        self._from = self._to = inf
         self.due = inf
+
+    def _turn_to(self, gone_until: float, now: float) -> None:
+        """File entries of this end, and those that end near it, in one bucket until it closes or another is turned to."""
+        end = int(gone_until * _TICKS) + 1
+        unit = max((end - int(now * _TICKS)).bit_length() - _FINENESS, 0)
+        due = end >> unit << unit
+        knot = self._buckets.get(due)
+        self._knot = self._open(due) if knot is None else knot
+        self._from, self._to = (due - 1) / _TICKS, (due + (1 << unit) - 1) / _TICKS
 
     def _open(self, due: int) -> Held:
         knot = Held.__new__(Held)

@@ -1,9 +1,10 @@
 """Traces of the keys that left lately: eight bytes a slot, in a table that is never rehashed.
 
-A slot holds 32 bits of a key's hash and the number of its departure; a newcomer takes it, whoever had it. So about one
-trace in twelve is lost early, and once in many thousands a key is taken for another: either costs a policy one imperfect
-choice. A trace is forgotten when as many others have left since as the policy wants to remember. The table is that of
-the S3-FIFO paper (see ``s3fifo``), in Python's terms.
+A slot holds 32 bits of a key's hash and the number of its departure. A key may lie in either of two neighbours; a newcomer
+takes the one that was written longer ago, whoever had it. So about one trace in sixty is lost early, and once in many
+thousands a key is taken for another: either costs a policy one imperfect choice. A trace is forgotten when as many
+others have left since as the policy wants to remember. The table is that of the S3-FIFO paper (see ``s3fifo``), in
+Python's terms.
 """
 
 from array import array
@@ -17,12 +18,12 @@ _LOW: Final = (1 << 32) - 1
 
 
 class Ghost:
-    """Which keys left lately, and how long ago."""
+    """Which keys left lately, and how long ago; ``departures`` counts them."""
 
     def __init__(self) -> None:
         self._slots = array("Q", [0]) * _LEAST
         self._mask = _LEAST - 1
-        self._departures = 0
+        self.departures = 0
         self._span = 0
 
     def __len__(self) -> int:
@@ -34,18 +35,23 @@ class Ghost:
         if span * _ROOM > len(self._slots):
             self._grow(span)
         self._span = span
-        self._departures += 1
-        code = hash(key) & _LOW
-        self._slots[code & self._mask] = code << 32 | self._departures & _LOW
+        self.departures += 1
+        slots, code = self._slots, hash(key) & _LOW
+        at = code & self._mask
+        if (self.departures - slots[at ^ 1]) & _LOW > (self.departures - slots[at]) & _LOW:
+            at ^= 1
+        slots[at] = code << 32 | self.departures & _LOW
 
     def recall(self, key: str) -> int | None:
         """How many have left since a key did; None if it did not, or too long ago. Asked for, it is forgotten."""
-        code = hash(key) & _LOW
-        trace = self._slots[code & self._mask]
-        if trace >> 32 != code:
-            return None
-        self._slots[code & self._mask] = 0
-        since = (self._departures - trace) & _LOW
+        slots, code = self._slots, hash(key) & _LOW
+        at = code & self._mask
+        if slots[at] >> 32 != code:
+            at ^= 1
+            if slots[at] >> 32 != code:
+                return None
+        since = (self.departures - slots[at]) & _LOW
+        slots[at] = 0
         return since if since < self._span else None
 
     def _grow(self, span: int) -> None:

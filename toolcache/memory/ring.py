@@ -4,23 +4,28 @@ An entry can leave from the middle, or move to the end, in constant time, and no
 when a million entries are held, as an OrderedDict does, all at once. An entry is in at most one ring.
 """
 
+from typing import Final
+
 from toolcache.entry import Held
+
+_EACH: Final = 512
+"""Bytes that an entry takes besides its value, about: what is empty takes room, too."""
 
 
 class Ring:
     """Entries from the oldest, ``knot.newer``, to the newest, ``knot.older``.
 
-    ``count`` is how many there are, ``size`` the sum of their sizes. In an empty ring the knot is its own neighbour.
+    ``count`` is how many there are, ``weight`` about the bytes they take. In an empty ring the knot is its own neighbour.
     """
 
-    __slots__ = ("count", "knot", "size")
+    __slots__ = ("count", "knot", "weight")
 
     def __init__(self) -> None:
         # A Held that is no entry closes the ring, so that no link is ever None and no end is a special case.
         self.knot = Held.__new__(Held)
         self.knot.older = self.knot.newer = self.knot
         self.count = 0
-        self.size = 0
+        self.weight = 0
 
     def push(self, entry: Held) -> None:
         """Add an entry as the newest."""
@@ -30,7 +35,7 @@ class Ring:
         entry.newer = knot
         newest.newer = knot.older = entry
         self.count += 1
-        self.size += entry.size
+        self.weight += entry.size + _EACH
 
     def pull(self, entry: Held) -> None:
         """Take an entry out, wherever it is."""
@@ -40,7 +45,7 @@ class Ring:
         # An entry that keeps links to others would keep them, and their values, alive.
         del entry.older, entry.newer
         self.count -= 1
-        self.size -= entry.size
+        self.weight -= entry.size + _EACH
 
     def swap(self, entry: Held, old: Held) -> None:
         """Put an entry in the place of another."""
@@ -48,4 +53,4 @@ class Ring:
         entry.older, entry.newer = older, newer
         older.newer = newer.older = entry
         del old.older, old.newer
-        self.size += entry.size - old.size
+        self.weight += entry.size - old.size

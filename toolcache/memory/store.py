@@ -23,6 +23,9 @@ _TAG: Final = 72
 _SHARDS: Final = 1024
 """Tables the keys are spread over: one table of a million, when it grows, stops every thread for 30 ms."""
 
+_FRONT: Final = 1 << 16
+"""Entries that one more table holds, found sooner: as many as it can grow by without a stall of a millisecond."""
+
 _PATIENCE: Final = 2
 """Entries that may be filed anew, as ending later, for each that a call is to free."""
 
@@ -35,7 +38,7 @@ _ROUNDING: Final = 0.001
 class MemoryStore:
     """Entries by key, bounded; of two writes the newer stays; what has ended, then what the policy names, makes room.
 
-    A read is ``shards[hash(key) & mask].get(key)`` and takes no lock; whether the entry may still answer is for the
+    A read is ``front.get(key)`` or else ``shards[hash(key) & mask].get(key)`` and takes no lock; whether the entry may still answer is for the
     reader to judge, by ``settled_until`` and ``era``. Whatever changes the store holds one short lock, so any number
     of threads may share it.
 
@@ -47,7 +50,8 @@ class MemoryStore:
         overhead: bytes an entry takes besides those.
 
     Attributes:
-        shards: the tables, ``mask`` + 1 of them.
+        front: the table of the first that came.
+        shards: the tables of all others, ``mask`` + 1 of them, and last the front.
         mask: which bits of a key's hash choose its table.
         touch: to be called with key and entry at each hit, unless it is None.
         bytes: what all entries take now.
@@ -69,6 +73,7 @@ class MemoryStore:
         overhead: int = OVERHEAD,
     ) -> None:
         self._clock = clock
+        self._now = clock.monotonic
         self._policy = policy
         self._expiry = Expiry()
         self._lock = threading.Lock()
@@ -80,7 +85,8 @@ class MemoryStore:
         self.max_bytes = max_bytes
         self.max_entries = max_entries
         self.overhead = overhead
-        self.shards: list[dict[str, Held]] = [{} for _ in range(_SHARDS)]
+        self.shards: list[dict[str, Held]] = [{} for _ in range(_SHARDS + 1)]
+        self.front = self.shards[-1]
         self.mask = _SHARDS - 1
         self.touch: Callable[[str, Held], None] | None = self._touch if policy.touch else None
         self.bytes = 0
@@ -100,7 +106,7 @@ class MemoryStore:
     @property
     def next_expiry(self) -> float:
         """The monotonic instant from which ``sweep`` has work; ``inf`` if nothing ends."""
-        return self._clock.monotonic() if self._buried else self._expiry.due
+        return self._now() if self._buried else self._expiry.due
 
     def share(self, tally: Counts) -> Share:
         """What the entries of a tally have of the store; to be read."""
@@ -108,11 +114,12 @@ class MemoryStore:
 
     def find(self, key: str) -> Held | None:
         """The entry of a key, ended or not; leaves no trace."""
-        return self.shards[hash(key) & self.mask].get(key)
+        held = self.front.get(key)
+        return self.shards[hash(key) & self.mask].get(key) if held is None else held
 
     def keys(self) -> Iterator[str]:
         """All keys, in no order, while the store may change: what is there throughout comes once."""
-        for at in range(_SHARDS):
+        for at in range(len(self.shards)):
             yield from list(self.shards[at])
 
     def put(self, key: str, held: Held, *, force: bool = False) -> bool:
@@ -128,43 +135,29 @@ class MemoryStore:
         Returns:
             Whether the entry is in: not if it is too large, its life is over, or one of a higher version is there.
         """
-        now = self._clock.monotonic()
-        gone_until = self._end(held, now)
+        now = self._now()
+        if held.gone_until == inf and held.gone_ms < NEVER:
+            held.gone_until = self._end(held, now)
         cost = self._cost(key, held)
+        fits = held.gone_until > now and cost <= self.max_bytes and self._most
         freed: list[Held] = []  # until the lock is released: what a value does when it dies is anybody's guess
         with self._lock:
             if self._buried:
                 self._bury(_BURIED, freed)
-            shard = self.shards[hash(key) & self.mask]
-            old = shard.get(key)
+            old = self.find(key)
             if old is held:
                 return True
             if old is not None and held.version < old.version and not force:
                 return False
-            if gone_until <= now or cost > self.max_bytes or not self._most:
+            if not fits:
                 if old is not None:
                     freed.append(self._drop(old))
                 return False
-            spare = 0 if old is None else self._cost(key, old)
-            while self.bytes + cost - spare > self.max_bytes or (old is None and self._count >= self._most):
-                freed.append(self._free(now))
-                if freed[-1] is old:
-                    old, spare = None, 0
-            held.gone_until = gone_until
-            self.writes += 1
-            self._weigh(held, 1, cost)
+            if old is not None:
+                old = self._replace(held, old, cost, now, freed)
             if old is None:
-                held.key = key
-                self._policy.admit(key, held)
-            else:
-                freed.append(old)
-                self._weigh(old, -1, -spare)
-                held.key = old.key
-                held.hits += old.hits
-                self._expiry.discard(old)
-                self._policy.replace(key, held, old)
-            self._expiry.add(held, now)
-            shard[key] = held
+                self._admit(key, held, cost, now, freed)
+            self.writes += 1
             return True
 
     def remove(self, key: str) -> Held | None:
@@ -177,7 +170,8 @@ class MemoryStore:
         """Take everything out, at once; ``sweep`` and later writes free it bit by bit."""
         with self._lock:
             self._buried += filter(None, self.shards)
-            self.shards[:] = [{} for _ in range(_SHARDS)]
+            self.shards[:] = [{} for _ in self.shards]
+            self.front = self.shards[-1]
             self._policy.clear()
             self._expiry.clear()
             self._count = self.bytes = 0
@@ -205,7 +199,7 @@ class MemoryStore:
         with self._lock:
             if self._buried:
                 self._bury(limit, freed)
-            freed += self._expire(self._clock.monotonic(), limit - len(freed), limit * _PATIENCE)
+            freed += self._expire(self._now(), limit - len(freed), limit * _PATIENCE)
         return len(freed)
 
     def _cost(self, key: str, held: Held) -> int:
@@ -229,10 +223,11 @@ class MemoryStore:
         if self._expiry.due <= now and (ended := self._expire(now, 1, _PATIENCE)):
             return ended[0]
         key = self._policy.evict()
-        shard = self.shards[hash(key) & self.mask]
-        held = shard.pop(key)
+        held = self.front.pop(key, None)
+        if held is None:
+            held = self.shards[hash(key) & self.mask].pop(key)
         self._expiry.discard(held)
-        self._weigh(held, -1, -self._cost(key, held)).evictions += 1
+        self._weigh(held.tally, -1, -self._cost(key, held)).evictions += 1
         self.evictions += 1
         return held
 
@@ -250,17 +245,51 @@ class MemoryStore:
         self._leave(held)
         return held
 
+    def _admit(self, key: str, held: Held, cost: int, now: float, freed: list[Held]) -> None:
+        """Make room for a key that is not there, and take it in."""
+        while self.bytes + cost > self.max_bytes or self._count >= self._most:
+            freed.append(self._free(now))
+        held.key = key
+        self._weigh(held.tally, 1, cost)
+        self._policy.admit(key, held)
+        self._expiry.add(held, now)
+        table = self.front if len(self.front) < _FRONT else self.shards[hash(key) & self.mask]
+        table[key] = held
+
+    def _replace(self, held: Held, old: Held, cost: int, now: float, freed: list[Held]) -> Held | None:
+        """Put an entry in the place of another; None if that had to make room itself."""
+        key, spare = old.key, self._cost(old.key, old)
+        while self.bytes + cost - spare > self.max_bytes:
+            freed.append(self._free(now))
+            if freed[-1] is old:
+                return None
+        freed.append(old)
+        held.key = key
+        held.hits += old.hits
+        if held.tally is old.tally:
+            self._weigh(held.tally, 0, cost - spare)
+        else:
+            self._weigh(held.tally, 1, cost)
+            self._weigh(old.tally, -1, -spare)
+        self._expiry.discard(old)
+        self._policy.replace(key, held, old)
+        self._expiry.add(held, now)
+        table = self.front if key in self.front else self.shards[hash(key) & self.mask]
+        table[key] = held
+        return old
+
     def _leave(self, held: Held) -> None:
         key = held.key
-        del self.shards[hash(key) & self.mask][key]
-        self._weigh(held, -1, -self._cost(key, held))
+        if self.front.pop(key, None) is None:
+            del self.shards[hash(key) & self.mask][key]
+        self._weigh(held.tally, -1, -self._cost(key, held))
 
-    def _weigh(self, held: Held, entries: int, size: int) -> Share:
+    def _weigh(self, tally: Counts, entries: int, size: int) -> Share:
         self._count += entries
         self.bytes += size
-        share = self._shares.get(held.tally)
+        share = self._shares.get(tally)
         if share is None:
-            share = self._shares[held.tally] = Share()
+            share = self._shares[tally] = Share()
         share.entries += entries
         share.bytes += size
         return share

@@ -6,60 +6,77 @@ from typing import Final
 
 from toolcache.blob import CLAIM as BLOB_CLAIM
 from toolcache.blob import EPOCH as BLOB_EPOCH
+from toolcache.blob import KNOWN_FLAGS, Header, read_header
 from toolcache.blob import RECORD as BLOB_RECORD
 from toolcache.blob import TOMBSTONE as BLOB_TOMBSTONE
-from toolcache.blob import Header, read_header
 from toolcache.protocols import PutResult, Write
 from toolcache.stores.log.frame import CLAIM, EPOCH, HEAD_SIZE, MAX_BLOB, MAX_KEY, PENDING, RESULT, TOMBSTONE
-from toolcache.stores.log.index import Entry, digest
+from toolcache.stores.log.index import UNSEEN, Entry, Record, digest
 from toolcache.stores.log.log import encode
 
 _KINDS: Final = {BLOB_TOMBSTONE: TOMBSTONE, BLOB_EPOCH: EPOCH, BLOB_RECORD: RESULT, BLOB_CLAIM: CLAIM}
+_FLAGS: Final = [sum(flag for bit, flag in _KINDS.items() if bits & bit) for bits in range(KNOWN_FLAGS + 1)]
 
 
 def flags_of(header: Header) -> int:
     """The frame's flags that follow from a blob's."""
-    return sum(flag for bit, flag in _KINDS.items() if header.flags & bit)
+    return _FLAGS[header.flags]
 
 
 class Item:
-    """A write made ready, off the writer's thread. Raises ValueError for what is no blob, or too large."""
+    """A write made ready. Raises ValueError for what is no blob, or too large."""
 
-    __slots__ = ("blob", "dead", "flags", "header", "key", "name", "once", "promised")
+    __slots__ = ("flags", "header", "key", "name", "size", "write")
 
     def __init__(self, write: Write) -> None:
         header = read_header(write.blob)
         if header is None:
             raise ValueError("a write needs a whole blob, header and all")
-        self.key = encode(write.key)
-        if len(self.key) > MAX_KEY or len(write.blob) > MAX_BLOB:
+        self.key = key = encode(write.key)
+        if len(key) > MAX_KEY or len(write.blob) > MAX_BLOB:
             raise ValueError(f"a record takes at most {MAX_KEY:,} bytes of key and {MAX_BLOB:,} of blob")
-        self.name = digest(self.key)
-        self.blob = write.blob
-        self.header: Header = header
-        self.once = write.once
-        self.dead = write.dead
-        self.flags = flags_of(header) | (PENDING if write.pending else 0)
-        self.promised = write.durable or bool(self.flags)
+        self.name = digest(key)
+        self.write = write
+        self.header = header
+        self.flags = _FLAGS[header.flags] | PENDING if write.pending else _FLAGS[header.flags]
+        self.size = HEAD_SIZE + len(key) + len(write.blob)
 
 
 class Batch:
-    """What one caller waits for: writes, or marks, to be applied in order."""
+    """What one caller waits for: writes, or marks, to be applied in order.
 
-    def __init__(self, items: Sequence[Item], *, sync: bool, marks: Sequence[tuple[str, bytes]] = ()) -> None:
-        self.items = items
+    Attributes:
+        once: whether one process at a time decides on it.
+        size: bytes, about; exactly once it is ready.
+        optional: whether nothing in it was promised; known once it is ready.
+        patience: seconds that it waits for its turn, where one process at a time decides.
+    """
+
+    def __init__(self, writes: Sequence[Write], *, sync: bool, marks: Sequence[tuple[str, bytes]] = ()) -> None:
+        self.writes = writes
+        self.items: list[Item] = []
         self.marks = marks
         self.sync = sync
-        self.once = any(item.once for item in items)
-        self.size = sum(HEAD_SIZE + len(item.key) + len(item.blob) for item in items)
-        self.optional = not any(item.promised for item in items)
+        self.once = self.optional = False
+        self.size = 0
+        for write in writes:
+            self.size += HEAD_SIZE + len(write.key) + len(write.blob)
+            self.once |= write.once
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[list[PutResult]] = self.loop.create_future()
         self.results: list[PutResult] = []
         self.fault: BaseException | None = None
         self.since: float | None = None
         self.patience = 0.0
-        """Seconds that it waits for its turn, where one process at a time decides."""
+
+    def prepare(self) -> None:
+        """Make it ready; off the loop. What cannot be written is its fault alone."""
+        try:
+            self.items = [Item(write) for write in self.writes]
+        except Exception as fault:  # noqa: BLE001 - the caller's, who gave what is no write
+            self.fault = fault
+        self.size = sum(item.size for item in self.items)
+        self.optional = not any(item.flags or item.write.durable for item in self.items)
 
     def answer(self) -> None:
         """Tell the caller, on its loop."""
@@ -76,14 +93,24 @@ class Draft:
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
-        self.records: list[tuple[bytes, Entry | bytes]] = []
+        self.records: list[Record] = []
         self.size = 0
 
-    def add(self, record: bytes, name: bytes, what: Entry | bytes) -> None:
-        """One record more; an entry's offset is its place in the draft."""
-        self.parts.append(record)
-        self.records.append((name, what))
-        self.size += len(record)
+    def add(
+        self, name: bytes, what: Entry | bytes, parts: Sequence[bytes], size: int, seen: bytes | None = UNSEEN
+    ) -> None:
+        """One record more; an entry's offset is its place in the draft.
+
+        Args:
+            name: its key's digest.
+            what: the entry, or the version that a mark is of.
+            parts: its bytes.
+            size: their number.
+            seen: what stood in the index when this was decided.
+        """
+        self.parts += parts
+        self.records.append((name, what, seen))
+        self.size += size
 
 
 def finish(batches: Iterable[Batch], fault: BaseException | None = None) -> None:

@@ -62,13 +62,15 @@ class Exchange(Batch):
         self.lease = lease
         self.pending = pending
         self.once = True
-        self.optional = False
         self.size = HEAD_SIZE + len(self.key) + len(new or b"") + _STAMP.size
         if new is not None and end_of(new) != len(new):
             raise ValueError("a record is a whole blob, header and all")
         if len(self.key) > MAX_KEY or self.size > MAX_BLOB:
             raise ValueError(f"a record takes at most {MAX_KEY:,} bytes of key and {MAX_BLOB:,} of blob")
         self.swapped: Swapped
+
+    def prepare(self) -> None:
+        """It is ready."""
 
 
 class Claims:
@@ -118,7 +120,7 @@ class Claims:
             stands = blob = blob + self._stamp(asked.lease)
         record = pack(BLOB, flags, asked.key, blob, keep)
         entry = Entry(header.version, header.gone_ms, keep, 0, draft.size, len(record), flags)
-        draft.add(record, asked.name, entry)
+        draft.add(asked.name, entry, [record], len(record))
         return stands
 
     def standing(self, raw: bytes) -> Standing:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -18,12 +18,13 @@ from typing import Final
 from toolcache.blob import HEADER_SIZE
 from toolcache.stores.log.frame import BARE, BLOB, CLEAN, FIRST, HEAD_SIZE, LASTING, MARK, PENDING, pack
 from toolcache.stores.log.index import Entry, digest
+from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.log import Log
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
 
 _SEGMENT_BYTES: Final = 16 * 2**20
 _FLUSH: Final = 256 * 1024
-_STEP: Final = 500
+_STEP: Final = 250
 _PAUSE: Final = 0.0005
 _SMALL_ONES: Final = 8
 _EVERY: Final = 600.0
@@ -127,7 +128,7 @@ class Pass:
         self._target: Segment | None = None
         self._rewritten: list[Segment] = []
         self._parts: list[bytes] = []
-        self._moved: list[tuple[bytes, Entry]] = []
+        self._moved: list[Appended] = []
         self._dead: list[tuple[bytes, Entry]] = []
         self._given_up = 0
         self._size = 0
@@ -199,9 +200,10 @@ class Pass:
             return
         try:
             read = self._log.ops.pread
-            for record in walk(lambda count, at: read(source.file.fd, count, at), 0, source.size):
+            records = walk(lambda count, at: read(source.file.fd, count, at), 0, source.size)
+            for number, record in enumerate(records, 1):
                 self._keep(source, record, evict=evict)
-                if self._size >= _FLUSH:
+                if self._size >= _FLUSH or number % _STEP == 0:
                     self._flush()
         except BrokenSegmentError:
             source.broken = True
@@ -216,7 +218,7 @@ class Pass:
         if key is None:
             return
         name = digest(key)
-        entry = self._log.index.get(name)
+        entry, seen = self._log.index.stands(name)
         if frame.kind == MARK:
             if entry is not None and entry.flags & CLEAN and entry.version == record.blob:
                 self._add(pack(MARK, 0, key, bytes(record.blob), entry.keep))
@@ -224,9 +226,11 @@ class Pass:
             if frame.keep_until > self._now_ms:
                 self._add(pack(frame.kind, frame.flags, key, bytes(record.blob), frame.keep_until))
         elif entry is not None and (entry.segment, entry.offset) == (source.handle, record.offset):
-            self._keep_newest(name, entry, key, record.blob, evict=evict)
+            self._keep_newest(name, entry, seen, key, record.blob, evict=evict)
 
-    def _keep_newest(self, name: bytes, entry: Entry, key: bytes, blob: memoryview, *, evict: bool) -> None:
+    def _keep_newest(
+        self, name: bytes, entry: Entry, seen: bytes | None, key: bytes, blob: memoryview, *, evict: bool
+    ) -> None:
         given_up = evict and not entry.flags & (PENDING | LASTING)
         self._given_up += given_up and entry.live(self._now_ms)
         if entry.whole(self._now_ms) and not given_up:
@@ -238,27 +242,28 @@ class Pass:
             self._dead.append((name, entry))
             return
         record = pack(BLOB, flags, key, body, entry.keep)
-        self._moved.append((name, entry._replace(offset=self._size, length=len(record), flags=flags)))
+        self._moved.append((name, entry._replace(offset=self._size, length=len(record), flags=flags), seen))
         self._add(record)
 
     def _add(self, record: bytes) -> None:
         self._parts.append(record)
         self._size += len(record)
 
-    def _discard(self, dead: Iterable[tuple[bytes, Entry]]) -> None:
-        with self._log.lock:
-            for name, entry in dead:
-                self._log.index.discard(name, entry)
+    def _discard(self, dead: Sequence[tuple[bytes, Entry]]) -> None:
+        for at in range(0, len(dead), _STEP):
+            with self._log.lock:
+                for name, entry in dead[at : at + _STEP]:
+                    self._log.index.discard(name, entry)
+            time.sleep(_PAUSE)
 
     def _flush(self) -> None:
-        """Append what was kept to the target, and let the index point there."""
-        if not self._parts:
-            return
-        if self._target is None:
-            self._target = self._log.create_segment()
-        target, data, moved = self._target, b"".join(self._parts), self._moved
-        self._parts, self._moved, self._size = [], [], 0
-        self._log.publish(target, target.append(self._log.ops, data), moved)
+        """Append what was kept to the target, and let the index point there; and let others have the interpreter."""
+        if self._parts:
+            if self._target is None:
+                self._target = self._log.create_segment()
+            parts, moved = self._parts, self._moved
+            self._parts, self._moved, self._size = [], [], 0
+            self._log.append(self._target, parts, moved)
         time.sleep(_PAUSE)
 
     def _settle(self) -> None:
@@ -278,9 +283,9 @@ class Pass:
         with self._log.lock:
             for segment in rewritten:
                 self._log.drop(segment)
-            dead, self._dead = self._dead, []
-            self._discard(dead)
             self._log.ring()
+        dead, self._dead = self._dead, []
+        self._discard(dead)
         self._owner.evictions += self._given_up
         self._given_up = 0
 

@@ -71,11 +71,15 @@ class Frame(NamedTuple):
         return HEAD_SIZE + self.key_len + self.blob_len
 
 
+def lead(kind: int, flags: int, key: bytes, blob: bytes, keep_until: int) -> bytes:
+    """What stands before the blob in a record: frame and key."""
+    head = _FIELDS.pack(MAGIC, kind, 0, flags, len(key), len(blob), keep_until, crc32(blob, crc32(key)))
+    return b"".join((head, _CRC.pack(crc32(head)), key))
+
+
 def pack(kind: int, flags: int, key: bytes, blob: bytes, keep_until: int) -> bytes:
     """A whole record."""
-    check = crc32(blob, crc32(key))
-    head = _FIELDS.pack(MAGIC, kind, 0, flags, len(key), len(blob), keep_until, check)
-    return b"".join((head, _CRC.pack(crc32(head)), key, blob))
+    return lead(kind, flags, key, blob, keep_until) + blob
 
 
 def read_frame(data: memoryview, at: int = 0) -> Frame | None:
@@ -83,7 +87,8 @@ def read_frame(data: memoryview, at: int = 0) -> Frame | None:
     magic, kind, _, flags, key_len, blob_len, keep_until, check, own_check = _HEAD.unpack_from(data, at)
     if magic != MAGIC or blob_len > MAX_BLOB or crc32(data[at : at + _FIELDS_SIZE]) != own_check:
         return None
-    return Frame(kind, flags, key_len, blob_len, keep_until, check)
+    # Frame(…), less a call
+    return tuple.__new__(Frame, (kind, flags, key_len, blob_len, keep_until, check))
 
 
 def blob_in(record: bytes | bytearray, key: bytes) -> bytes | None:

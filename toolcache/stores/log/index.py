@@ -7,13 +7,16 @@ of milliseconds when it grows. Reads take no lock; writers hold the log's.
 import hashlib
 import struct
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from toolcache.stores.log.frame import BARE, CLAIM, CLEAN, FIRST, LASTING, PENDING, TOMBSTONE
 
 _PACKED: Final = struct.Struct(">16sQQIIIH")
 _SHARDS: Final = 1024
 _ENDED: Final = CLAIM | BARE
+_SPECIAL: Final = PENDING | CLAIM
+UNSEEN: Final = b"unseen"
+"""What stands nowhere."""
 
 
 class Entry(NamedTuple):
@@ -40,6 +43,10 @@ class Entry(NamedTuple):
     def wanted(self, now_ms: int) -> bool:
         """Whether the record must stay, if only bare: what Redis is owed hides what it holds instead, however old."""
         return now_ms < self.keep or bool(self.flags & PENDING) or self.whole(now_ms)
+
+
+Record: TypeAlias = tuple[bytes, Entry | bytes, bytes | None]
+"""Of a record that was appended: its key's digest, its entry or the version that it marks, and what it is newer than."""
 
 
 def digest(key: bytes) -> bytes:
@@ -71,15 +78,41 @@ class Index:
         # Entry._make, less a call
         return None if packed is None else tuple.__new__(Entry, _PACKED.unpack(packed))
 
+    def stands(self, key: bytes) -> tuple[Entry | None, bytes | None]:
+        """The entry of a key digest, and what ``renew`` is to be told of it."""
+        packed = self._shards[key[0] | (key[1] & 3) << 8].get(key)
+        return None if packed is None else tuple.__new__(Entry, _PACKED.unpack(packed)), packed
+
+    def renew(self, key: bytes, new: Entry, seen: bytes | None, segment: int, start: int) -> None:
+        """``admit`` a record that was appended and is to follow what was seen; with little ado, if that still stands.
+
+        Args:
+            key: the key digest.
+            new: its entry, but for the place.
+            seen: what ``stands`` told, or UNSEEN.
+            segment: the handle.
+            start: where the bytes begin in which the entry's offset is its place.
+        """
+        shard = self._shards[key[0] | (key[1] & 3) << 8]
+        version, gone, keep, _, offset, length, flags = new
+        if shard.get(key) is not seen or self._marks or self._owed or flags & _SPECIAL:
+            self.admit(key, new._replace(segment=segment, offset=start + offset))
+        else:
+            shard[key] = _PACKED.pack(version, gone, keep, segment, start + offset, length, flags)
+
     def admit(self, key: bytes, new: Entry, *, hold: bool = False) -> None:
         """Take in a record: the highest version counts, whichever was met first; the other only lengthens its stay.
 
         With ``hold``, while following: a record that is beaten only by one of a removed segment waits for ``release``.
         That one's copy may be met yet, and a reader must not see the older in between.
         """
-        shard = self._shard(key)
+        shard = self._shards[key[0] | (key[1] & 3) << 8]
         packed = shard.get(key)
-        if packed is not None:
+        if packed is None:
+            if not self._marks and not new.flags & _SPECIAL:  # as nearly all, when a million are met
+                shard[key] = _PACKED.pack(*new)
+                return
+        else:
             old = Entry._make(_PACKED.unpack(packed))
             if hold and new.version < old.version and self._order(old.segment) is None:
                 held = self._held.get(key)

@@ -4,25 +4,26 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from toolcache.blob import read_header
+from toolcache.blob import read_brief
 from toolcache.events import BlobRejected, ClockAnomaly, Event
 from toolcache.protocols import Clock
 from toolcache.stores.log.bell import Bell
 from toolcache.stores.log.directory import Directory
 from toolcache.stores.log.frame import BLOB, MARK
 from toolcache.stores.log.index import Entry, Index, digest
+from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.ops import File, FileOps
 from toolcache.stores.log.post import Post
 from toolcache.stores.log.rest import Rest
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
 from toolcache.versions import ZERO, HybridClock, split
 
-_STEP: Final = 500
-_PAUSE: Final = 0.0002
+_STEP: Final = 250
+_PAUSE: Final = 0.0001
 _RELIST: Final = 8
 _VERSION_SIZE: Final = 16
 
@@ -66,6 +67,7 @@ class Log:
         self._orders[:] = [None] * len(self._orders)
         self._names: dict[str, Segment] = {}
         self._shunned: set[str] = set()
+        self._disk = 0
         self.index = Index(self._orders.__getitem__)
 
     # opening and closing
@@ -121,7 +123,7 @@ class Log:
 
     def disk(self) -> int:
         """Bytes in the segments."""
-        return sum(segment.size for segment in list(self.segments.values()))
+        return self._disk
 
     # following the others
 
@@ -191,6 +193,7 @@ class Log:
         self._orders[segment.handle] = None
         if self.segments.pop(segment.handle, None) is not None:
             del self._names[segment.name]
+            self._disk -= segment.size
 
     def _absorb(self, segment: Segment) -> bytes:
         """Read on in a segment; the highest version met."""
@@ -203,13 +206,15 @@ class Log:
         try:
             records = walk(lambda count, at: self.ops.pread(segment.file.fd, count, at), segment.end, size)
             for number, record in enumerate(records, 1):
-                newest = max(newest, self._admit(segment, record))
+                version = self._admit(segment, record)
+                newest = max(newest, version)
                 segment.end = record.offset + record.length
                 if number % _STEP == 0:
                     time.sleep(_PAUSE)  # let the loop have the interpreter
         except BrokenSegmentError:
             segment.broken = True
             self.reject("frame", b"")
+        self._disk += size - segment.size
         segment.size = size
         return newest
 
@@ -220,16 +225,17 @@ class Log:
         elif frame.kind == MARK and frame.blob_len == _VERSION_SIZE:
             self.index.mark(digest(key), bytes(blob))
         elif frame.kind == BLOB:
-            header = read_header(blob)
-            if header is None:
-                self.reject("header", digest(key))
+            name, brief = digest(key), read_brief(blob)
+            if brief is None:
+                self.reject("header", name)
                 return ZERO
-            version, gone = header.version, header.gone_ms
-            keep = max(frame.keep_until, gone)
-            entry = Entry(version, gone, keep, segment.handle, offset, length, frame.flags)
-            self.index.admit(digest(key), entry, hold=True)
+            version, gone = brief
+            keep = max(gone, frame.keep_until)
+            # Entry(…), less a call
+            entry = tuple.__new__(Entry, (version, gone, keep, segment.handle, offset, length, frame.flags))
+            self.index.admit(name, entry, hold=True)
             if self.ready:
-                self.changed(key, version)
+                self.changed([(key.decode("utf-8", "surrogatepass"), version)])
             return version
         return ZERO
 
@@ -243,10 +249,10 @@ class Log:
         for post in tuple(self.posts):
             post.events.append(event)
 
-    def changed(self, key: bytes, version: bytes) -> None:
-        """Leave word for each store that a key was written."""
+    def changed(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        """Leave word for each store that keys were written, with these versions."""
         for post in tuple(self.posts):
-            post.add(key, version)
+            post.add(keys)
 
     # writing
 
@@ -281,12 +287,18 @@ class Log:
                 return node == self.hybrid.node
         return self.directory.holder(slot) == node
 
-    def publish(self, segment: Segment, start: int, records: Iterable[tuple[bytes, Entry | bytes]]) -> None:
-        """Let the index know what was appended, entries with offsets from ``start`` and marks, and tell the others."""
+    def append(self, segment: Segment, parts: Sequence[bytes], records: Iterable[Appended]) -> None:
+        """Append to a segment of this process, let the index know, offsets beginning with the parts, and tell the others."""
+        before = segment.size
+        try:
+            start = segment.append(self.ops, parts)
+        finally:
+            with self.lock:
+                self._disk += segment.size - before
         with self.lock:
-            for name, what in records:
+            for name, what, seen in records:
                 if isinstance(what, Entry):
-                    self.index.admit(name, what._replace(segment=segment.handle, offset=start + what.offset))
+                    self.index.renew(name, what, seen, segment.handle, start)
                 else:
                     self.index.mark(name, what)
             self.ring()

@@ -5,6 +5,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from typing import Final
 from weakref import WeakSet
 
@@ -13,6 +14,8 @@ try:
 except ImportError:  # Windows has neither flock nor what the log builds on it
     fcntl = None  # type: ignore[assignment]
 
+VECTOR: Final = 1024
+"""Parts that one call may be given, on Linux and macOS alike."""
 _NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
 _SAFE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -28,9 +31,9 @@ class FileOps:
         """Close a descriptor, and let go of its flock."""
         os.close(fd)
 
-    def write(self, fd: int, data: memoryview) -> int:
-        """Append; how many bytes were taken."""
-        return os.write(fd, data)
+    def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> int:
+        """Append, one behind the other; how many bytes were taken. At most ``VECTOR`` parts."""
+        return os.writev(fd, parts)
 
     def pwrite(self, fd: int, data: bytes, offset: int) -> int:
         """Write at an offset."""

@@ -1,6 +1,7 @@
 """What a store is to be told by the threads at work: events to announce, and keys that memory above must let go of."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from toolcache.events import Event
@@ -23,11 +24,11 @@ class Post:
         """Whether ``take`` has anything to give."""
         return bool(self._keys) or self._lost
 
-    def add(self, key: bytes, version: bytes) -> None:
-        """A key was written, by whichever process."""
-        if len(self._keys) < _MOST_KEYS:
-            self._keys.append((key.decode("utf-8", "surrogatepass"), version))
-        else:
+    def add(self, changed: Sequence[tuple[str, bytes]]) -> None:
+        """Keys were written, by whichever process, with these versions."""
+        room = max(0, _MOST_KEYS - len(self._keys))
+        self._keys.extend(changed[:room])
+        if room < len(changed):
             self._lost = True
 
     def take(self) -> Changed:

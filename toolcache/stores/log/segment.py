@@ -1,12 +1,12 @@
 """One file of the log: records one after another, written by one process, never changed."""
 
 import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from toolcache.stores.log.frame import HEAD_SIZE, Frame, read_frame
-from toolcache.stores.log.ops import File, FileOps
+from toolcache.stores.log.ops import VECTOR, File, FileOps
 
 _CHUNK: Final = 1 << 20
 _NAME: Final = re.compile(r"(\d{10,18})-([0-9a-f]{16})\.log")
@@ -80,13 +80,15 @@ class Segment:
         self.end = self.size = self.warm = self.synced = 0
         self.broken = self.anchored = False
 
-    def append(self, ops: FileOps, data: bytes) -> int:
-        """Write all of ``data``; the offset at which it begins. After an OSError the segment must not be written again."""
-        start, rest = self.end, memoryview(data)
-        while rest:
-            taken = ops.write(self.file.fd, rest)
-            self.size += taken
-            rest = rest[taken:]
+    def append(self, ops: FileOps, parts: Sequence[bytes]) -> int:
+        """Write all parts; the offset at which they begin. After an OSError the segment must not be written again."""
+        start = self.end
+        for at in range(0, len(parts), VECTOR):
+            rest: list[bytes | memoryview] = list(parts[at : at + VECTOR])
+            while rest:
+                taken = ops.write(self.file.fd, rest)
+                self.size += taken
+                rest = _behind(rest, taken)
         self.end = self.size
         return start
 
@@ -100,6 +102,17 @@ class Segment:
             ops.unlock(self.file.fd)
             self.open = False
         return not self.open
+
+
+def _behind(parts: list[bytes | memoryview], taken: int) -> list[bytes | memoryview]:
+    """What is left of parts of which so many bytes were taken."""
+    if taken == sum(map(len, parts)):
+        return []
+    for at, part in enumerate(parts):
+        if taken < len(part):
+            return [memoryview(part)[taken:], *parts[at + 1 :]]
+        taken -= len(part)
+    return []
 
 
 def walk(read: Callable[[int, int], bytes], start: int, size: int) -> Iterator[Record]:
@@ -119,7 +132,8 @@ def walk(read: Callable[[int, int], bytes], start: int, size: int) -> Iterator[R
     want = _CHUNK
     while start + HEAD_SIZE <= size:
         asked = min(want, size - start)
-        chunk = memoryview(read(asked, start))
+        raw = read(asked, start)
+        chunk = memoryview(raw)
         at, want = 0, _CHUNK
         while at + HEAD_SIZE <= len(chunk):
             frame = read_frame(chunk, at)
@@ -127,13 +141,14 @@ def walk(read: Callable[[int, int], bytes], start: int, size: int) -> Iterator[R
                 if _zeros(read, start + at, size):
                     return
                 raise BrokenSegmentError
-            length = frame.size
+            split = at + HEAD_SIZE + frame.key_len
+            length = HEAD_SIZE + frame.key_len + frame.blob_len
             if at + length > len(chunk):
                 want = max(_CHUNK, length)
                 break
-            body = chunk[at + HEAD_SIZE : at + length]
-            key = bytes(body[: frame.key_len]) if zlib.crc32(body) == frame.check else None
-            yield Record(start + at, frame, length, key, body[frame.key_len :])
+            whole = crc32(chunk[at + HEAD_SIZE : at + length]) == frame.check
+            key = raw[at + HEAD_SIZE : split] if whole else None
+            yield tuple.__new__(Record, (start + at, frame, length, key, chunk[split : at + length]))
             at += length
         start += at
         if at == 0 and (want <= asked or start + want > size):

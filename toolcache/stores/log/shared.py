@@ -38,12 +38,13 @@ class Shared:
 
     def drain(self) -> None:
         """Wait until nothing is under way."""
-        self.writer.pool.submit(int).result()
+        self.writer.drain()
 
     def close(self) -> None:
         """Wait for every job, end the threads, let go of the files."""
         self.compactor.closing = True
-        for pool in (self.writer.pool, self.compactor.pool, self.readers):
+        self.writer.close()
+        for pool in (self.compactor.pool, self.readers):
             pool.shutdown()
         self.log.close()
 

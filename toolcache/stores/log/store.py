@@ -16,7 +16,7 @@ from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
 from toolcache.protocols import Changed, Clock, Debt, Newest, PutResult, Usage, Write
-from toolcache.stores.log.batch import Batch, Item
+from toolcache.stores.log.batch import Batch
 from toolcache.stores.log.claims import Claims, Exchange
 from toolcache.stores.log.compaction import Budget
 from toolcache.stores.log.directory import LockedNote
@@ -137,10 +137,8 @@ class LogStore:
             OSError: the disk took nothing, or may not have.
         """
         always, promised = self._fsync == "always", self._fsync == "promised"
-        items = [Item(write) for write in writes]
-        return await self._written(
-            Batch(items, sync=bool(items) and (always or (promised and any(write.durable for write in writes))))
-        )
+        sync = always or (promised and any(write.durable for write in writes))
+        return await self._written(Batch(writes, sync=sync and bool(writes)))
 
     def pending(self, key: str, /) -> bytes | None:
         """The version of the key's newest record, as far as is known, if it is one that Redis has not taken."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from toolcache.errors import CacheClosedError
@@ -19,13 +20,17 @@ from toolcache.protocols import PutResult, PutStatus
 from toolcache.stores.log.batch import Batch, Draft, Item, finish
 from toolcache.stores.log.claims import Claims, Exchange
 from toolcache.stores.log.compaction import Compactor
-from toolcache.stores.log.frame import BLOB, FIRST, MARK, PENDING, RESULT, pack
-from toolcache.stores.log.index import Entry, digest
+from toolcache.stores.log.frame import BLOB, FIRST, MARK, PENDING, RESULT, lead, pack
+from toolcache.stores.log.index import UNSEEN, Entry, digest
 from toolcache.stores.log.log import Log, encode
 from toolcache.stores.log.ops import File
 from toolcache.stores.log.rest import Rest
 from toolcache.stores.log.segment import Segment
 
+_LINGER: Final = 0.02
+_MOST: Final = 1000
+_STEP: Final = 250
+_PAUSE: Final = 0.0001
 _SEGMENT_AGE: Final = 3600.0
 _MAX_WAITING: Final = 64 * 2**20
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -42,11 +47,11 @@ class Writer:
 
     def __init__(self, log: Log, compactor: Compactor) -> None:
         self.compactor = compactor
-        self.pool = ThreadPoolExecutor(1, "toolcache-write")
+        self._pool = ThreadPoolExecutor(1, "toolcache-write")
         self._log = log
         self._claims = Claims(log)
         self._gate = threading.Lock()
-        self._waiting: list[Batch] = []
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._waiting_bytes = 0
         self._busy = False
         self._active: Segment | None = None
@@ -61,33 +66,57 @@ class Writer:
             CacheClosedError: the last store has been closed meanwhile.
         """
         with self._gate:
-            if self._waiting and self._waiting_bytes + batch.size > _MAX_WAITING:
+            if self._waiting_bytes and self._waiting_bytes + batch.size > _MAX_WAITING:
                 raise TimeoutError(errno.ETIMEDOUT, "the disk does not keep up with the writes")
-            self._waiting.append(batch)
             self._waiting_bytes += batch.size
+            self._queue.put(batch)
             if self._busy:
                 return
             self._busy = True
         try:
-            self.pool.submit(self._run)
+            self._pool.submit(self._run)
         except RuntimeError:
             raise CacheClosedError("this file store is closed: open a new one") from None
+
+    def drain(self) -> None:
+        """Wait until nothing is under way. Blocks."""
+        with self._gate:
+            if self._busy:
+                self._queue.put(None)
+        self._pool.submit(int).result()
+
+    def close(self) -> None:
+        """Wait for what was submitted, and end the thread. Blocks."""
+        self.drain()
+        self._pool.shutdown()
 
     # the thread
 
     def _run(self) -> None:
-        while True:
-            with self._gate:
-                batches, self._waiting, self._waiting_bytes = self._waiting, [], 0
-                if not batches:
-                    self._busy = False
-                    return
+        while batches := self._take():
             try:
                 self._work(batches)
             except Exception as fault:  # noqa: BLE001 - it belongs to the callers, and must not end this thread's work
                 finish(batches, fault)
 
+    def _take(self) -> list[Batch]:
+        """What waits, and if nothing does, what comes in a moment: to have a thread begin costs more than a write."""
+        while True:
+            batches: list[Batch] = []
+            with suppress(Empty):
+                batch = self._queue.get(timeout=_LINGER)
+                while batch is not None:
+                    batches.append(batch)
+                    batch = self._queue.get_nowait() if len(batches) < _MOST else None
+            with self._gate:
+                self._waiting_bytes -= sum(batch.size for batch in batches)
+                if batches or self._queue.empty():
+                    self._busy = bool(batches)
+                    return batches
+
     def _work(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            batch.prepare()
         plain = [batch for batch in batches if not batch.once]
         if plain:
             self._job(plain)
@@ -115,10 +144,11 @@ class Writer:
             batch.since = now if batch.since is None else batch.since
         late = [batch for batch in batches if now - (batch.since or now) > batch.patience]
         finish(late, TimeoutError(errno.ETIMEDOUT, "another process holds the lock for write-once writes"))
-        again = [batch for batch in batches if batch not in late]
         with self._gate:
-            self._waiting[:0] = again
-            self._waiting_bytes += sum(batch.size for batch in again)
+            for batch in batches:
+                if batch not in late:
+                    self._queue.put(batch)
+                    self._waiting_bytes += batch.size
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - jitter
 
     def _job(self, batches: list[Batch], claims: File | None = None) -> None:
@@ -148,10 +178,16 @@ class Writer:
             room -= batch.size
 
     def _commit(self, batches: Sequence[Batch], claims: File | None) -> None:
+        now_ms = int(self._log.clock.time() * 1000)
         staged: dict[bytes, Entry] = {}
         draft = Draft()
+        decided = 0
         for batch in batches:
-            batch.results = [self._decide(item, staged, draft) for item in batch.items]
+            for item in batch.items:
+                batch.results.append(self._decide(item, now_ms, staged, draft))
+                decided += 1
+                if decided % _STEP == 0:
+                    time.sleep(_PAUSE)  # let the loop have the interpreter
             for key, version in batch.marks:
                 self._mark(key, version, staged, draft)
             if isinstance(batch, Exchange):
@@ -165,12 +201,13 @@ class Writer:
         """Tell the stores of this process what was written; sync what was found instead: it is about to be relied on."""
         if isinstance(batch, Exchange) and not batch.swapped.done:
             self._rely_on(batch)
-        found = []
+        stored, found = [], []
         for item, result in zip(batch.items, batch.results, strict=True):
             if result.status is PutStatus.STORED:
-                self._log.changed(item.key, result.version)
+                stored.append((item.write.key, result.version))
             else:
                 found.append(item.name)
+        self._log.changed(stored)
         for name in found if batch.sync else ():
             if entry := self._log.index.get(name):  # its writer may not have synced it yet
                 self._log.sync_found(entry)
@@ -181,46 +218,45 @@ class Writer:
         if entry is not None and (asked.sync or (entry.flags & RESULT and self.compactor.budget.syncs)):
             self._log.sync_found(entry)
 
-    def _decide(self, item: Item, staged: dict[bytes, Entry], draft: Draft) -> PutResult:
-        now_ms = int(self._log.clock.time() * 1000)
-        header = item.header
-        old = staged.get(item.name) or self._log.index.get(item.name)
-        if old is not None and item.name not in staged and old.segment not in self._log.segments:
-            old = None
-        was_live = old is not None and old.live(now_ms)
+    def _decide(self, item: Item, now_ms: int, staged: dict[bytes, Entry], draft: Draft) -> PutResult:
+        version, gone, was_live = item.header.version, item.header.gone_ms, False
+        flags, keep = item.flags | FIRST, gone
+        seen: bytes | None = UNSEEN
+        old = staged.get(item.name)
+        if old is None:
+            old, seen = self._log.index.stands(item.name)
+            if old is not None and old.segment not in self._log.segments:
+                old, seen = None, UNSEEN
         if old is not None:
-            if header.version == old.version:
-                return PutResult(PutStatus.ALREADY, old.version, was_live)
-            if header.version < old.version or (item.once and was_live and old.version > item.dead):
+            was_live = old.live(now_ms)
+            if version == old.version:
+                return PutResult(PutStatus.ALREADY, version, was_live)
+            if version < old.version or (item.write.once and was_live and old.version > item.write.dead):
                 return PutResult(PutStatus.NEWER, old.version, was_live)
-        flags = item.flags
-        keep = header.gone_ms
-        if old is None or old.keep <= now_ms:
-            flags |= FIRST
-        else:
-            keep = max(keep, old.keep)
-        record = pack(BLOB, flags, item.key, item.blob, keep)
-        entry = Entry(header.version, header.gone_ms, keep, 0, draft.size, len(record), flags)
+            if old.keep > now_ms:
+                flags, keep = item.flags, max(gone, old.keep)
+        blob = item.write.blob
+        known = flags if old is None else flags & ~FIRST
+        entry = Entry(version, gone, keep, 0, draft.size, item.size, known)
         staged[item.name] = entry
-        draft.add(record, item.name, entry)
-        return PutResult(PutStatus.STORED, header.version, was_live)
+        draft.add(item.name, entry, (lead(BLOB, flags, item.key, blob, keep), blob), item.size, seen)
+        return PutResult(PutStatus.STORED, version, was_live)
 
     def _mark(self, key: str, version: bytes, staged: dict[bytes, Entry], draft: Draft) -> None:
         raw = encode(key)
         name = digest(raw)
         old = staged.get(name) or self._log.index.get(name)
         if old is not None and old.flags & PENDING and old.version <= version:
-            draft.add(pack(MARK, 0, raw, old.version, old.keep), name, old.version)
+            record = pack(MARK, 0, raw, old.version, old.keep)
+            draft.add(name, old.version, [record], len(record))
 
     def _append(self, draft: Draft, *, sync: bool, claims: File | None) -> None:
         """Write a draft; once more, in a new segment, if that fails: a segment that refused anything is given up."""
-        data = b"".join(draft.parts)
         self._rest.check()
         for again in (True, False):
             try:
                 segment = self._segment()
-                start = segment.append(self._log.ops, data)
-                self._log.publish(segment, start, draft.records)
+                self._log.append(segment, draft.parts, draft.records)
                 if claims is not None:
                     claims.close()
                 if sync:
@@ -230,7 +266,7 @@ class Writer:
                 if fault.errno in _REFUSED:
                     self._rest.begin(fault)
                 elif again:
-                    self._mend(fault, len(data))
+                    self._mend(fault, draft.size)
                     continue
                 raise
             return

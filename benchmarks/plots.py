@@ -1,0 +1,114 @@
+"""Bars beside the tables of the page: one picture for each question, a panel for each task, on a logarithmic scale.
+
+Lines and letters have no colour of their own: the picture takes a dark one, or a light one where its reader prefers the dark.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from math import ceil, floor, log10
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.harness import Goal, Result, Row
+from benchmarks.table import SCALE, number
+
+_COLOURS: Final = {"floor": "#8b949e", "ours": "#0a7bbf", "peer": "#d29a4a"}
+_GOAL: Final = "#c2374f"
+_WORD: Final = "#010203"  # stands for whatever the reader's theme gives
+_THEMES: Final = (
+    '<style type="text/css">svg{color:#24292f}@media(prefers-color-scheme:dark){svg{color:#e6e6e6}}</style>'
+)
+_WIDTH: Final = 8.4  # inches, as all sizes here
+_NAMES: Final = 2.9
+_BARS: Final = 4.9
+_LINE: Final = 0.2
+_ABOVE: Final = 0.36
+_BELOW: Final = 0.34
+_DECADES: Final = 2.0
+
+
+def pictures(run: dict[str, Any], page: Path) -> dict[str, str]:
+    """Draw one for each script of a run, beside its page; their names by script."""
+    names = file_names(run, page)
+    for script, told in run["scripts"].items():
+        results = [Result.read(one) for one in told["results"]]
+        page.with_name(names[script]).write_text(picture(results), encoding="utf-8")
+    return names
+
+
+def file_names(run: dict[str, Any], page: Path) -> dict[str, str]:
+    """How the pictures of a run are called."""
+    return {script: f"{page.stem}-{script.replace('_', '-')}.svg" for script in run["scripts"]}
+
+
+def picture(results: Sequence[Result]) -> str:
+    """The panels of one script, as SVG."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    shown = [result for result in results if any(row.figures for row in result.rows)]
+    heights = [_ABOVE + _LINE * len(result.rows) + _BELOW for result in shown]
+    whole = sum(heights)
+    style = {"svg.fonttype": "none", "svg.hashsalt": "toolcache", "font.family": "sans-serif", "font.size": 8.0}
+    with rc_context(style):
+        figure = Figure(figsize=(_WIDTH, whole))
+        top = whole
+        for result, height in zip(shown, heights, strict=True):
+            bars = height - _ABOVE - _BELOW
+            place = (_NAMES / _WIDTH, (top - _ABOVE - bars) / whole, _BARS / _WIDTH, bars / whole)
+            _panel(figure.add_axes(place), result)
+            figure.text(0.1 / _WIDTH, (top - 0.22) / whole, f"{result.title}, {result.unit}", size=9, color=_WORD)
+            top -= height
+        drawn = BytesIO()
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = drawn.getvalue().decode().replace(_WORD, "currentColor")
+    lines = (line.rstrip() for line in text.replace("<defs>", f"{_THEMES}\n <defs>", 1).splitlines())
+    return "\n".join(lines) + "\n"
+
+
+def _panel(axes: Any, result: Result) -> None:
+    scale = SCALE[result.unit]
+    seen = [figure * scale for row in result.rows for figure in row.figures if figure > 0] or [1.0]
+    left, right = min(seen) / 2, max(seen) * 2
+    for place, row in enumerate(result.rows):
+        if not row.figures:
+            axes.annotate("fails", (left, place), xytext=(3, 0), textcoords="offset points", va="center", color=_WORD)
+            continue
+        least, middle, most = (each(row.figures) * scale for each in (min, median, max))
+        axes.barh(place, max(middle - left, 0.0), left=left, height=0.72, color=_COLOURS[row.kind])
+        axes.plot([max(least, left), max(most, left)], [place, place], color=_WORD, linewidth=0.8, alpha=0.6)
+        told = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "color": _WORD}
+        axes.annotate(number(middle), (max(most, left), place), **told)
+    for goal in result.goals:
+        _mark(axes, result, goal, scale)
+    axes.set_xscale("log")
+    axes.set_xlim(left, right)
+    axes.set_ylim(len(result.rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(result.rows)), [row.name for row in result.rows])
+    axes.set_xticks(ticks := _ticks(left, right), [f"{tick:,g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.tick_params(colors=_WORD, length=2.0)
+    axes.tick_params(axis="y", length=0.0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(_WORD)
+        spine.set_alpha(0.4)
+
+
+def _ticks(left: float, right: float) -> list[float]:
+    """Powers of ten, and others between them where there is room."""
+    steps = (1,) if log10(right / left) > _DECADES else (1, 2, 5)
+    powers = range(floor(log10(left)), ceil(log10(right)) + 1)
+    return [tick for power in powers for step in steps if left <= (tick := step * 10.0**power) <= right]
+
+
+def _mark(axes: Any, result: Result, goal: Goal, scale: float) -> None:
+    """A line at where the bar of whom a goal is for should end."""
+    row = result.row(goal.who)
+    of = goal.of and result.row(goal.of)
+    if row is None or (goal.of and not of):
+        return
+    aim = goal.at_most * (median(of.figures) if isinstance(of, Row) else 1.0) * scale
+    place = result.rows.index(row)
+    axes.plot([aim, aim], [place - 0.45, place + 0.45], color=_GOAL, linewidth=1.6)

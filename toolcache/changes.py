@@ -1,0 +1,186 @@
+"""What callers change: memory first, so that who asks next has it, then the layers, as one with what others write in this tick.
+
+A write goes on where its caller has left, and what the layers said of it is taken note of all the same.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from toolcache.blob import TOMBSTONE
+from toolcache.domains import Domain
+from toolcache.durations import Duration
+from toolcache.entries import Entries
+from toolcache.entry import Durability, Held, Missing
+from toolcache.home import Homes
+from toolcache.parts import Due, Parts
+from toolcache.protocols import Encoded
+from toolcache.reader import Found, Reader
+from toolcache.risk import Risk
+from toolcache.stats import Tallies
+from toolcache.tags import labels
+from toolcache.writer import Draft, Outcome, Writer
+
+
+class Changes:
+    """Sets and deletes for one cache. Keys are places.
+
+    Args:
+        parts: the cache's parts.
+        entries: makes entries and drafts.
+        writer: has the layers keep them.
+        reader: whose reads under way must not overtake a write.
+        risk: says what no layer has taken.
+        homes: whose flights must not, either.
+        tallies: count.
+        find: what memory or the layers hold of a place.
+        tells_of: whether Redis is going to tell this process, too, of a write that it took.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        entries: Entries,
+        writer: Writer,
+        reader: Reader,
+        risk: Risk,
+        homes: Homes,
+        tallies: Tallies,
+        find: Callable[[str, Domain, Due], Awaitable[Found]],
+        tells_of: Callable[[Outcome], bool],
+    ) -> None:
+        self._parts = parts
+        self._memory = parts.memory
+        self._entries = entries
+        self._writer = writer
+        self._reader = reader
+        self._risk = risk
+        self._homes = homes
+        self._tallies = tallies
+        self._find = find
+        self._tells_of = tells_of
+        self._far = parts.redis is not None or parts.files is not None
+
+    async def set(
+        self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
+    ) -> Durability:
+        """Store a value; where it is safe."""
+        if self._far:
+            return (await self.set_many([place], [value], domain, ttl, tags))[0]
+        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
+        encoded = self._entries.encode(value, domain, given)
+        if self._parts.enabled:
+            self._set_near(place, value, encoded, domain, lifetime, given)
+        return Durability.MEMORY
+
+    async def set_many(
+        self,
+        places: list[str],
+        values: Sequence[Any],
+        domain: Domain,
+        ttl: Duration | Missing | None,
+        tags: Iterable[str],
+    ) -> list[Durability]:
+        """Store values; where each is safe. If one cannot be stored, none is."""
+        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
+        encoded = [self._entries.encode(value, domain, given) for value in values]
+        near = [Durability.MEMORY] * len(places)
+        if not self._parts.enabled:
+            return near
+        due = await self.meet()
+        helds = [
+            self._set_near(place, value, body, domain, lifetime, given)
+            for place, value, body in zip(places, values, encoded, strict=True)
+        ]
+        if not self._far:
+            return near
+        drafts = list(map(self._entries.draft_of, places, helds, encoded))
+        then = partial(self._landed, places, drafts, helds)
+        outcomes = await self._writer.write(drafts, mirror=domain.name in self._parts.mirror, due=due, then=then)
+        self._risk.report("set", drafts, outcomes, raising=self._parts.strict)
+        return [outcome.durability for outcome in outcomes]
+
+    def _set_near(
+        self, place: str, value: Any, encoded: Encoded, domain: Domain, lifetime: float, tags: tuple[str, ...]
+    ) -> Held:
+        """Store a value in memory."""
+        tally = self._tallies.of(domain)
+        tally.sets += 1
+        held = self._entries.fresh(place, value, encoded, domain, tally, lifetime, tags)
+        self._put(place, held)
+        return held
+
+    async def add(
+        self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
+    ) -> bool:
+        """Store a value only if none is there; whether it was stored."""
+        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
+        encoded = self._entries.encode(value, domain, given)
+        if not self._parts.enabled:
+            return False
+        due = self._parts.due()
+        found = await self._find(place, domain, due)
+        if found.held is not None:
+            return False
+        tally = self._tallies.of(domain)
+        held = self._entries.fresh(place, value, encoded, domain, tally, lifetime, given, found.version)
+        if self._far:
+            draft = self._entries.draft_of(place, held, encoded, once=True, dead=found.version)
+            (outcome,) = await self._writer.write([draft], due=due)
+            if outcome.superseded:
+                return False
+            self._risk.report("add", [draft], [outcome], raising=self._parts.strict)
+            held = self._entries.hold(draft, value, domain, tally, layer=outcome.durability.name.lower())
+        tally.sets += 1
+        if self._far and self._tells_of(outcome):
+            self._homes.detach(place)
+            self._reader.forget([place])
+            return True
+        return self._put(place, held) or self._far
+
+    async def delete_many(self, places: list[str], domain: Domain) -> list[bool]:
+        """Remove them everywhere; for each, whether a value was there."""
+        self._tallies.of(domain).deletes += len(places)
+        due = await self.meet()
+        was = [self._reader.alive(place) for place in places]
+        drafts = [self._tombstone(place) for place in places]
+        for place in places:
+            self._homes.detach(place)
+        self._reader.forget(places)
+        if not self._far:
+            return was
+        outcomes = await self._writer.write(drafts, due=due, then=partial(self._landed, places, drafts, ()))
+        self._risk.report("delete", drafts, outcomes, raising=True)
+        return [here or there.was_live for here, there in zip(was, outcomes, strict=True)]
+
+    def _tombstone(self, place: str) -> Draft:
+        name, version = self._entries.name(place), self._entries.version(place)
+        return self._entries.draft(name, version, self._parts.tombstone_ttl, flags=TOMBSTONE)
+
+    async def meet(self) -> Due:
+        """The budget of a call that writes; before the first one Redis is asked for the time."""
+        due = self._parts.due()
+        if not self._reader.met:
+            await self._reader.meet(due.redis)
+        return due
+
+    def written(self, place: str, draft: Draft, outcome: Outcome) -> None:
+        """The layers have a version of the key."""
+        self._reader.overtake(place, draft.version, told=self._tells_of(outcome))
+
+    def _put(self, place: str, held: Held) -> bool:
+        """A live write into memory: computations and reads under way must not overtake it."""
+        self._homes.detach(place)
+        self._reader.interrupt(place)
+        return self._memory.put(place, held)
+
+    def _landed(
+        self, places: Sequence[str], drafts: Sequence[Draft], helds: Sequence[Held], outcomes: Sequence[Outcome]
+    ) -> None:
+        """What was read before it meanwhile goes, and who asks now joins none of that."""
+        for held, draft, outcome in zip(helds, drafts, outcomes, strict=False):  # none of a delete
+            held.version, held.layer = draft.version, outcome.durability.name.lower()
+        for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
+            self._homes.detach(place)
+            self.written(place, draft, outcome)
