@@ -249,8 +249,7 @@ class Ledger:
         if answer is None:
             return None
         verdict, stands = answer
-        if record is not None and verdict is Verdict.OURS:
-            self._remember(name, stands.blob, record)
+        self._remember(name, stands.blob, record)
         if record is None or verdict is Verdict.OURS or await self.current(place, record, patience):
             return Answer(verdict, record, stands)
         # Of one of its tags nobody here had heard: now it is nothing.
@@ -364,10 +363,10 @@ class Ledger:
         cleared = record.state is not State.FORGOTTEN and self._epochs.covers(record.fence, record.tags)
         return Seen() if cleared else Seen(record, left)
 
-    def _remember(self, name: str, blob: bytes, record: Record) -> None:
+    def _remember(self, name: str, blob: bytes, record: Record | None) -> None:
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        if record.output is None:
+        if record is not None and record.output is None:
             self._known[name, blob] = record
 
     def _read(self, name: str, blob: bytes) -> Record:
