@@ -28,7 +28,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check faults soak fleet walks bench outage-report docs clean
+.PHONY: help demo test check faults soak fleet walks bench outage-report scale docs clean
 
 help: ## Show this list
 	@echo "toolcache: make <target>"
@@ -63,6 +63,9 @@ bench: $(VENV)/.test $(VENV)/.bench$(if $(QUICK),,-all) ## Measure against other
 
 outage-report: $(VENV)/.test $(VENV)/.bench ## Play 60 s outages to several caches and write what their callers noticed; QUICK=1: a smoke run
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.outages $(if $(QUICK),--quick,--page docs/explanation/reliability.md) $(ARGS)
+
+scale: $(VENV)/.test $(VENV)/.bench ## Measure what one more key, process or tag costs, and what a cluster would come to; QUICK=1: a smoke run
+	@$(BIN)/python -m benchmarks.scale $(if $(QUICK),--quick,--page docs/explanation/scale.md) $(ARGS)
 
 docs: $(VENV)/.docs ## Build the documentation into site/
 	@$(BIN)/zensical build --clean --strict

@@ -25,7 +25,7 @@ MAX_LINES: Final = 400
 # From the bottom up. A module imports what stands below it; within a level, modules may import one another without
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
-    "words": "causes errors forks loops pieces wakes blob entry events clock versions durations domains tags",
+    "words": "causes errors fields rare forks loops pieces wakes blob entry events clock versions durations domains tags",
     "promises": "protocols credentials peeks swaps",
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "batches changes claim layer parts entries horizon filler hits follower bus reader writer crowd home places waiting turns sweeper compute journal risk invalidator "
@@ -48,6 +48,12 @@ REGISTRIES: Final = {
     "toolcache.testing": "_HOMES",
     "toolcache": "_HOMES",
 }
+
+# Whoever does not use them does not wait for them.
+HEAVY: Final = frozenset(
+    {"redis", "hiredis", "numpy", "backports", "zstandard", "aiofiles", "anyio", "tenacity", "dotenv", "platformdirs"}
+    | {"pytest", "hypothesis"}
+)
 
 FORBIDDEN_MODULES: Final = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "jsonpickle"}
 FORBIDDEN_CALLS: Final = {"eval", "exec", "compile", "__import__"}
@@ -268,9 +274,43 @@ class TestShape:
             loaded = sorted({name.split(".")[0] for name in sys.modules})
             print(json.dumps([touched, loaded]))
         """)
-        heavy = {"redis", "hiredis", "numpy", "backports", "zstandard", "pytest", "hypothesis", "aiofiles", "tenacity"}
         assert touched == []
-        assert set(loaded) & heavy == set()
+        assert set(loaded) & HEAVY == set()
+
+    @pytest.mark.parametrize("files", [False, True], ids=["memory", "files"])
+    def test_nothing_is_loaded_that_is_not_used(self, files: bool, tmp_path: Path) -> None:
+        """A fresh process that computes, keeps, finds and deletes loads what that takes: no other store, no rare type."""
+        options = {"directory": str(tmp_path)} if files else {"files": False}
+        loaded = run(f"""
+            import asyncio, sys
+            from toolcache import ToolCache
+
+            async def use():
+                async with ToolCache(**{options!r}) as cache:
+                    tools = [{{"name": "search"}}]
+
+                    async def discover():
+                        return tools
+
+                    assert await cache.get_catalog("source", compute=discover) == tools
+                    await cache.set("key", {{"answer": 0.5}}, ttl="5m", tags=["tag"])
+                    assert await cache.get("key") == {{"answer": 0.5}}
+                    await cache.set_embedding("text", "model", [0.5, 0.25])
+                    assert await cache.delete("key")
+                    assert cache.stats().hits
+
+            asyncio.run(use())
+            loaded = [*sys.modules]
+            import json
+            print(json.dumps(loaded))
+        """)
+        unused = {"toolcache.stores.redis", "toolcache.testing", "toolcache.dispatch.results", "msgpack.fallback"}
+        unused |= {"argparse", "dataclasses", "decimal", "difflib", "json", "platform", "uuid"} | HEAVY
+        if files:
+            unused.remove("aiofiles")
+        else:
+            unused |= {"toolcache.stores", "concurrent.futures.thread", "pathlib", "random", "tempfile", "urllib.parse"}
+        assert unused & set(loaded) == set()
 
 
 def isort_order(name: str) -> tuple[bool, bool, str]:

@@ -6,9 +6,7 @@
 Names load when they are first touched, so importing the package costs next to nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing has it, whose import would be most of this one
 if TYPE_CHECKING:
     from toolcache.answers import RunStatus
     from toolcache.cache import Cache
@@ -50,7 +48,7 @@ if TYPE_CHECKING:
     from toolcache.tool_cache import ToolCache, get_cache
     from toolcache.work import RunContext
 
-    __version__: str
+__version__: str = "0.1.0"
 
 __all__ = [
     "MISSING",
@@ -127,21 +125,18 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+if not TYPE_CHECKING:  # to checkers a name that is not imported above is a mistake
 
-        try:
-            return version("agent-toolcache")
-        except PackageNotFoundError:  # a source tree that was not installed
-            return "0+source"
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # The public names that are not listed by home are the errors.
-    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        # The public names that are not listed by home are the errors.
+        value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*globals(), *__all__})

@@ -7,13 +7,13 @@ takes it, memory keeps it.
 
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from toolcache.entry import Durability
 from toolcache.errors import CacheWriteError
 from toolcache.events import DataAtRisk, DuplicateExecution
+from toolcache.fields import Frozen
 from toolcache.ledger import Ledger, Patience, Place, short
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded
@@ -45,8 +45,7 @@ class Committed(NamedTuple):
     missed: tuple[Place, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunStatus:
+class RunStatus(Frozen):
     """How far a request has come.
 
     Attributes:
@@ -145,7 +144,7 @@ class Answers:
         for _ in range(2):
             if attempt.fence <= attempt.floor:
                 attempt.fence = self._ledger.version(attempt.floor)
-            answer = replace(attempt.completed(output), tags=tags)
+            answer = attempt.completed(output)._replace(tags=tags)
             committed = await self.commit(name, attempt, answer, ran=False, patience=patience)
             if committed.record is not None:  # else it was forgotten before, elsewhere, by a clock that is ahead
                 break
@@ -230,7 +229,7 @@ class Answers:
                 # What this process has claimed above it, it has claimed since.
                 claimed = seen.record.state is not State.FORGOTTEN
                 if others and claimed and seen.record.fence >= tombstone.fence:
-                    tombstone = replace(tombstone, fence=self._ledger.version(seen.record.fence))
+                    tombstone = tombstone._replace(fence=self._ledger.version(seen.record.fence))
             return erase(seen, tombstone, ttl=self._parts.tombstone_ttl if others or not self._ledger.layers else _NEAR)
 
         told = None

@@ -4,8 +4,7 @@ import re
 import sys
 from hashlib import sha256
 from importlib import import_module
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolcache.blob import RECORD_ROOM
 from toolcache.clock import SYSTEM
@@ -21,6 +20,9 @@ from toolcache.resilience.breaker import CircuitBreaker
 from toolcache.resilience.guard import Guard
 from toolcache.settings import STRATEGIES, Settings
 from toolcache.versions import HybridClock, process_clock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _TRUST: Final = 5.0
 """Seconds that memory answers without asking Redis, where that does not tell it what other processes write."""
@@ -80,7 +82,7 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCrede
     )
 
 
-def directory(settings: Settings, redis: str) -> Path:
+def directory(settings: Settings, redis: str) -> "Path":
     """Where the files lie: as set, or under ``toolcache`` in the user's cache directory.
 
     There each Redis has a place of its own, by its address: what one is owed must not be told to another.
@@ -132,7 +134,7 @@ def _wants_files(settings: Settings, announce: Announcer) -> bool:
     return True
 
 
-def _files(settings: Settings, where: Path, clock: Clock, hybrid: HybridClock, announce: Announcer) -> Layer:
+def _files(settings: Settings, where: "Path", clock: Clock, hybrid: HybridClock, announce: Announcer) -> Layer:
     from toolcache.stores.log.store import LogStore
 
     store = LogStore(

@@ -9,7 +9,6 @@ seconds, and asks then.
 
 import asyncio
 import contextlib
-import random
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -247,10 +246,12 @@ class _Listener:
 
     async def listen(self, prefixes: Sequence[str]) -> None:
         """Listen, again whenever the connection is lost, for as long as it is this one's turn."""
+        from random import uniform
+
         self._wait = _AGAIN[0]
         while self._bus.on_duty(self):
             pause = _LOOK_EVERY if self._bus.idle else await self._listen_once(prefixes)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await asyncio.sleep(pause * uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _listen_once(self, prefixes: Sequence[str]) -> float:
         """Listen until that ends; the seconds until it may be tried again."""

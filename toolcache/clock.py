@@ -41,3 +41,10 @@ class SystemClock:
 
 SYSTEM: Final = SystemClock()
 """The process's clock: one, so that all its caches agree."""
+
+
+def chance() -> float:
+    """A number from 0 up to 1, for jitter."""
+    from random import random
+
+    return random()  # noqa: S311 - nobody gains by guessing it

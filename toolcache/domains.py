@@ -7,16 +7,15 @@ kind of value needs said about it is said here once; the machine reads the row a
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from toolcache.durations import Duration, seconds
+from toolcache.fields import Frozen
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class Domain:
+class Domain(Frozen):
     """A kind of value.
 
     Args:
@@ -68,14 +67,15 @@ class Domain:
             raise ValueError(f"cost_usd of the domain {name!r} must be zero or more dollars, not {cost_usd!r}")
         if dimensions is not None and (dimensions < 1 or not vector):
             raise ValueError(f"dimensions of the domain {name!r} must be at least 1, and need vector=True")
-        put = object.__setattr__
-        put(self, "name", name)
-        put(self, "ttl", None if ttl is None else seconds(ttl, name=f"ttl of the domain {name!r}"))
-        put(self, "key", tuple(key))
-        put(self, "cost_usd", float(cost_usd))
-        put(self, "shared", shared)
-        put(self, "vector", vector)
-        put(self, "dimensions", dimensions)
+        super().__init__(
+            name=name,
+            ttl=None if ttl is None else seconds(ttl, name=f"ttl of the domain {name!r}"),
+            key=tuple(key),
+            cost_usd=float(cost_usd),
+            shared=shared,
+            vector=vector,
+            dimensions=dimensions,
+        )
 
 
 GENERAL: Final = Domain("general", ttl=None, key=("key",))

@@ -6,8 +6,9 @@ Events carry no key text and no values. ``key`` is the first 8 hex digits of a d
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from toolcache.fields import Frozen
 
 if TYPE_CHECKING:
     from toolcache.protocols import Clock, Listener
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("toolcache")
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerChanged:
+class BreakerChanged(Frozen):
     """A breaker went from one state to another; ``manual`` if somebody forced it."""
 
     name: str
@@ -35,8 +35,7 @@ class BreakerChanged:
         return f"breaker {self.name}: {self.before} -> {self.after}{why}{last}{by}{_ADVICE.get(self.reason, '')}{now}"
 
 
-@dataclass(frozen=True, slots=True)
-class StoreFault:
+class StoreFault(Frozen):
     """An operation of a store failed; the cache went on without it."""
 
     layer: str
@@ -49,8 +48,7 @@ class StoreFault:
         return f"{self.layer} {self.operation} failed ({self.kind}): {self.detail}; the cache goes on without it"
 
 
-@dataclass(frozen=True, slots=True)
-class BlobRejected:
+class BlobRejected(Frozen):
     """Stored bytes could not be used: foreign, damaged, of another key, unauthenticated. The read was a miss."""
 
     layer: str
@@ -61,8 +59,7 @@ class BlobRejected:
         return f"{self.layer}: stored bytes of entry {self.key} were not used ({self.reason}): a miss"
 
 
-@dataclass(frozen=True, slots=True)
-class ValueNotStored:
+class ValueNotStored(Frozen):
     """A computed value went to its callers and is stored nowhere."""
 
     domain: str
@@ -73,8 +70,7 @@ class ValueNotStored:
         return f"{self.domain}: the value computed for entry {self.key} cannot be stored ({self.reason}); its callers have it"
 
 
-@dataclass(frozen=True, slots=True)
-class DataAtRisk:
+class DataAtRisk(Frozen):
     """A write was acknowledged by this process's memory alone, although more was configured."""
 
     operation: str
@@ -92,8 +88,7 @@ class DataAtRisk:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RedisUnavailable:
+class RedisUnavailable(Frozen):
     """No connection to Redis: told at the first failure, and again at the first after one that worked."""
 
     where: str
@@ -105,8 +100,7 @@ class RedisUnavailable:
         return f"no connection to {self.where}: {self.reason}; {check}. The cache goes on without it, and tries again"
 
 
-@dataclass(frozen=True, slots=True)
-class RedisAvailable:
+class RedisAvailable(Frozen):
     """Redis is connected, after a time in which it was not."""
 
     where: str
@@ -115,8 +109,7 @@ class RedisAvailable:
         return f"connected to {self.where} again"
 
 
-@dataclass(frozen=True, slots=True)
-class FilesUnavailable:
+class FilesUnavailable(Frozen):
     """The file store cannot be used for now; ``reason`` says what to mend."""
 
     directory: str
@@ -128,8 +121,7 @@ class FilesUnavailable:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ClockAnomaly:
+class ClockAnomaly(Frozen):
     """A version from more than a minute ahead of this process's clock was met; it was not believed."""
 
     layer: str
@@ -139,8 +131,7 @@ class ClockAnomaly:
         return f"{self.layer}: a write is dated {self.lead_seconds:,.0f} s ahead of this clock: one of the two is wrong"
 
 
-@dataclass(frozen=True, slots=True)
-class JournalReplayed:
+class JournalReplayed(Frozen):
     """Redis was told what it had missed: writes it took, writes that something newer or time has overtaken, what is left."""
 
     replayed: int
@@ -152,8 +143,7 @@ class JournalReplayed:
         return f"redis was told of {self.replayed:,} writes that it had missed, {self.dropped:,} were obsolete; {rest}"
 
 
-@dataclass(frozen=True, slots=True)
-class CoherenceChanged:
+class CoherenceChanged(Frozen):
     """Memory is kept in step with other processes in another way: by "tracking", or "timed"; why it is no longer told."""
 
     before: str
@@ -166,8 +156,7 @@ class CoherenceChanged:
         return f"redis no longer tells memory what other processes write ({self.reason}): until it does, memory asks every few seconds"
 
 
-@dataclass(frozen=True, slots=True)
-class TrackingRefused:
+class TrackingRefused(Frozen):
     """Redis will not tell what others write; ``reason`` is the code of its reply, or REPLICAS where those are read."""
 
     reason: str
@@ -181,8 +170,7 @@ class TrackingRefused:
         return f"redis will not tell memory what other processes write ({self.reason}): memory asks every few seconds. {advice}"
 
 
-@dataclass(frozen=True, slots=True)
-class TakenOver:
+class TakenOver(Frozen):
     """A request that runs once was begun again: whoever ran it died, or was not heard of for a whole lease."""
 
     key: str
@@ -196,8 +184,7 @@ class TakenOver:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseLost:
+class LeaseLost(Frozen):
     """A run could not keep its claim, or found it held by another; it goes on, and whichever run ends first is the answer."""
 
     key: str
@@ -211,8 +198,7 @@ class LeaseLost:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class DuplicateExecution:
+class DuplicateExecution(Frozen):
     """A request ran to its end twice: the answer that was stored first stays, and goes to the callers of both runs."""
 
     key: str
@@ -226,8 +212,7 @@ class DuplicateExecution:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TaskMismatch:
+class TaskMismatch(Frozen):
     """An idempotency key came again, to ask for something else; nothing was run."""
 
     key: str
@@ -239,8 +224,7 @@ class TaskMismatch:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchDegraded:
+class DispatchDegraded(Frozen):
     """A request runs, or was answered, without a layer that is configured to keep it from running twice."""
 
     key: str

@@ -6,7 +6,6 @@ not, they are asked for with each read. The log of this host is asked each time:
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
@@ -149,7 +148,7 @@ class Horizon:
             if blob is not None and (draft := self._entries.read(name, blob, layer)) is not None
         ]
         # Not once: the earlier epoch that stands on file gives way.
-        news = [replace(draft, once=False) for draft in drafts if self._raise(draft.name, draft.version)]
+        news = [draft.insisting() for draft in drafts if self._raise(draft.name, draft.version)]
         if layer is self._redis:
             self._epochs.learn(names, token)
             return news

@@ -7,7 +7,6 @@ outlive it.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeAlias
@@ -80,13 +79,15 @@ class Journal:
 
     async def run(self) -> None:
         """Replay whenever there is something to replay, until cancelled; or closed, from another loop."""
+        from random import uniform
+
         while not self._homes.closed:
             try:
                 await self.replay()
             except Exception as fault:  # noqa: BLE001 - what is owed stays owed, and the next round tries again
                 self._announce(StoreFault("redis", "replay", "local", type(fault).__name__))
             # Not all hosts at once, nor all caches.
-            await self._clock.sleep(_EVERY * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await self._clock.sleep(_EVERY * uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def replay(self) -> None:
         """Tell Redis what it is owed, as far as it takes it. Whatever interrupts this, it can be begun anew."""

@@ -1,11 +1,11 @@
 """What a cache is made of. Chosen by the composition root; the machine knows only these."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
 from toolcache.events import Announcer
+from toolcache.fields import Frozen
 from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
 from toolcache.protocols import Clock
@@ -23,8 +23,7 @@ class Due(NamedTuple):
         return Due(self.redis + waited, self.files)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(Frozen):
     """The parts of one cache.
 
     ``redis`` and ``files`` are None where they are not configured, which is never the same as being down. ``mirror``

@@ -1,7 +1,6 @@
 """What a third party may implement, with the guarantees that the rest relies on."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -99,8 +98,7 @@ class Codec(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """One blob to be stored.
 
     Attributes:

@@ -12,7 +12,6 @@ With Redis usable, a Redis miss is a miss.
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from toolcache.batches import Batches
@@ -308,7 +307,7 @@ class Reader:
         if overlay is None:
             return
         late = [
-            replace(draft, once=False)
+            draft.insisting()
             for draft in drafts
             if draft is not None
             and (draft.encoded is not None or draft.flags & TOMBSTONE)

@@ -12,10 +12,10 @@ which a request was last forgotten, is gone, wherever it turns up; who was at it
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
+from toolcache.fields import Fields, Frozen, each
 from toolcache.protocols import Encoded
 from toolcache.versions import ZERO
 
@@ -54,8 +54,7 @@ TAKEOVERS: Final = "takeovers"
 UNSTORABLE: Final = "unstorable"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Frozen):
     """What stands in a store for one request; instants in seconds since the epoch.
 
     Attributes:
@@ -131,8 +130,7 @@ class Put(NamedTuple):
 Decide: TypeAlias = Callable[[Seen], Put | Verdict]
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Fields):
     """One who wants a request answered, and runs it if nobody else does.
 
     Args:
@@ -167,10 +165,10 @@ class Attempt:
     cleared: bytes = ZERO
     attempts: int = 1
     started_at: float = 0.0
-    dead: set[bytes] = field(default_factory=set)
-    ended: set[bytes] = field(default_factory=set)
-    past: set[bytes] = field(default_factory=set)
-    awaited: set[bytes] = field(default_factory=set)
+    dead: set[bytes] = each(factory=set)
+    ended: set[bytes] = each(factory=set)
+    past: set[bytes] = each(factory=set)
+    awaited: set[bytes] = each(factory=set)
 
     def heed(self, epoch: bytes) -> None:
         """All of the namespace has been cleared up to a version."""
@@ -226,7 +224,7 @@ class Attempt:
         record = self._claimed(seen)
         if record is None or self.is_forgotten:
             return self.abandon(seen, told=True, lease=lease)
-        failure = replace(failure, floor=record.floor, dead=record.dead)
+        failure = failure._replace(floor=record.floor, dead=record.dead)
         left = failure.expires_at - self.now()
         return Put(failure, Verdict.OURS, left if failure.answers else self._lingering(failure, lease))
 
@@ -237,7 +235,7 @@ class Attempt:
             return Verdict.LOST
         floor = self.floor if self.is_forgotten else record.floor
         if not told:
-            over = replace(record, state=State.FAILED, floor=floor, expires_at=0.0)
+            over = record._replace(state=State.FAILED, floor=floor, expires_at=0.0)
             return Put(over, Verdict.LOST, self._lingering(over, lease))
         return Put(None if floor <= self.cleared else forgotten(floor, self.owner), Verdict.LOST, self.retention)
 
@@ -275,7 +273,7 @@ class Attempt:
         """The answer where too many have died at it."""
         before = self.attempts - 1
         failure = Failure(TAKEOVERS, "TakeoverLimitError", f"{before} attempts have died at it")
-        return replace(self.failed(failure, kept=True), attempts=before)
+        return self.failed(failure, kept=True)._replace(attempts=before)
 
     def _answer(
         self,
@@ -374,7 +372,7 @@ def keep(seen: Seen, answer: Record, *, floor: bytes = ZERO, now: float) -> Put 
     left = min(answer.expires_at - now, answer.expires_at - answer.finished_at)
     if left <= 0:
         return Verdict.FORGOTTEN
-    return Put(answer if answer.floor >= known else replace(answer, floor=known), Verdict.OURS, left)
+    return Put(answer._replace(floor=max(known, answer.floor)), Verdict.OURS, left)
 
 
 def erase(seen: Seen, tombstone: Record, *, ttl: float) -> Put | Verdict:

@@ -7,7 +7,6 @@ processes and hosts wait for its end, and find the answer, or the failure, in th
 """
 
 import asyncio
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Any, Final
@@ -327,7 +326,7 @@ class Runs:
             fail = partial(hold.attempt.fail, failure=record, lease=terms.lease)
             await self._ledger.settle(place, hold.name, fail, await hold.leave(place))
         await hold.end()
-        return Settled(replace(record, floor=hold.attempt.floor), False, error)
+        return Settled(record._replace(floor=hold.attempt.floor), False, error)
 
     async def _keep_failure(self, hold: Hold, context: RunContext, error: Exception, kind: str) -> Settled:
         record = self._failure(hold.attempt, context, error, kind, kept=True)
@@ -351,7 +350,7 @@ class Runs:
         answer = committed.record
         if answer is None:  # forgotten meanwhile: its callers have it, and nobody else
             await hold.give_back()
-            return Settled(replace(record, floor=hold.attempt.floor), False)
+            return Settled(record._replace(floor=hold.attempt.floor), False)
         if committed.missed and committed.durability is Durability.MEMORY:
             self._untold.add(hold, answer)
         else:
@@ -391,7 +390,5 @@ class Runs:
 
 
 def _spent(record: Record, context: RunContext) -> Record:
-    if context.tries == 1 and context.cost_usd is None and context.tokens is None:
-        return record
     attempts = record.attempts + max(0, context.tries - 1)
-    return replace(record, attempts=attempts, cost_usd=context.cost_usd, tokens=context.tokens)
+    return record._replace(attempts=attempts, cost_usd=context.cost_usd, tokens=context.tokens)

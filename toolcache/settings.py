@@ -6,9 +6,7 @@ Each field is a keyword of ``ToolCache(...)``, a ``TOOLCACHE_…`` variable, an 
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypedDict, Unpack
 
 from toolcache import sources, spelling
 from toolcache.codec.compress import Method
@@ -16,9 +14,14 @@ from toolcache.codec.envelope import MAX_BODY
 from toolcache.codec.vectors import Precision
 from toolcache.durations import Duration, Size
 from toolcache.errors import SettingsError
+from toolcache.fields import Frozen, each
 from toolcache.sources import Given
 from toolcache.spelling import Reader
-from toolcache.stores.redis.url import Address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+else:
+    Path = os.PathLike  # so that annotations can be read; the module itself is a tenth of an import
 
 STRATEGIES: Final = {
     "adaptive": "toolcache.memory.adaptive:Adaptive",
@@ -74,8 +77,7 @@ class Options(TypedDict, total=False):
     strict: bool
 
 
-@dataclass(frozen=True, slots=True, init=False, repr=False)
-class Settings:
+class Settings(Frozen):
     """What a cache is told. Frozen: parse once, pass around.
 
     Durations are seconds, ``timedelta`` or text (``"7d"``, ``"2h30m"``); sizes are bytes or text (``"100MB"`` is 10⁸,
@@ -136,8 +138,8 @@ class Settings:
     fallback: bool = True
     mirror: tuple[str, ...] = ()
     default_ttl: float | None = 3600.0
-    ttls: Mapping[str, float] = field(default_factory=dict, hash=False)
-    costs: Mapping[str, float] = field(default_factory=dict, hash=False)
+    ttls: Mapping[str, float] = each(factory=dict)
+    costs: Mapping[str, float] = each(factory=dict)
     strategy: Strategy = "adaptive"
     max_memory: int = 64 << 20
     max_entries: int | None = None
@@ -201,19 +203,18 @@ class Settings:
             raise SettingsError("argument redis_url: the URL is given already, as the first argument")
         if not isinstance(url, str):
             raise SettingsError(f"from_url takes text such as {sources.DEFAULT_REDIS!r}, not {type(url).__name__}")
-        names = {one.name for one in fields(cls)}
-        given = sources.query(url, settings=names)
+        given = sources.query(url, settings=cls._fields)
         try:
-            Address.parse(given["redis_url"].value)
+            _redis_url(given["redis_url"].value)
         except SettingsError as error:
-            meant = (spelling.nearest(option, names) for option in sources.options(url) if option not in names)
+            others = (option for option in sources.options(url) if option not in cls._fields)
+            meant = (spelling.nearest(option, cls._fields) for option in others)
             raise SettingsError(f"the URL: {error}{next(filter(None, meant), '')}") from None
         return cls._of(given | sources.arguments(options))
 
     def replace(self, **options: Unpack[Options]) -> Self:
         """A copy in which ``options`` win."""
-        mine = {one.name: getattr(self, one.name) for one in fields(self)}
-        return self._of(sources.arguments(mine | options))
+        return self._of(sources.arguments(vars(self) | options))
 
     @classmethod
     def _of(cls, given: Mapping[str, Given]) -> Self:
@@ -221,16 +222,18 @@ class Settings:
         _fill(settings, given)
         return settings
 
+    def __hash__(self) -> int:
+        return hash(tuple(value for value in vars(self).values() if not isinstance(value, Mapping)))
+
     def __repr__(self) -> str:
-        shown = []
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if value != _default(one):
-                shown.append(f"{one.name}={_public(one.name, value)!r}")
+        usual = vars(Settings())
+        shown = [f"{name}={_public(name, value)!r}" for name, value in vars(self).items() if value != usual[name]]
         return f"Settings({', '.join(shown)})"
 
 
-def _redis_url(value: Any, _name: str) -> str:
+def _redis_url(value: Any, _name: str = "redis_url") -> str:
+    from toolcache.stores.redis.url import Address
+
     Address.parse(value)
     return str(value)
 
@@ -274,18 +277,11 @@ _READERS: Final[Mapping[str, Reader]] = {
 
 
 def _fill(settings: Settings, given: Mapping[str, Given]) -> None:
-    known = {one.name: one for one in fields(settings)}
-    for name in given.keys() - known.keys():
-        _unknown(given[name].origin, name, known)
-    for name, one in known.items():
-        value = _parse(name, given[name]) if name in given else _default(one)
-        object.__setattr__(settings, name, value)
+    for name in given.keys() - set(Settings._fields):
+        _unknown(given[name].origin, name, Settings._fields)
+    Frozen.__init__(settings, **{name: _parse(name, one) for name, one in given.items()})
     if settings.mirror and not (settings.files and (settings.fallback or settings.redis_url is None)):
         raise SettingsError("mirror writes domains to files, and files=False or fallback=False keeps them out")
-
-
-def _default(one: Field[Any]) -> Any:
-    return one.default if one.default_factory is MISSING else one.default_factory()
 
 
 def _parse(name: str, given: Given) -> Any:
@@ -298,7 +294,11 @@ def _parse(name: str, given: Given) -> Any:
 def _public(name: str, value: Any) -> Any:
     if name in _SECRETS:
         return "***"
-    return Address.parse(value).redacted if name == "redis_url" else value
+    if name != "redis_url":
+        return value
+    from toolcache.stores.redis.url import Address
+
+    return Address.parse(value).redacted
 
 
 def _unknown(origin: str, name: str, known: Iterable[str]) -> NoReturn:

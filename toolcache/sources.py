@@ -7,12 +7,13 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from io import StringIO
-from pathlib import Path
-from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from toolcache.errors import SettingsError
 from toolcache.spelling import switch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PREFIX: Final = "TOOLCACHE_"
 DEFAULT_REDIS: Final = "redis://localhost:6379"
@@ -49,6 +50,8 @@ def environment(environ: Mapping[str, str] | None, dotenv: str | os.PathLike[str
     Raises:
         SettingsError: the file cannot be read, ``USE_REDIS`` or ``AI_CACHE_TTL_HOURS`` cannot be understood.
     """
+    from pathlib import Path
+
     variables = {} if dotenv is None else _read_dotenv(Path(dotenv))
     for name, value in (os.environ if environ is None else environ).items():
         variables[name] = Given(value, f"environment variable {name}")
@@ -70,6 +73,8 @@ def query(url: str, *, settings: Collection[str]) -> dict[str, Given]:
     Raises:
         SettingsError: a setting stands in it twice, or ``redis_url`` does, which the URL itself is.
     """
+    from urllib.parse import parse_qsl, urlencode
+
     address, _, tail = url.partition("?")
     pairs = parse_qsl(tail, keep_blank_values=True)
     found: dict[str, Given] = {}
@@ -84,6 +89,8 @@ def query(url: str, *, settings: Collection[str]) -> dict[str, Given]:
 
 def options(url: str) -> list[str]:
     """The names in a URL's query."""
+    from urllib.parse import parse_qsl
+
     return [name for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)]
 
 
@@ -105,7 +112,7 @@ def _hours(given: Given) -> float:
         raise SettingsError(f"{given.origin}: {given.value!r} is no number of hours") from None
 
 
-def _read_dotenv(path: Path) -> dict[str, Given]:
+def _read_dotenv(path: "Path") -> dict[str, Given]:
     if not path.is_file():
         return {}
     from dotenv import dotenv_values

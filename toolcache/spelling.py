@@ -4,16 +4,17 @@ It is given the setting's name too, and raises ValueError or TypeError with a te
 accepted. Those for secrets never repeat the value.
 """
 
-import difflib
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from toolcache.domains import DOMAINS, GENERAL
 from toolcache.durations import seconds, size
 from toolcache.keys import text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Reader: TypeAlias = Callable[[Any, str], Any]
 
@@ -100,10 +101,12 @@ def choice(*choices: str) -> Reader:
     return one
 
 
-def path(value: Any, name: str) -> Path:
+def path(value: Any, name: str) -> "Path":
     """A directory; ``~`` is the home of the user."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{name} is the path of a directory, not {type(value).__name__}")
+    from pathlib import Path
+
     return Path(value).expanduser()
 
 
@@ -175,6 +178,8 @@ def recovery(value: Any, name: str) -> tuple[float, float]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error's text: the known name that was probably meant."""
+    import difflib
+
     close = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Final, Protocol
+
+from toolcache.fields import Fields, Frozen
 
 _BASE: Final = 1e-7
 _PER_DOUBLING: Final = 4
@@ -169,8 +170,7 @@ class LayerTally:
         )
 
 
-@dataclass(slots=True)
-class DispatchTally:
+class DispatchTally(Fields):
     """The running counts of requests that run once; `DispatchStats` says what each one counts."""
 
     executions: int = 0
@@ -203,15 +203,14 @@ class DispatchTally:
 
     def snapshot(self) -> "DispatchStats":
         """The counts so far."""
-        return DispatchStats(**asdict(self))
+        return DispatchStats(**vars(self))
 
 
 def _rate(hits: int, misses: int) -> float:
     return hits / (hits + misses) if hits + misses else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
+class Latency(Frozen):
     """Quantiles of ``count`` latencies, in seconds, to about ±10 %; ``longest`` is exact."""
 
     count: int
@@ -221,8 +220,7 @@ class Latency:
     longest: float
 
 
-@dataclass(frozen=True, slots=True)
-class DomainStats:
+class DomainStats(Frozen):
     """One domain since the cache was made.
 
     ``dollars_saved`` is hits × the domain's unit cost, ``seconds_saved`` what computing the values cost that the hits
@@ -247,8 +245,7 @@ class DomainStats:
     latency: Latency
 
 
-@dataclass(frozen=True, slots=True)
-class LayerStats:
+class LayerStats(Frozen):
     """One layer since the cache was made.
 
     ``writes`` of memory are the entries it took in, those found in other layers included. ``faults`` are operations
@@ -271,8 +268,7 @@ class LayerStats:
     latency: Latency
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchStats:
+class DispatchStats(Frozen):
     """Requests that run once (``dispatch_agents``, ``once``, ``@idempotent``), as this cache object saw them.
 
     Attributes:
@@ -305,8 +301,7 @@ class DispatchStats:
     tokens_saved: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(Frozen):
     """A cache's counts since it was made; ``layers`` by "memory", "redis", "file", ``domains`` by their names.
 
     ``entries``, ``bytes``, ``evictions`` and ``expirations`` are memory's.
@@ -331,8 +326,7 @@ class Stats:
     dispatch: DispatchStats
 
 
-@dataclass(frozen=True, slots=True)
-class LayerHealth:
+class LayerHealth(Frozen):
     """One remote layer: ``usable`` as just tried (None if not tried), the breaker's state, and how much is held.
 
     ``where`` is Redis' address without its password, or the directory. ``latency`` is that of the read just made.
@@ -347,8 +341,7 @@ class LayerHealth:
     latency: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Frozen):
     """Whether a cache works as configured.
 
     ``status`` is "ok", or "degraded" when a configured layer cannot be used, or only be read: the others stand in.

@@ -1,13 +1,12 @@
 """Terms: on what conditions a request is run once."""
 
-import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
 
 from toolcache.durations import Duration
 from toolcache.entry import MISSING, Missing
-from toolcache.spelling import choice, count, span, unlimited
+from toolcache.fields import Frozen
+from toolcache.spelling import choice, count, nearest, span, unlimited
 
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying
@@ -31,8 +30,7 @@ class OnceOptions(TypedDict, total=False):
     max_attempts: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Frozen):
     """On what conditions a request is run once. Spans in seconds.
 
     Attributes:
@@ -73,9 +71,7 @@ class Terms:
         """
         for name in options:
             if name not in _READERS:
-                close = difflib.get_close_matches(name, _READERS, 1)
-                told = f"; did you mean {close[0]!r}?" if close else ""
-                raise TypeError(f"there is no option {name!r}{told}")
+                raise TypeError(f"there is no option {name!r}{nearest(name, _READERS)}")
         return cls(**{name: _READERS[name](value, name) for name, value in options.items()})
 
     def keeps(self, error: BaseException) -> bool:
@@ -120,4 +116,4 @@ _READERS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "lease": span,
     "max_attempts": count,
 }
-assert set(_READERS) == {field.name for field in fields(Terms)}  # noqa: S101 - each is read
+assert set(_READERS) == set(Terms._fields)  # noqa: S101 - each is read

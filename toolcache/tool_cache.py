@@ -1,6 +1,5 @@
 """ToolCache: a cache that knows what agents cache."""
 
-import dataclasses
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -349,7 +348,7 @@ class ToolCache(Cache):
         """The domain's row of the table, with what the settings say."""
         ttl = self.settings.ttls.get(domain.name, domain.ttl)
         cost = self.settings.costs.get(domain.name, domain.cost_usd)
-        return dataclasses.replace(domain, ttl=ttl, cost_usd=cost)
+        return domain._replace(ttl=ttl, cost_usd=cost)
 
     async def _answer(self, key: str, domain: Domain, compute: Compute | None) -> Any:
         if compute is None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import random
 from typing import Final
 
 from toolcache.swaps import Standing, SupportsClaim
@@ -30,9 +29,11 @@ class Waiting:
             standing: the claim as it was seen.
             at_most: seconds.
         """
+        from random import uniform
+
         if store.hears:
             self._pause = _PAUSES[1]
-        jittered = self._pause * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        jittered = self._pause * uniform(0.75, 1.25)  # noqa: S311 - jitter
         pause = max(0.0, min(jittered, standing.left, at_most))
         self._pause = min(self._pause * _GROWTH, _PAUSES[1])
         try:

@@ -5,7 +5,6 @@ version goes to every layer, an attempt that timed out and is applied late chang
 """
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from threading import Lock
@@ -31,7 +30,6 @@ _MANY: Final = 64
 _TAKEN: Final = (PutStatus.STORED, PutStatus.ALREADY)
 
 
-@dataclass(slots=True, kw_only=True)
 class Draft:
     """A write on its way; its version may still be raised.
 
@@ -39,28 +37,57 @@ class Draft:
     ``dead``: what lies at or beneath that version has been cleared or deleted, as a store need not know.
     """
 
-    name: str
-    version: bytes
-    created_ms: int
-    gone_ms: int
-    encoded: Encoded | None = None
-    cost_ms: int = 0
-    tags: tuple[str, ...] = ()
-    flags: int = 0
-    live: bool = True
-    once: bool = False
-    dead: bytes = ZERO
+    __slots__ = (
+        *("name", "version", "created_ms", "gone_ms", "encoded", "cost_ms", "tags", "flags", "live", "once", "dead"),
+    )
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: bytes,
+        created_ms: int,
+        gone_ms: int,
+        encoded: Encoded | None = None,
+        cost_ms: int = 0,
+        tags: tuple[str, ...] = (),
+        flags: int = 0,
+        live: bool = True,
+        once: bool = False,
+        dead: bytes = ZERO,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.created_ms = created_ms
+        self.gone_ms = gone_ms
+        self.encoded = encoded
+        self.cost_ms = cost_ms
+        self.tags = tags
+        self.flags = flags
+        self.live = live
+        self.once = once
+        self.dead = dead
+
+    def insisting(self) -> "Draft":
+        """A copy that takes the place of whatever is older."""
+        from copy import copy
+
+        other = copy(self)
+        other.once = False
+        return other
 
 
-@dataclass(slots=True)
 class Outcome:
     """What became of a draft: where it is safe, what stands against it, and what was there before."""
 
-    durability: Durability = Durability.MEMORY
-    on_file: bool = False
-    superseded: bool = False
-    was_live: bool = False
-    foreign: bool = False
+    __slots__ = ("durability", "foreign", "on_file", "superseded", "was_live")
+
+    def __init__(self) -> None:
+        self.durability = Durability.MEMORY
+        self.on_file = False
+        self.superseded = False
+        self.was_live = False
+        self.foreign = False
 
 
 class _Ask(NamedTuple):
@@ -129,6 +156,7 @@ class Writer:
 
     def __init__(self, parts: Parts, homes: Homes) -> None:
         self._parts = parts
+        self._homes = homes
         self._batches = PerLoop(lambda: Batches(self._carry, homes.here()))
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
@@ -156,8 +184,13 @@ class Writer:
         """
         ask = _Ask(drafts, mirror, due or self._parts.due(), then)
         outcomes = await self._batches.here().ask(ask, alone=len(drafts) > _MANY)
-        if outcomes is None:
+        if outcomes is not None:
+            return outcomes
+        if self._homes.closed:
             raise CacheClosedError("the cache was closed before this write was done: it may or may not be kept")
+        outcomes = [Outcome() for _ in drafts]  # somebody has cancelled the batch, and nobody knows
+        if then is not None:
+            then(outcomes)
         return outcomes
 
     async def _carry(self, asks: list[_Ask]) -> list[list[Outcome]]:

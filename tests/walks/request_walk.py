@@ -331,7 +331,7 @@ class RequestWalk:
         """One call, and what has come of it."""
         name, terms = self.name(key), self.terms[key]
         if raising:
-            terms = Terms(**{**{one: getattr(terms, one) for one in terms.__slots__}, "wait": "raise"})
+            terms = Terms(**{**{one: getattr(terms, one) for one in terms._fields}, "wait": "raise"})
         born, began = self.oracle.requests[name].known[process.host], self.clock.time()
         # Who joins one that looks for an answer, or stores one, has what that has found.
         if sum(other == name and not task.done() for task, other in process.tasks.items()) == 1:

@@ -9,12 +9,17 @@ import struct
 import sys
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
-from decimal import Context, Decimal, InvalidOperation
+from functools import cache
 from types import MappingProxyType
-from typing import Any, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final
 
 from msgpack import ExtType
+
+from toolcache.rare import rare
+
+if TYPE_CHECKING:
+    from decimal import Context, Decimal
+    from uuid import UUID
 
 DATETIME: Final = 16
 DATE: Final = 17
@@ -32,8 +37,6 @@ _OFFSET: Final = struct.Struct(">q")
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ZONE_NAME: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,3}")
-# Malformed text must raise whatever the thread's decimal context says.
-_DECIMALS: Final = Context(traps=[InvalidOperation])
 
 
 class Refused(Exception):  # noqa: N818 - a signal between the writers, never seen outside
@@ -82,19 +85,31 @@ def _read_timedelta(data: bytes) -> timedelta:
     return timedelta(*_TIMEDELTA.unpack(data))
 
 
-def _pack_decimal(value: Decimal) -> ExtType:
+def _pack_decimal(value: "Decimal") -> ExtType:
     return ExtType(DECIMAL, str(value).encode())
 
 
-def _read_decimal(data: bytes) -> Decimal:
-    return Decimal(data.decode("ascii"), _DECIMALS)
+def _read_decimal(data: bytes) -> "Decimal":
+    from decimal import Decimal
+
+    return Decimal(data.decode("ascii"), _decimals())
 
 
-def _pack_uuid(value: UUID) -> ExtType:
+@cache
+def _decimals() -> "Context":
+    """Malformed text must raise, whatever the thread's own context says."""
+    from decimal import Context, InvalidOperation
+
+    return Context(traps=[InvalidOperation])
+
+
+def _pack_uuid(value: "UUID") -> ExtType:
     return ExtType(UUID_, value.bytes)
 
 
-def _read_uuid(data: bytes) -> UUID:
+def _read_uuid(data: bytes) -> "UUID":
+    from uuid import UUID
+
     return UUID(bytes=data)
 
 
@@ -148,18 +163,20 @@ def _read_zone(data: bytes) -> tzinfo | None:
     return ZoneInfo(name)
 
 
-PACK: Final[Mapping[type, Callable[[Any], ExtType]]] = MappingProxyType(
+_PACK: Final[Mapping[type, Callable[[Any], ExtType]]] = MappingProxyType(
     {
         datetime: _pack_datetime,
         date: _pack_date,
         time: _pack_time,
         timedelta: _pack_timedelta,
-        Decimal: _pack_decimal,
-        UUID: _pack_uuid,
     }
 )
-"""What writes each type."""
-
+_PACK_RARE: Final[Mapping[str, Callable[[Any], ExtType]]] = MappingProxyType(
+    {
+        "Decimal": _pack_decimal,
+        "UUID": _pack_uuid,
+    }
+)
 _READ: Final[Mapping[int, Callable[[bytes], Any]]] = MappingProxyType(
     {
         DATETIME: _read_datetime,
@@ -171,6 +188,11 @@ _READ: Final[Mapping[int, Callable[[bytes], Any]]] = MappingProxyType(
         INTEGER: _read_integer,
     }
 )
+
+
+def packer(kind: type) -> Callable[[Any], ExtType] | None:
+    """What writes values of a type; None for one that is no extension."""
+    return _PACK.get(kind) or _PACK_RARE.get(rare(kind))
 
 
 def read(code: int, data: bytes) -> Any:

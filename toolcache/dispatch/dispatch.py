@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, Unpack
 
+import toolcache.dispatch.templates  # noqa: F401 - what tasks are filled with: loaded now, and not by the first in the loop
 from toolcache.course import Settled
 from toolcache.dispatch.results import AgentResult, Progress, TaskError
 from toolcache.dispatch.tasks import AgentTask
@@ -109,7 +110,7 @@ class _Batch:
     ) -> list[AgentResult]:
         """The results of one task, whose request has this key, as many as it was given times."""
         self._tell(running=self._progress.running + copies)
-        terms = self._terms if task.timeout is None else replace(self._terms, timeout=task.timeout)
+        terms = self._terms if task.timeout is None else self._terms._replace(timeout=task.timeout)
         try:
             settled = await self._cache._settle(key, task.fingerprint, work, terms)  # noqa: SLF001 - of one house
         except CacheClosedError:

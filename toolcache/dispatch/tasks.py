@@ -1,21 +1,18 @@
 """AgentTask: one call of an agent, and the digest by which a repetition of it is known."""
 
-import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from toolcache.dispatch.templates import fill
 from toolcache.durations import Duration, seconds
 from toolcache.errors import UnsupportedKeyError
+from toolcache.fields import Frozen
 from toolcache.keys.canonical import Digest, digest
 
 _SCHEMA: Final = 1
 _UNCHANGEABLE: Final = frozenset({type(None), bool, int, float, str, bytes, Digest})
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class AgentTask:
+class AgentTask(Frozen):
     """What an agent is asked to do. Two tasks that ask the same have the same digest, in every process.
 
     ``args`` is a copy of what was passed, with lists for tuples, as they come back from a store. The identity is taken
@@ -48,15 +45,13 @@ class AgentTask:
     """
 
     agent: str
-    template: str = field(repr=False)
-    args: dict[str, Any] = field(compare=False, repr=False)
+    template: str
+    args: dict[str, Any]
     model: str | None
     agent_version: str | None
-    idempotency_key: str | None = field(repr=False)
+    idempotency_key: str | None
     tenant: str | None
     timeout: float | None
-    fingerprint: Digest = field(init=False)
-    """What is asked, without on whose behalf: tells that a key was used again for something else."""
 
     def __init__(
         self,
@@ -82,16 +77,31 @@ class AgentTask:
         for name, one in optional.items():
             if one is not None:
                 _check_text(name, one)
-        put = object.__setattr__
-        put(self, "agent", agent)
-        put(self, "template", template)
-        for name, one in optional.items():
-            put(self, name, one)
-        put(self, "timeout", None if timeout is None else seconds(timeout, name="timeout"))
+        limit = None if timeout is None else seconds(timeout, name="timeout")
         what = _identity(agent=agent, template=template, args=own, model=model, version=agent_version)
-        put(self, "fingerprint", digest(what))
+        self.__dict__["_asked"] = digest(what)
         # Only now: what is no key has been refused, and nothing of it runs.
-        put(self, "args", {name: _own(value) for name, value in own.items()})
+        super().__init__(agent, template, {name: _own(value) for name, value in own.items()}, **optional, timeout=limit)
+
+    def __eq__(self, other: object) -> bool:
+        return self._told() == other._told() if isinstance(other, AgentTask) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        told = ("agent", "model", "agent_version", "tenant", "timeout", "fingerprint")
+        return f"AgentTask({', '.join(f'{name}={getattr(self, name)!r}' for name in told)})"
+
+    def _told(self) -> dict[str, Any]:
+        # The fingerprint stands for the arguments, which an agent may change.
+        return {**vars(self), "args": None}
+
+    @property
+    def fingerprint(self) -> Digest:
+        """What is asked, without on whose behalf: tells that a key was used again for something else."""
+        asked: Digest = self.__dict__["_asked"]
+        return asked
 
     @property
     def prompt(self) -> str:
@@ -100,6 +110,8 @@ class AgentTask:
         Raises:
             TemplateError: template and arguments do not fit.
         """
+        from toolcache.dispatch.templates import fill
+
         return fill(self.template, self.args)
 
     def digest(self, *, namespace: str = "default", tenant: str | None = None) -> Digest:
@@ -149,7 +161,9 @@ def _own(value: Any) -> Any:
         for key, one in value.items():
             value[key] = _own(one)
         return value
-    return copy.deepcopy(value)
+    from copy import deepcopy
+
+    return deepcopy(value)
 
 
 def _check_text(name: str, value: object) -> None:

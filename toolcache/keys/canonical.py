@@ -26,14 +26,15 @@ frozen: keys outlive the code.
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
-from decimal import Decimal
 from hashlib import sha256
-from typing import Any, Final, Self, TypeAlias, TypeVar
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 from toolcache.errors import UnsupportedKeyError
+from toolcache.rare import rare
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 _T = TypeVar("_T")
 _Out: TypeAlias = list[str]
@@ -119,6 +120,8 @@ def key_type(cls: type[_T]) -> type[_T]:
         ...     text: str
         ...     top_k: int = 10
     """
+    from dataclasses import fields, is_dataclass
+
     if not (isinstance(cls, type) and is_dataclass(cls) and "__dataclass_fields__" in vars(cls)):
         raise UnsupportedKeyError("key_type marks dataclasses: put it above @dataclass")
     if issubclass(cls, _STATEFUL):
@@ -176,7 +179,7 @@ def _clock(tag: str, value: datetime | time) -> str:
     return f"{tag}{value.fold}{len(iso)}:{iso}"
 
 
-def _decimal(value: Decimal) -> str:
+def _decimal(value: "Decimal") -> str:
     # str() writes the exponent as the context says: "e" or "E".
     text = str(value).upper()
     return f"m{len(text)}:{text}"
@@ -192,9 +195,11 @@ _ATOMS: Final[dict[type, Callable[[Any], str]]] = {
     datetime: lambda value: _clock("w", value),
     time: lambda value: _clock("c", value),
     date: lambda value: f"y{value.isoformat()}",
-    Decimal: _decimal,
-    UUID: lambda value: f"g{value.hex}",
     Digest: lambda value: f"h{value}",
+}
+_RARE_ATOMS: Final[dict[str, Callable[[Any], str]]] = {
+    "Decimal": _decimal,
+    "UUID": lambda value: f"g{value.hex}",
 }
 
 
@@ -311,7 +316,7 @@ def _write_other(value: Any, out: _Out, depth: int) -> None:
         )
         _write_object("p", value, states, out, depth)
         return
-    if is_dataclass(cls):
+    if hasattr(cls, "__dataclass_fields__"):
         raise _RefusedError(f"the dataclass {_name(cls)}", "mark it with key_type, or pass what tells it from others")
     raise _RefusedError(
         f"a value of type {_name(cls)}", "pass what it stands for, such as its id or its text, or leave it out"
@@ -320,7 +325,11 @@ def _write_other(value: Any, out: _Out, depth: int) -> None:
 
 class _Writers(dict[type, _Writer]):
     def __missing__(self, cls: type) -> _Writer:
-        return _write_other
+        atom = _RARE_ATOMS.get(rare(cls))
+        if atom is None:
+            return _write_other
+        _ATOMS[cls] = atom
+        return lambda value, out, _depth: out.append(atom(value))
 
 
 _WRITERS: Final = _Writers(

@@ -13,21 +13,20 @@ States, generations and bounded probes follow Polly v8 and resilience4j; the neu
 answer the ways in which those were seen to wedge or to close by mistake.
 """
 
-import random as _random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
 from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
 from toolcache.causes import describe
-from toolcache.clock import SYSTEM
+from toolcache.clock import SYSTEM, chance
 from toolcache.durations import Duration, seconds
 from toolcache.errors import CacheClosedError, CircuitOpenError, SettingsError
 from toolcache.events import BreakerChanged
+from toolcache.fields import Frozen
 from toolcache.forks import watch
 from toolcache.protocols import Clock
 from toolcache.resilience.faults import classify
@@ -50,8 +49,7 @@ class BreakerState(StrEnum):
     """``close()`` was called: for good."""
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerStats:
+class BreakerStats(Frozen):
     """A breaker's counts since it was made, and where it stands.
 
     ``failures_in_a_row`` is what the threshold is compared with; ``openings_in_a_row`` what the wait grows with.
@@ -113,7 +111,7 @@ class CircuitBreaker:
         probe_timeout: Duration = 0.5,
         ignore: type[BaseException] | tuple[type[BaseException], ...] = (),
         clock: Clock = SYSTEM,
-        random: Callable[[], float] = _random.random,
+        random: Callable[[], float] = chance,
         on_change: Callable[[BreakerChanged], None] | None = None,
     ) -> None:
         self.name = name

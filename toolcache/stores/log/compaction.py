@@ -12,10 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final
 
 from toolcache.blob import HEADER_SIZE
+from toolcache.fields import Fields
 from toolcache.stores.log.frame import BARE, BLOB, CLEAN, FIRST, HEAD_SIZE, LASTING, MARK, PENDING, pack
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.index import Record as Appended
@@ -31,8 +31,7 @@ _EVERY: Final = 600.0
 _BARE_SIZE: Final = HEAD_SIZE + 64 + HEADER_SIZE
 
 
-@dataclass
-class Budget:
+class Budget(Fields):
     """What the stores of a directory ask for: bytes that the segments may take, and whether anything waits for the disk."""
 
     max_disk: int = sys.maxsize

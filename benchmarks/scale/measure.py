@@ -1,0 +1,258 @@
+"""What one more costs: sweeps over keys, sizes, listeners, processes, followers and tags."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from benchmarks.place import Place
+from benchmarks.scale.fleet import Fleet, Server, Worker
+
+_MEMORY: Final = "4GB"
+_SETTLE: Final = 0.5
+_PATIENT: Final = 30.0
+"""Seconds that an operation may take: what is measured is the work, on however busy a machine."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How far each sweep goes."""
+
+    keys: Sequence[int]
+    sizes: Sequence[int]
+    processes: Sequence[int]
+    tags: Sequence[int]
+    count: int
+
+
+FULL: Final = Effort(
+    keys=(1_000, 10_000, 100_000, 1_000_000),
+    sizes=(100, 1_000, 10_000, 100_000, 1_000_000),
+    processes=(1, 2, 4, 8),
+    tags=(0, 1, 2, 4, 8, 16),
+    count=3_000,
+)
+QUICK: Final = Effort(keys=(100, 1_000), sizes=(100, 10_000), processes=(1, 2), tags=(0, 2), count=60)
+
+
+@dataclass
+class Sweep:
+    """A table: what is varied, in the first column, and what that costs, in the others.
+
+    ``columns`` are the headings with their units, ``bases`` which of them a curve is drawn of.
+    """
+
+    name: str
+    title: str
+    varied: str
+    columns: list[str]
+    rows: list[list[float]] = field(default_factory=list)
+    curves: list[str] = field(default_factory=list)
+
+    def add(self, at: float, *figures: float) -> None:
+        """A row."""
+        self.rows.append([at, *(float(f"{figure:.4g}") for figure in figures)])
+
+    def column(self, name: str) -> list[float]:
+        """The figures of a column."""
+        place = 1 + self.columns.index(name)
+        return [row[place] for row in self.rows]
+
+
+class Bench:
+    """The sweeps, over one server.
+
+    Args:
+        place: where the server is.
+        effort: how far they go.
+    """
+
+    def __init__(self, place: Place, effort: Effort) -> None:
+        self._place = place
+        self._effort = effort
+        self._server = Server(place)
+
+    def close(self) -> None:
+        """Leave the server."""
+        self._server.close()
+
+    def keys_in_memory(self) -> Sweep:
+        """One process, without any store."""
+        sweep = Sweep(
+            "memory", "Keys in the memory of one process", "keys",
+            ["set, µs", "get, µs", "bytes per entry"], curves=["set, µs", "get, µs"],
+        )  # fmt: skip
+        for keys in self._effort.keys:
+            with Fleet([{"files": False, "max_memory": _MEMORY}]) as fleet:
+                (worker,) = fleet.workers
+                worker.do("fill", count=1_000, first=10**9)  # what the first entries bring with them is not theirs
+                filled = worker.do("fill", count=keys)
+                got = worker.do("read", count=self._effort.count * 10, keys=keys)
+                sweep.add(keys, filled["cpu"] * 1e6, got["cpu"] * 1e6, filled["resident"])
+        return sweep
+
+    def keys_in_redis(self) -> Sweep:
+        """One process whose memory holds a single entry."""
+        sweep = Sweep(
+            "redis", "Keys in one Redis, read by a process that remembers none", "keys",
+            ["get, µs", "get, µs of the server", "bytes sent", "bytes per key", "invalidate, ms"],
+            curves=["get, µs", "get, µs of the server"],
+        )  # fmt: skip
+        for keys in self._effort.keys:
+            with self._alone(max_entries=1) as worker:
+                before = self._server.gauge()["memory"]
+                worker.do("fill", count=keys, tags=["all"])
+                weight = (self._server.gauge()["memory"] - before) / keys
+                got, server = self._charged(worker, "read", count=self._effort.count, keys=keys)
+                ended = worker.do("invalidate", tags=["all"])
+                if got["found"] < 1 or ended["left"]:
+                    raise RuntimeError("a key was missed, or found after it was invalidated")
+                sweep.add(keys, got["cpu"] * 1e6, server["cpu"] * 1e6, server["sent"], weight, ended["wall"] * 1e3)
+        return sweep
+
+    def sizes(self) -> Sweep:
+        """Values of so many bytes, through Redis."""
+        sweep = Sweep(
+            "sizes", "Values of so many bytes, through Redis", "bytes",
+            ["set, µs", "set, µs of the server", "get, µs", "get, µs of the server", "bytes sent beside the value"],
+            curves=["set, µs", "get, µs", "set, µs of the server", "get, µs of the server"],
+        )  # fmt: skip
+        for size in self._effort.sizes:
+            count = max(20, min(self._effort.count, 50_000_000 // size))
+            keys = min(count, 100)
+            with self._alone(max_entries=1) as worker:
+                put, taken = self._charged(worker, "write", count=count, keys=keys, size=size)
+                got, given = self._charged(worker, "read", count=count, keys=keys)
+                sweep.add(
+                    size,
+                    *(put["cpu"] * 1e6, taken["cpu"] * 1e6, got["cpu"] * 1e6, given["cpu"] * 1e6),
+                    taken["received"] - size,
+                )
+        return sweep
+
+    def listeners(self) -> Sweep:
+        """One process writes; all of them are told by the server."""
+        sweep = Sweep(
+            "listeners", "Processes that are told of each write", "processes",
+            ["write, µs of the server", "of it at 100 at once", "bytes sent", "told, µs of each other",
+             "KB of the server for each"], curves=["write, µs of the server", "of it at 100 at once"],
+        )  # fmt: skip
+        count = self._effort.count
+        for processes in self._effort.processes:
+            url = self._server.database()
+            before = self._server.gauge()
+            with self._place.spread(), Fleet([self._remote(url)] * processes) as fleet:
+                there = self._server.gauge()
+                first, *others = fleet.workers
+                first.do("write", count=50, keys=50)
+                heard = sum(worker.do("clock")["cpu"] for worker in others)
+                _, single = self._charged(first, "write", count=count, keys=count)
+                for worker in others:
+                    worker.do("rest", seconds=_SETTLE)
+                heard = sum(worker.do("clock")["cpu"] for worker in others) - heard
+                _, many = self._charged(first, "write", count=count, keys=count, at_once=100)
+                sweep.add(
+                    processes,
+                    *(single["cpu"] * 1e6, many["cpu"] * 1e6, single["sent"]),
+                    heard * 1e6 / count / max(1, len(others)),
+                    (there["memory"] - before["memory"]) / processes / 1024,
+                )
+        return sweep
+
+    def processes(self) -> Sweep:
+        """All of them work on the same keys."""
+        sweep = Sweep(
+            "processes", "Processes that read and compute the same keys by Zipf's law, and write one time in twenty",
+            "processes", ["call, µs", "call, µs of the server", "hits of memory, %", "calls per second, all", "connections"],
+            curves=["call, µs", "call, µs of the server"],
+        )  # fmt: skip
+        count, keys = self._effort.count * 4, self._effort.count * 2
+        for processes in self._effort.processes:
+            url = self._server.database()
+            there = self._server.gauge()["connections"]
+            with self._place.spread(), Fleet([self._remote(url)] * processes) as fleet:
+                before = self._server.gauge()
+                done = fleet.all("work", count=count, keys=keys, writes=0.05)
+                after = self._server.gauge()
+                calls = count * processes
+                sweep.add(
+                    processes,
+                    sum(one["cpu"] for one in done) / processes * 1e6,
+                    (after["cpu"] - before["cpu"]) / calls * 1e6,
+                    sum(one["hits"] for one in done) / processes * 100,
+                    sum(1 / one["wall"] for one in done),
+                    after["connections"] - there,
+                )
+        return sweep
+
+    def followers(self) -> Sweep:
+        """Processes of one host without Redis: one writes to files, the others follow."""
+        sweep = Sweep(
+            "followers", "Processes of one host that share files, without Redis", "processes",
+            ["write, µs", "follow, µs of each other"], curves=["write, µs", "follow, µs of each other"],
+        )  # fmt: skip
+        count = self._effort.count
+        for processes in self._effort.processes:
+            settings = {"directory": str(self._place.folder()), "redis_url": None}
+            with self._place.spread(), Fleet([settings] * processes) as fleet:
+                first, *others = fleet.workers
+                first.do("write", count=50, keys=50)
+                for worker in others:
+                    worker.do("rest", seconds=_SETTLE)
+                idle = sum(worker.do("rest", seconds=_SETTLE)["cpu"] for worker in others) / _SETTLE
+                heard = sum(worker.do("clock")["cpu"] for worker in others)
+                wrote = first.do("write", count=count, keys=count)
+                for worker in others:
+                    worker.do("rest", seconds=_SETTLE)
+                spent = sum(worker.do("clock")["cpu"] for worker in others) - heard
+                busy = wrote["wall"] * count + _SETTLE * max(1, len(others))
+                spent = max(0.0, spent - idle * busy)
+                sweep.add(processes, wrote["cpu"] * 1e6, spent * 1e6 / count / max(1, len(others)))
+        return sweep
+
+    def tags(self) -> Sweep:
+        """Entries with so many tags, through Redis."""
+        sweep = Sweep(
+            "tags", "Entries with so many tags, through Redis", "tags",
+            ["set, µs", "get, µs", "get, µs of the server", "bytes per key", "hit of memory, µs"],
+            curves=["set, µs", "get, µs", "get, µs of the server"],
+        )  # fmt: skip
+        count = self._effort.count
+        for number in self._effort.tags:
+            tags = [f"team:{place}:tag" for place in range(number)]
+            with self._alone(max_entries=1) as worker:
+                before = self._server.gauge()["memory"]
+                put = worker.do("write", count=count, keys=count, tags=tags)
+                weight = (self._server.gauge()["memory"] - before) / count
+                got, server = self._charged(worker, "read", count=count, keys=count)
+            with self._alone() as worker:
+                worker.do("read", count=100, keys=100)
+                worker.do("write", count=100, keys=100, tags=tags)
+                worker.do("read", count=1_000, keys=100)
+                hit = worker.do("read", count=count * 10, keys=100)
+            sweep.add(
+                number, put["cpu"] * 1e6, got["cpu"] * 1e6, server["cpu"] * 1e6, weight, hit["cpu"] * 1e6,
+            )  # fmt: skip
+        return sweep
+
+    def all(self) -> Iterator[Callable[[], Sweep]]:
+        """Each of them."""
+        yield from (
+            self.keys_in_memory, self.keys_in_redis, self.sizes, self.listeners, self.processes, self.followers, self.tags,
+        )  # fmt: skip
+
+    def _remote(self, url: str, **settings: Any) -> dict[str, Any]:
+        return {"redis_url": url, "files": False, "op_timeout": _PATIENT, **settings}
+
+    @contextmanager
+    def _alone(self, **settings: Any) -> Iterator[Worker]:
+        """One process over an empty database."""
+        with Fleet([self._remote(self._server.database(), **settings)]) as fleet:
+            yield fleet.workers[0]
+
+    def _charged(self, worker: Worker, duty: str, **order: Any) -> tuple[dict[str, float], dict[str, float]]:
+        """What a duty comes to, and what the server spent on each of its operations."""
+        before = self._server.gauge()
+        done = worker.do(duty, **order)
+        after = self._server.gauge()
+        return done, {name: (after[name] - before[name]) / done["count"] for name in after}
