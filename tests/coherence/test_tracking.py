@@ -330,12 +330,12 @@ async def test_a_user_who_may_not_hear_of_claims(own_redis: RedisServer) -> None
 async def test_the_end_of_a_claim_goes_to_those_who_do_not_know_it(open_cache: Open, own_redis: RedisServer) -> None:
     """Where nobody but the caller listens, nothing is published, and who waits here is told all the same."""
 
-    async def published(cache: ToolCache) -> int:
+    async def published(cache: ToolCache, key: str = "tc1:c:default:k") -> int:
         store = cache._machine.ledger.layers[0].store
-        holder = Holder(store, "tc1:c:default:k", 600.0)
+        holder = Holder(store, key, 600.0)
         before = await _published(own_redis)
         await holder.claim()
-        waiting = asyncio.create_task(store.until_ended("tc1:c:default:k", holder.standing))
+        waiting = asyncio.create_task(store.until_ended(key, holder.standing))
         await holder.release()
         async with asyncio.timeout(20):
             await waiting
@@ -348,6 +348,8 @@ async def test_the_end_of_a_claim_goes_to_those_who_do_not_know_it(open_cache: O
     await command(own_redis, "ACL", "SETUSER", "default", "+pubsub")
     two = await open_cache()
     assert [await published(cache) for cache in (one, two)] == [1, 1]
+    await open_cache(namespace="other")
+    assert await published(one, "tc1:c:other:k") == 1
     await two.aclose()
     await until(lambda: own_redis.command("PUBSUB", "NUMSUB", "tc1:w:default")[1] == 1)
     assert await published(one) == 0

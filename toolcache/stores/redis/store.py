@@ -209,7 +209,7 @@ class RedisStore:
         """
         if self._clock.monotonic() < self._no_claims_until:
             raise StoreRestingError(_NO_CLAIMS)
-        ears = b"%d" % sum(ear.hears for ear in self._ears)
+        ears = b"%d" % sum(ear.hears and ear.channel == channel_of(key) for ear in self._ears)
         words = [expected, new or b"", milliseconds(ttl), b"" if lease is None else milliseconds(lease), ears]
         bulk = len(expected) + len(words[1]) > _FIRST
         (said,) = await self.run(_SWAP, [([key.encode()], words)], bulk=bulk)
