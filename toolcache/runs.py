@@ -309,7 +309,8 @@ class Runs:
         try:
             encoded = self._parts.coder.encode(output)
             self._ledger.check(encoded)
-            record = _spent(attempt.completed(encoded), context)
+            record = attempt.completed(encoded, cost_usd=context.cost_usd, tokens=context.tokens)
+            record = _retried(record, context)
         except (SerializationError, ValueError) as unstorable:
             error = SerializationError(str(unstorable), path=getattr(unstorable, "path", ""), result=output)
             return await self._keep_failure(hold, context, error, UNSTORABLE)
@@ -340,7 +341,8 @@ class Runs:
             self.tally.failures += 1
         self._count(context)
         failure = Failure(kind, *words_of(error))
-        return _spent(attempt.failed(failure, kept=kept), context)
+        record = attempt.failed(failure, kept=kept, cost_usd=context.cost_usd, tokens=context.tokens)
+        return _retried(record, context)
 
     async def _conclude(self, hold: Hold, record: Record) -> Settled:
         """Commit what the run has come to; what was there first is the answer."""
@@ -389,6 +391,7 @@ class Runs:
         self._parts.announce(DispatchDegraded(short(name), place.name, place.fault))
 
 
-def _spent(record: Record, context: RunContext) -> Record:
-    attempts = record.attempts + max(0, context.tries - 1)
-    return record._replace(attempts=attempts, cost_usd=context.cost_usd, tokens=context.tokens)
+def _retried(record: Record, context: RunContext) -> Record:
+    """It was begun anew for each retry, too."""
+    retries = context.tries - 1
+    return record._replace(attempts=record.attempts + retries) if retries > 0 else record
