@@ -588,6 +588,16 @@ async def test_a_large_batch_that_nobody_waits_for_is_given_up(cache: ToolCache)
     assert len(embedder.asked) == 2
 
 
+async def test_a_large_batch_in_the_midst_of_which_the_cache_is_closed_is_refused(cache: ToolCache) -> None:
+    """Who stores it is told, and does not wait for ever."""
+    texts = [f"text {number}" for number in range(10 * PIECE)]
+    storing = asyncio.create_task(cache.set_embeddings(texts, "ada", [vector_of(text) for text in texts]))
+    await asyncio.sleep(0)
+    await cache.aclose()
+    with pytest.raises(CacheClosedError):
+        await storing
+
+
 async def test_a_strict_batch_is_stored_as_well_as_it_can_be(open_cache: Open, layering: str) -> None:
     """With ``strict`` the caller is told that no shared store took it; this process has all of it all the same."""
     if layering != "memory+redis":

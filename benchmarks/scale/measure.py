@@ -1,5 +1,6 @@
 """What one more costs: sweeps over keys, sizes, listeners, processes, followers and tags."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,8 +135,9 @@ class Bench:
         """One process writes; all of them are told by the server."""
         sweep = Sweep(
             "listeners", "Processes that are told of each write", "processes",
-            ["write, µs of the server", "of it at 100 at once", "bytes sent", "told, µs of each other",
-             "KB of the server for each"], curves=["write, µs of the server", "of it at 100 at once"],
+            ["write, µs of the server", "of 100 at once, µs of the server", "bytes sent", "told, µs of each other",
+             "told of 100 at once, µs of each other", "KB of the server for each"],
+            curves=["write, µs of the server", "of 100 at once, µs of the server", "told, µs of each other"],
         )  # fmt: skip
         count = self._effort.count
         for processes in self._effort.processes:
@@ -145,19 +147,23 @@ class Bench:
                 there = self._server.gauge()
                 first, *others = fleet.workers
                 first.do("write", count=50, keys=50)
-                heard = sum(worker.do("clock")["cpu"] for worker in others)
-                _, single = self._charged(first, "write", count=count, keys=count)
-                for worker in others:
-                    worker.do("rest", seconds=_SETTLE)
-                heard = sum(worker.do("clock")["cpu"] for worker in others) - heard
-                _, many = self._charged(first, "write", count=count, keys=count, at_once=100)
+                single, heard = self._told(fleet, count, at_once=1)
+                many, heard_at_once = self._told(fleet, count, at_once=100)
                 sweep.add(
                     processes,
-                    *(single["cpu"] * 1e6, many["cpu"] * 1e6, single["sent"]),
-                    heard * 1e6 / count / max(1, len(others)),
+                    *(single["cpu"] * 1e6, many["cpu"] * 1e6, single["sent"], heard * 1e6, heard_at_once * 1e6),
                     (there["memory"] - before["memory"]) / processes / 1024,
                 )
         return sweep
+
+    def _told(self, fleet: Fleet, count: int, *, at_once: int) -> tuple[dict[str, float], float]:
+        """What the server spends on a write that one process makes, and each of the others on being told."""
+        first, *others = fleet.workers
+        before = sum(worker.do("clock")["cpu"] for worker in others)
+        _, server = self._charged(first, "write", count=count, keys=count, at_once=at_once)
+        time.sleep(_SETTLE)  # they go on listening
+        spent = sum(worker.do("clock")["cpu"] for worker in others) - before
+        return server, spent / count / max(1, len(others))
 
     def processes(self) -> Sweep:
         """All of them work on the same keys."""
@@ -197,16 +203,11 @@ class Bench:
             with self._place.spread(), Fleet([settings] * processes) as fleet:
                 first, *others = fleet.workers
                 first.do("write", count=50, keys=50)
-                for worker in others:
-                    worker.do("rest", seconds=_SETTLE)
-                idle = sum(worker.do("rest", seconds=_SETTLE)["cpu"] for worker in others) / _SETTLE
-                heard = sum(worker.do("clock")["cpu"] for worker in others)
+                time.sleep(_SETTLE)
+                before = sum(worker.do("clock")["cpu"] for worker in others)
                 wrote = first.do("write", count=count, keys=count)
-                for worker in others:
-                    worker.do("rest", seconds=_SETTLE)
-                spent = sum(worker.do("clock")["cpu"] for worker in others) - heard
-                busy = wrote["wall"] * count + _SETTLE * max(1, len(others))
-                spent = max(0.0, spent - idle * busy)
+                time.sleep(_SETTLE)
+                spent = sum(worker.do("clock")["cpu"] for worker in others) - before
                 sweep.add(processes, wrote["cpu"] * 1e6, spent * 1e6 / count / max(1, len(others)))
         return sweep
 
