@@ -23,6 +23,7 @@ from toolcache.errors import (
     SerializationError,
     SettingsError,
     UnsupportedKeyError,
+    ValueTooLargeError,
 )
 from toolcache.keys.canonical import digest
 from toolcache.pieces import PIECE
@@ -541,6 +542,16 @@ async def test_a_batch_with_a_bad_vector_at_its_end_stores_none(cache: ToolCache
     vectors: list[list[float]] = [[1.0, 2.0] for _ in texts]
     vectors[-1][1] = float("nan")
     with pytest.raises(SerializationError, match="element 1"):
+        await cache.set_embeddings(texts, "ada", vectors)
+    assert await cache.get_embeddings(texts, "ada") == [None] * len(texts)
+
+
+async def test_a_batch_with_too_large_a_vector_at_its_end_stores_none(open_cache: Open) -> None:
+    """What takes 64 bits may be too large where what takes 32 is not; nothing is stored then, either."""
+    cache = open_cache(max_entry=100)
+    texts = [f"text {number}" for number in range(3 * PIECE)]
+    vectors = [[0.5] * 20 for _ in texts[1:]] + [[0.1] * 20]
+    with pytest.raises(ValueTooLargeError):
         await cache.set_embeddings(texts, "ada", vectors)
     assert await cache.get_embeddings(texts, "ada") == [None] * len(texts)
 

@@ -145,8 +145,7 @@ class Bench:
             before = self._server.gauge()
             with self._place.spread(), Fleet([self._remote(url)] * processes) as fleet:
                 there = self._server.gauge()
-                first, *others = fleet.workers
-                first.do("write", count=50, keys=50)
+                fleet.workers[0].do("write", count=50, keys=50)
                 single, heard = self._told(fleet, count, at_once=1)
                 many, heard_at_once = self._told(fleet, count, at_once=100)
                 sweep.add(
