@@ -5,7 +5,7 @@ from textwrap import fill
 from typing import Any
 
 from benchmarks.harness import OURS, Result, ratio
-from benchmarks.table import HEADINGS, aim, cells, judge, number
+from benchmarks.table import HEADINGS, aim, cells, judge, number, verdicts
 
 _INTRODUCTION = """\
 # Performance
@@ -97,5 +97,6 @@ def _section(result: Result) -> str:
         "|---|" + "---:|" * 5 + "---|",
     ]
     lines += [f"| {' | '.join(cells(result, row))} | {row.failure or row.note} |" for row in result.rows]
+    lines += [f"\n{verdict[0].upper()}{verdict[1:]}." for verdict in verdicts(result)]
     lines += [f"\nLeft out: {absent}." for absent in result.absent]
     return "\n".join(lines) + "\n"

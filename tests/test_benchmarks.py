@@ -216,6 +216,7 @@ def test_the_page_names_the_losses() -> None:
     missed = text.partition("## Goals that were missed")[2].partition("##")[0]
     assert "at most 1.00 µs, and it is 2.00 µs" in missed
     assert "slow" not in missed
+    assert "Goal: toolcache at most 0.900 × slow: reached, 0.667 ×." in text
     assert "a processor" in text
     assert "[every figure of every round](run.json)" in text
     assert "1 of 2 goals are reached." in text

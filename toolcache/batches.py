@@ -56,6 +56,7 @@ class Batches(Generic[A, R]):
         for (_, future), answer in zip(together, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
+        together.clear()  # what was asked may be large, and the task is not quite gone yet
 
     def _done(self, together: list[tuple[A, "asyncio.Future[R | None]"]], task: "asyncio.Task[None]") -> None:
         """However it ended, even before it began: nobody waits for ever."""

@@ -5,6 +5,7 @@ from math import inf
 from typing import Any, Final
 
 from toolcache.blob import NEVER, CorruptBlobError, Header
+from toolcache.codec.coder import IMMUTABLE
 from toolcache.domains import Domain
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MEMORY, MISSING, Held, Missing
@@ -39,6 +40,7 @@ class Entries:
         self._most = parts.envelope.max_entry
         self._redis = None if parts.redis is None else parts.redis.name
         self._trust = self.trust = parts.trust
+        self._span = (inf, NEVER)
 
     def name(self, place: str) -> str:
         """The store key of a place."""
@@ -74,7 +76,7 @@ class Entries:
             name=name,
             version=version,
             created_ms=now_ms,
-            gone_ms=_gone_ms(now_ms, lifetime),
+            gone_ms=NEVER if lifetime == inf else now_ms + self._span_ms(lifetime),
             tags=tags,
             flags=flags,
             dead=self._epochs.newest(),
@@ -153,7 +155,7 @@ class Entries:
             above = old.version
         version = self._hybrid.next(above)
         return self._hold(
-            value, encoded, domain, tally, version, now_ms, _gone_ms(now_ms, lifetime), era, lifetime, 0.0, tags, MEMORY
+            value, encoded, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, 0.0, tags, MEMORY
         )  # fmt: skip
 
     def made(
@@ -172,7 +174,7 @@ class Entries:
         """An entry of a version, created now; ``era`` is memory's at a time when no epoch lay above that."""
         now_ms = int(self._time() * 1000)
         return self._hold(
-            value, encoded, domain, tally, version, now_ms, _gone_ms(now_ms, lifetime), era, lifetime, took, tags, MEMORY
+            value, encoded, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, took, tags, MEMORY
         )  # fmt: skip
 
     def hold(self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, layer: str) -> Held:
@@ -180,10 +182,19 @@ class Entries:
         # An epoch that came since the blob was looked at: an older era has the entry looked at once more.
         era = self._memory.era - self._epochs.covers(draft.version, draft.tags)
         left = remaining(draft.created_ms, draft.gone_ms, self._time())
+        span_ms = NEVER if draft.gone_ms == NEVER else draft.gone_ms - draft.created_ms
         return self._hold(
-            value, draft.encoded or _EMPTY, domain, tally, draft.version, draft.created_ms, draft.gone_ms, era, left,
+            value, draft.encoded or _EMPTY, domain, tally, draft.version, draft.created_ms, span_ms, era, left,
             draft.cost_ms / 1000, draft.tags, layer,
         )  # fmt: skip
+
+    def _span_ms(self, lifetime: float) -> int:
+        """A lifetime in whole milliseconds; those of one lifetime share the number."""
+        known, span_ms = self._span
+        if lifetime != known:
+            span_ms = int(lifetime * 1000) or 1 if lifetime < inf else NEVER
+            self._span = (lifetime, span_ms)
+        return span_ms
 
     def _hold(
         self,
@@ -193,7 +204,7 @@ class Entries:
         tally: Tally,
         version: bytes,
         created_ms: int,
-        gone_ms: int,
+        span_ms: int,
         era: int,
         left: float,
         took: float,
@@ -207,17 +218,13 @@ class Entries:
         gone_until = now + left
         settled_until = gone_until if trust is None or left <= trust else now + trust
         kept, size, thaw = encoded.body, len(encoded.body), None
-        if domain.shared or self._coder.is_immutable(value):
+        if type(value) in IMMUTABLE or domain.shared or self._coder.is_immutable(value):
             kept, size = value, max(size, sys.getsizeof(value))
         else:
-            thaw = self._coder.thaw(encoded, proven=True)
+            thaw = self._coder.copier(encoded)
         return Held.of(
-            kept, thaw, settled_until, size, version, created_ms, gone_ms, tally, era, took, tags, layer, gone_until
+            kept, thaw, settled_until, size, version, created_ms, span_ms, tally, era, took, tags, layer, gone_until
         )  # fmt: skip
-
-
-def _gone_ms(now_ms: int, lifetime: float) -> int:
-    return NEVER if lifetime == inf else now_ms + max(1, int(lifetime * 1000))
 
 
 def remaining(created_ms: int, gone_ms: int, now: float) -> float:

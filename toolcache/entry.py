@@ -5,6 +5,7 @@ from enum import Enum, IntEnum
 from math import inf
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
+from toolcache.blob import NEVER
 from toolcache.fields import Frozen
 
 
@@ -77,8 +78,10 @@ class Held:
     ``value`` is the live object when nobody can spoil it (``thaw`` is None), else its encoded form, and ``thaw`` makes
     a caller's own copy. ``settled_until`` is monotonic seconds: up to then a hit needs no thought.
 
-    ``gone_until`` is the monotonic end of life; the memory store sets ``key``, and that end if it was not known. The policy has ``older``, ``newer`` and
-    ``seen`` to itself, the index of ends ``before`` and ``after``: links in the entry cost less than tables beside it.
+    ``span_ms`` is the whole of its life, NEVER if that has no end; a number that entries of one lifetime share.
+    ``gone_until`` is its monotonic end. The memory store sets ``key``, and that end if it was not known. The policy has
+    ``older``, ``newer`` and ``seen`` to itself, the index of ends ``before`` and ``after``: links in the entry cost less
+    than tables beside it.
     """
 
     __slots__ = (
@@ -86,7 +89,6 @@ class Held:
         "before",
         "created_ms",
         "era",
-        "gone_ms",
         "gone_until",
         "hits",
         "key",
@@ -97,6 +99,7 @@ class Held:
         "seen",
         "settled_until",
         "size",
+        "span_ms",
         "tags",
         "tally",
         "thaw",
@@ -111,7 +114,7 @@ class Held:
     size: int
     version: bytes
     created_ms: int
-    gone_ms: int
+    span_ms: int
     tally: Counts
     era: int
     seconds: float
@@ -133,7 +136,7 @@ class Held:
         size: int,
         version: bytes,
         created_ms: int,
-        gone_ms: int,
+        span_ms: int,
         tally: Counts,
         era: int = 0,
         seconds: float = 0.0,
@@ -149,7 +152,7 @@ class Held:
         self.size = size
         self.version = version
         self.created_ms = created_ms
-        self.gone_ms = gone_ms
+        self.span_ms = span_ms
         self.tally = tally
         self.era = era
         self.seconds = seconds
@@ -160,6 +163,11 @@ class Held:
         self.key = ""
         self.seen = 0
         return self
+
+    @property
+    def gone_ms(self) -> int:
+        """When its life is over, in milliseconds since the epoch; NEVER if it has no end."""
+        return NEVER if self.span_ms >= NEVER else self.created_ms + self.span_ms
 
     def unlink(self) -> None:
         """Leave the neighbours, where there are any, without a word to policy or index: they have been cleared."""

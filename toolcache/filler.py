@@ -190,7 +190,7 @@ class Filler:
                 ValueNotStored(domain.name, type(error).__name__, key_digest(self._entries.name(key))[:4].hex())
             )
             # It goes to those who wait and is held nowhere.
-            held = Held.of(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, gone_ms=0, tally=tally)
+            held = Held.of(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, span_ms=0, tally=tally)
             held.seconds = took
             return held
         era, overtaken = self._parts.memory.era, flight.detached or self._epochs.covers(version, tags)

@@ -124,26 +124,26 @@ class Homes:
 
     def detach(self, key: str) -> None:
         """Detach the key's flight in every loop."""
-        for home in self._homes.all():
+        for home in self._homes.each:
             home.flights.detach(key)
 
     def flying(self, key: str) -> bool:
         """Whether the key has a flight in any loop."""
-        return any(home.flights.flying(key) for home in self._homes.all())
+        return any(home.flights.flying(key) for home in self._homes.each)
 
     def hear(self, key: str, version: bytes) -> None:
         """This version stands in the layers: detach the key's flights that have not seen it."""
-        for home in self._homes.all():
+        for home in self._homes.each:
             home.flights.hear(key, version)
 
     def outdate(self, epoch: bytes, name: str | None) -> None:
         """Have nobody join flights that an epoch has overtaken, in any loop: those under that name, or all."""
-        for home in self._homes.all():
+        for home in self._homes.each:
             home.flights.outdate(epoch, name)
 
     def detach_all(self) -> None:
         """Detach every flight in every loop."""
-        for home in self._homes.all():
+        for home in self._homes.each:
             home.flights.detach_all()
 
     async def close(self, drain: float, release: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -21,18 +21,22 @@ class PerLoop(Generic[T]):
 
     Args:
         make: makes one.
+
+    Attributes:
+        each: every loop's; another tuple when they change.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._things: dict[asyncio.AbstractEventLoop, T] = {}
+        self.each: tuple[T, ...] = ()
         self._lock = threading.Lock()
         watch(self)
 
     def forked(self) -> None:
         """The parent's loops do not run here, and another of its threads may have held the lock."""
         self._lock = threading.Lock()
-        self._things = {}
+        self._things, self.each = {}, ()
 
     def here(self) -> T:
         """The running loop's.
@@ -49,10 +53,12 @@ class PerLoop(Generic[T]):
 
     def all(self) -> list[T]:
         """Every loop's."""
-        return list(self._things.values())  # at one stroke: another thread may add to them
+        return list(self.each)
 
     def _add(self, loop: asyncio.AbstractEventLoop) -> T:
         with self._lock:
             for ended in [other for other in self._things if other.is_closed()]:
                 del self._things[ended]
-            return self._things.setdefault(loop, self._make())
+            thing = self._things.setdefault(loop, self._make())
+            self.each = tuple(self._things.values())
+            return thing

@@ -285,9 +285,9 @@ class Machine:
     def _arrive(self) -> None:
         if self.homes.closed and self.homes.refusing:
             raise CacheClosedError
-        home = self.homes.here()
         self.sweeper.arm()
         if self._far and not self.homes.closed:
+            home = self.homes.here()
             if self._follower.needed and home.attend(self._follower.run):
                 self._follower.behind = True
             if self.bus.needed:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from toolcache.errors import UnsupportedKeyError
-from toolcache.keys.text import KeyText, key_text, place_of
+from toolcache.keys.text import MAX_TEXT, PLAIN, KeyText, key_text, place_of
 
 _REMEMBERED: Final = 4_096
 _LONGEST: Final = 512
@@ -18,6 +18,8 @@ class Places(dict[str, str]):
         Raises:
             UnsupportedKeyError: it is no text.
         """
+        if type(key) is str and key.isascii() and len(key) <= MAX_TEXT and not key.encode().translate(None, PLAIN):
+            return key  # as most are
         if type(key) is not str and type(key) is not KeyText:
             raise UnsupportedKeyError(f"a key is text, not {type(key).__name__}: make_key(...) makes one of any values")
         place = place_of(key_text(key))

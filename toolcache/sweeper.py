@@ -5,10 +5,12 @@ import weakref
 from math import inf
 from typing import Final
 
+from toolcache.errors import UnsupportedEventLoopError
 from toolcache.memory.store import MemoryStore
 
 _EVERY: Final = 1.0
-_SLICE: Final = 500
+_SLICE: Final = 250
+"""Entries: a millisecond or two."""
 
 
 class Sweeper:
@@ -20,9 +22,17 @@ class Sweeper:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def arm(self) -> None:
-        """See to it that a sweep is due; asked before anything is put into memory."""
-        if self._timer is None or self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.get_running_loop()
+        """See to it that a sweep is due; asked before anything is put into memory.
+
+        Raises:
+            UnsupportedEventLoopError: no asyncio loop is running.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise UnsupportedEventLoopError from None
+        if self._timer is None or self._loop is None or (loop is not self._loop and self._loop.is_closed()):
+            self._loop = loop
             self._timer = self._loop.call_later(_EVERY, self._sweep)
 
     def stop(self) -> None:
@@ -35,5 +45,5 @@ class Sweeper:
         self._timer = None
         memory = self._memory()
         if memory is not None and self._loop is not None and memory.next_expiry < inf:
-            freed = memory.sweep(_SLICE)
-            self._timer = self._loop.call_later(0 if freed == _SLICE else _EVERY, self._sweep)
+            memory.sweep(_SLICE)
+            self._timer = self._loop.call_later(0 if memory.is_due else _EVERY, self._sweep)

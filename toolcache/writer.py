@@ -156,6 +156,7 @@ class Writer:
 
     def __init__(self, parts: Parts, homes: Homes) -> None:
         self._parts = parts
+        self._homes = homes
         self._batches = PerLoop(lambda: Batches(self._carry, homes.here()))
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
@@ -183,8 +184,13 @@ class Writer:
         """
         ask = _Ask(drafts, mirror, due or self._parts.due(), then)
         outcomes = await self._batches.here().ask(ask, alone=len(drafts) > _MANY)
-        if outcomes is None:
+        if outcomes is not None:
+            return outcomes
+        if self._homes.closed:
             raise CacheClosedError("the cache was closed before this write was done: it may or may not be kept")
+        outcomes = [Outcome() for _ in drafts]  # somebody has cancelled the batch, and nobody knows
+        if then is not None:
+            then(outcomes)
         return outcomes
 
     async def _carry(self, asks: list[_Ask]) -> list[list[Outcome]]:

@@ -5,17 +5,21 @@ from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import Any, Final
 
+from msgpack import unpackb
+
 from toolcache.blob import CorruptBlobError
-from toolcache.codec.msgpack import MsgpackCodec
+from toolcache.codec.msgpack import SPECIAL, MsgpackCodec
 from toolcache.codec.vectors import Precision, VectorCodec
 from toolcache.errors import SettingsError
 from toolcache.protocols import Codec, Encoded
 from toolcache.rare import rare
 
-_IMMUTABLE: Final = frozenset({
+IMMUTABLE: Final = frozenset({
     type(None), bool, int, float, str, bytes, datetime, date, time, timedelta,
 })  # fmt: skip
-_PLAIN: Final = _IMMUTABLE | {dict, list, tuple, set, frozenset}
+"""Types of which nobody can change an object, so that all may share it."""
+
+_PLAIN: Final = IMMUTABLE | {dict, list, tuple, set, frozenset}
 
 
 class Coder:
@@ -54,12 +58,13 @@ class Coder:
         """A fresh value; raises CorruptBlobError for a body that its codec cannot read, or an unknown codec."""
         return self.thaw(encoded)(encoded.body)
 
-    def thaw(self, encoded: Encoded, *, proven: bool = False) -> Callable[[bytes], Any]:
-        """What makes a fresh value of this body, as often as it is called; for what stays in memory encoded.
+    def copier(self, encoded: Encoded) -> Callable[[bytes], Any]:
+        """What makes a fresh value of a body that was encoded or decoded here already; for what stays in memory encoded."""
+        body, codec, _ = encoded
+        return unpackb if codec == "m" and len(body.translate(None, SPECIAL)) == len(body) else self.thaw(encoded)
 
-        Args:
-            encoded: the body.
-            proven: it was encoded or decoded here already.
+    def thaw(self, encoded: Encoded) -> Callable[[bytes], Any]:
+        """What makes a fresh value of this body, as often as it is called.
 
         Raises:
             CorruptBlobError: an unknown codec or element type. The callable raises it for a body it cannot read.
@@ -67,9 +72,7 @@ class Coder:
         codec = self._by_name.get(encoded.codec)
         if codec is None:
             raise CorruptBlobError("codec")
-        if isinstance(codec, MsgpackCodec):
-            return codec.thaw(encoded.body, encoded.dtype, proven=proven)
-        if isinstance(codec, VectorCodec):
+        if isinstance(codec, (MsgpackCodec, VectorCodec)):
             return codec.thaw(encoded.body, encoded.dtype)
         return partial(_thaw, codec, encoded.dtype)
 
@@ -77,7 +80,7 @@ class Coder:
     def is_immutable(value: object) -> bool:
         """Whether nobody can change this very object, so that all may share it."""
         kind = type(value)
-        return kind in _IMMUTABLE or rare(kind) != ""
+        return kind in IMMUTABLE or rare(kind) != ""
 
 
 def _thaw(codec: Codec, dtype: str, body: bytes) -> Any:

@@ -30,7 +30,10 @@ STATISTICS: Final = "s"
 MAX_TEXT: Final = 200
 _HEAD: Final = 120
 
-_WORD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@/+=-"
+PLAIN: Final = b":ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@/+=-"
+"""What a key text is made of, but for what stands for other bytes."""
+
+_WORD: Final = PLAIN[1:]
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY_TEXT: Final = re.compile(r"(?:[A-Za-z0-9._:@/+=-]|%[0-9A-F]{2}){0,200}")
 _CUT_TEXT: Final = re.compile(r"[A-Za-z0-9._:@/+=%-]{120}~[0-9a-f]{32}")
@@ -41,7 +44,7 @@ def _escapes(plain: bytes) -> list[str]:
 
 
 _IN_COMPONENT: Final = _escapes(_WORD)
-_IN_KEY: Final = _escapes(_WORD + b":")
+_IN_KEY: Final = _escapes(PLAIN)
 
 
 class KeyText(str):
@@ -93,7 +96,7 @@ def key_text(key: str) -> str:
     if type(key) is KeyText:
         return key
     raw = _bytes(key)
-    if not raw.translate(None, _WORD + b":"):
+    if not raw.translate(None, PLAIN):
         plain = key if type(key) is str else raw.decode("ascii")
         return plain if len(plain) <= MAX_TEXT else _cut(plain)
     return _cut("".join(map(_IN_KEY.__getitem__, raw)))

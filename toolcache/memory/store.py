@@ -13,7 +13,7 @@ from toolcache.memory.expiry import Expiry
 from toolcache.memory.share import Share
 from toolcache.protocols import Clock, MemoryPolicy
 
-OVERHEAD: Final = 640
+OVERHEAD: Final = 512
 """Bytes that an entry takes besides its value, its tags and the letters of its key: resident memory, measured."""
 
 _TAGS: Final = 64
@@ -108,6 +108,11 @@ class MemoryStore:
         """The monotonic instant from which ``sweep`` has work; ``inf`` if nothing ends."""
         return self._now() if self._buried else self._expiry.due
 
+    @property
+    def is_due(self) -> bool:
+        """Whether ``sweep`` has work now."""
+        return self.next_expiry <= self._now()
+
     def share(self, tally: Counts) -> Share:
         """What the entries of a tally have of the store; to be read."""
         return self._shares.get(tally) or Share()
@@ -136,15 +141,17 @@ class MemoryStore:
             Whether the entry is in: not if it is too large, its life is over, or one of a higher version is there.
         """
         now = self._now()
-        if held.gone_until == inf and held.gone_ms < NEVER:
+        if held.gone_until == inf and held.span_ms < NEVER:
             held.gone_until = self._end(held, now)
-        cost = self._cost(key, held)
+        cost = held.size + self.overhead + (len(key) if key.isascii() else 4 * len(key))
+        if held.tags:
+            cost = self._cost(key, held)
         fits = held.gone_until > now and cost <= self.max_bytes and self._most
         freed: list[Held] = []  # until the lock is released: what a value does when it dies is anybody's guess
         with self._lock:
             if self._buried:
                 self._bury(_BURIED, freed)
-            old = self.find(key)
+            old = self.front.get(key) or self.find(key)
             if old is held:
                 return True
             if old is not None and held.version < old.version and not force:
@@ -210,11 +217,8 @@ class MemoryStore:
 
     def _end(self, held: Held, now: float) -> float:
         """The monotonic instant of an entry's end: a clock set back never lengthens a life beyond its whole."""
-        if held.gone_ms >= NEVER:
-            return inf
         left = held.gone_ms - int(self._clock.time() * 1000)
-        whole = held.gone_ms - held.created_ms
-        end = now + (min(whole, left)) / 1000
+        end = now + min(held.span_ms, left) / 1000
         # Often the same instant but for rounding: sharing the number saves its bytes.
         return held.settled_until if -_ROUNDING < end - held.settled_until < _ROUNDING else end
 
@@ -258,19 +262,20 @@ class MemoryStore:
 
     def _replace(self, held: Held, old: Held, cost: int, now: float, freed: list[Held]) -> Held | None:
         """Put an entry in the place of another; None if that had to make room itself."""
-        key, spare = old.key, self._cost(old.key, old)
-        while self.bytes + cost - spare > self.max_bytes:
+        key = old.key
+        growth = cost - self._cost(key, old) if old.tags or held.tags else held.size - old.size
+        while self.bytes + growth > self.max_bytes:
             freed.append(self._free(now))
             if freed[-1] is old:
                 return None
         freed.append(old)
         held.key = key
         held.hits += old.hits
-        if held.tally is old.tally:
-            self._weigh(held.tally, 0, cost - spare)
-        else:
-            self._weigh(held.tally, 1, cost)
-            self._weigh(old.tally, -1, -spare)
+        if growth:
+            self._weigh(held.tally, 0, growth)
+        if held.tally is not old.tally:
+            self._weigh(held.tally, 1, cost - growth)
+            self._weigh(old.tally, -1, growth - cost)
         self._expiry.discard(old)
         self._policy.replace(key, held, old)
         self._expiry.add(held, now)

@@ -57,7 +57,7 @@ def held_of(
         size=size,
         version=version.to_bytes(16, "big") if isinstance(version, int) else version,
         created_ms=created_ms,
-        gone_ms=gone_ms,
+        span_ms=NEVER if gone_ms == NEVER else gone_ms - created_ms,
         tally=_NOBODY,
     )
     held.key = key
