@@ -183,10 +183,14 @@ class Entries:
         era = self._memory.era - self._epochs.covers(draft.version, draft.tags)
         left = remaining(draft.created_ms, draft.gone_ms, self._time())
         span_ms = NEVER if draft.gone_ms == NEVER else draft.gone_ms - draft.created_ms
-        return self._hold(
+        held = self._hold(
             value, draft.encoded or _EMPTY, domain, tally, draft.version, draft.created_ms, span_ms, era, left,
             draft.cost_ms / 1000, draft.tags, layer,
         )  # fmt: skip
+        held.gone_until = (
+            inf  # for memory to say when it comes in: other stores may be waited for first, and set the clock right
+        )
+        return held
 
     def _span_ms(self, lifetime: float) -> int:
         """A lifetime in whole milliseconds; those of one lifetime share the number."""
