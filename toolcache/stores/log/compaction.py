@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
@@ -22,7 +21,7 @@ from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.log import Log
 from toolcache.stores.log.ops import File
-from toolcache.stores.log.pace import STEP
+from toolcache.stores.log.pace import STEP, pool
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
 
 _SEGMENT_BYTES: Final = 16 * 2**20
@@ -69,7 +68,7 @@ class Compactor:
         self.budget = budget
         self.closing = False
         self.evictions = 0
-        self.pool = ThreadPoolExecutor(1, "toolcache-compact")
+        self.pool = pool(1, "toolcache-compact")
         self._log = log
         self._turn = threading.Lock()
         self._scheduled = False
