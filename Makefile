@@ -28,7 +28,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check faults soak fleet walks bench outage-report scale docs clean
+.PHONY: help demo test check faults soak fleet walks bench hit-ratio outage-report scale docs clean
 
 help: ## Show this list
 	@echo "toolcache: make <target>"
@@ -60,6 +60,9 @@ walks: $(VENV)/.test ## Walk the cache beside its model, 2,000 steps a seed; SEE
 
 bench: $(VENV)/.test $(VENV)/.bench$(if $(QUICK),,-all) ## Measure against other caches and write the page of it; QUICK=1: a smoke run
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --page $(if $(QUICK),$(VENV)/smoke,docs/explanation)/performance.md $(ARGS)
+
+hit-ratio: $(VENV)/.test $(VENV)/.bench ## Count what each policy of memory finds on recorded or made traces; QUICK=1: a smoke run
+	@$(BIN)/python -m benchmarks.hit_ratio $(if $(QUICK),--quick,--page docs/explanation/hit-ratio.md) $(ARGS)
 
 outage-report: $(VENV)/.test $(VENV)/.bench ## Play 60 s outages to several caches and write what their callers noticed; QUICK=1: a smoke run
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.outages $(if $(QUICK),--quick,--page docs/explanation/reliability.md) $(ARGS)

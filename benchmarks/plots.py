@@ -4,18 +4,19 @@ Lines and letters have no colour of their own: the picture takes a dark one, or 
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from io import BytesIO
 from math import ceil, floor, log10
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from benchmarks.harness import Goal, Result, Row
 from benchmarks.table import SCALE, number
 
 _COLOURS: Final = {"floor": "#8b949e", "ours": "#0a7bbf", "peer": "#d29a4a"}
 _GOAL: Final = "#c2374f"
-_WORD: Final = "#010203"  # stands for whatever the reader's theme gives
+WORD: Final = "#010203"  # stands for whatever the reader's theme gives
 _THEMES: Final = (
     '<style type="text/css">svg{color:#24292f}@media(prefers-color-scheme:dark){svg{color:#e6e6e6}}</style>'
 )
@@ -44,25 +45,36 @@ def file_names(run: dict[str, Any], page: Path) -> dict[str, str]:
 
 def picture(results: Sequence[Result]) -> str:
     """The panels of one script, as SVG."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     shown = [result for result in results if any(row.figures for row in result.rows)]
     heights = [_ABOVE + _LINE * len(result.rows) + _BELOW for result in shown]
     whole = sum(heights)
-    style = {"svg.fonttype": "none", "svg.hashsalt": "toolcache", "font.family": "sans-serif", "font.size": 8.0}
-    with rc_context(style):
+    with styled():
         figure = Figure(figsize=(_WIDTH, whole))
         top = whole
         for result, height in zip(shown, heights, strict=True):
             bars = height - _ABOVE - _BELOW
             place = (_NAMES / _WIDTH, (top - _ABOVE - bars) / whole, _BARS / _WIDTH, bars / whole)
             _panel(figure.add_axes(place), result)
-            figure.text(0.1 / _WIDTH, (top - 0.22) / whole, f"{result.title}, {result.unit}", size=9, color=_WORD)
+            figure.text(0.1 / _WIDTH, (top - 0.22) / whole, f"{result.title}, {result.unit}", size=9, color=WORD)
             top -= height
-        drawn = BytesIO()
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = drawn.getvalue().decode().replace(_WORD, "currentColor")
+        return as_svg(figure)
+
+
+def styled() -> AbstractContextManager[None]:
+    """How all pictures look; for the time in which one is drawn."""
+    from matplotlib import rc_context
+
+    style = {"svg.fonttype": "none", "svg.hashsalt": "toolcache", "font.family": "sans-serif", "font.size": 8.0}
+    return cast("AbstractContextManager[None]", rc_context(style))
+
+
+def as_svg(figure: Any) -> str:
+    """A figure as text, the same for the same figure; what has the colour ``WORD`` takes the theme's."""
+    drawn = BytesIO()
+    figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = drawn.getvalue().decode().replace(WORD, "currentColor")
     lines = (line.rstrip() for line in text.replace("<defs>", f"{_THEMES}\n <defs>", 1).splitlines())
     return "\n".join(lines) + "\n"
 
@@ -73,12 +85,12 @@ def _panel(axes: Any, result: Result) -> None:
     left, right = min(seen) / 2, max(seen) * 2
     for place, row in enumerate(result.rows):
         if not row.figures:
-            axes.annotate("fails", (left, place), xytext=(3, 0), textcoords="offset points", va="center", color=_WORD)
+            axes.annotate("fails", (left, place), xytext=(3, 0), textcoords="offset points", va="center", color=WORD)
             continue
         least, middle, most = (each(row.figures) * scale for each in (min, median, max))
         axes.barh(place, max(middle - left, 0.0), left=left, height=0.72, color=_COLOURS[row.kind])
-        axes.plot([max(least, left), max(most, left)], [place, place], color=_WORD, linewidth=0.8, alpha=0.6)
-        told = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "color": _WORD}
+        axes.plot([max(least, left), max(most, left)], [place, place], color=WORD, linewidth=0.8, alpha=0.6)
+        told = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "color": WORD}
         axes.annotate(number(middle), (max(most, left), place), **told)
     for goal in result.goals:
         _mark(axes, result, goal, scale)
@@ -88,11 +100,11 @@ def _panel(axes: Any, result: Result) -> None:
     axes.set_yticks(range(len(result.rows)), [row.name for row in result.rows])
     axes.set_xticks(ticks := _ticks(left, right), [f"{tick:,g}" for tick in ticks])
     axes.minorticks_off()
-    axes.tick_params(colors=_WORD, length=2.0)
+    axes.tick_params(colors=WORD, length=2.0)
     axes.tick_params(axis="y", length=0.0)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
-        spine.set_color(_WORD)
+        spine.set_color(WORD)
         spine.set_alpha(0.4)
 
 

@@ -46,6 +46,7 @@ SMOKE = {
     "redis_ops": "get,many",
     "embeddings": "hit,bytes",
     "files": "get,stall",
+    "log": "peek,open",
     "keys": "kb,kb100",
     "start": "import,first",
     "waits": "frozen,busy",

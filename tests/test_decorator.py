@@ -459,3 +459,55 @@ async def test_a_hit_returns_what_the_miss_did(tmp_path: Path, value: Any) -> No
         await find("q")
         assert len(runs) == 2
         assert find.cache_info() == CacheInfo(hits=2, misses=2)
+
+
+async def test_calls_are_told_apart_by_type() -> None:
+    """KY-02: equal arguments of different types have results of their own, also where calls like them are known."""
+    async with ToolCache(files=False) as cache:
+
+        @cached(cache=cache)
+        async def told(value: object, *, again: object = None) -> str:
+            return repr((value, again))
+
+        values: list[Any] = [1, True, 1.0, "1", b"1", 0.0, -0.0, 0, False, None, (1,), (True,), [1], [True]]
+        for _ in range(3):
+            for value in values:
+                assert await told(value) == repr((value, None))
+                assert await told(1, again=value) == repr((1, value))
+                assert await told(again=value, value=1) == repr((1, value))
+        assert told.cache_info() == (len(values) * 9 - len(values) * 2 + 1, len(values) * 2 - 1)
+
+
+async def test_normalizing_is_asked_each_time() -> None:
+    """What a function of the caller's own makes of an argument is not remembered."""
+    asked: list[str] = []
+
+    def fold(text: str) -> str:
+        asked.append(text)
+        return text.casefold()
+
+    async with ToolCache(files=False) as cache:
+
+        @cached(cache=cache, normalize=fold)
+        async def echo(text: str) -> str:
+            return text
+
+        assert [await echo("a"), await echo("A"), await echo("A")] == ["a", "a", "a"]
+        assert asked == ["a", "A", "A"]
+
+
+async def test_an_empty_cache_is_not_taken_for_none() -> None:
+    """The cache that was given is the one that is used, even if it is false as a bool."""
+
+    class Empty(Shelf):
+        def __len__(self) -> int:
+            return 0
+
+    shelf = Empty()
+
+    @cached(cache=shelf)
+    async def answer(question: str) -> str:
+        return question
+
+    assert await answer("why") == "why"
+    assert list(shelf.values.values()) == ["why"]

@@ -40,7 +40,7 @@ RECORD_ROOM: Final = 16_384
 
 _LAYOUT: Final = struct.Struct(">2sBB16sQQQI16sHI")
 _WHOLE: Final = struct.Struct(">2sBB16sQQQI16sHII")
-_BRIEF: Final = struct.Struct(">2sBB16s16xQ")
+_BRIEF: Final = struct.Struct(">2sBB16s16xQ26xI")
 _CRC: Final = struct.Struct(">I")
 _MAC: Final = 16
 _CHECKED: Final = _LAYOUT.size
@@ -98,12 +98,14 @@ def read_header(blob: bytes | memoryview) -> Header | None:
     return Header._make(fields)
 
 
-def read_brief(blob: bytes | memoryview) -> tuple[bytes, int] | None:
-    """Version and ``gone_ms``, or None where that is no blob of ours; of bytes that are known to be as they were written."""
+def read_brief(blob: bytes | memoryview) -> tuple[int, bytes, int] | None:
+    """Flags, version and ``gone_ms``, which is all that a store goes by; None where ``read_header`` says None."""
     if len(blob) < HEADER_SIZE:
         return None
-    magic, fmt, flags, version, gone_ms = _BRIEF.unpack_from(blob)
-    return None if magic != MAGIC or fmt != FORMAT or flags & ~KNOWN_FLAGS else (version, gone_ms)
+    magic, fmt, flags, version, gone_ms, check = _BRIEF.unpack_from(blob)
+    if magic != MAGIC or fmt != FORMAT or flags & ~KNOWN_FLAGS or crc32(blob[:_CHECKED]) != check:
+        return None
+    return flags, version, gone_ms
 
 
 def end_of(raw: bytes) -> int | None:

@@ -66,8 +66,12 @@ class Changes:
         self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
     ) -> Durability:
         """Store a value; where it is safe."""
-        if self._far:
-            return (await self.set_many([place], [value], domain, ttl, tags))[0]
+        return (await self.set_many([place], [value], domain, ttl, tags))[0]
+
+    def set_here(
+        self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
+    ) -> Durability:
+        """The same where there is nothing but memory, and so nothing to wait for."""
         lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
         encoded = self._entries.encode(value, domain, given)
         if self._parts.enabled:

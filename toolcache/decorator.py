@@ -133,12 +133,12 @@ class CachedFunction(Decorated[_P, _R]):
         return await self._answer(self._store(), self.cache_key(*args, **kwargs), args, kwargs)
 
     def _as_function(self) -> Callable[_P, Coroutine[Any, Any, _R]]:
-        known, counts = self._known, self._counts
+        known, counts, own = self._known, self._counts, self._cache
         if known is None:
             return super()._as_function()
 
         async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            cache = self._cache or self._store()
+            cache = self._store() if own is None else own
             hit = getattr(cache, "_hit", None)  # of ours alone: what memory answers takes no detour
             if hit is None:
                 return await self(*args, **kwargs)

@@ -213,7 +213,10 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> Durability:
         """Store a value; where it is safe."""
-        return await self._changes.set(self._enter(key), value, domain, ttl, tags)
+        place = self._enter(key)
+        if self._far:
+            return await self._changes.set(place, value, domain, ttl, tags)
+        return self._changes.set_here(place, value, domain, ttl, tags)
 
     async def set_many(
         self,
@@ -279,14 +282,17 @@ class Machine:
     def _enter(self, key: str) -> str:
         """The place of a key; see ``enter``."""
         self._arrive()
-        held = self._memory.find(key) if type(key) is str else None
+        held = self._memory.front.get(key) if type(key) is str else None
         return self._places.of(key) if held is None else held.key
 
     def _arrive(self) -> None:
         if self.homes.closed and self.homes.refusing:
             raise CacheClosedError
         self.sweeper.arm()
-        if self._far and not self.homes.closed:
+        if not self._far:
+            return
+        self.used = True  # what must be closed
+        if not self.homes.closed:
             home = self.homes.here()
             if self._follower.needed and home.attend(self._follower.run):
                 self._follower.behind = True
@@ -294,4 +300,3 @@ class Machine:
                 home.attend(self.bus.run)
             if self.journal.needed:
                 home.attend(self.journal.run)
-        self.used = self._far  # what must be closed

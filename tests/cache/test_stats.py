@@ -9,7 +9,7 @@ from rig import Rig
 
 from toolcache import AgentTask, ToolCache, report
 from toolcache.cache import Cache
-from toolcache.domains import GENERAL
+from toolcache.domains import GENERAL, Domain
 from toolcache.embeddings import embed
 from toolcache.stats import DispatchStats, DispatchTally, Histogram
 from toolcache.testing import ChaosStore, FakeClock
@@ -43,6 +43,29 @@ async def test_a_domain_tells_how_long_its_calls_took(cache: Cache, clock: FakeC
     assert stats.latency.count == stats.hits + stats.misses == 8
     assert stats.latency.p50 < 0.1
     assert stats.latency.longest == latency.longest
+
+
+async def test_a_batch_of_hits_counts_each_key_once(cache: Cache) -> None:
+    """A key that is asked for twice in one call is one hit, whatever domain it was stored by; one that is absent, a miss."""
+    await cache.set_many({"a": 1, "b": [2]})
+    await cache._machine.set("c", 3, Domain("other", ttl="1h"))
+    found = await cache.get_many(["b", "a", "none", "c", "b", "none"])
+    assert list(found.items()) == [("b", [2]), ("a", 1), ("c", 3)]
+    domains = cache.stats().domains
+    assert (domains["general"].hits, domains["other"].hits, domains["general"].misses) == (2, 1, 1)
+    assert await cache.get_many(iter(["a"])) == {"a": 1}
+    assert cache.stats().hits == 4
+
+
+async def test_batches_are_sampled_too(cache: Cache) -> None:
+    """Of hits in batches one in 1,024 is measured as well, and each batch hands out copies of its caller's own."""
+    await cache.set("key", [1])
+    batch = ["key"]
+    for _ in range(1_025):
+        found = await cache.get_many(batch)
+        found["key"].append(2)
+    assert await cache.get_many(batch) == {"key": [1]}
+    assert cache.stats().layers["memory"].latency.count == 2
 
 
 async def test_hits_weigh_as_many_as_they_are(cache: Cache, clock: FakeClock) -> None:

@@ -6,7 +6,8 @@ import time
 import pytest
 from rig import Rig
 
-from toolcache import sweeper
+from toolcache import ToolCache, sweeper
+from toolcache.testing import FakeClock
 
 
 async def test_ended_entries_leave_memory_without_reads(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +23,23 @@ async def test_ended_entries_leave_memory_without_reads(rig: Rig, monkeypatch: p
         await asyncio.sleep(0.001)
     assert cache.stats().expirations == 1200
     assert await cache.get("stays") == 1
+
+
+async def test_what_ends_later_keeps_the_sweeper_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BUG-99: thousands that come up for a closer look at once are looked at slice by slice, without a pause in between."""
+    monkeypatch.setattr(sweeper, "_EVERY", 0.001)
+    async with ToolCache(files=False, clock=(clock := FakeClock())) as cache:
+        await cache.set_many({f"key{n}": n for n in range(3000)}, ttl=3630)
+        memory = cache._parts.memory
+        clock.advance(memory.next_expiry - clock.monotonic() + 0.1)
+        assert memory.is_due
+        await asyncio.sleep(0.01)
+        monkeypatch.setattr(sweeper, "_EVERY", 60.0)
+        end = time.monotonic() + 10
+        while memory.is_due:
+            assert time.monotonic() < end, "it waits"
+            await asyncio.sleep(0.001)
+        assert cache.stats().entries == 3000
 
 
 async def test_a_closed_cache_sweeps_no_more(rig: Rig) -> None:

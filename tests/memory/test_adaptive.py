@@ -204,7 +204,7 @@ class Plain:
         self.join(key, min(self.credit[key], 3) - 1)
 
     def move(self, way: int, held: int) -> None:
-        self.step = max(1.0, min(held / 50, self.step * (1.05 if way == self.way else 0.9)))
+        self.step = max(1.0, min(held / 50, self.step * (1.1 if way == self.way else 0.95)))
         self.way = way
         self.share = max(0.01, min(0.9, self.share + way * self.step / held))
 

@@ -27,8 +27,8 @@ OVERHEAD = 20
 class Model(RuleBasedStateMachine):
     """What may be there is what was put last and not removed since; what must be there is that, unless others needed room."""
 
-    @initialize(policy=st.sampled_from([Adaptive, FIFO, LFU, LRU, S3FIFO]))
-    def begin(self, policy: Callable[[], MemoryPolicy]) -> None:
+    @initialize(policy=st.sampled_from([Adaptive, FIFO, LFU, LRU, S3FIFO]), front=st.integers(0, MAX_ENTRIES))
+    def begin(self, policy: Callable[[], MemoryPolicy], front: int) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore(
             clock=self.clock,
@@ -36,6 +36,7 @@ class Model(RuleBasedStateMachine):
             max_bytes=MAX_BYTES,
             max_entries=MAX_ENTRIES,
             overhead=OVERHEAD,
+            front=front,
         )
         self.last: dict[str, Held] = {}
         self.ends: dict[str, float] = {}

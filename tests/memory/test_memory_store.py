@@ -64,6 +64,30 @@ Make = Callable[..., MemoryStore]
 MakeEntry = Callable[..., Held]
 
 
+def test_more_than_the_front_holds(clock: FakeClock, policy: Policy, entry: MakeEntry) -> None:
+    """Keys beyond the front table lie in the others, and are found, replaced, counted and taken out as well."""
+    store = MemoryStore(clock=clock, policy=policy(), max_bytes=10**6, front=3)
+    keys = [f"key{number}" for number in range(10)]
+    first = {key: entry() for key in keys}
+    assert all(store.put(key, held) for key, held in first.items())
+    assert list(store.front) == keys[:3]
+    assert all(store.shards[hash(key) & store.mask][key] is first[key] for key in keys[3:])
+    second = {key: entry() for key in keys}
+    assert all(store.put(key, held) for key, held in second.items())
+    assert all(store.find(key) is held for key, held in second.items())
+    assert (len(store), sorted(store.keys())) == (10, keys)
+    assert all(store.remove(key) is second[key] for key in ("key1", "key7"))
+    assert store.put("new", entry())
+    assert list(store.front) == ["key0", "key2", "new"]
+    assert (len(store), len(set(store.keys()))) == (9, 9)
+    store.clear()
+    assert (len(store), list(store.keys()), store.find("key0"), store.find("key5")) == (0, [], None, None)
+    while store.sweep():
+        pass
+    assert store.put("key0", entry())
+    assert list(store.front) == ["key0"]
+
+
 def test_find_and_remove(make: Make, entry: MakeEntry) -> None:
     """What was put is found, also through the tables; what was removed is not, and its bytes are free."""
     store, held = make(), entry()

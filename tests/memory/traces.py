@@ -24,9 +24,14 @@ def traces(*names: str) -> list[str]:
 
 def read_trace(name: str) -> list[str]:
     """The keys in order of access."""
+    return list(map(str, read_side(name)))
+
+
+def read_side(name: str) -> "array.array[int]":
+    """Numbers, one for each access: sizes, instants, or the keys themselves."""
     numbers = array.array("I")
     numbers.frombytes(lzma.decompress((_DATA / f"{name}.u32.xz").read_bytes()))
-    return list(map(str, numbers))
+    return numbers
 
 
 def made_trace() -> list[str]:
@@ -56,8 +61,29 @@ def recent_trace() -> list[str]:
 
 def reference(name: str) -> dict[int, dict[str, Any]]:
     """Hit counts and ratios by cache size, in entries, and policy."""
-    sizes = json.loads((_DATA / "reference.json").read_text())["traces"][name]["sizes"]
-    return {int(size): counts for size, counts in sizes.items()}
+    return {int(size): counts for size, counts in _reference()["traces"][name]["sizes"].items()}
+
+
+def weighted() -> dict[int, dict[str, Any]]:
+    """What others find on ``cdn_sized`` by capacity in bytes; nothing if it is not at hand."""
+    told = _reference().get("weighted_cdn_sized", {"capacities_bytes": {}})
+    return {int(capacity): counts for capacity, counts in told["capacities_bytes"].items()}
+
+
+def lifetimes(name: str) -> dict[tuple[int, float], dict[str, int]]:
+    """Hits of LRU with expiry, by size in entries and lifetime in seconds."""
+    found = {}
+    for key, counts in _reference()["ttl"].items():
+        trace, size, ttl = key.split("/")
+        if trace == name and size != "inf":
+            found[int(size), float(ttl.removesuffix("ms")) / 1000 if ttl.endswith("ms") else float(ttl[:-1])] = counts
+    return found
+
+
+def _reference() -> dict[str, Any]:
+    file = _DATA / "reference.json"
+    told: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return told
 
 
 def hits_on(trace: list[str], policy: MemoryPolicy, size: int) -> int:

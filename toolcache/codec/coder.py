@@ -19,7 +19,10 @@ IMMUTABLE: Final = frozenset({
 })  # fmt: skip
 """Types of which nobody can change an object, so that all may share it."""
 
-_PLAIN: Final = IMMUTABLE | {dict, list, tuple, set, frozenset}
+CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
+"""Types of which somebody may change an object, or what is in it."""
+
+_PLAIN: Final = IMMUTABLE | CONTAINERS
 
 
 class Coder:

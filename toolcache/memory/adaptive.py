@@ -38,8 +38,8 @@ _SMALL_MOMENT: Final = 20
 _MAIN_MOMENT: Final = 10
 """One part in so many of the number held: departures that are a moment ago."""
 
-_FASTER: Final = 1.05
-_SLOWER: Final = 0.9
+_FASTER: Final = 1.1
+_SLOWER: Final = 0.95
 _LEAP: Final = 50
 """What a step of the border becomes when the next goes the same way, when not, and one part in so many of all at most."""
 

@@ -1,10 +1,10 @@
 """Traces of the keys that left lately: eight bytes a slot, in a table that is never rehashed.
 
-A slot holds 32 bits of a key's hash and the number of its departure. A key may lie in either of two neighbours; a newcomer
-takes the one that was written longer ago, whoever had it. So about one trace in sixty is lost early, and once in many
-thousands a key is taken for another: either costs a policy one imperfect choice. A trace is forgotten when as many
-others have left since as the policy wants to remember. The table is that of the S3-FIFO paper (see ``s3fifo``), in
-Python's terms.
+A slot holds 32 bits of a key's hash and the number of its departure. Slots are in pairs: who comes takes the first of its
+pair, who was there moves to the second, and whoever was there is lost. So about one trace in sixty is lost early, and
+once in many thousands a key is taken for another: either costs a policy one imperfect choice. A trace is forgotten when
+as many others have left since as the policy wants to remember. The table is that of the S3-FIFO paper (see ``s3fifo``),
+in Python's terms.
 """
 
 from array import array
@@ -22,7 +22,7 @@ class Ghost:
 
     def __init__(self) -> None:
         self._slots = array("Q", [0]) * _LEAST
-        self._mask = _LEAST - 1
+        self._mask = _LEAST - 2
         self.departures = 0
         self._span = 0
 
@@ -38,8 +38,7 @@ class Ghost:
         self.departures += 1
         slots, code = self._slots, hash(key) & _LOW
         at = code & self._mask
-        if (self.departures - slots[at ^ 1]) & _LOW > (self.departures - slots[at]) & _LOW:
-            at ^= 1
+        slots[at + 1] = slots[at]
         slots[at] = code << 32 | self.departures & _LOW
 
     def recall(self, key: str) -> int | None:
@@ -47,7 +46,7 @@ class Ghost:
         slots, code = self._slots, hash(key) & _LOW
         at = code & self._mask
         if slots[at] >> 32 != code:
-            at ^= 1
+            at += 1
             if slots[at] >> 32 != code:
                 return None
         since = (self.departures - slots[at]) & _LOW
@@ -58,4 +57,4 @@ class Ghost:
         # What was remembered is lost; the store was growing, so it was little.
         size = 1 << (span * _ROOM).bit_length()
         self._slots = array("Q", [0]) * size
-        self._mask = size - 1
+        self._mask = size - 2

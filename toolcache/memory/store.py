@@ -23,8 +23,8 @@ _TAG: Final = 72
 _SHARDS: Final = 1024
 """Tables the keys are spread over: one table of a million, when it grows, stops every thread for 30 ms."""
 
-_FRONT: Final = 1 << 16
-"""Entries that one more table holds, found sooner: as many as it can grow by without a stall of a millisecond."""
+FRONT: Final = 1 << 16
+"""Entries that one more table holds, found sooner: as many as it can have without a stall of milliseconds when it grows."""
 
 _PATIENCE: Final = 2
 """Entries that may be filed anew, as ending later, for each that a call is to free."""
@@ -48,6 +48,7 @@ class MemoryStore:
         max_bytes: the most that all entries may take: values, keys, tags and ``overhead`` for each.
         max_entries: the most entries; None for no bound but bytes.
         overhead: bytes an entry takes besides those.
+        front: entries in the front table at most.
 
     Attributes:
         front: the table of the first that came.
@@ -71,6 +72,7 @@ class MemoryStore:
         max_bytes: int,
         max_entries: int | None = None,
         overhead: int = OVERHEAD,
+        front: int = FRONT,
     ) -> None:
         self._clock = clock
         self._now = clock.monotonic
@@ -87,6 +89,7 @@ class MemoryStore:
         self.overhead = overhead
         self.shards: list[dict[str, Held]] = [{} for _ in range(_SHARDS + 1)]
         self.front = self.shards[-1]
+        self._most_in_front = front
         self.mask = _SHARDS - 1
         self.touch: Callable[[str, Held], None] | None = self._touch if policy.touch else None
         self.bytes = 0
@@ -257,7 +260,7 @@ class MemoryStore:
         self._weigh(held.tally, 1, cost)
         self._policy.admit(key, held)
         self._expiry.add(held, now)
-        table = self.front if len(self.front) < _FRONT else self.shards[hash(key) & self.mask]
+        table = self.front if len(self.front) < self._most_in_front else self.shards[hash(key) & self.mask]
         table[key] = held
 
     def _replace(self, held: Held, old: Held, cost: int, now: float, freed: list[Held]) -> Held | None:

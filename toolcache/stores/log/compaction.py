@@ -20,11 +20,11 @@ from toolcache.stores.log.frame import BARE, BLOB, CLEAN, FIRST, HEAD_SIZE, LAST
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.log import Log
+from toolcache.stores.log.pace import STEP
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
 
 _SEGMENT_BYTES: Final = 16 * 2**20
 _FLUSH: Final = 256 * 1024
-_STEP: Final = 250
 _PAUSE: Final = 0.0005
 _SMALL_ONES: Final = 8
 _EVERY: Final = 600.0
@@ -178,7 +178,7 @@ class Pass:
                 self._firm[entry.segment] += self._kept(entry, size)
             self._discard(dead)
             seen += len(shard)
-            if seen >= _STEP:
+            if seen >= STEP:
                 seen = 0
                 time.sleep(_PAUSE)
 
@@ -202,7 +202,7 @@ class Pass:
             records = walk(lambda count, at: read(source.file.fd, count, at), 0, source.size)
             for number, record in enumerate(records, 1):
                 self._keep(source, record, evict=evict)
-                if self._size >= _FLUSH or number % _STEP == 0:
+                if self._size >= _FLUSH or number % STEP == 0:
                     self._flush()
         except BrokenSegmentError:
             source.broken = True
@@ -249,9 +249,9 @@ class Pass:
         self._size += len(record)
 
     def _discard(self, dead: Sequence[tuple[bytes, Entry]]) -> None:
-        for at in range(0, len(dead), _STEP):
+        for at in range(0, len(dead), STEP):
             with self._log.lock:
-                for name, entry in dead[at : at + _STEP]:
+                for name, entry in dead[at : at + STEP]:
                     self._log.index.discard(name, entry)
             time.sleep(_PAUSE)
 
