@@ -126,6 +126,7 @@ async def measure(task: Task, place: Place, effort: Effort, tell: Tell = silent)
         passes: list[tuple[Row, Pass, int]] = []
         for number, make in enumerate(task.subjects):
             subject = make()
+            subject.quick = place.quick
             tell(f"{task.name}: {subject.name}", _PREPARED * number / len(task.subjects))
             if lacking := subject.missing():
                 result.absent.append(f"{subject.name}: {', '.join(lacking)} is not installed")
