@@ -212,13 +212,20 @@ class Flights(Generic[T]):
                     mine[key] = flight
             complete.set()
             landed: dict[str, T] = {}
-            for key, flight in (own | others).items():
-                task = flight.task
-                landed[key] = task.result()[key] if key in own and task.done() else await flight.end(key)
+            for key, flight in own.items():
+                await flight.end(key)
+                landed.update(flight.task.result())  # of all of them: they are one task
+                break
+            for key, flight in others.items():
+                landed[key] = await flight.end(key)
             return landed, own.keys()
         finally:
             complete.set()  # for those who have joined one of them meanwhile
-            for key, flight in (own | others).items():
+            for key, flight in others.items():
+                self._leave(key, flight, within)
+            for key, flight in own.items():
+                if within is None and flight.task.done():  # there is nothing to leave, however many they are
+                    break
                 self._leave(key, flight, within)
 
     def detach(self, key: str) -> None:
