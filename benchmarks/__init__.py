@@ -12,6 +12,7 @@ SCRIPTS: Final = (
     "redis_ops",
     "embeddings",
     "files",
+    "log",
     "keys",
     "start",
     "waits",

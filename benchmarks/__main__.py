@@ -54,9 +54,10 @@ def measure(only: str | None, *, quick: bool) -> dict[str, Any]:
                 except BaseException:
                     script.terminate()  # it ends its server itself
                     raise
-            if code:
-                sys.exit(code)
+            if code and (quick or not file.exists()):
+                sys.exit(code)  # a long run goes on to the end, and its page says what fails
             told = read(file)
+            file.unlink()
             run.setdefault("machine", told["machine"])
             took = round(time.monotonic() - begun)
             print(f"\n{name} took {took} s", flush=True)

@@ -81,7 +81,7 @@ class Asking(Subject):
 
     async def open(self, place: Place) -> None:
         await super().open(place)
-        self.size = 1_000 if place.quick else 10_000
+        self.size = 500 if place.quick else 10_000
         self.get_many = self._embedded
 
     async def _embedded(self, mapping: Mapping[str, Vector]) -> Any:
@@ -189,24 +189,28 @@ async def hit(subject: Subject) -> Pass:
     return one_by_one(subject.get, [(key,) for key in mapping])
 
 
+def _size(subject: Subject) -> int:
+    return _PIECE if subject.quick else _BATCH
+
+
 async def read_batch(subject: Subject, *, made: Mapping[str, Any] | None = None) -> Pass:
-    mapping = values(subject, _BATCH) if made is None else made
+    mapping = values(subject, _size(subject)) if made is None else made
     await subject.set_many(mapping)
     before = asked(subject, "redis")
     check_equal(_listed(await subject.get_many(list(mapping))), mapping.values(), "reads")
-    if isinstance(subject, Ours) and asked(subject, "redis") - before < _BATCH - 1:
+    if isinstance(subject, Ours) and asked(subject, "redis") - before < len(mapping) - 1:
         raise WrongAnswerError("reads were answered from memory")
-    return in_one_call(subject.get_many, list(mapping), _BATCH)
+    return in_one_call(subject.get_many, list(mapping), len(mapping))
 
 
 async def decimal_batch(subject: Subject) -> Pass:
-    return await read_batch(subject, made=decimals(_BATCH))
+    return await read_batch(subject, made=decimals(_size(subject)))
 
 
 async def write_batch(subject: Subject) -> Pass:
-    mapping = values(subject, _BATCH)
+    mapping = values(subject, _size(subject))
     await subject.set_many(mapping)
-    return in_one_call(subject.set_many, mapping, _BATCH)
+    return in_one_call(subject.set_many, mapping, len(mapping))
 
 
 async def ask(subject: Subject) -> Pass:

@@ -9,6 +9,7 @@ import contextlib
 import gc
 import random
 import time
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -125,6 +126,7 @@ async def measure(task: Task, place: Place, effort: Effort, tell: Tell = silent)
         passes: list[tuple[Row, Pass, int]] = []
         for number, make in enumerate(task.subjects):
             subject = make()
+            subject.quick = place.quick
             tell(f"{task.name}: {subject.name}", _PREPARED * number / len(task.subjects))
             if lacking := subject.missing():
                 result.absent.append(f"{subject.name}: {', '.join(lacking)} is not installed")
@@ -142,16 +144,20 @@ async def measure(task: Task, place: Place, effort: Effort, tell: Tell = silent)
                     row.figures = [_rounded(figure) for figure in work]
                 else:
                     passes.append((row, work, 1 if task.slow else await _repeats(work, effort.seconds)))
-            except WrongAnswerError as wrong:
-                row.failure = str(wrong)
-            except Exception as error:
-                if row.kind != "peer":
-                    raise
-                row.failure = f"{type(error).__name__}: {error}"
+            except Exception as error:  # noqa: BLE001 - a run of many minutes goes on
+                _fail(row, error)
             row.note = subject.note
         tell(task.name, _PREPARED)
         await _rounds(passes, effort, effort.budget * task.patience, partial(tell, task.name))
     return result
+
+
+def _fail(row: Row, error: Exception) -> None:
+    """The row says what went wrong, and nothing else."""
+    wrong = isinstance(error, WrongAnswerError)
+    row.figures, row.failure = [], str(error) if wrong else f"{type(error).__name__}: {error}"
+    if not wrong and row.kind != "peer":
+        traceback.print_exception(error)
 
 
 async def _close(subject: Subject) -> None:
@@ -180,7 +186,11 @@ async def _rounds(
             break
         tell(_PREPARED + (1 - _PREPARED) * min(share, 1.0))
         for row, work, repeats in random.sample(passes, len(passes)):
-            row.figures.append(_rounded(sum([await work() for _ in range(repeats)]) / repeats))
+            try:
+                row.figures.append(_rounded(sum([await work() for _ in range(repeats)]) / repeats))
+            except Exception as error:  # noqa: BLE001 - whatever it is, its row says so
+                _fail(row, error)
+                passes.remove((row, work, repeats))
     gc.unfreeze()
 
 

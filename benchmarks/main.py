@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import FULL, QUICK, Task, measure
+from benchmarks.harness import FULL, QUICK, Result, Task, measure
 from benchmarks.place import Place, describe
 from benchmarks.progress import bar
 from benchmarks.table import table
@@ -48,6 +48,16 @@ def main(about: str | None, tasks: Sequence[Task], *, server: bool = False) -> N
     if options.json:
         told = [asdict(result) for result in results]
         write(options.json, {"question": about, "machine": machine, "quick": options.quick, "results": told})
+    if failures := list(failing(results)):
+        sys.exit("\n".join(failures))
+
+
+def failing(results: Iterable[Result]) -> Iterable[str]:
+    """What is ours, or a floor, and fails: that is no slowness, and is not to be passed over."""
+    for result in results:
+        for row in result.rows:
+            if row.kind != "peer" and row.failure:
+                yield f"{result.name}: {row.name} fails: {row.failure}"
 
 
 def chosen(tasks: Iterable[Task], names: str | None) -> list[Task]:

@@ -56,8 +56,8 @@ class OursShared(OursMemory):
 class OursRedis(Ours):
     """Redis, with memory that holds a single entry, so that every read asks Redis; files are the fallback."""
 
-    def __init__(self, *, files: bool = True, coherence: bool = True) -> None:
-        self._files, self._coherence = files, coherence
+    def __init__(self, *, files: bool = True, coherence: bool = True, **settings: Any) -> None:
+        self._files, self._coherence, self._settings = files, coherence, settings
         self.name = ", ".join(["toolcache", *["no files"] * (not files), *["coherence=False"] * (not coherence)])
         self.note = "with files to fall back on, the default" if files and coherence else ""
 
@@ -66,7 +66,7 @@ class OursRedis(Ours):
         self.database = place.database()
         # A namespace of its own: Redis tells of the changes in all databases.
         own = {"namespace": f"database{self.database.rpartition('/')[2]}", "coherence": self._coherence}
-        return {"redis_url": self.database, "max_entries": 1, **own, **where}
+        return {"redis_url": self.database, "max_entries": 1, **own, **where, **self._settings}
 
 
 class OursFiles(Ours):

@@ -215,7 +215,9 @@ def _version(distribution: str) -> str | None:
 def python(program: str, *arguments: str) -> str:
     """What a fresh interpreter prints that runs a program."""
     command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60.0, check=False)
+    # What is deployed is compiled once; where that is switched off, it would be compiled in each figure.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60.0, check=False, env=variables)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
     return done.stdout

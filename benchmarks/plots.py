@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, cast
 
-from benchmarks.harness import Goal, Result, Row
+from benchmarks.harness import Goal, Result
 from benchmarks.table import SCALE, number
 
 _COLOURS: Final = {"floor": "#8b949e", "ours": "#0a7bbf", "peer": "#d29a4a"}
@@ -82,6 +82,8 @@ def as_svg(figure: Any) -> str:
 def _panel(axes: Any, result: Result) -> None:
     scale = SCALE[result.unit]
     seen = [figure * scale for row in result.rows for figure in row.figures if figure > 0] or [1.0]
+    marks = [mark for goal in result.goals if (mark := _mark(result, goal))]
+    seen += [aim * scale for aim, _ in marks]
     left, right = min(seen) / 2, max(seen) * 2
     for place, row in enumerate(result.rows):
         if not row.figures:
@@ -92,8 +94,8 @@ def _panel(axes: Any, result: Result) -> None:
         axes.plot([max(least, left), max(most, left)], [place, place], color=WORD, linewidth=0.8, alpha=0.6)
         told = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "color": WORD}
         axes.annotate(number(middle), (max(most, left), place), **told)
-    for goal in result.goals:
-        _mark(axes, result, goal, scale)
+    for aim, place in marks:
+        axes.plot([aim * scale] * 2, [place - 0.45, place + 0.45], color=_GOAL, linewidth=1.6)
     axes.set_xscale("log")
     axes.set_xlim(left, right)
     axes.set_ylim(len(result.rows) - 0.4, -0.6)
@@ -115,12 +117,10 @@ def _ticks(left: float, right: float) -> list[float]:
     return [tick for power in powers for step in steps if left <= (tick := step * 10.0**power) <= right]
 
 
-def _mark(axes: Any, result: Result, goal: Goal, scale: float) -> None:
-    """A line at where the bar of whom a goal is for should end."""
+def _mark(result: Result, goal: Goal) -> tuple[float, int] | None:
+    """Where the bar of whom a goal is for should end, and which bar that is; None where somebody is missing."""
     row = result.row(goal.who)
-    of = goal.of and result.row(goal.of)
-    if row is None or (goal.of and not of):
-        return
-    aim = goal.at_most * (median(of.figures) if isinstance(of, Row) else 1.0) * scale
-    place = result.rows.index(row)
-    axes.plot([aim, aim], [place - 0.45, place + 0.45], color=_GOAL, linewidth=1.6)
+    of = result.row(goal.of) if goal.of else None
+    if row is None or (goal.of and of is None):
+        return None
+    return goal.at_most * (median(of.figures) if of else 1.0), result.rows.index(row)

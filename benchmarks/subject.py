@@ -32,6 +32,7 @@ class Subject:
         text: whether it takes no bytes, but text.
         arrays: whether its vectors are NumPy arrays.
         needs: the distributions without which it is left out.
+        quick: whether this is a quick run, in which less is enough.
         long: whether it is left out of a quick run.
         note: what a reader of its figures should know; may be set by a measurement.
         database: the URL of its database, if it has one.
@@ -52,6 +53,7 @@ class Subject:
     arrays: bool = False
     needs: tuple[str, ...] = ()
     long: bool = False
+    quick: bool = False
     note: str = ""
     database: str = ""
     folder: Path

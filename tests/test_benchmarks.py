@@ -29,6 +29,7 @@ from benchmarks.harness import (
     one_by_one,
     ratio,
 )
+from benchmarks.main import failing
 from benchmarks.page import page
 from benchmarks.place import Place
 from benchmarks.plots import file_names
@@ -38,16 +39,17 @@ from benchmarks.table import SCALE, judge, number, table
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/explanation/performance.md"
 
-# Of each script the tasks that a smoke run does.
+# Of each script the tasks that are tried here, beside nobody: the gate's smoke run tries all, beside the others.
 SMOKE = {
-    "hits": "scalar,dict,shared,decorated,many,overflow,crowd",
-    "footprint": "dicts,vectors,sweep",
-    "redis_ops": "get,get1000,sustained,set1000,many",
-    "embeddings": "hit,hit-array,texts,bytes",
-    "files": "get,set100,stall",
+    "hits": "dict,shared,decorated,crowd",
+    "footprint": "dicts,sweep",
+    "redis_ops": "get,many",
+    "embeddings": "hit,bytes",
+    "files": "get,stall",
+    "log": "peek,open",
     "keys": "kb,kb100",
     "start": "import,first",
-    "waits": "large,frozen,busy",
+    "waits": "frozen,busy",
     "guarantees": "get-plain,set-plain,forget",
     "dispatch": "first,replay,thousand-quick",
 }
@@ -132,6 +134,28 @@ async def test_who_is_not_installed_is_left_out_and_named() -> None:
     assert "left out: absent" in table(result)
 
 
+async def test_who_fails_in_a_round_is_measured_no_further() -> None:
+    """A subject whose work fails once it is measured is a row that says so; the others go on, in every round."""
+
+    async def failing_later(subject: Subject) -> Any:
+        assert isinstance(subject, Counting)
+        left = list(subject.figures)
+
+        async def once() -> float:
+            if not left:
+                raise ConnectionError("it is gone")
+            return left.pop()
+
+        return once
+
+    there, gone = Counting("there", [1.0] * 9), Counting("gone", [1.0, 1.0])
+    with Place() as place:
+        makers = (lambda: there, lambda: gone)
+        result = await measure(Task("work", "Work", "ms", makers, failing_later, slow=True), place, QUICK)
+    assert result.rows[0].figures == [1.0] * QUICK.rounds
+    assert result.rows[1] == Row("gone", "peer", [], failure="ConnectionError: it is gone")
+
+
 async def test_what_takes_long_is_left_out_of_a_quick_run() -> None:
     """A quick run leaves out who takes long, and says so; a full one does not."""
     with Place(quick=True) as quick, Place() as full:
@@ -163,6 +187,14 @@ async def test_who_answers_wrongly_has_no_figures() -> None:
         )
     assert result.rows == [Row("peer", "peer", [], failure="3 of 4 reads fail")]
     assert "fails" in table(result)
+
+
+def test_it_is_told_where_ours_fails() -> None:
+    """A peer that fails is a row of a table; one of ours that does ends a script with an error."""
+    result = a_result()
+    assert list(failing([result])) == []
+    result.rows.append(Row("toolcache, no files", "ours", failure="reads were answered from memory"))
+    assert list(failing([result])) == ["work: toolcache, no files fails: reads were answered from memory"]
 
 
 def test_wrong_answers_are_noticed() -> None:

@@ -20,6 +20,7 @@ from toolcache.blob import (
     CorruptBlobError,
     Header,
     pack_header,
+    read_brief,
     read_header,
 )
 
@@ -118,3 +119,14 @@ def test_life_and_tombstones() -> None:
 def test_the_reason_is_at_hand() -> None:
     """BUG-82: the one word that a counter needs is on the error."""
     assert CorruptBlobError("crc").reason == str(CorruptBlobError("crc")) == "crc"
+
+
+@given(headers, st.binary(max_size=9), st.one_of(st.none(), st.integers(0, HEADER_SIZE * 8 - 1)))
+def test_what_is_read_in_brief_is_what_the_header_says(header: Header, rest: bytes, flipped: int | None) -> None:
+    """SZ-12: flags, version and end, of exactly those bytes of which the whole header can be read."""
+    raw = bytearray(pack_header(header) + rest)
+    if flipped is not None:
+        raw[flipped // 8] ^= 1 << flipped % 8
+    whole, brief = read_header(bytes(raw)), read_brief(memoryview(raw))
+    assert brief == (None if whole is None else (whole.flags, whole.version, whole.gone_ms))
+    assert read_brief(bytes(raw[: HEADER_SIZE - 1])) is None

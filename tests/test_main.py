@@ -64,4 +64,4 @@ def test_there_is_one_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert project["project"]["dynamic"] == ["version"]
     source = (ROOT / project["tool"]["hatch"]["version"]["path"]).read_text("utf-8")
-    assert re.findall(r'^__version__: str = "(.+)"$', source, re.MULTILINE) == [toolcache.__version__]
+    assert re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE) == [toolcache.__version__]

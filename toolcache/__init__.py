@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from toolcache.tool_cache import ToolCache, get_cache
     from toolcache.work import RunContext
 
-__version__: str = "0.1.0"
+__version__ = "0.1.0"
 
 __all__ = [
     "MISSING",

@@ -30,7 +30,7 @@ _TRUST: Final = 5.0
 _TOMBSTONE_MARGIN: Final = 600.0
 """Seconds that the mark of a delete outlives the oldest write that may still be replayed."""
 
-_LOGIN: Final = re.compile(r"//[^/@]*@")
+_LOGIN: Final = r"//[^/@]*@"
 
 
 def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCredentialProvider | None = None) -> Parts:
@@ -94,7 +94,7 @@ def directory(settings: Settings, redis: str) -> "Path":
     common = user_cache_path("toolcache", appauthor=False)
     if not redis:
         return common
-    address = _LOGIN.sub("//", redis)
+    address = re.sub(_LOGIN, "//", redis)
     return common / f"redis-{sha256(address.encode()).hexdigest()[:16]}"
 
 

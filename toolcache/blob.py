@@ -40,9 +40,10 @@ RECORD_ROOM: Final = 16_384
 
 _LAYOUT: Final = struct.Struct(">2sBB16sQQQI16sHI")
 _WHOLE: Final = struct.Struct(">2sBB16sQQQI16sHII")
-_BRIEF: Final = struct.Struct(">2sBB16s16xQ")
+_BRIEF: Final = struct.Struct(">2sBB16s16xQ26xI")
 _CRC: Final = struct.Struct(">I")
-_MAC: Final = 16
+MAC_SIZE: Final = 16
+"""Bytes of the seal that follows a sealed body."""
 _CHECKED: Final = _LAYOUT.size
 HEADER_SIZE: Final = _CHECKED + _CRC.size
 MAX_COST_MS: Final = (1 << 32) - 1
@@ -98,12 +99,14 @@ def read_header(blob: bytes | memoryview) -> Header | None:
     return Header._make(fields)
 
 
-def read_brief(blob: bytes | memoryview) -> tuple[bytes, int] | None:
-    """Version and ``gone_ms``, or None where that is no blob of ours; of bytes that are known to be as they were written."""
+def read_brief(blob: bytes | memoryview) -> tuple[int, bytes, int] | None:
+    """Flags, version and ``gone_ms``, which is all that a store goes by; None where ``read_header`` says None."""
     if len(blob) < HEADER_SIZE:
         return None
-    magic, fmt, flags, version, gone_ms = _BRIEF.unpack_from(blob)
-    return None if magic != MAGIC or fmt != FORMAT or flags & ~KNOWN_FLAGS else (version, gone_ms)
+    magic, fmt, flags, version, gone_ms, check = _BRIEF.unpack_from(blob)
+    if magic != MAGIC or fmt != FORMAT or flags & ~KNOWN_FLAGS or crc32(blob[:_CHECKED]) != check:
+        return None
+    return flags, version, gone_ms
 
 
 def end_of(raw: bytes) -> int | None:
@@ -111,5 +114,5 @@ def end_of(raw: bytes) -> int | None:
     header = read_header(raw)
     if header is None:
         return None
-    end = HEADER_SIZE + header.meta_len + header.body_len + (_MAC if header.flags & SEALED else 0) + _CRC.size
+    end = HEADER_SIZE + header.meta_len + header.body_len + (MAC_SIZE if header.flags & SEALED else 0) + _CRC.size
     return end if end <= len(raw) else None

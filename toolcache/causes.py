@@ -16,7 +16,7 @@ _TOLD_CODES: Final = {"NOAUTH", "WRONGPASS", "DENIED", "NOPERM", "WRONGTYPE"} | 
 }
 _ACCESS: Final = {"AuthenticationError", "AuthorizationError", "AuthenticationWrongNumberOfArgsError"}
 _NO_PERMISSION_TEXTS: Final = ("the user executing the script can't", "acl failure in script")
-_SEVERAL: Final = re.compile(r"\[Errno (\d+)\]")
+_SEVERAL: Final = r"\[Errno (\d+)\]"
 
 
 def describe(exc: BaseException) -> str:
@@ -63,7 +63,7 @@ def errno_of(fault: OSError) -> int | None:
     """The errno; for a host of several addresses, of the first: asyncio joins what each of them said into one text."""
     if fault.errno is not None:
         return fault.errno
-    several = _SEVERAL.search(str(fault))
+    several = re.search(_SEVERAL, str(fault))
     return int(several[1]) if several else None
 
 

@@ -23,7 +23,7 @@ _BYTES: Final = {
 }
 _LONGEST: Final = 64
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+_SIZE: Final = r"(\d+(?:\.\d+)?)\s*([a-z]*)"
 
 
 def seconds(value: Duration, *, name: str = "ttl") -> float:
@@ -88,7 +88,7 @@ def _float(number: float) -> float:
 
 
 def _parse_size(text: str, name: str) -> int:
-    match = _SIZE.fullmatch(text.strip().lower()) if len(text) <= _LONGEST else None
+    match = re.fullmatch(_SIZE, text.strip().lower()) if len(text) <= _LONGEST else None
     if match is None or match[2] not in _BYTES:
         msg = f"{name}={text[:_LONGEST]!r} is no size: write bytes, or text such as '64MB', '1GiB'"
         raise ValueError(msg)

@@ -153,7 +153,7 @@ class Entries:
         old = self._memory.find(place)
         if old is not None and old.version > above:
             above = old.version
-        version = self._hybrid.next(above, now_ms)
+        version = self._hybrid.next(above)
         return self._hold(
             value, encoded, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, 0.0, tags, MEMORY
         )  # fmt: skip
@@ -183,10 +183,12 @@ class Entries:
         era = self._memory.era - self._epochs.covers(draft.version, draft.tags)
         left = remaining(draft.created_ms, draft.gone_ms, self._time())
         span_ms = NEVER if draft.gone_ms == NEVER else draft.gone_ms - draft.created_ms
-        return self._hold(
+        held = self._hold(
             value, draft.encoded or _EMPTY, domain, tally, draft.version, draft.created_ms, span_ms, era, left,
             draft.cost_ms / 1000, draft.tags, layer,
         )  # fmt: skip
+        held.gone_until = inf  # for memory to say: to ask Redis in between may have set the clock
+        return held
 
     def _span_ms(self, lifetime: float) -> int:
         """A lifetime in whole milliseconds; those of one lifetime share the number."""

@@ -35,10 +35,11 @@ class Horizon:
         self._entries = entries
         self._writer = writer
         self._homes = homes
-        files = parts.files.store if parts.files else None
         self._forgot_in = 0
-        self._log = files if isinstance(files, SupportsOverlay) else None
-        self._overlay = self._log if parts.redis else None
+        local = parts.files.store if parts.files else None
+        # found out once: to look a protocol's methods up takes longer than to read a file
+        self._local = local if isinstance(local, SupportsOverlay) else None
+        self._overlay = self._local if parts.redis else None
 
     def name(self, label: str) -> str:
         """The store key of the epoch of a tag, or of the namespace."""
@@ -99,10 +100,11 @@ class Horizon:
 
     def know_of(self, names: Iterable[str]) -> bool:
         """Take note of what this host's log knows of epochs, without I/O; False where it has to be asked."""
-        if self._log is None or not self._log.ready:
+        store = self._local
+        if store is None or not store.ready:
             return False
         for name in names:
-            if (newest := self._log.newest(name)) is not None:
+            if (newest := store.newest(name)) is not None:
                 self._raise(name, newest.version)
         return True
 

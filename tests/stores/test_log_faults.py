@@ -16,7 +16,7 @@ from fileops import MUTATIONS, ErrnoOps, MeddlingOps, ShortWriteOps, SlowOps
 from logs import PREFIX, body, descriptors, log_of, make, names, overwrite, put, quiet, segments, until, write
 
 from toolcache.events import BlobRejected, Event, FilesUnavailable
-from toolcache.protocols import PutStatus
+from toolcache.protocols import PutResult, PutStatus, Write
 from toolcache.stores.log.frame import HEAD_SIZE
 from toolcache.stores.log.store import LogStore
 from toolcache.testing import FakeClock
@@ -80,6 +80,38 @@ async def test_short_writes_are_continued(tmp_path: Path, clock: FakeClock) -> N
     assert await body(store) == b"long " * 100
     await store.aclose()
     assert await bodies(tmp_path / "log", clock, "k") == [b"long " * 100]
+
+
+async def test_a_great_many_records_are_appended_in_calls_that_the_system_takes(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """FS-10: more at once than one call may be given, and less taken of each than was given."""
+    store = make(tmp_path / "log", clock, ops=ShortWriteOps(100_000))
+    texts = [f"k{number}" for number in range(1_200)]
+    results = await store.put_many([write(clock, text, 1, text.encode() * 50) for text in texts])
+    assert {result.status for result in results} == {PutStatus.STORED}
+    alone = await asyncio.gather(*[put(store, write(clock, text, 2, text.encode())) for text in texts])
+    assert {result.status for result in alone} == {PutStatus.STORED}
+    await store.aclose()
+    assert await bodies(tmp_path / "log", clock, *texts) == [text.encode() for text in texts]
+
+
+async def test_what_is_no_blob_is_refused_alone(tmp_path: Path, clock: FakeClock) -> None:
+    """BUG-82: what others write in the same moment is written."""
+    store = make(tmp_path / "log", clock)
+    bad, worse = Write(PREFIX + "bad", b"no blob"), Write(PREFIX + "worse", None)  # type: ignore[arg-type]  # so it is
+    good, *refused = await asyncio.gather(
+        put(store, write(clock, "k", 1)),
+        store.put_many([write(clock, "with", 1), bad]),
+        store.put_many([Write(bad.key, bad.blob, once=True)]),
+        return_exceptions=True,
+    )
+    assert isinstance(good, PutResult)
+    assert [type(fault) for fault in refused] == [ValueError, ValueError]
+    with pytest.raises(TypeError):
+        await store.put_many([worse])
+    assert [await body(store), await body(store, "with")] == [b"body", None]
+    await store.aclose()
 
 
 async def test_a_failed_sync_is_never_repeated_on_its_file(tmp_path: Path, clock: FakeClock) -> None:

@@ -3,9 +3,11 @@
 from itertools import permutations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from toolcache.stores.log.frame import CLEAN, FIRST, PENDING
-from toolcache.stores.log.index import Entry, Index, digest
+from toolcache.stores.log.frame import BARE, CLAIM, CLEAN, FIRST, PENDING, TOMBSTONE
+from toolcache.stores.log.index import UNSEEN, Entry, Index, digest
 from toolcache.testing.stores import version_of
 
 KEY = digest(b"k")
@@ -87,3 +89,28 @@ def test_what_was_held_back_counts_if_no_copy_came(index: Index) -> None:
     index.admit(KEY, entry(3, 0), hold=True)
     index.release()
     assert index.get(KEY) == entry(4, 0)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.sampled_from(["seen", "stale", "unseen", "mark"])))
+)
+def test_to_renew_is_to_admit(steps: list[tuple[str, int, str]]) -> None:
+    """I3: whether what was seen still stands, was overtaken meanwhile, or nobody looked: the index says the same."""
+    kinds = (0, TOMBSTONE, PENDING, CLAIM | BARE)
+    quick, plain = Index(ORDERS.__getitem__), Index(ORDERS.__getitem__)
+    for number, (text, kind, how) in enumerate(steps, 1):
+        key = digest(text.encode())
+        if how == "mark":
+            for each in (quick, plain):
+                each.mark(key, version_of(2 * number - 2))
+            continue
+        old, seen = quick.stands(key)
+        if how == "stale":  # another process wrote between the look and the append
+            for each in (quick, plain):
+                each.admit(key, entry(2 * number - 1, keep=number))
+        flags = kinds[kind] | (FIRST if old is None else 0)
+        new = entry(2 * number, 1, keep=100 * number, flags=flags)
+        quick.renew(key, new._replace(segment=0, offset=5), UNSEEN if how == "unseen" else seen, 1, 7)
+        plain.admit(key, new._replace(offset=12))
+        assert quick.get(key) == plain.get(key)
+        assert (len(quick), quick.owed()) == (len(plain), plain.owed())

@@ -36,7 +36,7 @@ _TIMEDELTA: Final = struct.Struct(">iii")
 _OFFSET: Final = struct.Struct(">q")
 
 _MICROSECOND: Final = timedelta(microseconds=1)
-_ZONE_NAME: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,3}")
+_ZONE_NAME: Final = r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,3}"
 
 
 class Refused(Exception):  # noqa: N818 - a signal between the writers, never seen outside
@@ -143,7 +143,7 @@ def _zone_name(zone: Any, zone_class: Any) -> str:
     # A zone that the cache of zoneinfo does not hold would come back as another object, and two such
     # disagree on times that a clock change repeats.
     name: str = zone.key or ""
-    if not _ZONE_NAME.fullmatch(name) or zone_class(name) is not zone:
+    if not re.fullmatch(_ZONE_NAME, name) or zone_class(name) is not zone:
         raise Refused("a time whose ZoneInfo is not the one that its name gives: make it with ZoneInfo(name)")
     return name
 
@@ -156,7 +156,7 @@ def _read_zone(data: bytes) -> tzinfo | None:
         name = data[1 + _OFFSET.size :].decode("utf-8", "surrogatepass")
         return timezone(offset, name) if name else timezone(offset)
     name = data[1:].decode("ascii")
-    if data[:1] != b"z" or not _ZONE_NAME.fullmatch(name):
+    if data[:1] != b"z" or not re.fullmatch(_ZONE_NAME, name):
         raise ValueError("zone")
     from zoneinfo import ZoneInfo
 

@@ -43,8 +43,8 @@ _Writer: TypeAlias = Callable[[Any, _Out, int], None]
 MAX_DEPTH: Final = 100
 """How many containers may stand one within another."""
 
-_HEX64: Final = re.compile("[0-9a-fA-F]{64}")
-_PLAIN_NAME: Final = re.compile("[A-Za-z_]{1,24}")
+_HEX64: Final = "[0-9a-fA-F]{64}"
+_PLAIN_NAME: Final = "[A-Za-z_]{1,24}"
 _TOLD_STEPS: Final = 16
 _DOUBLE: Final = struct.Struct(">d")
 _NAN: Final = "f7ff8000000000000"
@@ -68,7 +68,7 @@ class Digest(str):
         """Check, and lower."""
         if not isinstance(hexdigest, str):
             raise UnsupportedKeyError(f"a Digest is made of 64 hexadecimal digits, not of {_name(type(hexdigest))}")
-        if not _HEX64.fullmatch(hexdigest):
+        if not re.fullmatch(_HEX64, hexdigest):
             raise UnsupportedKeyError(
                 f"a Digest takes exactly 64 hexadecimal digits; this text of {len(hexdigest)} characters is none: "
                 "use digest(value) to compute one"
@@ -162,7 +162,7 @@ def _name(cls: type) -> str:
 
 def _key_step(key: object) -> str:
     # A key of a mapping may be a secret; only what looks like the name of a field is told.
-    return f"[{key!r}]" if type(key) is str and _PLAIN_NAME.fullmatch(key) else "[…]"
+    return f"[{key!r}]" if type(key) is str and re.fullmatch(_PLAIN_NAME, key) else "[…]"
 
 
 # Values of one piece: each gives its text.

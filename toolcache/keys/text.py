@@ -34,9 +34,9 @@ PLAIN: Final = b":ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 """What a key text is made of, but for what stands for other bytes."""
 
 _WORD: Final = PLAIN[1:]
-_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAMESPACE: Final = r"[A-Za-z0-9._-]{1,64}"
 _KEY_TEXT: Final = re.compile(r"(?:[A-Za-z0-9._:@/+=-]|%[0-9A-F]{2}){0,200}")
-_CUT_TEXT: Final = re.compile(r"[A-Za-z0-9._:@/+=%-]{120}~[0-9a-f]{32}")
+_CUT_TEXT: Final = r"[A-Za-z0-9._:@/+=%-]{120}~[0-9a-f]{32}"
 
 
 def _escapes(plain: bytes) -> list[str]:
@@ -58,7 +58,7 @@ class KeyText(str):
 
     def __new__(cls, text: str) -> Self:
         """Check."""
-        if not (len(text) <= MAX_TEXT and (_KEY_TEXT.fullmatch(text) or _CUT_TEXT.fullmatch(text))):
+        if not (len(text) <= MAX_TEXT and (_KEY_TEXT.fullmatch(text) or re.fullmatch(_CUT_TEXT, text))):
             raise UnsupportedKeyError("this is no encoded key: pass the key itself as a plain str")
         return super().__new__(cls, text)
 
@@ -125,7 +125,7 @@ def namespace(text: str) -> str:
     Raises:
         SettingsError: unless it is 1 to 64 of ``A-Z a-z 0-9 . _ -``, and not only dots.
     """
-    if not isinstance(text, str) or not _NAMESPACE.fullmatch(text) or not text.strip("."):
+    if not isinstance(text, str) or not re.fullmatch(_NAMESPACE, text) or not text.strip("."):
         raise SettingsError(
             "a namespace is 1 to 64 letters, digits, '.', '_' or '-', such as 'shop-v2'; "
             "no ':', space, other character or dots alone"

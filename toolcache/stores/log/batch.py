@@ -6,13 +6,14 @@ from typing import Final
 
 from toolcache.blob import CLAIM as BLOB_CLAIM
 from toolcache.blob import EPOCH as BLOB_EPOCH
-from toolcache.blob import KNOWN_FLAGS, Header, read_header
+from toolcache.blob import KNOWN_FLAGS, Header, read_brief
 from toolcache.blob import RECORD as BLOB_RECORD
 from toolcache.blob import TOMBSTONE as BLOB_TOMBSTONE
 from toolcache.protocols import PutResult, Write
 from toolcache.stores.log.frame import CLAIM, EPOCH, HEAD_SIZE, MAX_BLOB, MAX_KEY, PENDING, RESULT, TOMBSTONE
 from toolcache.stores.log.index import UNSEEN, Entry, Record, digest
 from toolcache.stores.log.log import encode
+from toolcache.stores.log.pace import paced
 
 _KINDS: Final = {BLOB_TOMBSTONE: TOMBSTONE, BLOB_EPOCH: EPOCH, BLOB_RECORD: RESULT, BLOB_CLAIM: CLAIM}
 _FLAGS: Final = [sum(flag for bit, flag in _KINDS.items() if bits & bit) for bits in range(KNOWN_FLAGS + 1)]
@@ -26,19 +27,19 @@ def flags_of(header: Header) -> int:
 class Item:
     """A write made ready. Raises ValueError for what is no blob, or too large."""
 
-    __slots__ = ("flags", "header", "key", "name", "size", "write")
+    __slots__ = ("flags", "gone", "key", "name", "size", "version", "write")
 
     def __init__(self, write: Write) -> None:
-        header = read_header(write.blob)
-        if header is None:
+        brief = read_brief(write.blob)
+        if brief is None:
             raise ValueError("a write needs a whole blob, header and all")
+        flags, self.version, self.gone = brief
         self.key = key = encode(write.key)
         if len(key) > MAX_KEY or len(write.blob) > MAX_BLOB:
             raise ValueError(f"a record takes at most {MAX_KEY:,} bytes of key and {MAX_BLOB:,} of blob")
         self.name = digest(key)
         self.write = write
-        self.header = header
-        self.flags = _FLAGS[header.flags] | PENDING if write.pending else _FLAGS[header.flags]
+        self.flags = _FLAGS[flags] | PENDING if write.pending else _FLAGS[flags]
         self.size = HEAD_SIZE + len(key) + len(write.blob)
 
 
@@ -72,7 +73,7 @@ class Batch:
     def prepare(self) -> None:
         """Make it ready; off the loop. What cannot be written is its fault alone."""
         try:
-            self.items = [Item(write) for write in self.writes]
+            self.items = [Item(write) for write in paced(self.writes)]
         except Exception as fault:  # noqa: BLE001 - the caller's, who gave what is no write
             self.fault = fault
         self.size = sum(item.size for item in self.items)

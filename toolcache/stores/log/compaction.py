@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 from toolcache.blob import HEADER_SIZE
@@ -20,14 +20,19 @@ from toolcache.stores.log.frame import BARE, BLOB, CLEAN, FIRST, HEAD_SIZE, LAST
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.log import Log
+from toolcache.stores.log.ops import File
+from toolcache.stores.log.pace import STEP, pool
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
 
 _SEGMENT_BYTES: Final = 16 * 2**20
 _FLUSH: Final = 256 * 1024
-_STEP: Final = 250
 _PAUSE: Final = 0.0005
 _SMALL_ONES: Final = 8
 _EVERY: Final = 600.0
+_LOOKS: Final = 25
+_GLANCE: Final = 0.02
+"""How often, and seconds between, somebody who needs room looks whether another process is done with making it."""
+
 _BARE_SIZE: Final = HEAD_SIZE + 64 + HEADER_SIZE
 
 
@@ -63,7 +68,7 @@ class Compactor:
         self.budget = budget
         self.closing = False
         self.evictions = 0
-        self.pool = ThreadPoolExecutor(1, "toolcache-compact")
+        self.pool = pool(1, "toolcache-compact")
         self._log = log
         self._turn = threading.Lock()
         self._scheduled = False
@@ -97,9 +102,8 @@ class Compactor:
         Returns the bytes won. Blocks; for a thread.
         """
         with self._turn:
-            try:
-                held = self._log.directory.lock("compact")
-            except BlockingIOError:
+            held = self._take(patient=size is not None)
+            if held is None:
                 return 0
             try:
                 before = self._log.disk()
@@ -113,6 +117,15 @@ class Compactor:
                 return before - self._disk_then
             finally:
                 held.release()
+
+    def _take(self, *, patient: bool) -> File | None:
+        """The lock of those who compact; who needs room waits for a while until another process is done."""
+        for left in reversed(range(_LOOKS if patient else 1)):
+            with suppress(BlockingIOError):
+                return self._log.directory.lock("compact")
+            if left:
+                time.sleep(_GLANCE)
+        return None
 
 
 class Pass:
@@ -178,7 +191,7 @@ class Pass:
                 self._firm[entry.segment] += self._kept(entry, size)
             self._discard(dead)
             seen += len(shard)
-            if seen >= _STEP:
+            if seen >= STEP:
                 seen = 0
                 time.sleep(_PAUSE)
 
@@ -202,7 +215,7 @@ class Pass:
             records = walk(lambda count, at: read(source.file.fd, count, at), 0, source.size)
             for number, record in enumerate(records, 1):
                 self._keep(source, record, evict=evict)
-                if self._size >= _FLUSH or number % _STEP == 0:
+                if self._size >= _FLUSH or number % STEP == 0:
                     self._flush()
         except BrokenSegmentError:
             source.broken = True
@@ -249,9 +262,9 @@ class Pass:
         self._size += len(record)
 
     def _discard(self, dead: Sequence[tuple[bytes, Entry]]) -> None:
-        for at in range(0, len(dead), _STEP):
+        for at in range(0, len(dead), STEP):
             with self._log.lock:
-                for name, entry in dead[at : at + _STEP]:
+                for name, entry in dead[at : at + STEP]:
                     self._log.index.discard(name, entry)
             time.sleep(_PAUSE)
 

@@ -3,7 +3,6 @@
 import errno
 import os
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -17,13 +16,12 @@ from toolcache.stores.log.frame import BLOB, MARK
 from toolcache.stores.log.index import Entry, Index, digest
 from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.ops import File, FileOps
+from toolcache.stores.log.pace import paced
 from toolcache.stores.log.post import Post
 from toolcache.stores.log.rest import Rest
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
 from toolcache.versions import ZERO, HybridClock, split
 
-_STEP: Final = 250
-_PAUSE: Final = 0.0001
 _RELIST: Final = 8
 _VERSION_SIZE: Final = 16
 
@@ -205,12 +203,10 @@ class Log:
             return newest
         try:
             records = walk(lambda count, at: self.ops.pread(segment.file.fd, count, at), segment.end, size)
-            for number, record in enumerate(records, 1):
+            for record in paced(records):
                 version = self._admit(segment, record)
                 newest = max(newest, version)
                 segment.end = record.offset + record.length
-                if number % _STEP == 0:
-                    time.sleep(_PAUSE)  # let the loop have the interpreter
         except BrokenSegmentError:
             segment.broken = True
             self.reject("frame", b"")
@@ -229,7 +225,7 @@ class Log:
             if brief is None:
                 self.reject("header", name)
                 return ZERO
-            version, gone = brief
+            _, version, gone = brief
             keep = max(gone, frame.keep_until)
             # Entry(…), less a call
             entry = tuple.__new__(Entry, (version, gone, keep, segment.handle, offset, length, frame.flags))

@@ -10,7 +10,6 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -24,13 +23,11 @@ from toolcache.stores.log.frame import BLOB, FIRST, MARK, PENDING, RESULT, lead,
 from toolcache.stores.log.index import UNSEEN, Entry, digest
 from toolcache.stores.log.log import Log, encode
 from toolcache.stores.log.ops import File
+from toolcache.stores.log.pace import STEP, paced, pool
 from toolcache.stores.log.rest import Rest
 from toolcache.stores.log.segment import Segment
 
 _LINGER: Final = 0.02
-_MOST: Final = 1000
-_STEP: Final = 250
-_PAUSE: Final = 0.0001
 _SEGMENT_AGE: Final = 3600.0
 _MAX_WAITING: Final = 64 * 2**20
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -47,7 +44,7 @@ class Writer:
 
     def __init__(self, log: Log, compactor: Compactor) -> None:
         self.compactor = compactor
-        self._pool = ThreadPoolExecutor(1, "toolcache-write")
+        self._pool = pool(1, "toolcache-write")
         self._log = log
         self._claims = Claims(log)
         self._gate = threading.Lock()
@@ -76,6 +73,7 @@ class Writer:
         try:
             self._pool.submit(self._run)
         except RuntimeError:
+            self._busy = False
             raise CacheClosedError("this file store is closed: open a new one") from None
 
     def drain(self) -> None:
@@ -107,7 +105,12 @@ class Writer:
                 batch = self._queue.get(timeout=_LINGER)
                 while batch is not None:
                     batches.append(batch)
-                    batch = self._queue.get_nowait() if len(batches) < _MOST else None
+                    if len(batches) == STEP:
+                        break
+                    batch = self._queue.get_nowait()
+                else:
+                    if batches:
+                        self._queue.put(None)  # they come first
             with self._gate:
                 self._waiting_bytes -= sum(batch.size for batch in batches)
                 if batches or self._queue.empty():
@@ -128,7 +131,6 @@ class Writer:
                 self._later(some)
             else:
                 self._job(some, claims)
-        self.compactor.consider()
 
     def _lock_claims(self) -> File:
         self._log.ensure_open()
@@ -157,6 +159,7 @@ class Writer:
             self._log.follow()
             self._refuse_what_has_no_room(batches)
             self._commit([batch for batch in batches if batch.fault is None], claims)
+            self.compactor.consider()
             finish(batches)
         except OSError as fault:
             finish(batches, fault)
@@ -181,13 +184,8 @@ class Writer:
         now_ms = int(self._log.clock.time() * 1000)
         staged: dict[bytes, Entry] = {}
         draft = Draft()
-        decided = 0
         for batch in batches:
-            for item in batch.items:
-                batch.results.append(self._decide(item, now_ms, staged, draft))
-                decided += 1
-                if decided % _STEP == 0:
-                    time.sleep(_PAUSE)  # let the loop have the interpreter
+            batch.results = [self._decide(item, now_ms, staged, draft) for item in paced(batch.items)]
             for key, version in batch.marks:
                 self._mark(key, version, staged, draft)
             if isinstance(batch, Exchange):
@@ -219,8 +217,8 @@ class Writer:
             self._log.sync_found(entry)
 
     def _decide(self, item: Item, now_ms: int, staged: dict[bytes, Entry], draft: Draft) -> PutResult:
-        version, gone, was_live = item.header.version, item.header.gone_ms, False
-        flags, keep = item.flags | FIRST, gone
+        version, flags, keep, blob = item.version, item.flags | FIRST, item.gone, item.write.blob
+        was_live, known = False, flags
         seen: bytes | None = UNSEEN
         old = staged.get(item.name)
         if old is None:
@@ -233,14 +231,14 @@ class Writer:
                 return PutResult(PutStatus.ALREADY, version, was_live)
             if version < old.version or (item.write.once and was_live and old.version > item.write.dead):
                 return PutResult(PutStatus.NEWER, old.version, was_live)
+            known = item.flags
             if old.keep > now_ms:
-                flags, keep = item.flags, max(gone, old.keep)
-        blob = item.write.blob
-        known = flags if old is None else flags & ~FIRST
-        entry = Entry(version, gone, keep, 0, draft.size, item.size, known)
+                flags, keep = item.flags, max(keep, old.keep)
+        # Entry(…) and PutResult(…), less a call each
+        entry = tuple.__new__(Entry, (version, item.gone, keep, 0, draft.size, item.size, known))
         staged[item.name] = entry
         draft.add(item.name, entry, (lead(BLOB, flags, item.key, blob, keep), blob), item.size, seen)
-        return PutResult(PutStatus.STORED, version, was_live)
+        return tuple.__new__(PutResult, (PutStatus.STORED, version, was_live))
 
     def _mark(self, key: str, version: bytes, staged: dict[bytes, Entry], draft: Draft) -> None:
         raw = encode(key)
