@@ -194,6 +194,7 @@ class Attempt(Fields):
             self.attempts = max(self.attempts, record.attempts)
             return Verdict.OURS
         if record.owner in self.ended or record.owner in self.past:  # which another store could not be told
+            self.past.add(record.owner)  # and by name to the next store
             return self._begin(lease)
         if left > 0 and record.owner not in self.dead:
             return Verdict.BUSY

@@ -52,8 +52,8 @@ NAMESPACE: Final = "walk"
 EPISODE: Final = 100
 LEASE: Final = 600.0
 """So long that no timer of the loop comes to it."""
-RETENTION: Final = 10_000.0
-"""So short that no tombstone ends before what it has ended."""
+RETENTION: Final = 30_000.0
+"""So short that no tombstone ends before what it has ended, and so long that no episode takes as long by itself."""
 MAY: Final = (
     "partitions", "restarts", "silence", "full", "kills", "pauses", "failures", "cancels", "forgets", "clears", "expiries",
     "closes",
