@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 from benchmarks.files import FileFloor, ReadFloor, gets, sets, sets_at_once
 from benchmarks.harness import Goal, Task, WrongAnswerError
@@ -16,11 +17,10 @@ from benchmarks.main import main
 from benchmarks.peers import Diskcache
 from benchmarks.place import Place, python
 from benchmarks.subject import Kind, Subject
-from toolcache.blob import HEADER_SIZE
+from toolcache.blob import HEADER_SIZE, NEVER, Header, pack_header
 from toolcache.clock import SYSTEM
 from toolcache.protocols import Write
 from toolcache.stores.log.store import LogStore
-from toolcache.testing.stores import blob_of
 from toolcache.versions import process_clock
 
 _MANY: Final = 100_000
@@ -28,6 +28,9 @@ _MILLION: Final = 1_000_000
 _PORTION: Final = 1_000
 _OPENINGS: Final = 3
 _TURN: Final = 0.001
+_NO_META: Final = b"\x80"
+_DIGEST: Final = bytes(16)
+_CRC: Final = 4
 _BODY: Final = bytes(100)
 _ALONE: Final = "toolcache, the log alone"
 
@@ -50,7 +53,7 @@ class LogAlone(Subject):
     async def _get(self, key: str) -> bytes:
         (blob,) = self._store.peek((key,)) or await self._store.get_many((key,))
         assert blob is not None
-        return blob[HEADER_SIZE + 1 : -4]
+        return blob[HEADER_SIZE + len(_NO_META) : -_CRC]
 
     async def _set(self, key: str, value: bytes) -> None:
         await self._store.put_many((written(key, value),))
@@ -133,8 +136,10 @@ def log(folder: Path) -> LogStore:
 
 
 def written(key: str, body: bytes) -> Write:
-    """A value as the cache would hand it over."""
-    return Write(key, blob_of(key, body, version=process_clock().next(), now=SYSTEM.time(), ttl=None))
+    """A value as the cache would hand it over, made with no more than that takes."""
+    now_ms, rest = int(SYSTEM.time() * 1000), _NO_META + body
+    header = Header(0, process_clock().next(), now_ms, NEVER, NEVER, 0, _DIGEST, len(_NO_META), len(body))
+    return Write(key, b"".join((pack_header(header), rest, crc32(rest).to_bytes(_CRC, "big"))))
 
 
 async def _watched(working: Awaitable[Any]) -> float:

@@ -42,7 +42,8 @@ _LAYOUT: Final = struct.Struct(">2sBB16sQQQI16sHI")
 _WHOLE: Final = struct.Struct(">2sBB16sQQQI16sHII")
 _BRIEF: Final = struct.Struct(">2sBB16s16xQ26xI")
 _CRC: Final = struct.Struct(">I")
-_MAC: Final = 16
+MAC_SIZE: Final = 16
+"""Bytes of the seal that follows a sealed body."""
 _CHECKED: Final = _LAYOUT.size
 HEADER_SIZE: Final = _CHECKED + _CRC.size
 MAX_COST_MS: Final = (1 << 32) - 1
@@ -113,5 +114,5 @@ def end_of(raw: bytes) -> int | None:
     header = read_header(raw)
     if header is None:
         return None
-    end = HEADER_SIZE + header.meta_len + header.body_len + (_MAC if header.flags & SEALED else 0) + _CRC.size
+    end = HEADER_SIZE + header.meta_len + header.body_len + (MAC_SIZE if header.flags & SEALED else 0) + _CRC.size
     return end if end <= len(raw) else None

@@ -134,15 +134,17 @@ class CachedFunction(Decorated[_P, _R]):
 
     def _as_function(self) -> Callable[_P, Coroutine[Any, Any, _R]]:
         known, counts, own = self._known, self._counts, self._cache
-        if known is None:
+        own_hit = getattr(own, "_hit", None)  # of ours alone: what memory answers takes no detour
+        if known is None or (own is not None and own_hit is None):
             return super()._as_function()
+        find = known.find
 
         async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             cache = self._store() if own is None else own
-            hit = getattr(cache, "_hit", None)  # of ours alone: what memory answers takes no detour
+            hit = own_hit or getattr(cache, "_hit", None)
             if hit is None:
                 return await self(*args, **kwargs)
-            key = known.find(args, kwargs)
+            key = find(args, kwargs)
             if key is None:
                 key = place_of(key_text(self.cache_key(*args, **kwargs)))
                 known.learn(args, kwargs, key)

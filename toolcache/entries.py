@@ -153,7 +153,7 @@ class Entries:
         old = self._memory.find(place)
         if old is not None and old.version > above:
             above = old.version
-        version = self._hybrid.next(above, now_ms)
+        version = self._hybrid.next(above)
         return self._hold(
             value, encoded, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, 0.0, tags, MEMORY
         )  # fmt: skip

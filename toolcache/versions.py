@@ -44,18 +44,13 @@ class HybridClock:
         self._leapt = ZERO
         self.node = node or os.urandom(_NODE_SIZE)
 
-    def next(self, above: bytes = ZERO, now: int | None = None) -> bytes:
+    def next(self, above: bytes = ZERO) -> bytes:
         """A version above all minted before and above ``above``.
 
         A far-future ``above`` (another process with a broken clock) is exceeded for this one write and not adopted:
         the next write goes by the clock again. Nothing is above the last version there can be; such a write loses.
-
-        Args:
-            above: a version, or ZERO.
-            now: the clock's milliseconds, for who has just read it.
         """
-        if now is None:
-            now = int(self._clock.time() * 1000)
+        now = int(self._clock.time() * 1000)
         stamp = now * _COUNTS
         with self._lock:
             if stamp <= self._stamp < _LAST:

@@ -5,7 +5,8 @@ import hmac
 
 import pytest
 
-from toolcache.codec.seal import MAC_SIZE, Seal
+from toolcache.blob import MAC_SIZE
+from toolcache.codec.seal import Seal
 from toolcache.errors import SettingsError
 
 

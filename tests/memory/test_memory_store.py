@@ -505,7 +505,7 @@ def test_several_threads(make: Make) -> None:
 RESIDENT = """
 import resource, sys
 from toolcache.clock import SystemClock
-from toolcache.memory.s3fifo import S3FIFO
+from toolcache.memory.adaptive import Adaptive
 from toolcache.memory.store import MemoryStore
 from toolcache.testing.policies import held_of
 
@@ -514,7 +514,7 @@ def taken():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 clock = SystemClock()
-store = MemoryStore(clock=clock, policy=S3FIFO(), max_bytes=16_000_000)
+store = MemoryStore(clock=clock, policy=Adaptive(), max_bytes=16_000_000)
 base = taken()
 for number in range(400_000):
     now_ms, size = int(clock.time() * 1000), number * 7919 % 500

@@ -67,9 +67,9 @@ class Minted(HybridClock):
         super().__init__(clock, node=node)
         self.minted: list[bytes] = []
 
-    def next(self, above: bytes = ZERO, now: int | None = None) -> bytes:
+    def next(self, above: bytes = ZERO) -> bytes:
         """A version."""
-        self.minted.append(super().next(above, now))
+        self.minted.append(super().next(above))
         return self.minted[-1]
 
     def epoch(self) -> bytes:

@@ -12,7 +12,7 @@ there was none), tags. A blob without a value, a tombstone or an epoch, has an e
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgpack import Packer, unpackb
 
@@ -22,6 +22,7 @@ from toolcache.blob import (
     FORMAT,
     HEADER_SIZE,
     KNOWN_FLAGS,
+    MAC_SIZE,
     MAGIC,
     MAX_COST_MS,
     RECORD,
@@ -34,11 +35,13 @@ from toolcache.blob import (
     read_header,
 )
 from toolcache.codec.compress import Compressor, Method, decompress
-from toolcache.codec.seal import MAC_SIZE, Seal
 from toolcache.codec.vectors import VectorCodec
 from toolcache.errors import SettingsError, ValueTooLargeError
 from toolcache.protocols import Encoded
 from toolcache.tags import MAX_STORED, check
+
+if TYPE_CHECKING:
+    from toolcache.codec.seal import Seal
 
 MAX_BODY: Final = (1 << 32) - 1
 _CRC_SIZE: Final = 4
@@ -76,7 +79,7 @@ class Envelope:
             raise SettingsError(f"max_entry={max_entry} is out of range: use 1 to {MAX_BODY:,} bytes")
         if compress_above is not None and compress_above < 0:
             raise SettingsError(f"compress_above={compress_above} is out of range: use 0 or more bytes, or None")
-        self._seal = None if secret is None else Seal(secret)
+        self._seal = None if secret is None else _seal(secret)
         self._compress_above = compress_above
         self._compressor = Compressor(compressor)
         self.max_entry = max_entry
@@ -224,6 +227,12 @@ def _read_meta(raw: bytes) -> tuple[str, str, str, int, tuple[str, ...]]:
     if set(map(type, (codec, dtype, compressor, *tags))) != {str}:
         raise CorruptBlobError("meta")
     return codec, dtype, compressor, size, tuple(tags)
+
+
+def _seal(secret: bytes | str) -> "Seal":
+    from toolcache.codec.seal import Seal
+
+    return Seal(secret)
 
 
 def _sealed_part(header: Header, head: bytes) -> bytes:

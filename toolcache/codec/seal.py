@@ -8,9 +8,9 @@ import hashlib
 import hmac
 from typing import Final
 
+from toolcache.blob import MAC_SIZE
 from toolcache.errors import SettingsError
 
-MAC_SIZE: Final = 16
 _PURPOSE: Final = b"toolcache blob seal 1"
 
 

@@ -43,6 +43,8 @@ class Ghost:
 
     def recall(self, key: str) -> int | None:
         """How many have left since a key did; None if it did not, or too long ago. Asked for, it is forgotten."""
+        if not self.departures:
+            return None
         slots, code = self._slots, hash(key) & _LOW
         at = code & self._mask
         if slots[at] >> 32 != code:

@@ -1,7 +1,10 @@
 """Long work in a thread, in short steps: who computes holds the interpreter, and with it every loop of the process."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -18,3 +21,14 @@ def paced(items: Iterable[T]) -> Iterator[T]:
         yield item
         if number % STEP == 0:
             time.sleep(_PAUSE)
+
+
+def pool(size: int, name: str) -> ThreadPoolExecutor:
+    """Threads that take the processor from nobody when there is something to do: not from the loop that has just said so."""
+    return ThreadPoolExecutor(size, name, _give_way)
+
+
+def _give_way() -> None:
+    # Linux alone; and a sandbox may forbid it
+    with suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from toolcache.forks import watch
@@ -11,6 +10,7 @@ from toolcache.protocols import Clock
 from toolcache.stores.log.compaction import Budget, Compactor
 from toolcache.stores.log.log import Log
 from toolcache.stores.log.ops import FileOps, close_all
+from toolcache.stores.log.pace import pool
 from toolcache.stores.log.post import Post
 from toolcache.stores.log.reader import Reader
 from toolcache.stores.log.writer import Writer
@@ -34,7 +34,7 @@ class Shared:
     def _start(self, budget: Budget) -> None:
         self.compactor = Compactor(self.log, budget)
         self.writer = Writer(self.log, self.compactor)
-        self.readers = ThreadPoolExecutor(_READERS, "toolcache-read")
+        self.readers = pool(_READERS, "toolcache-read")
 
     def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -44,8 +44,8 @@ class Shared:
         """Wait for every job, end the threads, let go of the files."""
         self.compactor.closing = True
         self.writer.close()
-        for pool in (self.compactor.pool, self.readers):
-            pool.shutdown()
+        for threads in (self.compactor.pool, self.readers):
+            threads.shutdown()
         self.log.close()
 
     def forked(self) -> None:

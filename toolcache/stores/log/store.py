@@ -340,7 +340,9 @@ class LogStore:
         return shared
 
     async def _written(self, batch: Batch) -> list[PutResult]:
-        shared = await self._attached()
+        shared = self._shared
+        if shared is None or self._closed:
+            shared = await self._attached()
         shared.log.check()
         batch.patience = self._patience
         shared.writer.submit(batch)

@@ -10,7 +10,6 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -24,7 +23,7 @@ from toolcache.stores.log.frame import BLOB, FIRST, MARK, PENDING, RESULT, lead,
 from toolcache.stores.log.index import UNSEEN, Entry, digest
 from toolcache.stores.log.log import Log, encode
 from toolcache.stores.log.ops import File
-from toolcache.stores.log.pace import STEP, paced
+from toolcache.stores.log.pace import STEP, paced, pool
 from toolcache.stores.log.rest import Rest
 from toolcache.stores.log.segment import Segment
 
@@ -45,7 +44,7 @@ class Writer:
 
     def __init__(self, log: Log, compactor: Compactor) -> None:
         self.compactor = compactor
-        self._pool = ThreadPoolExecutor(1, "toolcache-write")
+        self._pool = pool(1, "toolcache-write")
         self._log = log
         self._claims = Claims(log)
         self._gate = threading.Lock()
