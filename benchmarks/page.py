@@ -10,8 +10,9 @@ from benchmarks.table import HEADINGS, aim, cells, judge, number, verdicts
 _INTRODUCTION = """\
 # Performance
 
-What one run of `make bench` measured; that command writes this page, and [every figure of every round]({data}). A figure is worth something beside the others of its run, and nothing beside those of
-another machine.
+What one run of `make bench` measured; that command writes this page, and [every figure of every round]({data}). A figure is
+worth something beside the others of its run, and nothing beside those of another machine. How many reads memory answers at all
+is told of [hit ratios](hit-ratio.md), and how cost grows of [scale](scale.md).
 
 {machine}
 
