@@ -48,3 +48,26 @@ async def ticks(number: int = 20) -> None:
     """Let everything that can go on now do so."""
     for _ in range(number):
         await asyncio.sleep(0)
+
+
+class Work:
+    """Waits until it is ``over``, and gives its output, or raises it if it is an exception; takes no argument.
+
+    Args:
+        output: what comes of each run.
+    """
+
+    def __init__(self, output: Any = "done") -> None:
+        self.output = output
+        self.runs = 0
+        self.begun = asyncio.Event()
+        self.over = asyncio.Event()
+
+    async def __call__(self) -> Any:
+        """One run."""
+        self.runs += 1
+        self.begun.set()
+        await self.over.wait()
+        if isinstance(self.output, BaseException):
+            raise self.output
+        return self.output

@@ -21,6 +21,7 @@ class Place:
     """One store's records."""
 
     layer = None
+    refuses = False
 
     def __init__(self, name: str) -> None:
         self.name = name

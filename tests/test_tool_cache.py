@@ -23,6 +23,7 @@ from toolcache.errors import (
     SerializationError,
     SettingsError,
     UnsupportedKeyError,
+    ValueTooLargeError,
 )
 from toolcache.keys.canonical import digest
 from toolcache.pieces import PIECE
@@ -545,6 +546,16 @@ async def test_a_batch_with_a_bad_vector_at_its_end_stores_none(cache: ToolCache
     assert await cache.get_embeddings(texts, "ada") == [None] * len(texts)
 
 
+async def test_a_batch_with_too_large_a_vector_at_its_end_stores_none(open_cache: Open) -> None:
+    """What takes 64 bits may be too large where what takes 32 is not; nothing is stored then, either."""
+    cache = open_cache(max_entry=100)
+    texts = [f"text {number}" for number in range(3 * PIECE)]
+    vectors = [[0.5] * 20 for _ in texts[1:]] + [[0.1] * 20]
+    with pytest.raises(ValueTooLargeError):
+        await cache.set_embeddings(texts, "ada", vectors)
+    assert await cache.get_embeddings(texts, "ada") == [None] * len(texts)
+
+
 async def test_a_large_batch_may_name_a_text_twice(cache: ToolCache) -> None:
     """Each place has a list of its own, the last vector of a text counts, and what is not there is None."""
     texts = [f"text {number % (2 * PIECE)}" for number in range(4 * PIECE)]
@@ -586,6 +597,16 @@ async def test_a_large_batch_that_nobody_waits_for_is_given_up(cache: ToolCache)
     embedder.gate.set()
     assert await cache.get_embeddings(texts, "ada", compute=embedder) == [vector_of(text) for text in texts]
     assert len(embedder.asked) == 2
+
+
+async def test_a_large_batch_in_the_midst_of_which_the_cache_is_closed_is_refused(cache: ToolCache) -> None:
+    """Who stores it is told, and does not wait for ever."""
+    texts = [f"text {number}" for number in range(10 * PIECE)]
+    storing = asyncio.create_task(cache.set_embeddings(texts, "ada", [vector_of(text) for text in texts]))
+    await asyncio.sleep(0)
+    await cache.aclose()
+    with pytest.raises(CacheClosedError):
+        await storing
 
 
 async def test_a_strict_batch_is_stored_as_well_as_it_can_be(open_cache: Open, layering: str) -> None:

@@ -151,10 +151,12 @@ class Answers:
         return committed.durability
 
     async def kept(self, name: str, patience: Patience) -> Record | None:
-        """What this host answers with, from its file: unless Redis says that it was forgotten since. Without files, what Redis has."""
+        """What this host answers with, from its file: unless Redis says that it was forgotten since. Without files, what Redis has.
+
+        Where there is neither, what memory has.
+        """
         files, redis = self._ledger.files, self._ledger.redis
-        near = files or redis
-        record = None if near is None else await self._ledger.read(near, name, patience)
+        record = await self._ledger.read(files or redis or self._ledger.memory, name, patience)
         # What Redis is owed, the files keep for longer.
         if record is None or not record.answers or self._parts.clock.time() >= record.expires_at:
             return None

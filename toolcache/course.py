@@ -2,13 +2,19 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from toolcache.errors import AlreadyInProgressError, WaitTimeoutError
-from toolcache.flight import Flight
-from toolcache.record import Attempt, Record
+from toolcache.errors import (
+    AlreadyInProgressError,
+    DispatchError,
+    StoredAgentError,
+    TakeoverLimitError,
+    WaitTimeoutError,
+)
+from toolcache.record import TAKEOVERS, Attempt, Record
 from toolcache.terms import Terms
+from toolcache.work import Work
 
 
 class Settled(NamedTuple):
@@ -27,11 +33,30 @@ class Settled(NamedTuple):
         return self.record is not None and self.record.fence <= self.record.floor < version
 
 
+def error_of(record: Record, key: str) -> DispatchError:
+    """What a failure is told as to those who did not run it: never as a class of others."""
+    if record.failure is None or record.failure.kind == TAKEOVERS:
+        return TakeoverLimitError(key=key, attempts=record.attempts)
+    return StoredAgentError(record.failure.type, record.failure.message, key=key)
+
+
+class Asked(NamedTuple):
+    """What is asked for: the store key of the request, what runs it and on what terms, and for how long its answer is kept."""
+
+    name: str
+    work: Work
+    terms: Terms
+    fingerprint: str
+    retention: float
+
+
 class Course:
     """How far a request has come that the callers of one loop wait for. While it lasts, they join its flight, and no other.
 
+    Args:
+        asked: by the first caller, whose work and terms count.
+
     Attributes:
-        start: begins the flight, with the work and on the terms of the first caller.
         callers: those who wait.
         attempt: who runs it, once it is being run.
         busy: another's run is waited for.
@@ -39,15 +64,13 @@ class Course:
         changed: set, and another event by then, when that changes.
     """
 
-    start: Callable[[Flight[Settled]], Coroutine[Any, Any, Settled]]
-
-    def __init__(self, terms: Terms, fingerprint: str) -> None:
-        self.fingerprint = fingerprint
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
         self.callers = 0
         self.attempt: Attempt | None = None
         self.busy = self.runs = False
         self.changed = asyncio.Event()
-        self._finishes = terms.on_abandon == "finish"
+        self._finishes = asked.terms.on_abandon == "finish"
         self._ends = False
 
     def turn(self, *, busy: bool = False, runs: bool = False, ends: bool = False) -> None:

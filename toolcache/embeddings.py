@@ -87,8 +87,11 @@ async def store(
 ) -> dict[str, Durability]:
     """Store vectors; where each is safe. All are packed before the first is stored, so that none is if one is refused."""
     packed: dict[str, Any] = {}
+    coder, envelope = machine.parts.coder, machine.parts.envelope
     async for some in Pieces(range(len(keys)), PIECE // 2):
-        packed.update((keys[at], machine.parts.coder.encode(vectors[at], vector=True)) for at in some)
+        for at in some:
+            packed[keys[at]] = encoded = coder.encode(vectors[at], vector=True)
+            envelope.check(encoded, ())
     kept: dict[str, Durability] = {}
     refused: list[CacheWriteError] = []
 

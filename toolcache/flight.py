@@ -280,7 +280,12 @@ class Flights(Generic[T]):
         flight.task = asyncio.get_running_loop().create_task(self._fly(start, flight), context=context)
         self._by_key[key] = flight
         self._tasks.add(flight.task)
-        flight.task.add_done_callback(lambda task: self._land(key, flight, task))
+
+        def land(task: asyncio.Task[T]) -> None:
+            context.run(_boarding.set, None)  # else flight, task and context would wait for the garbage collector
+            self._land(key, flight, task)
+
+        flight.task.add_done_callback(land)
         return flight
 
     def _begin(

@@ -55,7 +55,7 @@ class Hold:
     async def take(self, place: Place) -> Answer | None:
         """Claim it in a store; None if that cannot say."""
         await self._ledger.heed(place)
-        refused = place.layer is not None and place.layer.refuses(mutation=True)
+        refused = place.refuses
         # It may be ours although nobody says so, or this is cancelled.
         self._standings[place] = UNKNOWN
         answer = await self._ledger.settle(place, self.name, self._claim)
@@ -127,7 +127,10 @@ class Hold:
         """Renew it there no more; what is believed to stand there, after what was under way."""
         self._held.discard(place)
         if (beating := self._beating.pop(place, None)) is not None and not beating.done():
-            await asyncio.wait([beating])
+            if place is self._ledger.memory:
+                beating.cancel()  # nobody has to be asked what has come of it
+            else:
+                await asyncio.wait([beating])
         return self._standings.get(place, NOTHING)
 
     async def end(self) -> None:

@@ -104,15 +104,20 @@ class Layer:
         Returns what has come of it and what stands there now; None if the store cannot keep records, or did not answer:
         then it may have been done or not, and nobody may conclude anything from that.
         """
-        store = self.claims
         due = self.budget() if until is None else until
-
-        async def swap(move: Move[V]) -> Swapped | None:
-            return (
-                None if store is None else await self.ask(partial(swapped, store, key, move), mutation=True, until=due)
-            )
-
-        return await settle(swap, decide, standing)
+        for _ in range(_TRIES):
+            move = decide(standing)
+            if not isinstance(move, Move):
+                return move, standing
+            if self.claims is None or self._refuses(mutation=True):
+                return None
+            said = await self._attempt(partial(_swap, self.claims, key, move), "ask", due, mutation=True)
+            if said is None:
+                return None
+            standing = said.standing
+            if said.done:
+                return move.then, standing
+        return None
 
     async def aclose(self) -> None:
         """Close the store."""
@@ -182,24 +187,7 @@ class Layer:
         return answer
 
 
-async def settle(
-    swap: Callable[[Move[V]], Awaitable[Swapped | None]], decide: Callable[[Standing], Move[V] | V], standing: Standing
-) -> tuple[V, Standing] | None:
-    """Decide and try, until there is a verdict; see ``Layer.settle``."""
-    for _ in range(_TRIES):
-        move = decide(standing)
-        if not isinstance(move, Move):
-            return move, standing
-        said = await swap(move)
-        if said is None:
-            return None
-        standing = said.standing
-        if said.done:
-            return move.then, standing
-    return None
-
-
-def swapped(store: SupportsClaim, key: str, move: Move[Any]) -> Coroutine[Any, Any, Swapped]:
+def _swap(store: SupportsClaim, key: str, move: Move[Any]) -> Coroutine[Any, Any, Swapped]:
     """Try a move."""
     return store.swap(
         key, move.expected, move.new, ttl=move.ttl, lease=move.lease, durable=move.durable, pending=move.pending

@@ -18,19 +18,19 @@ from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected, DuplicateExecution
 from toolcache.horizon import Horizon
 from toolcache.keys.text import key_digest, store_key
-from toolcache.layer import Layer, settle, swapped
+from toolcache.layer import Layer
 from toolcache.memory.claims import MemoryClaims
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsUsage
 from toolcache.record import Attempt, Decide, Record, Seen, State, Verdict, erase, keep
-from toolcache.record_body import body_of, record_of
+from toolcache.record_body import pack, record_of
 from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing, SupportsClaim
 from toolcache.versions import ZERO
 
 _SHARED: Final = 3.0
 """How many leases a claim of a host is good for in Redis."""
 _REMEMBERED: Final = 256
-"""Records that were written here, and need not be read to know what they say; and owners that have ended untold."""
+"""Records without an output of which it is known what they say; and owners that have ended untold."""
 _OPENING: Final = 10.0
 """Seconds that a claim waits for the directory to be read for the first time."""
 
@@ -87,6 +87,11 @@ class Place:
         """Why it could not say, the last time."""
         return (self.layer is not None and self.layer.guard.last_fault) or "what it holds of the request cannot be read"
 
+    @property
+    def refuses(self) -> bool:
+        """Whether a claim would be refused now."""
+        return self.layer is not None and self.layer.refuses(mutation=True)
+
     def patience(self, now: float) -> float:
         """Seconds that a call may wait for the store."""
         if self.layer is None:
@@ -94,14 +99,6 @@ class Place:
         if not self._open:
             self._open = self._usage is None or self._usage() is not None
         return max(self.layer.budget() - now, 0.0 if self._open else _OPENING)
-
-    async def settle(
-        self, key: str, decide: Callable[[Standing], Move[Verdict] | Verdict], standing: Standing, until: float
-    ) -> tuple[Verdict, Standing] | None:
-        """Decide, try, and decide again; see ``Layer.settle``."""
-        if self.layer is not None:
-            return await self.layer.settle(key, decide, standing, until=until)
-        return await settle(partial(swapped, self.store, key), decide, standing)
 
 
 class Ledger:
@@ -125,8 +122,9 @@ class Ledger:
         self._entries = entries
         self._horizon = horizon
         self.ended: set[bytes] = set()
-        self._packed: dict[tuple[str, bytes], Record] = {}
-        self.memory = Place(MemoryClaims(parts.clock))
+        self._known: dict[tuple[str, bytes], Record] = {}
+        self._here = MemoryClaims(parts.clock)
+        self.memory = Place(self._here)
         self.files = _place(parts.files, 1.0)
         self.redis = _place(parts.redis, _SHARED if self.files else 1.0)
         self.layers = [place for place in (self.files, self.redis) if place is not None]
@@ -177,14 +175,15 @@ class Ledger:
 
     async def heed(self, place: Place, patience: Patience | None = None, tags: tuple[str, ...] = ()) -> None:
         """Have a store say what has been cleared."""
-        if place.layer is not None:
-            names = [self._epochs.namespace, *self._epochs.names(tags)]
-            if place is self.files and self._horizon.know_of(names):
-                return
-            patience = patience or self.patience()
-            until = patience.until(place)
-            await self._horizon.ask(place.layer, names, until=until)
-            patience.spend(place, until)
+        if place.layer is None:
+            return
+        names = (self._epochs.namespace, *self._epochs.names(tags))
+        if self._horizon.know_of(names) if place is self.files else not self._epochs.unknown(names):
+            return
+        patience = patience or self.patience()
+        until = patience.until(place)
+        await self._horizon.ask(place.layer, names, until=until)
+        patience.spend(place, until)
 
     async def current(self, place: Place, record: Record, patience: Patience | None = None) -> bool:
         """Whether a record that was found has not been cleared by one of its tags."""
@@ -216,6 +215,8 @@ class Ledger:
             blindly: what cannot be read is taken for nothing, and gives way.
             patience: of the call that this is a step of.
         """
+        if place.layer is None:
+            return self._settle_here(name, decide)
         patience = patience or self.patience()
         until = patience.until(place)
         record: Record | None = None
@@ -240,7 +241,7 @@ class Ledger:
             return Move(stands.raw, blob, put.then, put.ttl, lease, durable, pending)
 
         try:
-            answer = await place.settle(name, move, standing, until)
+            answer = await place.layer.settle(name, move, standing, until=until)
         except CorruptBlobError:
             return None
         finally:
@@ -248,6 +249,7 @@ class Ledger:
         if answer is None:
             return None
         verdict, stands = answer
+        self._remember(name, stands.blob, record)
         if record is None or verdict is Verdict.OURS or await self.current(place, record, patience):
             return Answer(verdict, record, stands)
         # Of one of its tags nobody here had heard: now it is nothing.
@@ -255,10 +257,29 @@ class Ledger:
             place, name, decide, stands, durable=durable, pending=pending, blindly=blindly, patience=patience
         )
 
+    def _settle_here(self, name: str, decide: Decide) -> Answer:
+        """The same in memory, where a record is kept as it is: at once."""
+        while True:
+            row = self._here.find(name)
+            seen = Seen() if row is None else self._uncleared(row.record, self._here.left(row))
+            put = decide(seen)
+            if isinstance(put, Verdict):
+                return Answer(put, seen.record, NOTHING if row is None else Standing(row.raw, left=seen.left))
+            done, row = self._here.replace(name, row, put.record, ttl=put.ttl, lease=put.lease)
+            if done:
+                return Answer(put.then, put.record, NOTHING if row is None else Standing(row.raw))
+
+    def recall(self, name: str) -> Record | None:
+        """What memory holds of a request."""
+        row = self._here.find(name)
+        return None if row is None else self._uncleared(row.record, 0.0).record
+
     async def read(self, place: Place, name: str, patience: Patience) -> Record | None:
         """What a store holds of a request, without asking for its lease; None also where it cannot be asked."""
+        if place.layer is None:
+            return self.recall(name)
         until = patience.until(place)
-        answer = None if place.layer is None else await place.layer.read([name], until=until)
+        answer = place.layer.peek([name]) or await place.layer.read([name], until=until)
         patience.spend(place, until)
         if answer is None:
             return None
@@ -281,7 +302,7 @@ class Ledger:
             floor: up to which version its namespace has been cleared there.
         """
         try:
-            record = self._read(name, blob)[0]
+            record = self._read(name, blob)
         except CorruptBlobError:
             return PutResult(PutStatus.NEWER, ZERO, False)
         now = self._parts.clock.time()
@@ -313,8 +334,8 @@ class Ledger:
         """
         now_ms = int(self._parts.clock.time() * 1000)
         gone_ms = NEVER if math.isinf(ttl) else now_ms + max(1, int(ttl * 1000))
-        blob = self._parts.envelope.pack(
-            self._parts.coder.encode(body_of(record)),
+        return self._parts.envelope.pack(
+            pack(record),
             digest=key_digest(name),
             version=record.fence,
             created_ms=now_ms,
@@ -323,36 +344,40 @@ class Ledger:
             tags=record.tags,
             flags=CLAIM if record.state in (State.RUNNING, State.FAILED) else RECORD,
         )
-        if len(self._packed) >= _REMEMBERED:
-            self._packed.clear()
-        if record.output is None:
-            self._packed[name, blob] = record
-        return blob
 
     def _seen(self, place: Place, name: str, standing: Standing) -> Seen:
         """What a store's bytes say; nothing, where what they say has been cleared."""
         if not standing.blob:
             return Seen()
         try:
-            record, tags = self._read(name, standing.blob)
+            record = self._read(name, standing.blob)
         except CorruptBlobError as fault:
             if place.layer is not None:
                 place.layer.tally.rejected += 1
             self._parts.announce(BlobRejected(place.name, fault.reason, short(name)))
             raise
-        if record.state is not State.FORGOTTEN and self._epochs.covers(record.fence, tags):
-            return Seen()
-        return Seen(record, standing.left)
+        return self._uncleared(record, standing.left)
 
-    def _read(self, name: str, blob: bytes) -> tuple[Record, tuple[str, ...]]:
-        if (own := self._packed.get((name, blob))) is not None:
-            return own, own.tags
+    def _uncleared(self, record: Record, left: float) -> Seen:
+        """A record that stands somewhere, unless it has been cleared."""
+        cleared = record.state is not State.FORGOTTEN and self._epochs.covers(record.fence, record.tags)
+        return Seen() if cleared else Seen(record, left)
+
+    def _remember(self, name: str, blob: bytes, record: Record | None) -> None:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        if record is not None and record.output is None:
+            self._known[name, blob] = record
+
+    def _read(self, name: str, blob: bytes) -> Record:
+        if (known := self._known.get((name, blob))) is not None:
+            return known
         header, tags, encoded = self._parts.envelope.unpack(blob, key_digest(name))
         if encoded is None or not header.flags & (CLAIM | RECORD):
             raise CorruptBlobError("record")
         record = record_of(self._parts.coder.decode(encoded), tags)
         self._parts.hybrid.observe(record.fence)
-        return record, tags
+        return record
 
 
 def short(name: str) -> str:

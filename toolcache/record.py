@@ -86,7 +86,7 @@ class Record(Frozen):
     @property
     def answers(self) -> bool:
         """Whether it is the end of its request."""
-        return self.state in (State.COMPLETED, State.REFUSED)
+        return self.state is State.COMPLETED or self.state is State.REFUSED
 
 
 class Seen(NamedTuple):
@@ -372,7 +372,7 @@ def keep(seen: Seen, answer: Record, *, floor: bytes = ZERO, now: float) -> Put 
     left = min(answer.expires_at - now, answer.expires_at - answer.finished_at)
     if left <= 0:
         return Verdict.FORGOTTEN
-    return Put(answer._replace(floor=max(known, answer.floor)), Verdict.OURS, left)
+    return Put(answer if answer.floor >= known else answer._replace(floor=known), Verdict.OURS, left)
 
 
 def erase(seen: Seen, tombstone: Record, *, ttl: float) -> Put | Verdict:

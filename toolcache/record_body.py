@@ -3,7 +3,10 @@
 import math
 from typing import Any, Final
 
+from msgpack import packb
+
 from toolcache.blob import CorruptBlobError
+from toolcache.codec.msgpack import MsgpackCodec
 from toolcache.protocols import Encoded
 from toolcache.record import Failure, Record, State
 from toolcache.versions import ZERO, split
@@ -17,8 +20,13 @@ _LONGEST: Final = 2_000
 """Characters of a failure's text that are kept."""
 
 
+def pack(record: Record) -> Encoded:
+    """The body of a record: plain msgpack, as the codec would write it."""
+    return Encoded(packb(body_of(record), unicode_errors="surrogatepass"), MsgpackCodec.name)
+
+
 def body_of(record: Record) -> list[Any]:
-    """What a record says, in order, for a codec to write."""
+    """What a record says, in order."""
     return [
         _SCHEMA,
         record.state.value,
@@ -32,7 +40,7 @@ def body_of(record: Record) -> list[Any]:
         record.started_at,
         record.finished_at,
         record.cost_usd,
-        record.tokens,
+        None if record.tokens is None else min(record.tokens, _MOST),
         None if record.failure is None else list(record.failure),
         None if record.output is None else list(record.output),
     ]

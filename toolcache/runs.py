@@ -9,19 +9,18 @@ processes and hosts wait for its end, and find the answer, or the failure, in th
 import asyncio
 from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from toolcache.answers import Answers
-from toolcache.course import Course, Settled
+from toolcache.course import Asked, Course, Settled, error_of
 from toolcache.entry import Durability
 from toolcache.errors import (
+    CacheClosedError,
     DispatchError,
     FlightAbortedError,
     RunTimeoutError,
     SerializationError,
-    StoredAgentError,
     StoresUnavailableError,
-    TakeoverLimitError,
     TaskMismatchError,
 )
 from toolcache.events import DispatchDegraded, LeaseLost, TakenOver, TaskMismatch
@@ -31,12 +30,15 @@ from toolcache.home import Homes
 from toolcache.ledger import Answer, Ledger, Place, short
 from toolcache.loops import PerLoop
 from toolcache.parts import Parts
-from toolcache.record import RAISED, TAKEOVERS, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict
+from toolcache.record import RAISED, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict
 from toolcache.record_body import words_of
 from toolcache.stats import DispatchTally
 from toolcache.terms import Terms
 from toolcache.untold import Untold
 from toolcache.work import RunContext, Work, work_off
+
+_REMEMBERED: Final = 4_096
+"""Requests of which it is remembered that they have come to an end here."""
 
 
 class Runs:
@@ -58,6 +60,7 @@ class Runs:
         self._untold = Untold(answers, homes, parts.clock)
         self._courses: PerLoop[dict[str, Course]] = PerLoop(dict)
         self._holds: set[Hold] = set()
+        self._settled: set[str] = set()
 
     async def once(self, key: str, work: Work, terms: Terms, *, fingerprint: str, retention: float) -> Settled:
         """What a request comes to, run now if it never was.
@@ -74,33 +77,36 @@ class Runs:
             WaitTimeoutError: it is still running.
             TaskMismatchError: something else is being run under this key.
         """
+        name = self._ledger.name(key)
+        asked = Asked(name, work, terms, fingerprint, retention)
         while True:
             asked_at = self._ledger.version()
-            settled = await self._join(key, work, terms, fingerprint=fingerprint, retention=retention)
+            if self._course(name) is None and self._looks_first(name):
+                if (record := await self._answers.kept(name, self._ledger.patience())) is not None:
+                    same = record.fingerprint == fingerprint
+                    return self._replay(name, record) if same else Settled(None, False, self._mismatch(name))
+                if self._homes.refusing:  # by now
+                    raise CacheClosedError
+            settled = await self._join(asked)
             # One that was forgotten before this call is none to join.
             if not settled.forgotten_before(asked_at):
+                if settled.record is not None:
+                    self._remember(name)
                 return settled
 
-    async def _join(self, key: str, work: Work, terms: Terms, *, fingerprint: str, retention: float) -> Settled:
+    async def _join(self, asked: Asked) -> Settled:
         """What comes of the run under way here, or of one that begins."""
         runs: Flights[Settled] = self._homes.here().runs
-        name, courses = self._ledger.name(key), self._courses.here()
-        known = courses.get(name)
-        if known is not None and known.lies_beneath(self._ledger.floor()):
-            known = None
-        if known is None:
+        name, terms = asked.name, asked.terms
+        course = known = self._course(name)
+        if course is None:
             runs.detach(name)  # of a course that is over, and has not landed, or was forgotten
-            course = courses[name] = Course(terms, fingerprint)
-            course.start = partial(
-                self._depart, course, name, work, terms, fingerprint=fingerprint, retention=retention
-            )
-        else:
-            course = known
-        if course.fingerprint != fingerprint:
+            course = self._courses.here()[name] = Course(asked)
+        if course.asked.fingerprint != asked.fingerprint:
             raise self._mismatch(name)
         self.tally.joins += known is not None
         course.callers += 1
-        flight = runs.join(name, course.start, goes_on=course.goes_on)
+        flight = runs.join(name, partial(self._depart, course), goes_on=course.goes_on)
         try:
             if terms.wait == "join" and terms.wait_timeout is None:
                 return await flight
@@ -109,7 +115,25 @@ class Runs:
         finally:
             course.callers -= 1
             if not course.callers and not course.goes_on():  # its flight is over, or cancelled
-                self._over(course, name)
+                self._over(course)
+
+    def _looks_first(self, name: str) -> bool:
+        """Whether to look for an answer before claiming: where that is cheap, or likely to find one.
+
+        In Redis alone a claim asks as well, and a look would be a question more for each request that is new.
+        """
+        redis = None if self._ledger.files else self._ledger.redis
+        return redis is None or name in self._settled or redis.refuses
+
+    def _remember(self, name: str) -> None:
+        if len(self._settled) >= _REMEMBERED:
+            self._settled.clear()
+        self._settled.add(name)
+
+    def _course(self, name: str) -> Course | None:
+        """What is under way here, and not cleared."""
+        course = self._courses.here().get(name)
+        return None if course is None or course.lies_beneath(self._ledger.floor()) else course
 
     def forget(self, name: str) -> None:
         """A request was forgotten: who asks for it from now on waits for no run of before."""
@@ -121,37 +145,25 @@ class Runs:
         for hold in tuple(self._holds):
             hold.hurry()
 
-    async def _depart(
-        self,
-        course: Course,
-        name: str,
-        work: Work,
-        terms: Terms,
-        _flight: Flight[Settled],
-        *,
-        fingerprint: str,
-        retention: float,
-    ) -> Settled:
+    async def _depart(self, course: Course, _flight: Flight[Settled]) -> Settled:
         try:
-            return await self._fly(course, name, work, terms, fingerprint=fingerprint, retention=retention)
+            return await self._fly(course, course.asked)
         finally:
-            self._over(course, name)
+            self._over(course)
 
-    def _over(self, course: Course, name: str) -> None:
-        courses = self._courses.here()
+    def _over(self, course: Course) -> None:
+        courses, name = self._courses.here(), course.asked.name
         if courses.get(name) is course:
             del courses[name]
 
-    async def _fly(
-        self, course: Course, name: str, work: Work, terms: Terms, *, fingerprint: str, retention: float
-    ) -> Settled:
+    async def _fly(self, course: Course, asked: Asked) -> Settled:
+        name, terms = asked.name, asked.terms
         try:
-            if (record := await self._answers.kept(name, self._ledger.patience())) is not None:
-                if record.fingerprint != fingerprint:
-                    raise self._mismatch(name)
-                return self._replay(name, record)
             attempt = self._ledger.attempt(
-                fingerprint, retention=retention, error_ttl=terms.error_ttl, max_attempts=terms.max_attempts
+                asked.fingerprint,
+                retention=asked.retention,
+                error_ttl=terms.error_ttl,
+                max_attempts=terms.max_attempts,
             )
             on_lost = partial(self._lost, name, attempt)
             hold = Hold(self._ledger, name, attempt, lease=terms.lease, homes=self._homes, on_lost=on_lost)
@@ -161,7 +173,7 @@ class Runs:
             return Settled(None, False, error)
         self._holds.add(hold)
         try:
-            return await self._run(course, hold, work, terms)
+            return await self._run(course, hold, asked.work, terms)
         finally:
             self._holds.discard(hold)
 
@@ -176,9 +188,12 @@ class Runs:
         attempt, record = hold.attempt, None
         try:
             while record is None:
-                if (met := await self._take(hold, terms)) is not None:
+                met, unusable = await self._take(hold)
+                if met is not None:
                     record = await self._meet(course, hold, *met)
-                elif hold.lost:  # it took too long to claim it elsewhere
+                elif hold.lost or (
+                    unusable and (record := await self._go_without(hold, unusable, terms)) is not None
+                ):  # it took too long to claim it elsewhere
                     await hold.give_back()
                 elif attempt.exhausted:
                     record = await self._adopt(hold, attempt.given_up())
@@ -194,17 +209,26 @@ class Runs:
             self._parts.announce(TakenOver(short(hold.name), attempt.attempts))
         return None
 
-    async def _take(self, hold: Hold, terms: Terms) -> tuple[Place, Answer] | None:
-        """Claim it from near to far; what stands in the way, or None once it is ours wherever anybody can say."""
+    async def _take(self, hold: Hold) -> tuple[tuple[Place, Answer] | None, list[Place]]:
+        """Claim it from near to far: what stands in the way, if anything, and who cannot say."""
         unusable = []
         for place in self._ledger.places:
             answer = await hold.take(place)
             if answer is None:
                 unusable.append(place)
             elif answer.verdict is not Verdict.OURS:
-                return place, answer
-        if unusable and len(unusable) == len(self._ledger.layers) and terms.on_store_down == "raise":
-            raise StoresUnavailableError(key=short(hold.name), reason=self._ledger.faults())
+                return (place, answer), unusable
+        return None, unusable
+
+    async def _go_without(self, hold: Hold, unusable: list[Place], terms: Terms) -> Record | None:
+        """Go on without stores that take no claim; the answer, where one can be read all the same."""
+        if len(unusable) == len(self._ledger.layers):
+            if (record := await self._answers.kept(hold.name, self._ledger.patience())) is not None:
+                if record.fingerprint != hold.attempt.fingerprint:
+                    raise self._mismatch(hold.name)
+                return record
+            if terms.on_store_down == "raise":
+                raise StoresUnavailableError(key=short(hold.name), reason=self._ledger.faults())
         for place in unusable:
             self._degraded(hold.name, place)
         return None
@@ -268,6 +292,8 @@ class Runs:
             self._parts.announce(LeaseLost(short(hold.name), self._ledger.places[-1].name, reason))
         course.turn(ends=True)
         ending = self._fail(hold, context, terms, error) if error else self._finish(hold, context, output)
+        if not self._ledger.layers:  # it waits for nothing
+            return await ending
         # What has been done is not to be lost because its task is cancelled now.
         end = self._homes.here().see_out(ending)
         while True:
@@ -283,7 +309,8 @@ class Runs:
         try:
             encoded = self._parts.coder.encode(output)
             self._ledger.check(encoded)
-            record = _spent(attempt.completed(encoded), context)
+            record = attempt.completed(encoded, cost_usd=context.cost_usd, tokens=context.tokens)
+            record = _retried(record, context)
         except (SerializationError, ValueError) as unstorable:
             error = SerializationError(str(unstorable), path=getattr(unstorable, "path", ""), result=output)
             return await self._keep_failure(hold, context, error, UNSTORABLE)
@@ -314,7 +341,8 @@ class Runs:
             self.tally.failures += 1
         self._count(context)
         failure = Failure(kind, *words_of(error))
-        return _spent(attempt.failed(failure, kept=kept), context)
+        record = attempt.failed(failure, kept=kept, cost_usd=context.cost_usd, tokens=context.tokens)
+        return _retried(record, context)
 
     async def _conclude(self, hold: Hold, record: Record) -> Settled:
         """Commit what the run has come to; what was there first is the answer."""
@@ -340,10 +368,10 @@ class Runs:
 
     def _replay(self, name: str, record: Record) -> Settled:
         if not record.answers:  # the attempt that was waited for has failed
-            return Settled(record, False, error_of(record, name))
+            return Settled(record, False, error_of(record, short(name)))
         seconds = max(0.0, record.finished_at - record.started_at)
         self.tally.replayed(seconds, cost_usd=record.cost_usd or 0.0, tokens=record.tokens or 0)
-        return Settled(record, True, None if record.failure is None else error_of(record, name))
+        return Settled(record, True, None if record.failure is None else error_of(record, short(name)))
 
     def _count(self, context: RunContext) -> None:
         self.tally.spent(cost_usd=context.cost_usd or 0.0, tokens=context.tokens or 0)
@@ -363,13 +391,7 @@ class Runs:
         self._parts.announce(DispatchDegraded(short(name), place.name, place.fault))
 
 
-def _spent(record: Record, context: RunContext) -> Record:
-    attempts = record.attempts + max(0, context.tries - 1)
-    return record._replace(attempts=attempts, cost_usd=context.cost_usd, tokens=context.tokens)
-
-
-def error_of(record: Record, name: str) -> DispatchError:
-    """What a failure is told as to those who did not run it: never as a class of others."""
-    if record.failure is None or record.failure.kind == TAKEOVERS:
-        return TakeoverLimitError(key=short(name), attempts=record.attempts)
-    return StoredAgentError(record.failure.type, record.failure.message, key=short(name))
+def _retried(record: Record, context: RunContext) -> Record:
+    """It was begun anew for each retry, too."""
+    retries = context.tries - 1
+    return record._replace(attempts=record.attempts + retries) if retries > 0 else record

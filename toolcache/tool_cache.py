@@ -335,11 +335,9 @@ class ToolCache(Cache):
         """Forget a task, or a request of ``once``, so that it runs again; see ``Cache.forget``."""
         return await super().forget(key)  # type: ignore[arg-type]  # _request takes both
 
-    async def _settle(self, task: AgentTask, work: Work, terms: Terms) -> Settled:
+    async def _settle(self, request: str, fingerprint: str, work: Work, terms: Terms) -> Settled:
         """What a task comes to, run now if it never was."""
-        return await self._requests.once(
-            self._request(task), work, terms, self._idempotency, fingerprint=str(task.fingerprint)
-        )
+        return await self._requests.once(request, work, terms, self._idempotency, fingerprint=str(fingerprint))
 
     def _request(self, key: str | AgentTask) -> str:
         return self._keys.result(key) if isinstance(key, AgentTask) else super()._request(key)

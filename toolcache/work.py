@@ -90,12 +90,18 @@ async def work_off(work: Work, context: RunContext, terms: Terms) -> Any:
 
 async def _try(work: Work, context: RunContext, timeout: float | None) -> Any:  # noqa: ASYNC109 - None is no limit
     context.tries += 1
+    if timeout is None:
+        return await _call(work, context)
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
-            value = work(context) if takes_context(work) else work()  # type: ignore[call-arg]  # told apart just before
-            return await value if inspect.isawaitable(value) else value
+            return await _call(work, context)
     except TimeoutError:
         if limit.expired():
-            raise RunTimeoutError(timeout=timeout or 0.0) from None
+            raise RunTimeoutError(timeout=timeout) from None
         raise
+
+
+async def _call(work: Work, context: RunContext) -> Any:
+    value = work(context) if takes_context(work) else work()  # type: ignore[call-arg]  # told apart just before
+    return await value if inspect.isawaitable(value) else value

@@ -10,7 +10,7 @@ from benchmarks.main import arguments, read, write
 from benchmarks.place import Place, describe
 from benchmarks.scale.cluster import Calibration, project
 from benchmarks.scale.measure import FULL, QUICK, Bench, Sweep
-from benchmarks.scale.page import filled, table
+from benchmarks.scale.page import filled, limits_table, table
 from benchmarks.scale.plot import plot
 
 _DISTRIBUTIONS = ("agent-toolcache", "hiredis", "msgpack", "redis")
@@ -20,10 +20,14 @@ def main() -> None:
     """Run the sweeps, or those of ``--only``; print, and write what is wanted."""
     parser = arguments(__doc__)
     parser.add_argument("--page", metavar="FILE", type=Path, help="renew a page, and its .json and .svg beside it")
-    parser.add_argument("--of", metavar="FILE", type=Path, help="measure nothing: read the JSON of an earlier run")
+    parser.add_argument(
+        "--of", metavar="FILE", type=Path, help="measure nothing: calculate from the JSON of an earlier run"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     run = read(options.of) if options.of else perform(options.only, quick=options.quick)
+    if options.only is None:
+        calculate(run)
     if options.json:
         write(options.json, run)
     if options.page:
@@ -31,7 +35,7 @@ def main() -> None:
 
 
 def perform(only: str | None, *, quick: bool) -> dict[str, Any]:
-    """A run: the machine, the sweeps, and what a cluster would make of them."""
+    """A run: the machine, and the sweeps."""
     run: dict[str, Any] = {"machine": describe(_DISTRIBUTIONS), "quick": quick, "sweeps": []}
     with Place(server=True, quick=quick) as place:
         bench = Bench(place, QUICK if quick else FULL)
@@ -44,10 +48,15 @@ def perform(only: str | None, *, quick: bool) -> dict[str, Any]:
             print(table(sweep), flush=True)
             run["sweeps"].append(asdict(sweep))
         bench.close()
-    if only is None:
-        run["calibration"] = asdict(Calibration.of([Sweep(**sweep) for sweep in run["sweeps"]]))
-        run["cluster"] = project(Calibration(**run["calibration"]), quick=quick)
     return run
+
+
+def calculate(run: dict[str, Any]) -> None:
+    """Add what a cluster would come to, where all that takes was measured."""
+    cost = Calibration.of([Sweep(**sweep) for sweep in run["sweeps"]])
+    run["calibration"] = asdict(cost)
+    run["cluster"] = project(cost, quick=run["quick"])
+    print("\n".join(["", *limits_table(run["cluster"]["limits"])]))
 
 
 def publish(page: Path, run: dict[str, Any]) -> None:

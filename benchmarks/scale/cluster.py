@@ -212,11 +212,12 @@ def simulate(load: Load, processes: int, cost: Calibration, *, seconds: float, s
     room = bisect(weights, load.held * weights[-1])
     present = _present(load, processes)
     memories = [{key for key in range(room) if chance.random() < present} for _ in range(processes)]
-    free_at, busy, sent = [0.0] * load.nodes, [0.0] * load.nodes, [0.0] * load.nodes
+    begun = -seconds / 2  # the first part is not counted: queues are not yet as they will be
+    free_at, busy, sent = [begun] * load.nodes, [0.0] * load.nodes, [0.0] * load.nodes
     waits, ages = [], []
     hits = reads = messages = 0
     rate = processes * (load.reads + load.writes)
-    now = -seconds / 2  # the first part is not counted: queues are not yet as they will be
+    now = begun
     while (now := now + chance.expovariate(rate)) < seconds:
         counted = now >= 0
         process, key = chance.randrange(processes), bisect(weights, chance.random() * weights[-1])
@@ -262,9 +263,9 @@ def project(cost: Calibration, *, quick: bool) -> dict[str, Any]:
     ]
     checks = []
     for load in LOADS[:3:2]:
-        for processes in (4, 8) if quick else (8, 32, 128, 256):
+        for processes in (4, 8) if quick else (8, 32, 64, 128, 256):
             told = asdict(outlook(load, processes, cost))
-            seen = simulate(load, processes, cost, seconds=0.1 if quick else 4.0)
+            seen = simulate(load, processes, cost, seconds=0.1 if quick else 2.0)
             checks.append({"load": load.name, "processes": processes, "formula": told, "simulation": _short(seen)})
     return {"limits": limits, "checks": checks}
 

@@ -1,5 +1,6 @@
 """What one more costs: sweeps over keys, sizes, listeners, processes, followers and tags."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from benchmarks.scale.fleet import Fleet, Server, Worker
 
 _MEMORY: Final = "4GB"
 _SETTLE: Final = 0.5
+_ROUNDS: Final = 4
 _PATIENT: Final = 30.0
 """Seconds that an operation may take: what is measured is the work, on however busy a machine."""
 
@@ -30,7 +32,7 @@ FULL: Final = Effort(
     sizes=(100, 1_000, 10_000, 100_000, 1_000_000),
     processes=(1, 2, 4, 8),
     tags=(0, 1, 2, 4, 8, 16),
-    count=3_000,
+    count=1_500,
 )
 QUICK: Final = Effort(keys=(100, 1_000), sizes=(100, 10_000), processes=(1, 2), tags=(0, 2), count=60)
 
@@ -87,7 +89,7 @@ class Bench:
                 (worker,) = fleet.workers
                 worker.do("fill", count=1_000, first=10**9)  # what the first entries bring with them is not theirs
                 filled = worker.do("fill", count=keys)
-                got = worker.do("read", count=self._effort.count * 10, keys=keys)
+                got = _least([worker.do("read", count=self._effort.count * 10, keys=keys) for _ in range(_ROUNDS)])
                 sweep.add(keys, filled["cpu"] * 1e6, got["cpu"] * 1e6, filled["resident"])
         return sweep
 
@@ -118,7 +120,7 @@ class Bench:
             curves=["set, µs", "get, µs", "set, µs of the server", "get, µs of the server"],
         )  # fmt: skip
         for size in self._effort.sizes:
-            count = max(20, min(self._effort.count, 50_000_000 // size))
+            count = max(20, min(self._effort.count, 20_000_000 // size))
             keys = min(count, 100)
             with self._alone(max_entries=1) as worker:
                 put, taken = self._charged(worker, "write", count=count, keys=keys, size=size)
@@ -134,8 +136,9 @@ class Bench:
         """One process writes; all of them are told by the server."""
         sweep = Sweep(
             "listeners", "Processes that are told of each write", "processes",
-            ["write, µs of the server", "of it at 100 at once", "bytes sent", "told, µs of each other",
-             "KB of the server for each"], curves=["write, µs of the server", "of it at 100 at once"],
+            ["write, µs of the server", "of 100 at once, µs of the server", "bytes sent", "told, µs of each other",
+             "told of 100 at once, µs of each other", "KB of the server for each"],
+            curves=["write, µs of the server", "of 100 at once, µs of the server", "told, µs of each other"],
         )  # fmt: skip
         count = self._effort.count
         for processes in self._effort.processes:
@@ -143,21 +146,29 @@ class Bench:
             before = self._server.gauge()
             with self._place.spread(), Fleet([self._remote(url)] * processes) as fleet:
                 there = self._server.gauge()
-                first, *others = fleet.workers
-                first.do("write", count=50, keys=50)
-                heard = sum(worker.do("clock")["cpu"] for worker in others)
-                _, single = self._charged(first, "write", count=count, keys=count)
-                for worker in others:
-                    worker.do("rest", seconds=_SETTLE)
-                heard = sum(worker.do("clock")["cpu"] for worker in others) - heard
-                _, many = self._charged(first, "write", count=count, keys=count, at_once=100)
+                fleet.workers[0].do("write", count=50, keys=50)
+                single, many = (self._told(fleet, count, at_once=at_once) for at_once in (1, 100))
                 sweep.add(
                     processes,
-                    *(single["cpu"] * 1e6, many["cpu"] * 1e6, single["sent"]),
-                    heard * 1e6 / count / max(1, len(others)),
+                    *(single["cpu"] * 1e6, many["cpu"] * 1e6, single["sent"], single["told"] * 1e6, many["told"] * 1e6),
                     (there["memory"] - before["memory"]) / processes / 1024,
                 )
         return sweep
+
+    def _told(self, fleet: Fleet, count: int, *, at_once: int) -> dict[str, float]:
+        """What the server spends on a write that one process makes, and, as ``told``, each of the others."""
+        first, *others = fleet.workers
+        rounds = []
+        for _ in range(_ROUNDS):
+            before = sum(worker.do("clock")["cpu"] for worker in others)
+            gauge = self._server.gauge()
+            first.do("write", count=count, keys=count, at_once=at_once)
+            after = self._server.gauge()
+            time.sleep(_SETTLE)  # they go on listening
+            spent = sum(worker.do("clock")["cpu"] for worker in others) - before
+            rounds.append({name: (after[name] - gauge[name]) / count for name in after})
+            rounds[-1]["told"] = spent / count / max(1, len(others))
+        return _least(rounds)
 
     def processes(self) -> Sweep:
         """All of them work on the same keys."""
@@ -166,7 +177,7 @@ class Bench:
             "processes", ["call, µs", "call, µs of the server", "hits of memory, %", "calls per second, all", "connections"],
             curves=["call, µs", "call, µs of the server"],
         )  # fmt: skip
-        count, keys = self._effort.count * 4, self._effort.count * 2
+        count, keys = self._effort.count * 8, self._effort.count * 4
         for processes in self._effort.processes:
             url = self._server.database()
             there = self._server.gauge()["connections"]
@@ -197,17 +208,16 @@ class Bench:
             with self._place.spread(), Fleet([settings] * processes) as fleet:
                 first, *others = fleet.workers
                 first.do("write", count=50, keys=50)
-                for worker in others:
-                    worker.do("rest", seconds=_SETTLE)
-                idle = sum(worker.do("rest", seconds=_SETTLE)["cpu"] for worker in others) / _SETTLE
-                heard = sum(worker.do("clock")["cpu"] for worker in others)
-                wrote = first.do("write", count=count, keys=count)
-                for worker in others:
-                    worker.do("rest", seconds=_SETTLE)
-                spent = sum(worker.do("clock")["cpu"] for worker in others) - heard
-                busy = wrote["wall"] * count + _SETTLE * max(1, len(others))
-                spent = max(0.0, spent - idle * busy)
-                sweep.add(processes, wrote["cpu"] * 1e6, spent * 1e6 / count / max(1, len(others)))
+                rounds = []
+                for _ in range(_ROUNDS):
+                    time.sleep(_SETTLE)
+                    before = sum(worker.do("clock")["cpu"] for worker in others)
+                    rounds.append(first.do("write", count=count, keys=count))
+                    time.sleep(_SETTLE)
+                    spent = sum(worker.do("clock")["cpu"] for worker in others) - before
+                    rounds[-1]["told"] = spent / count / max(1, len(others))
+                least = _least(rounds)
+                sweep.add(processes, least["cpu"] * 1e6, least["told"] * 1e6)
         return sweep
 
     def tags(self) -> Sweep:
@@ -222,14 +232,14 @@ class Bench:
             tags = [f"team:{place}:tag" for place in range(number)]
             with self._alone(max_entries=1) as worker:
                 before = self._server.gauge()["memory"]
-                put = worker.do("write", count=count, keys=count, tags=tags)
+                put, _ = self._charged(worker, "write", count=count, keys=count, tags=tags)
                 weight = (self._server.gauge()["memory"] - before) / count
                 got, server = self._charged(worker, "read", count=count, keys=count)
             with self._alone() as worker:
                 worker.do("read", count=100, keys=100)
                 worker.do("write", count=100, keys=100, tags=tags)
                 worker.do("read", count=1_000, keys=100)
-                hit = worker.do("read", count=count * 10, keys=100)
+                hit = _least([worker.do("read", count=count * 10, keys=100) for _ in range(_ROUNDS)])
             sweep.add(
                 number, put["cpu"] * 1e6, got["cpu"] * 1e6, server["cpu"] * 1e6, weight, hit["cpu"] * 1e6,
             )  # fmt: skip
@@ -251,8 +261,16 @@ class Bench:
             yield fleet.workers[0]
 
     def _charged(self, worker: Worker, duty: str, **order: Any) -> tuple[dict[str, float], dict[str, float]]:
-        """What a duty comes to, and what the server spent on each of its operations."""
-        before = self._server.gauge()
-        done = worker.do(duty, **order)
-        after = self._server.gauge()
-        return done, {name: (after[name] - before[name]) / done["count"] for name in after}
+        """What a duty comes to, and what the server spends on each of its operations: the least of some rounds."""
+        done, spent = [], []
+        for _ in range(_ROUNDS):
+            before = self._server.gauge()
+            done.append(worker.do(duty, **order))
+            after = self._server.gauge()
+            spent.append({name: (after[name] - before[name]) / done[-1]["count"] for name in after})
+        return _least(done), _least(spent)
+
+
+def _least(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The machine may have others to serve, which only ever adds."""
+    return {name: min(one[name] for one in rounds) for name in rounds[0]}

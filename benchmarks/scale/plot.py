@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from math import ceil
+from textwrap import fill
 from typing import Any, Final
 
 from benchmarks.scale.measure import Sweep
@@ -36,7 +37,7 @@ def _panel(axes: Any, sweep: Sweep) -> None:
     across = [row[0] for row in sweep.rows]
     for name, colour in zip(sweep.curves, _COLOURS, strict=False):
         axes.plot(across, sweep.column(name), "o-", color=colour, label=name, markersize=3, linewidth=1.2)
-    axes.set_title(sweep.title, fontsize=8)
+    axes.set_title(fill(sweep.title, 60), fontsize=8)
     axes.set_xlabel(sweep.varied)
     if min(across) > 0 and max(across) / min(across) > 20:
         axes.set_xscale("log")

@@ -97,13 +97,6 @@ async def invalidate(cache: ToolCache, *, tags: list[str]) -> dict[str, float]:
     return spent | {"left": float(await cache.get("key:0") is not None)}
 
 
-async def rest(cache: ToolCache, *, seconds: float) -> dict[str, float]:  # noqa: ARG001 - a duty like others
-    """Do nothing but listen; the processor time of that."""
-    before = time.process_time()
-    await asyncio.sleep(seconds)
-    return {"cpu": time.process_time() - before}
-
-
 async def clock(cache: ToolCache) -> dict[str, float]:  # noqa: ARG001 - a duty like others
     """The processor time until now."""
     return {"cpu": time.process_time()}
@@ -115,7 +108,6 @@ DUTIES: Final[dict[str, Callable[..., Awaitable[dict[str, float]]]]] = {
     "write": write,
     "work": work,
     "invalidate": invalidate,
-    "rest": rest,
     "clock": clock,
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agents import Work
 from hearing import state, until
 from programs import start
 from servers import RedisServer
@@ -19,24 +20,6 @@ from toolcache.protocols import SupportsCount, SupportsScan
 
 SHARED = ("redis", "files", "redis+files")
 Open = Callable[..., Awaitable[ToolCache]]
-
-
-class Work:
-    """A computation that goes on until it is let go, and counts how often it was begun."""
-
-    def __init__(self, value: Any = "computed") -> None:
-        self.value = value
-        self.runs = 0
-        self.begun = asyncio.Event()
-        self.over = asyncio.Event()
-
-    async def __call__(self) -> Any:
-        self.runs += 1
-        self.begun.set()
-        await self.over.wait()
-        if isinstance(self.value, BaseException):
-            raise self.value
-        return self.value
 
 
 @pytest.fixture(params=SHARED)
@@ -123,7 +106,7 @@ async def test_if_it_fails_one_of_those_who_wait_is_next(open_cache: Open) -> No
     work.over.set()
     with pytest.raises(RuntimeError, match="not today"):
         await first
-    assert await asyncio.gather(*others) == ["computed"] * 2
+    assert await asyncio.gather(*others) == ["done"] * 2
     assert work.runs == 1
 
 
@@ -152,7 +135,7 @@ async def test_what_is_detached_while_it_claims_lets_go(open_cache: Open) -> Non
     async with asyncio.timeout(20):
         assert await two.get_or_set("k", lambda: "anew") == "anew"
     work.over.set()
-    assert await caller == "computed"
+    assert await caller == "done"
 
 
 async def test_what_may_not_be_stored_is_computed_by_each(open_cache: Open) -> None:
@@ -273,7 +256,7 @@ async def test_a_store_that_cannot_say_is_done_without(open_cache: Open) -> None
         layer.claims.swap = broken  # type: ignore[method-assign]  # for this one
     work = Work()
     work.over.set()
-    assert await asyncio.gather(*(cache.get_or_set("k", work) for _ in range(20))) == ["computed"] * 20
+    assert await asyncio.gather(*(cache.get_or_set("k", work) for _ in range(20))) == ["done"] * 20
     assert work.runs == 1
 
 
@@ -286,8 +269,8 @@ async def test_without_redis_each_process_computes_for_itself(own_redis: RedisSe
             work = Work()
             work.over.set()
             begun = time.monotonic()
-            assert await asyncio.gather(*(cache.get_or_set(key, work) for _ in range(20))) == ["computed"] * 20
-            assert [await cache.get_or_set(key, work) for _ in range(2)] == ["computed"] * 2
+            assert await asyncio.gather(*(cache.get_or_set(key, work) for _ in range(20))) == ["done"] * 20
+            assert [await cache.get_or_set(key, work) for _ in range(2)] == ["done"] * 2
             assert work.runs == 1
             assert time.monotonic() - begun < 1.5
 
@@ -310,7 +293,7 @@ async def test_a_store_that_fails_while_one_waits_is_done_without(open_cache: Op
         layer.claims.until_ended = broken  # type: ignore[method-assign]  # for this one
     assert await two.get_or_set("k", own) == "own"
     work.over.set()
-    assert await first == "computed"
+    assert await first == "done"
 
 
 async def test_a_claim_that_hangs_costs_no_more_than_the_budget_of_a_call(open_cache: Open) -> None:
@@ -353,7 +336,7 @@ async def test_longer_than_the_lease_it_is_renewed(open_cache: Open) -> None:
         await asyncio.sleep(0.3)  # by the store's own clock, a lease and a half in all
         assert all(await standing(one))
     work.over.set()
-    assert [*await asyncio.gather(first, second)] == ["computed"] * 2
+    assert [*await asyncio.gather(first, second)] == ["done"] * 2
     assert idle.runs == 0
 
 
@@ -515,7 +498,7 @@ async def test_a_killed_holder_costs_its_lease_at_most(
         killed_at = time.monotonic()
         holder.kill()
         async with asyncio.timeout(30):
-            assert await caller == "computed"
+            assert await caller == "done"
         took = time.monotonic() - killed_at
         await asyncio.to_thread(holder.wait)
     assert work.runs == 1

@@ -17,6 +17,7 @@ from servers import RedisServer
 from toolcache import MISSING, AgentTask, Durability, ToolCache
 from toolcache.events import CoherenceChanged, TrackingRefused
 from toolcache.testing import Recorder
+from toolcache.testing.claims import Holder
 
 BOUND = 2.5
 """Seconds within which a silent server is noticed, and some for a slow machine."""
@@ -324,6 +325,39 @@ async def test_a_user_who_may_not_hear_of_claims(own_redis: RedisServer) -> None
             assert cache._parts.redis is not None
             assert cache._parts.redis.claims is not None
             assert cache._parts.redis.claims.hears is hears
+
+
+async def test_the_end_of_a_claim_goes_to_those_who_do_not_know_it(open_cache: Open, own_redis: RedisServer) -> None:
+    """Where nobody but the caller listens, nothing is published, and who waits here is told all the same."""
+
+    async def published(cache: ToolCache, key: str = "tc1:c:default:k") -> int:
+        store = cache._machine.ledger.layers[0].store
+        holder = Holder(store, key, 600.0)
+        before = await _published(own_redis)
+        await holder.claim()
+        waiting = asyncio.create_task(store.until_ended(key, holder.standing))
+        await holder.release()
+        async with asyncio.timeout(20):
+            await waiting
+        return await _published(own_redis) - before
+
+    one = await open_cache()
+    assert await published(one) == 0
+    await command(own_redis, "ACL", "SETUSER", "default", "-pubsub")
+    assert await published(one) == 1
+    await command(own_redis, "ACL", "SETUSER", "default", "+pubsub")
+    two = await open_cache()
+    assert [await published(cache) for cache in (one, two)] == [1, 1]
+    await open_cache(namespace="other")
+    assert await published(one, "tc1:c:other:k") == 1
+    await two.aclose()
+    await until(lambda: own_redis.command("PUBSUB", "NUMSUB", "tc1:w:default")[1] == 1)
+    assert await published(one) == 0
+
+
+async def _published(server: RedisServer) -> int:
+    told = (await command(server, "INFO", "commandstats")).decode()
+    return sum(int(line.split("calls=")[1].split(",")[0]) for line in told.splitlines() if "cmdstat_publish:" in line)
 
 
 async def test_nonsense_on_the_channel(open_cache: Open, own_redis: RedisServer) -> None:

@@ -308,7 +308,7 @@ class TestOptions:
         return {"clock": clock, "files": False}
 
     async def test_how_run_is_called(self, tools: ToolCache) -> None:
-        """It is given a task; a prompt and the task; or those and a context: sync or async."""
+        """It is given a task; a prompt and the task; or those and a context, that may have a default: sync or async."""
 
         def one(task: AgentTask) -> Any:
             return task.args["text"]
@@ -319,12 +319,19 @@ class TestOptions:
         async def three(prompt: str, task: AgentTask, context: RunContext) -> Any:
             return [prompt, task.args["text"], context.attempt]
 
+        async def with_defaults(prompt: str, task: AgentTask, context: RunContext | None = None, more: int = 4) -> Any:
+            return [prompt, task.args["text"], context and context.attempt, more]
+
+        async def bound(prompt: str, task: AgentTask, times: int = 5) -> Any:
+            return [prompt, task.args["text"], times]
+
         outputs = []
-        runs: list[Any] = [one, two, three]
+        runs: list[Any] = [one, two, three, with_defaults, bound]
         for at, run in enumerate(runs):
             (result,) = await dispatch_agents([task(at)], run, cache=tools)
             outputs.append(result.unwrap())
-        assert outputs == [0, ["classify 1", 1], ["classify 2", 2, 1]]
+        assert outputs[:3] == [0, ["classify 1", 1], ["classify 2", 2, 1]]
+        assert outputs[3:] == [["classify 3", 3, 1, 4], ["classify 4", 4, 5]]
 
     @pytest.mark.parametrize("parallel", [1, 3, 10])
     async def test_max_parallel(self, tools: ToolCache, parallel: int) -> None:
@@ -398,9 +405,9 @@ class TestOptions:
         assert set(said) == {field.name for field in fields(Terms)}
         had, settle = [], tools._settle
 
-        async def settling(task: AgentTask, work: Any, terms: Terms) -> Any:
+        async def settling(request: str, fingerprint: str, work: Any, terms: Terms) -> Any:
             had.append(terms)
-            return await settle(task, work, terms)
+            return await settle(request, fingerprint, work, terms)
 
         monkeypatch.setattr(tools, "_settle", settling)
         await dispatch_agents([task(1), task(2)], Classifier(), cache=tools, **said)

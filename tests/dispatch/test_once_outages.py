@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agents import Work
 from dispatch.askers import Asker, runs
 from hearing import state, until
 from proxy import FaultProxy
 from servers import RedisServer, free_port
 
 from toolcache import ToolCache
-from toolcache.errors import AlreadyInProgressError, StoresUnavailableError
+from toolcache.errors import AlreadyInProgressError, StoresUnavailableError, TaskMismatchError
 from toolcache.events import DispatchDegraded, DuplicateExecution
 from toolcache.ledger import Place
 from toolcache.record import Attempt, Put, Record, Seen, State, Verdict
@@ -24,24 +25,6 @@ from toolcache.testing import Recorder
 Open = Callable[..., Awaitable[ToolCache]]
 LEASE = 600
 """So long that no test waits for its end."""
-
-
-class Work:
-    """A run that goes on until it is let go, and counts how often it was begun."""
-
-    def __init__(self, output: Any = "done") -> None:
-        self.output = output
-        self.runs = 0
-        self.begun = asyncio.Event()
-        self.over = asyncio.Event()
-
-    async def __call__(self) -> Any:
-        self.runs += 1
-        self.begun.set()
-        await self.over.wait()
-        if isinstance(self.output, Exception):
-            raise self.output
-        return self.output
 
 
 @pytest.fixture
@@ -441,3 +424,50 @@ async def test_another_secret_is_no_reason_to_run_again(
     again = await open_cache(url, files=files, secret="the secret of one", namespace="sealed")
     assert await again.once("k", idle) == "done"
     assert idle.runs == 0
+
+
+@pytest.mark.parametrize("on_store_down", ["raise", "run"])
+async def test_where_claims_are_refused_answers_are_read(
+    open_cache: Open, own_redis: RedisServer, on_store_down: Any
+) -> None:
+    """ID-31: a user who may only read has the answers that there are, and runs nothing for which there is one."""
+    one = await open_cache(own_redis.url, files=False)
+    assert await one.once("k", lambda: "done", fingerprint=1) == "done"
+    two = await open_cache(own_redis.url, files=False)
+    own_redis.command("ACL", "SETUSER", "default", "-eval", "-evalsha")
+    idle = Work()
+    for cache in (one, two):
+        for _ in range(2):
+            assert await cache.once("k", idle, fingerprint=1, on_store_down=on_store_down) == "done"
+        with pytest.raises(TaskMismatchError):
+            await cache.once("k", idle, fingerprint=2, on_store_down=on_store_down)
+    assert idle.runs == 0
+    if on_store_down == "raise":
+        with pytest.raises(StoresUnavailableError):
+            await two.once("new", idle)
+    else:
+        assert await two.once("new", lambda: "run", on_store_down="run") == "run"
+
+
+async def test_what_redis_is_asked(open_cache: Open, own_redis: RedisServer) -> None:
+    """In Redis alone a new request is a claim and a commit; one that was answered here is read, and another's one claim tells."""
+
+    def asked() -> list[int]:
+        told = own_redis.command("INFO", "commandstats").decode()
+        counts = {
+            line.split(":")[0]: line.split("calls=")[1].split(",")[0] for line in told.splitlines() if "calls=" in line
+        }
+        return [int(counts.get(f"cmdstat_{name}", 0)) for name in ("evalsha", "getrange", "publish")]
+
+    one, two = await open_cache(own_redis.url, files=False), await open_cache(own_redis.url, files=False)
+    for cache in (one, two):  # whatever there is to learn first
+        assert await cache.once("first", lambda: 0) == 0
+    for cache, key, spent in (
+        (one, "k", [2, 0, 1]),
+        (one, "k", [0, 1, 0]),
+        (two, "k", [1, 0, 0]),
+        (two, "k", [0, 1, 0]),
+    ):
+        before = asked()
+        assert await cache.once(key, lambda: "done") == "done"
+        assert [now - then for now, then in zip(asked(), before, strict=True)] == spent

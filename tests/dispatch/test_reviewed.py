@@ -216,9 +216,9 @@ async def _scribble(cache: ToolCache, key: str, **changed: Any) -> None:
     assert ledger.files is not None
     name = ledger.name(cache._machine.enter((f"once:{key}",))[0])
     stands = (await ledger.files.store.swap(name, b"?", None, ttl=1.0)).standing
-    record, _ = ledger._read(name, stands.blob)
+    record = ledger._read(name, stands.blob)
     blob = ledger.pack(name, replace(record, **changed), 60.0)
-    ledger._packed.clear()
+    ledger._known.clear()
     assert (await ledger.files.store.swap(name, stands.raw, blob, ttl=60.0)).done
 
 

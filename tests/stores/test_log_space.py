@@ -62,6 +62,28 @@ async def test_what_was_overwritten_is_reclaimed(tmp_path: Path, clock: FakeCloc
     await again.aclose()
 
 
+async def test_who_needs_room_waits_for_another_process_that_makes_some(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer is not refused because another process compacts: it looks again for a while; the background does not."""
+    store = make(tmp_path / "log", clock)
+    await quiet(store)
+    assert store._shared is not None
+    compactor, held = store._shared.compactor, log_of(store).directory.lock("compact")
+    waited: list[float] = []
+    monkeypatch.setattr("toolcache.stores.log.compaction.time.sleep", waited.append)
+    assert compactor.free() == compactor.free(1) == 0
+    assert 0.1 < sum(waited) < 1.0
+    looks = len(waited)
+    monkeypatch.setattr("toolcache.stores.log.compaction.time.sleep", lambda _seconds: held.release())
+    taken = compactor._take(patient=True)
+    assert taken is not None
+    assert compactor._take(patient=False) is None
+    taken.release()
+    assert len(waited) == looks
+    await store.aclose()
+
+
 async def test_what_expired_is_reclaimed_without_being_read(tmp_path: Path, clock: FakeClock) -> None:
     """BUG-89: a segment of nothing but expired values is removed; the index forgets them."""
     root = tmp_path / "log"

@@ -119,12 +119,14 @@ class VectorCodec:
         finite = numpy.isfinite(value)
         if not finite.all():
             raise _refusal(int(finite.argmin()), "is not finite")
-        width = min(value.dtype.itemsize, self._widest)
-        with numpy.errstate(over="ignore"):
-            packed = value.astype(f"<f{width}", copy=False)
-        if width < value.dtype.itemsize and not (fits := numpy.isfinite(packed)).all():
-            raise _refusal(int(fits.argmin()), f"is too large for float{8 * width}")
-        return Encoded(packed.tobytes(), self.name, f"a{width}")
+        width = value.dtype.itemsize
+        if width > self._widest:
+            width = self._widest
+            with numpy.errstate(over="ignore"):
+                value = value.astype(f"=f{width}")
+            if not (fits := numpy.isfinite(value)).all():
+                raise _refusal(int(fits.argmin()), f"is too large for float{8 * width}")
+        return Encoded(value.astype(f"<f{width}", copy=False).tobytes(), self.name, f"a{width}")
 
 
 def _is_short(wide: bytes) -> bool:

@@ -46,7 +46,7 @@ async def dispatch_agents(
     Args:
         tasks: what is to be done; equal ones are run once.
         run: does one: sync or async, ``run(task)``, ``run(prompt, task)`` or ``run(prompt, task, context)``, with the template
-            filled and a ``RunContext``.
+            filled and a ``RunContext``. What has a default is left out, but for a third one of the name ``context``.
         cache: where answers are kept.
         max_parallel: how many are asked for at a time.
         on_progress: told whenever one begins or is answered; must not block. Its faults are counted, not feared.
@@ -75,14 +75,14 @@ async def dispatch_agents(
     for at, task in enumerate(given):
         places.setdefault((cache._request(task), str(task.fingerprint)), []).append(at)  # noqa: SLF001 - of one house
 
-    async def work_through(rest: Iterator[list[int]]) -> None:
-        for which in rest:
+    async def work_through(rest: Iterator[tuple[tuple[str, str], list[int]]]) -> None:
+        for (key, _), which in rest:
             task = given[which[0]]
             work = _work(run, arity, prompts[which[0]], task)
-            results.update(zip(which, await batch.answer(task, work, len(which)), strict=True))
+            results.update(zip(which, await batch.answer(key, task, work, len(which)), strict=True))
 
     results: dict[int, AgentResult] = {}
-    rest = iter(places.values())
+    rest = iter(places.items())
     workers = [asyncio.ensure_future(work_through(rest)) for _ in range(min(parallel, len(places)))]
     try:
         await asyncio.gather(*workers)
@@ -105,17 +105,20 @@ class _Batch:
         self._on_progress = on_progress
         self._progress = Progress(total)
 
-    async def answer(self, task: AgentTask, work: Callable[[RunContext], Any], copies: int) -> list[AgentResult]:
-        """The results of one task, as many as it was given times."""
+    async def answer(
+        self, key: str, task: AgentTask, work: Callable[[RunContext], Any], copies: int
+    ) -> list[AgentResult]:
+        """The results of one task, whose request has this key, as many as it was given times."""
         self._tell(running=self._progress.running + copies)
         terms = self._terms if task.timeout is None else self._terms._replace(timeout=task.timeout)
         try:
-            settled = await self._cache._settle(task, work, terms)  # noqa: SLF001 - of one house
+            settled = await self._cache._settle(key, task.fingerprint, work, terms)  # noqa: SLF001 - of one house
         except CacheClosedError:
             raise
         except Exception as error:  # noqa: BLE001 - it is that task's alone
             settled = Settled(None, False, error)
-        results = [self._result(task, settled) for _ in range(copies)]
+        task_id = key.rpartition(":")[2]
+        results = [self._result(task_id, settled) for _ in range(copies)]
         for result in results:
             now = self._progress
             self._tell(
@@ -128,9 +131,8 @@ class _Batch:
             )
         return results
 
-    def _result(self, task: AgentTask, settled: Settled) -> AgentResult:
+    def _result(self, task_id: str, settled: Settled) -> AgentResult:
         record, error = settled.record, settled.error
-        task_id = self._cache._request(task).rpartition(":")[2]  # noqa: SLF001 - of one house
         exception = None if isinstance(error, StoredAgentError) else error
         if record is None:
             return AgentResult(
@@ -158,9 +160,9 @@ class _Batch:
         )
 
     def _tell(self, result: AgentResult | None = None, **changed: int) -> None:
-        self._progress = replace(self._progress, result=result, **changed)
         if self._on_progress is None:
             return
+        self._progress = replace(self._progress, result=result, **changed)
         try:
             self._on_progress(self._progress)
         except Exception:  # noqa: BLE001 - a listener's fault must not reach a run
@@ -188,6 +190,8 @@ def _arity(run: Any) -> int:
     others = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
     open_end = any(one.kind is one.VAR_POSITIONAL for one in parameters)
     arity = max(1, len(needed))
+    if arity == _MOST - 1 and [one.name for one in places[arity:_MOST]] == ["context"]:
+        arity = _MOST
     if arity > _MOST or others or not (places or open_end):
         raise TypeError("run takes a task, a prompt and a task, or a prompt, a task and a context, and nothing else")
     return arity

@@ -9,6 +9,7 @@ from toolcache.fields import Frozen
 from toolcache.keys.canonical import Digest, digest
 
 _SCHEMA: Final = 1
+_UNCHANGEABLE: Final = frozenset({type(None), bool, int, float, str, bytes, Digest})
 
 
 class AgentTask(Frozen):
@@ -64,8 +65,6 @@ class AgentTask(Frozen):
         tenant: str | None = None,
         timeout: Duration | None = None,
     ) -> None:
-        from copy import deepcopy
-
         own = _own_args({} if args is None else args)
         for name, value in (("agent", agent), ("template", template)):
             _check_text(name, value)
@@ -82,7 +81,7 @@ class AgentTask(Frozen):
         what = _identity(agent=agent, template=template, args=own, model=model, version=agent_version)
         self.__dict__["_asked"] = digest(what)
         # Only now: what is no key has been refused, and nothing of it runs.
-        super().__init__(agent, template, deepcopy(own), **optional, timeout=limit)
+        super().__init__(agent, template, {name: _own(value) for name, value in own.items()}, **optional, timeout=limit)
 
     def __eq__(self, other: object) -> bool:
         return self._told() == other._told() if isinstance(other, AgentTask) else NotImplemented
@@ -149,6 +148,22 @@ def _lists_for_tuples(value: Any) -> Any:
     if type(value) is dict:
         return {key: _lists_for_tuples(one) for key, one in value.items()}
     return value
+
+
+def _own(value: Any) -> Any:
+    """A copy that shares nothing which can be changed, of what is copied already as far as lists and dicts go."""
+    if type(value) in _UNCHANGEABLE:
+        return value
+    if type(value) is list:
+        value[:] = map(_own, value)
+        return value
+    if type(value) is dict:
+        for key, one in value.items():
+            value[key] = _own(one)
+        return value
+    from copy import deepcopy
+
+    return deepcopy(value)
 
 
 def _check_text(name: str, value: object) -> None:

@@ -188,8 +188,7 @@ def _unquoted(key: Any) -> str:
     return _PLAIN[kind](key) if kind in _PLAIN and kind not in _LITERALS else _json(key)
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+_quoted: Final[Callable[[str], str]] = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _decimal(value: Decimal) -> str:

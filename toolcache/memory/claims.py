@@ -1,7 +1,8 @@
 """Claims within the process, where it shares nothing with others."""
 
 import threading
-from typing import Final, NamedTuple
+from math import inf
+from typing import Any, Final, NamedTuple
 
 from toolcache.forks import watch
 from toolcache.protocols import Clock
@@ -11,11 +12,18 @@ from toolcache.wakes import Wakes
 _SWEEP_EVERY: Final = 1024
 
 
-class _Row(NamedTuple):
-    blob: bytes
+class Row(NamedTuple):
+    """What stands under a key: a record, of whatever form, that nobody changes."""
+
+    record: Any
     serial: int
     ends_at: float
-    leased_until: float | None
+    leased_until: float
+
+    @property
+    def raw(self) -> bytes:
+        """What tells it from all others that have stood there."""
+        return self.serial.to_bytes(8, "big")
 
 
 class MemoryClaims:
@@ -31,7 +39,7 @@ class MemoryClaims:
     def __init__(self, clock: Clock) -> None:
         self._now = clock.monotonic
         self._lock = threading.Lock()
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, Row] = {}
         self._serial = 0
         self._wakes = Wakes()
         watch(self)
@@ -56,40 +64,44 @@ class MemoryClaims:
         pending: bool = False,  # noqa: ARG002 - what it keeps is owed to nobody
     ) -> Swapped:
         """Have ``new`` stand where exactly ``expected`` stands."""
-        now = self._now()
+        row = self.find(key)
+        done = expected == (b"" if row is None else row.raw)
+        if done:
+            done, row = self.replace(key, row, new, ttl=ttl, lease=lease)
+        return Swapped(done, Standing() if row is None else Standing(row.raw, row.record, self.left(row)))
+
+    def find(self, key: str) -> Row | None:
+        """What stands there."""
+        row = self._rows.get(key)
+        return row if row is not None and self._now() < row.ends_at else None
+
+    def left(self, row: Row) -> float:
+        """Seconds that its lease has left."""
+        return row.leased_until - self._now()
+
+    def replace(
+        self, key: str, expected: Row | None, new: object | None, *, ttl: float, lease: float | None
+    ) -> tuple[bool, Row | None]:
+        """Have a record stand in the place of a row that was found; as ``swap``, at once. Whether it does, and what stands now."""
         with self._lock:
-            old = self._row(key, now)
-            if _raw(old) != expected:
-                return Swapped(False, _standing(old, now))
-            row = None
+            row = self.find(key)
+            if row is not expected:
+                return False, row
             if new is None:
+                row = None
                 self._rows.pop(key, None)
             else:
+                now = self._now()
                 self._serial += 1
                 if not self._serial % _SWEEP_EVERY:
                     self._rows = {other: row for other, row in self._rows.items() if now < row.ends_at}
-                row = _Row(new, self._serial, now + ttl, None if lease is None else now + lease)
+                row = Row(new, self._serial, now + ttl, inf if lease is None else now + lease)
                 self._rows[key] = row
-        if old is not None and lease is None:
+        if expected is not None and lease is None:
             self._wakes.wake(key)
-        return Swapped(True, _standing(row, now))
+        return True, row
 
     async def until_ended(self, key: str, standing: Standing, /) -> None:
         """Wait until the claim has ended."""
-        while _raw(self._row(key, self._now())) == standing.raw:
+        while (row := self.find(key)) is not None and row.raw == standing.raw:
             await self._wakes.wait(key)  # if only that a word of something before came a moment ago: once more
-
-    def _row(self, key: str, now: float) -> _Row | None:
-        row = self._rows.get(key)
-        return row if row is not None and now < row.ends_at else None
-
-
-def _raw(row: _Row | None) -> bytes:
-    """What tells a row from all others that have stood there."""
-    return b"" if row is None else row.blob + row.serial.to_bytes(8, "big")
-
-
-def _standing(row: _Row | None, now: float) -> Standing:
-    if row is None:
-        return Standing()
-    return Standing(_raw(row), row.blob, float("inf") if row.leased_until is None else row.leased_until - now)

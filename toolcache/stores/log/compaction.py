@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from toolcache.blob import HEADER_SIZE
@@ -19,6 +20,7 @@ from toolcache.stores.log.frame import BARE, BLOB, CLEAN, FIRST, HEAD_SIZE, LAST
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.log import Log
+from toolcache.stores.log.ops import File
 from toolcache.stores.log.pace import STEP, pool
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
 
@@ -27,6 +29,10 @@ _FLUSH: Final = 256 * 1024
 _PAUSE: Final = 0.0005
 _SMALL_ONES: Final = 8
 _EVERY: Final = 600.0
+_LOOKS: Final = 25
+_GLANCE: Final = 0.02
+"""How often, and seconds between, somebody who needs room looks whether another process is done with making it."""
+
 _BARE_SIZE: Final = HEAD_SIZE + 64 + HEADER_SIZE
 
 
@@ -96,9 +102,8 @@ class Compactor:
         Returns the bytes won. Blocks; for a thread.
         """
         with self._turn:
-            try:
-                held = self._log.directory.lock("compact")
-            except BlockingIOError:
+            held = self._take(patient=size is not None)
+            if held is None:
                 return 0
             try:
                 before = self._log.disk()
@@ -112,6 +117,15 @@ class Compactor:
                 return before - self._disk_then
             finally:
                 held.release()
+
+    def _take(self, *, patient: bool) -> File | None:
+        """The lock of those who compact; who needs room waits for a while until another process is done."""
+        for left in reversed(range(_LOOKS if patient else 1)):
+            with suppress(BlockingIOError):
+                return self._log.directory.lock("compact")
+            if left:
+                time.sleep(_GLANCE)
+        return None
 
 
 class Pass:

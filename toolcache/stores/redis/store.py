@@ -20,7 +20,7 @@ from toolcache.stores.redis.ear import Ear, channel_of
 from toolcache.stores.redis.lanes import Lanes, LoopLanes
 from toolcache.stores.redis.sentinel import SentinelDialer
 from toolcache.stores.redis.url import Address
-from toolcache.stores.redis.wire import Script, pack
+from toolcache.stores.redis.wire import Script, milliseconds, pack
 from toolcache.swaps import Standing, Swapped
 from toolcache.versions import ZERO
 from toolcache.wakes import Wakes
@@ -54,7 +54,8 @@ class RedisStore:
 
     A user of its own needs the commands GETRANGE, SET, GET and DEL, EVAL, EVALSHA and TIME; SELECT for another database;
     DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital; CLIENT ID, CLIENT TRACKING, SUBSCRIBE, PING and the
-    channel ``__redis__:invalidate`` for ``track``; PUBLISH and the channels ``tc1:w:*`` to be told of the end of claims.
+    channel ``__redis__:invalidate`` for ``track``; PUBLISH and the channels ``tc1:w:*`` to be told of the end of claims, and
+    PUBSUB, lest it be told of its own.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
@@ -208,7 +209,8 @@ class RedisStore:
         """
         if self._clock.monotonic() < self._no_claims_until:
             raise StoreRestingError(_NO_CLAIMS)
-        words = [expected, new or b"", _milliseconds(ttl), b"" if lease is None else _milliseconds(lease)]
+        ears = b"%d" % sum(ear.hears and ear.channel == channel_of(key) for ear in self._ears)
+        words = [expected, new or b"", milliseconds(ttl), b"" if lease is None else milliseconds(lease), ears]
         bulk = len(expected) + len(words[1]) > _FIRST
         (said,) = await self.run(_SWAP, [([key.encode()], words)], bulk=bulk)
         if type(said).__name__ == "NoPermissionError" or (isinstance(said, Exception) and _NOT_IN_SCRIPT in str(said)):
@@ -216,6 +218,8 @@ class RedisStore:
             raise StoreRestingError(_NO_CLAIMS) from said
         match _answer(said):
             case [int(done), bytes(raw), int(now_ms)]:
+                if done and expected and lease is None:  # as the server tells all others
+                    self._wakes.wake(key)
                 return Swapped(bool(done), _standing(raw, now_ms))
         raise _confused()
 
@@ -353,10 +357,6 @@ class RedisStore:
             self._announce(BlobRejected(self.name, "foreign", write.blob[_DIGEST].hex()))
         version = write.blob[_VERSION] if status is PutStatus.STORED else held or ZERO
         return PutResult(status, version, there == b"L")
-
-
-def _milliseconds(seconds: float) -> bytes:
-    return b"" if math.isinf(seconds) else b"%d" % max(1, seconds * 1000)
 
 
 def _standing(raw: bytes, now_ms: int) -> Standing:

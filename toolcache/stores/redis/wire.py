@@ -1,6 +1,7 @@
 """Commands as they go over the wire, and the server-side scripts they run."""
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -15,6 +16,11 @@ def pack(*words: bytes) -> bytes:
     for word in words:
         parts += (b"$%d\r\n" % len(word), word, b"\r\n")
     return b"".join(parts)
+
+
+def milliseconds(seconds: float) -> bytes:
+    """A span as a word; empty where there is no end."""
+    return b"" if math.isinf(seconds) else b"%d" % max(1, seconds * 1000)
 
 
 def run_id_of(info: Any) -> str | None:

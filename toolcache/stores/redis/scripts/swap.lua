@@ -3,11 +3,13 @@
 --
 -- KEYS   the key
 -- ARGV   the bytes that are expected, '' for nothing; the record that is to stand there, '' for nothing; milliseconds until
---        the key expires, '' for never; milliseconds of the lease, '' for a record that is no claim, or one no more
+--        the key expires, '' for never; milliseconds of the lease, '' for a record that is no claim, or one no more; how
+--        many of those who listen for the ends of claims are the caller's
 -- reply  whether that was done (1 or 0); the bytes that stand there now, '' for nothing; the server's milliseconds
 --
 -- A lease is judged by the clock that gave it. So the record of a claim has the instant of its end behind it, in 8 bytes,
--- big-endian. Where one may have ended, the key is published on tc1:w:<namespace>, for those who wait.
+-- big-endian. Where one may have ended, the key is published on tc1:w:<namespace>, for those who wait; unless nobody listens
+-- there but the caller, who knows.
 
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -35,7 +37,11 @@ else
 end
 if lease == '' and current ~= '' then
   local prefix, namespace = string.match(key, '^([^:]*):[^:]*:([^:]*):')
-  -- a user who may not publish still has claims; those who wait look now and then
-  if prefix then redis.pcall('PUBLISH', prefix .. ':w:' .. namespace, key) end
+  if prefix then
+    local channel = prefix .. ':w:' .. namespace
+    -- a user who may not ask, or publish, still has claims; those who wait look now and then
+    local listening = redis.pcall('PUBSUB', 'NUMSUB', channel)
+    if not listening[2] or listening[2] > tonumber(ARGV[5]) then redis.pcall('PUBLISH', channel, key) end
+  end
 end
 return {1, new, now}
