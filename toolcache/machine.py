@@ -123,7 +123,8 @@ class Machine:
         found = {place: self._reader.look(place) for place in places}
         absent = [place for place in places if found[place].held is None]
         if absent and self.parts.enabled:
-            found.update(await self._reader.fetch(absent, domain, tally, due))
+            known = self._reader.glance(absent[0], domain, tally) if len(absent) == 1 else None
+            found.update(await self._reader.fetch(absent, domain, tally, due) if known is None else {absent[0]: known})
         if counted:
             hits = [item.held.seconds for item in found.values() if item.held is not None]
             later = 0 if final else len(places) - len(hits)

@@ -91,7 +91,7 @@ class Reader:
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
         self._batches = PerLoop(lambda: Batches(self._carry, homes.here()))
-        self._batched = parts.redis is not None  # the log groups by itself
+        self._alone = parts.files if parts.redis is None else None
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
 
@@ -154,12 +154,26 @@ class Reader:
         """Any key may have been written: no read under way may bring what it found into memory."""
         self._fills.clear()
 
+    def glance(self, key: str, domain: Domain, tally: Tally) -> Found | None:
+        """What the log holds of a key: None unless it is the only layer, and has it at once."""
+        files, name = self._alone, self._entries.name(key)
+        blobs = None if files is None else files.peek((name,))
+        if files is None or blobs is None or not self._horizon.know_of((self._epochs.namespace,)):
+            return None
+        draft = None if blobs[0] is None else self._entries.read(name, blobs[0], files)
+        if draft is not None and draft.tags:
+            return None
+        found = self._take(draft, files, domain, tally)
+        if found.held is not None:
+            self._memory.put(key, found.held)
+        return found
+
     async def fetch(
         self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due | None = None
     ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
         ask = _Ask(keys, domain, tally, due or self._parts.due())
-        if not self._batched:
+        if self._parts.redis is None:  # the log groups by itself
             return await self._fetch(*ask)
         return await self._batches.here().ask(ask, alone=len(keys) > _MANY) or dict.fromkeys(keys, NOTHING)
 
@@ -175,19 +189,15 @@ class Reader:
             keys = list(dict.fromkeys(key for ask in alike for key in ask.keys))
             due = max(ask.due for ask in alike)
             answers[name] = await self._fetch(keys, alike[0].domain, alike[0].tally, due)
-        given: set[tuple[str, str]] = set()
-        shared = []
-        for ask in asks:
-            there = answers[ask.domain.name]
-            mine = {}
-            for key in ask.keys:
-                found = there[key]
-                if (ask.domain.name, key) in given and found.held is not None:
-                    found = _found(found.held)
-                given.add((ask.domain.name, key))
-                mine[key] = found
-            shared.append(mine)
-        return shared
+        given: set[int] = set()
+
+        def own(found: Found) -> Found:
+            if found.held is None or id(found) not in given:
+                given.add(id(found))
+                return found
+            return _found(found.held)
+
+        return [{key: own(answers[ask.domain.name][key]) for key in ask.keys} for ask in asks]
 
     async def _fetch(self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due) -> dict[str, Found]:
         names = {key: self._entries.name(key) for key in keys}
