@@ -96,6 +96,7 @@ class Writer:
                 self._work(batches)
             except Exception as fault:  # noqa: BLE001 - it belongs to the callers, and must not end this thread's work
                 finish(batches, fault)
+            batches.clear()  # while it waits for more, nobody needs them
 
     def _take(self) -> list[Batch]:
         """What waits, and if nothing does, what comes in a moment: to have a thread begin costs more than a write."""
