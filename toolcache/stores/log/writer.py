@@ -166,7 +166,7 @@ class Writer:
             finish(batches, fault)
         finally:
             if claims is not None:
-                claims.close()
+                claims.release()
 
     def _refuse_what_has_no_room(self, batches: list[Batch]) -> None:
         size = sum(batch.size for batch in batches)
@@ -257,7 +257,7 @@ class Writer:
                 segment = self._segment()
                 self._log.append(segment, draft.parts, draft.records)
                 if claims is not None:
-                    claims.close()
+                    claims.release()
                 if sync:
                     self._log.sync(segment)
             except OSError as fault:
