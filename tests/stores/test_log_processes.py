@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from fileops import MeddlingOps
 from logs import PREFIX, body, log_of, make, put, quiet, segments, write
 
 from toolcache.clock import SYSTEM
 from toolcache.protocols import PutStatus, Write
+from toolcache.stores.log.directory import Directory
 from toolcache.stores.log.ops import FileOps
 from toolcache.testing.stores import version_of
 
@@ -456,3 +458,16 @@ async def test_a_peek_hears_the_bell_and_relies_on_nothing_unsynced(tmp_path: Pa
         assert store.peek([key]) == read
         tell(child)
     await store.aclose()
+
+
+def test_a_lock_is_let_go_of_although_a_child_has_a_copy(tmp_path: Path) -> None:
+    """A child forked while a lock file was being opened has its descriptor: it waits for no lock that the parent has left."""
+    directory = Directory(FileOps(), str(tmp_path / "log"))
+    directory.prepare()
+    held = directory.lock("replay")
+    copy = os.dup(held.fd)
+    with pytest.raises(BlockingIOError):
+        directory.lock("replay")
+    held.release()
+    directory.lock("replay").release()
+    os.close(copy)
