@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hearing import until
 from rig import Rig
 
 from toolcache.cache import Cache
@@ -202,6 +203,13 @@ async def test_a_clock_that_lags_does_not_write_beneath_an_epoch(rig: Rig, clock
         assert await reader.get("key") == 1
 
 
+async def told(cache: Cache) -> None:
+    """Redis knows what it missed; another cache of the host may be the one that is telling it."""
+    journal = cache._machine.journal
+    await journal.replay()
+    await until(lambda: not (journal.pending or journal._is_another()))
+
+
 class TestInAnOutage:
     """Redis, files, and several processes: each its own memory and breakers."""
 
@@ -222,7 +230,7 @@ class TestInAnOutage:
         assert await one.get_many(["a", "b"]) == {"b": "b"}
         assert await two.get_many(["a", "b"]) == {"b": "b"}
         clock.advance(10)
-        await one._machine.journal.replay()
+        await told(one)
         elsewhere = Cache(rig.parts(files=None))
         async with elsewhere:
             assert await elsewhere.get_many(["a", "b"]) == {"b": "b"}
@@ -236,7 +244,7 @@ class TestInAnOutage:
         assert rig.server is not None
         rig.server.command("FLUSHALL")
         one._machine.journal.flushed()
-        await one._machine.journal.replay()
+        await told(one)
         name = one._machine._entries.name("a")
         rig.server.command("SET", name, blobs[0])
         elsewhere = Cache(rig.parts(files=None))
