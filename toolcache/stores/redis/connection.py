@@ -171,6 +171,7 @@ class Connection:
         self._pushing = self._loop.create_task(
             self._push(_resumed(sending, awaited)), name="toolcache-redis-write", context=self._context
         )
+        self._pushing.add_done_callback(lambda _task: _drop(sending))
 
     async def _push(self, sending: Awaitable[None]) -> None:
         """Wait until a transport that is full takes more, and send what has come meanwhile."""
@@ -230,6 +231,14 @@ def _resumed(begun: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, A
             awaited = step()
         except StopIteration:
             return
+
+
+def _drop(begun: Coroutine[Any, Any, None]) -> None:
+    """End a coroutine whose task was cancelled before its first step: left alone, it would complain when it is collected."""
+    with contextlib.suppress(
+        Exception
+    ):  # redis-py wants to disconnect then, which takes a task; that is done elsewhere
+        begun.close()
 
 
 def _lost(reason: Exception) -> exceptions.ConnectionError:
