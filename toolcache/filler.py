@@ -92,14 +92,10 @@ class Filler:
     ) -> Held:
         """The entry of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
         begun, flights = self._now(), self._homes.here().flights
-        if flights.flying(key):
-            held = await flights.join(key)
-            self._count(domain, [held], begun, joined=[held])
-        else:
-            locked = self._parts.lock if lock is None else lock
-            start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
-            held = await flights.join(key, start, under=self._epochs.names(tags))
-            self._count(domain, [held], begun, joined=[])
+        joins, locked = flights.flying(key), self._parts.lock if lock is None else lock
+        start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
+        held = await flights.join(key, start, under=self._epochs.names(tags))
+        self._count(domain, [held], begun, joined=[held] if joins else [])
         return held
 
     async def fill_many(

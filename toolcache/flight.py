@@ -146,15 +146,14 @@ class Flights(Generic[T]):
     async def join(
         self,
         key: str,
-        start: Callable[[Flight[T]], Coroutine[Any, Any, T]] | None = None,
+        start: Callable[[Flight[T]], Coroutine[Any, Any, T]],
         *,
         under: Collection[str] = (),
         goes_on: Callable[[], bool] | None = None,
     ) -> T:
         """Wait for the key's flight, starting it with ``start`` if there is none, ``under`` epochs of these names.
 
-        When the last one who waits has left, it is cancelled, unless it ``goes_on``. Who knows that it is ``flying`` need
-        not say how to start it.
+        When the last one who waits has left, it is cancelled, unless it ``goes_on``.
 
         Raises:
             ReentrantFlightError: the caller is itself part of that flight.
@@ -164,8 +163,6 @@ class Flights(Generic[T]):
         within = _boarding.get()
         flight = self._by_key.get(key)
         if flight is None:
-            if start is None:
-                raise KeyError(key)
             flight = self._launch(key, start, under)
         flight.board(within)
         try:

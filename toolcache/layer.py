@@ -109,9 +109,9 @@ class Layer:
             move = decide(standing)
             if not isinstance(move, Move):
                 return move, standing
-            if self.claims is None or self._refuses(mutation=True):
+            if self.claims is None:
                 return None
-            said = await self._attempt(partial(_swap, self.claims, key, move), "ask", due, mutation=True)
+            said = await self.ask(partial(_swap, self.claims, key, move), mutation=True, until=due)
             if said is None:
                 return None
             standing = said.standing

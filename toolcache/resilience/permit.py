@@ -65,8 +65,8 @@ class Permit:
         """The call says nothing about the other side."""
         self._resolve(self, Outcome.NEUTRAL)
 
-    def judge(self, kind: FaultKind | None, detail: str = "") -> None:
-        """Resolve by what ``classify`` said; None is success. A store that refuses or objects has answered."""
+    def judge(self, kind: FaultKind, detail: str = "") -> None:
+        """Resolve by what ``classify`` said. A store that refuses or objects has answered."""
         if kind is FaultKind.CONN or kind is FaultKind.AUTH:
             self.fail(auth=kind is FaultKind.AUTH, detail=detail)
         elif kind is FaultKind.CANCEL or kind is FaultKind.LOCAL or kind is FaultKind.WRITE_LOST:

@@ -16,8 +16,8 @@ Fault = BaseException | Callable[[], BaseException]
 class ChaosStore:
     """Wraps a store; every one of its coroutine methods but ``aclose`` fails, waits or hangs as told.
 
-    ``peek``, which may not fail, says nothing while ``get_many`` is to fail, wait or hang. What the wrapped store can do beyond ``Store`` this one can do as well. ``calls`` counts by method name, failed
-    calls included.
+    ``peek``, which may not fail, says nothing while ``get_many`` is to fail, wait or hang. What the wrapped store can do
+    beyond ``Store`` this one can do as well. ``calls`` counts by method name, failed calls included.
 
     Args:
         store: the one that works.
