@@ -27,7 +27,7 @@ from typing import Final
 
 from toolcache.entry import Held
 from toolcache.memory.ghost import Ghost
-from toolcache.memory.ring import Ring
+from toolcache.memory.queues import CAP, CHANCES, ENTRY, SMALL, Queues
 
 _START: Final = 0.01
 _LEAST: Final = 0.01
@@ -52,20 +52,8 @@ _IDLE: Final = 0.05
 _SMOOTH: Final = 4
 """One part in so many of main: over that many entries what is seen of main is averaged."""
 
-_ENTRY: Final = 2
-"""Hits in the small queue that lead to main."""
 
-_CAP: Final = 3
-"""No more hits than this count, so that a former favourite leaves after a few rounds."""
-
-_CHANCES: Final = 1_000
-"""Entries that one eviction may let pass, half a millisecond's. Without a limit, a million that were all hit would be."""
-
-_SMALL: Final = -1
-"""``Held.seen`` in the small queue; in main it is the number of hits that have been paid for."""
-
-
-class Adaptive:
+class Adaptive(Queues):
     """Evicts what is asked for least often of late, and finds out what "of late" means here.
 
     Resists scans and loops as well as shifts of interest, needs no settings, and costs a hit nothing: it reads
@@ -74,33 +62,24 @@ class Adaptive:
 
     # What is learnt: ``share`` is the border, ``step`` and ``way`` how it moved last; ``pace`` the departures from small
     # between two entries that join main, ``joined`` the last of these, ``used`` the share of main's that were hit.
-    touch = None
-
-    def __init__(self) -> None:
-        self.clear()
 
     def admit(self, key: str, entry: Held, /) -> None:
         """Take in a new key: into main if it comes back at a higher rate than main's."""
         if self._returns(key) if self._full else self._small_is_long():
             self._join(entry, entry.hits)
         else:
-            entry.seen = _SMALL
+            entry.seen = SMALL
             self._small.push(entry)
-
-    def replace(self, key: str, entry: Held, old: Held, /) -> None:  # noqa: ARG002 - the protocol's
-        """The new entry takes the place of the old."""
-        entry.seen = old.seen
-        (self._small if old.seen == _SMALL else self._main).swap(entry, old)
 
     def evict(self) -> str:
         """Name, and forget, the key that leaves next."""
         self._full = True
         small, main = self._small, self._main
-        chances = _CHANCES
+        chances = CHANCES
         while True:
             if not main.count or (small.count and self._small_is_long()):
                 entry = small.knot.newer
-                if entry.hits < _ENTRY or not chances:
+                if entry.hits < ENTRY or not chances:
                     return self._leave_small(entry)
                 small.pull(entry)
                 self._join(entry, entry.hits)
@@ -111,13 +90,9 @@ class Adaptive:
                 self._go_round(entry)
             chances -= 1
 
-    def forget(self, key: str, entry: Held, /) -> None:  # noqa: ARG002 - the protocol's
-        """The key has left."""
-        (self._small if entry.seen == _SMALL else self._main).pull(entry)
-
     def clear(self) -> None:
         """All keys have left; the ghosts too forget them."""
-        self._small, self._main = Ring(), Ring()
+        super().clear()
         self._left_small, self._left_main = Ghost(), Ghost()
         self._share = _START
         self._step = 1.0
@@ -125,10 +100,6 @@ class Adaptive:
         self._joined = 0
         self._pace = 1.0
         self._used = 1.0
-        self._full = False
-
-    def _small_is_long(self) -> bool:
-        return self._small.weight >= self._share * (self._small.weight + self._main.weight)
 
     def _returns(self, key: str) -> bool:
         """Whether a key left the small queue not long ago and wins against main; moves the border by what is learnt."""
@@ -175,7 +146,7 @@ class Adaptive:
         """Take main's oldest to its end; one of its hits is paid for."""
         self._main.pull(entry)
         self._used += (1 - self._used) * _SMOOTH / (self._main.count + _SMOOTH)
-        self._join(entry, entry.hits - min(entry.hits - entry.seen, _CAP) + 1)
+        self._join(entry, entry.hits - min(entry.hits - entry.seen, CAP) + 1)
 
     def _leave_main(self, entry: Held) -> str:
         self._main.pull(entry)

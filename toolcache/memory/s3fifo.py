@@ -16,7 +16,7 @@ from typing import Final
 
 from toolcache.entry import Held
 from toolcache.memory.ghost import Ghost
-from toolcache.memory.ring import Ring
+from toolcache.memory.queues import CAP, CHANCES, ENTRY, SMALL, Queues
 
 _SHARE: Final = 0.1
 """The small queue's share of all."""
@@ -24,29 +24,14 @@ _SHARE: Final = 0.1
 _MEMORY: Final = 0.95
 """Departures that the ghost looks back on, as a share of those held; the authors' counts 0.9 that have not come back."""
 
-_ENTRY: Final = 2
-"""Hits in the small queue that lead to main."""
 
-_CAP: Final = 3
-"""No more hits than this count, so that a former favourite leaves after a few rounds."""
-
-_CHANCES: Final = 1_000
-"""Entries that one eviction may let pass, half a millisecond's. Without a limit, a million that were all hit would be."""
-
-_SMALL: Final = -1
-"""``Held.seen`` in the small queue; in main it is the number of hits that have been paid for."""
-
-
-class S3FIFO:
+class S3FIFO(Queues):
     """Evicts what was asked for only once before what was asked for again.
 
     Resists scans, does well on loops, and costs a hit nothing: it reads ``Held.hits``, which counts anyway.
     """
 
-    touch = None
-
-    def __init__(self) -> None:
-        self.clear()
+    _share = _SHARE
 
     def admit(self, key: str, entry: Held, /) -> None:
         """Take in a new key: into main if it left the small queue not long ago."""
@@ -54,28 +39,23 @@ class S3FIFO:
             entry.seen = entry.hits
             self._main.push(entry)
         else:
-            entry.seen = _SMALL
+            entry.seen = SMALL
             self._small.push(entry)
         if not self._full and not self._small_is_long():
             first = self._main.knot.newer
             self._main.pull(first)
-            first.seen = _SMALL
+            first.seen = SMALL
             self._small.push(first)
-
-    def replace(self, key: str, entry: Held, old: Held, /) -> None:  # noqa: ARG002 - the protocol's
-        """The new entry takes the place of the old."""
-        entry.seen = old.seen
-        (self._small if old.seen == _SMALL else self._main).swap(entry, old)
 
     def evict(self) -> str:
         """Name, and forget, the key that leaves next."""
         self._full = True
         small, main = self._small, self._main
-        chances = _CHANCES
-        while small.count and (chances < _CHANCES or self._small_is_long()):
+        chances = CHANCES
+        while small.count and (chances < CHANCES or self._small_is_long()):
             entry = small.knot.newer
             small.pull(entry)
-            if entry.hits < _ENTRY or not chances:
+            if entry.hits < ENTRY or not chances:
                 self._ghost.remember(entry.key, int(_MEMORY * (small.count + main.count + 1)))
                 return entry.key
             entry.seen = entry.hits
@@ -87,19 +67,11 @@ class S3FIFO:
             credit = entry.hits - entry.seen
             if credit <= 0 or not chances:
                 return entry.key
-            entry.seen = entry.hits - min(credit, _CAP) + 1
+            entry.seen = entry.hits - min(credit, CAP) + 1
             main.push(entry)
             chances -= 1
 
-    def forget(self, key: str, entry: Held, /) -> None:  # noqa: ARG002 - the protocol's
-        """The key has left."""
-        (self._small if entry.seen == _SMALL else self._main).pull(entry)
-
     def clear(self) -> None:
         """All keys have left; the ghost too forgets them."""
-        self._small, self._main = Ring(), Ring()
+        super().clear()
         self._ghost = Ghost()
-        self._full = False
-
-    def _small_is_long(self) -> bool:
-        return self._small.weight >= _SHARE * (self._small.weight + self._main.weight)
