@@ -96,3 +96,10 @@ async def test_a_home_waits_for_its_batches(batches: Batches[str, str], home: Ho
     await home.drain(5.0)
     assert asking.done()
     assert asking.result() == "A"
+
+
+async def test_what_is_much_goes_alone(batches: Batches[str, str], carrier: Carrier) -> None:
+    """It leaves in the same tick, and nobody who asks for little has to wait for it."""
+    together = [batches.ask("a"), batches.ask("much", alone=True), batches.ask("b")]
+    assert [await ask for ask in together] == ["A", "MUCH", "B"]
+    assert sorted(carrier.carried) == [["a", "b"], ["much"]]

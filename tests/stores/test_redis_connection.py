@@ -361,6 +361,43 @@ async def test_one_large_command_is_carried_however_large(line: Connection, monk
 # Ends
 
 
+async def test_a_transport_that_is_full_holds_up_nobody(own_redis: RedisServer) -> None:
+    """What a server that stands still does not take waits in a task, and what comes meanwhile waits behind it, in order."""
+    line = await connect(raw(own_redis.port), within=5.0, patience=20.0)
+    large = b"x" * 4_000_000
+    own_redis.freeze()
+    try:
+        stored = [line.call(pack(b"SET", b"key%d" % number, large)) for number in range(3)]
+        echoed = line.call(pack(b"ECHO", b"behind"))
+        await asyncio.sleep(0)
+        assert line._pushing is not None
+        assert not line._pushing.done()
+    finally:
+        own_redis.thaw()
+    async with asyncio.timeout(20):
+        assert await asyncio.gather(*stored) == [[b"OK"]] * 3
+        assert await echoed == [b"behind"]
+    await line.aclose()
+
+
+async def test_a_lone_command_goes_at_once_and_others_together(
+    line: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody to share a packet with: it waits for nothing. What comes while it is under way leaves when the tick ends."""
+    packets: list[int] = []
+    send = line._raw.send_packed_command
+
+    async def sending(packed: list[bytes], **options: Any) -> None:
+        packets.append(len(packed))
+        await send(packed, **options)
+
+    monkeypatch.setattr(line._raw, "send_packed_command", sending)
+    asked = [line.call(pack(b"ECHO", b"%d" % number)) for number in range(3)]
+    assert packets == [1]
+    assert await asyncio.gather(*asked) == [[b"0"], [b"1"], [b"2"]]
+    assert packets == [1, 2]
+
+
 async def test_closing_waits_for_what_is_under_way(redis_server: RedisServer) -> None:
     """And a second closing does nothing; the connection's tasks are gone."""
     line = await connect(raw(redis_server.port), within=5.0, patience=5.0)
