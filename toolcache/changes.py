@@ -135,7 +135,7 @@ class Changes:
             if outcome.superseded:
                 return False
             self._risk.report("add", [draft], [outcome], raising=self._parts.strict)
-            held = self._entries.hold(draft, value, domain, tally, layer=outcome.durability.name.lower())
+            held.version, held.layer = draft.version, outcome.durability.name.lower()
         tally.sets += 1
         if self._far and self._tells_of(outcome):
             self._homes.detach(place)

@@ -4,8 +4,9 @@ import sys
 from math import inf
 from typing import Any, Final
 
-from toolcache.blob import NEVER, CorruptBlobError, Header
+from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.codec.coder import CONTAINERS, IMMUTABLE
+from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MEMORY, MISSING, Held, Missing
@@ -37,6 +38,7 @@ class Entries:
         self._hybrid = parts.hybrid
         self._time = parts.clock.time
         self._now = parts.clock.monotonic
+        self._unpack = parts.envelope.unpack
         self._most = parts.envelope.max_entry
         self._redis = None if parts.redis is None else parts.redis.name
         self._trust = self.trust = parts.trust
@@ -99,40 +101,45 @@ class Entries:
             dead=max(dead, self._epochs.newest()),
         )
 
-    def read(self, name: str, blob: bytes, layer: Layer) -> Draft | None:
-        """What a layer's blob says: without ``encoded`` where no value lives. None for a blob that cannot be used."""
-        digest = key_digest(name)
-        parts = self._parts
-        try:
-            header, tags, encoded = parts.envelope.unpack(blob, digest)
-        except CorruptBlobError as fault:
-            layer.tally.rejected += 1
-            parts.announce(BlobRejected(layer.name, fault.reason, digest[:4].hex()))
-            return None
-        now = parts.clock.time()
-        if not parts.hybrid.observe(header.version):
-            parts.announce(ClockAnomaly(layer.name, round(split(header.version)[0] / 1000 - now)))
-        dead = self._epochs.covers(header.version, tags) or self._shunned(header, layer)
-        lives = header.alive(int(now * 1000)) and not dead
+    def copy_of(self, name: str, blob: Blob) -> Draft:
+        """A write of what was read, which takes the place of whatever is older."""
+        header, tags, encoded = blob
         return Draft(
             name=name,
             version=header.version,
             created_ms=header.created_ms,
             gone_ms=header.gone_ms,
-            encoded=encoded if lives else None,
+            encoded=encoded,
             cost_ms=header.cost_ms,
             tags=tags,
             flags=header.flags,
             live=False,
-            once=True,
         )
+
+    def read(self, name: str, raw: bytes, layer: Layer) -> Blob | None:
+        """What a layer's blob says: without ``encoded`` where no value lives. None for a blob that cannot be used."""
+        digest = key_digest(name)
+        try:
+            blob = self._unpack(raw, digest)
+        except CorruptBlobError as fault:
+            layer.tally.rejected += 1
+            self._parts.announce(BlobRejected(layer.name, fault.reason, digest[:4].hex()))
+            return None
+        header, tags, encoded = blob
+        now = self._time()
+        if not self._hybrid.observe(header.version):
+            self._parts.announce(ClockAnomaly(layer.name, round(split(header.version)[0] / 1000 - now)))
+        if encoded is None or (
+            header.alive(int(now * 1000))
+            and not self._epochs.covers(header.version, tags)
+            and not (header.version < self._floor and layer is self._parts.files)
+        ):
+            return blob
+        return Blob(header, tags, None)
 
     def shun(self, version: bytes) -> None:
         """Take from the files no value that is older than ``version``: they could not be told of a delete or a clear."""
         self._floor = max(self._floor, version)
-
-    def _shunned(self, header: Header, layer: Layer) -> bool:
-        return layer is self._parts.files and header.version < self._floor
 
     def fresh(
         self,
@@ -177,16 +184,30 @@ class Entries:
             value, encoded, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, took, tags, MEMORY
         )  # fmt: skip
 
-    def hold(self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, layer: str) -> Held:
+    def hold(self, blob: Blob, value: Any, domain: Domain, tally: Tally, *, layer: str) -> Held:
         """An entry for memory of what a layer held."""
+        header, tags, encoded = blob
+        _, version, created_ms, _, gone_ms, cost_ms, _, _, _ = header
         # An epoch that came since the blob was looked at: an older era has the entry looked at once more.
-        era = self._memory.era - self._epochs.covers(draft.version, draft.tags)
-        left = remaining(draft.created_ms, draft.gone_ms, self._time())
-        span_ms = NEVER if draft.gone_ms == NEVER else draft.gone_ms - draft.created_ms
+        era = self._memory.era - self._epochs.covers(version, tags)
+        if gone_ms == NEVER:
+            left, span_ms = inf, NEVER
+        else:
+            left, span_ms = remaining(created_ms, gone_ms, self._time()), gone_ms - created_ms
         held = self._hold(
-            value, draft.encoded or _EMPTY, domain, tally, draft.version, draft.created_ms, span_ms, era, left,
-            draft.cost_ms / 1000, draft.tags, layer,
-        )  # fmt: skip
+            value,
+            encoded or _EMPTY,
+            domain,
+            tally,
+            version,
+            created_ms,
+            span_ms,
+            era,
+            left,
+            cost_ms / 1000,
+            tags,
+            layer,
+        )
         held.gone_until = inf  # for memory to say: to ask Redis in between may have set the clock
         return held
 

@@ -146,29 +146,17 @@ class Layer:
         *,
         mutation: bool,
     ) -> list[O] | None:
-        ahead: list[O] = []
-        if len(items) > _FEW and self.guard.probing(mutation=mutation):
-            # While the breaker is feeling its way back, one item goes ahead of a batch: a probe costs little.
-            first = await self._all(items[:1], operation, name, due, mutation=mutation)
-            if first is None:
+        # While the breaker is feeling its way back, one item goes ahead of a batch: a probe costs little.
+        feeling = len(items) > _FEW and self.guard.probing(mutation=mutation)
+        answers: list[O] = []
+        for some in (items[:1], items[1:]) if feeling else (items,):
+            said = await self._attempt(partial(operation, some), name, due, mutation=mutation)
+            if said is None:
                 return None
-            ahead, items = first, items[1:]
-        rest = await self._all(items, operation, name, due, mutation=mutation)
-        return None if rest is None else ahead + rest
-
-    async def _all(
-        self,
-        items: Sequence[I],
-        operation: Callable[[Sequence[I]], Awaitable[list[O]]],
-        name: str,
-        due: float,
-        *,
-        mutation: bool,
-    ) -> list[O] | None:
-        answers = await self._attempt(lambda: operation(items), name, due, mutation=mutation)
-        if answers is not None and len(answers) != len(items):  # whose answer is whose?
-            self.tally.faults += 1
-            return None
+            if len(said) != len(some):  # whose answer is whose?
+                self.tally.faults += 1
+                return None
+            answers += said
         return answers
 
     async def _attempt(

@@ -106,7 +106,7 @@ class Machine:
 
     async def find_one(self, key: str, domain: Domain, *, counted: bool = True) -> Found:
         """What memory or the layers hold of a key."""
-        (place,) = self.enter((key,))
+        place = self._enter(key)
         return (await self.find((place,), domain, counted=counted))[place]
 
     async def find(

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from toolcache.batches import Batches
 from toolcache.blob import TOMBSTONE, CorruptBlobError
+from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
 from toolcache.entries import Entries, remaining
 from toolcache.entry import MEMORY, Held
@@ -30,7 +31,7 @@ from toolcache.parts import Due, Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.stats import Tally
 from toolcache.versions import ZERO
-from toolcache.writer import Draft, Writer
+from toolcache.writer import Writer
 
 _OUTAGE_TRUST: Final = 1.0
 
@@ -87,6 +88,7 @@ class Reader:
         self._entries = entries
         self._horizon = horizon
         self._writer = writer
+        self._decode = parts.coder.decode
         self.met = parts.redis is None
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
@@ -157,13 +159,13 @@ class Reader:
     def glance(self, key: str, domain: Domain, tally: Tally) -> Found | None:
         """What the log holds of a key: None unless it is the only layer, and has it at once."""
         files, name = self._alone, self._entries.name(key)
-        blobs = None if files is None else files.peek((name,))
-        if files is None or blobs is None or not self._horizon.know_of((self._epochs.namespace,)):
+        raws = None if files is None else files.peek((name,))
+        if files is None or raws is None or not self._horizon.know_of((self._epochs.namespace,)):
             return None
-        draft = None if blobs[0] is None else self._entries.read(name, blobs[0], files)
-        if draft is not None and draft.tags:
+        blob = None if raws[0] is None else self._entries.read(name, raws[0], files)
+        if blob is not None and blob.tags:
             return None
-        found = self._take(draft, files, domain, tally)
+        found = self._take(name, blob, files, domain, tally)
         if found.held is not None:
             self._memory.put(key, found.held)
         return found
@@ -172,10 +174,10 @@ class Reader:
         self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due | None = None
     ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
-        ask = _Ask(keys, domain, tally, due or self._parts.due())
-        if self._parts.redis is None:  # the log groups by itself
-            return await self._fetch(*ask)
-        return await self._batches.here().ask(ask, alone=len(keys) > _MANY) or dict.fromkeys(keys, NOTHING)
+        due = due or self._parts.due()
+        if self._parts.redis is None or len(keys) > _MANY:  # the log groups by itself
+            return await self._fetch(keys, domain, tally, due)
+        return await self._batches.here().share(_Ask(keys, domain, tally, due)) or dict.fromkeys(keys, NOTHING)
 
     async def _carry(self, asks: list[_Ask]) -> list[dict[str, Found]]:
         """What several callers asked for, each of whom may change the values it gets."""
@@ -300,29 +302,29 @@ class Reader:
     async def _ask_redis(
         self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object, due: Due
     ) -> dict[str, Found] | None:
-        drafts = await self._horizon.read(redis, list(names.values()), until=due.redis)
-        if drafts is None:
+        blobs = await self._horizon.read(redis, list(names.values()), until=due.redis)
+        if blobs is None:
             return None
         self.met = True
         if domain.name in self._parts.mirror:
-            await self._renew(drafts, due)
+            await self._renew(names.values(), blobs, due)
         return {
-            key: self._newest(key, self._take(draft, redis, domain, tally), token)
-            for key, draft in zip(names, drafts, strict=True)
+            key: self._newest(key, self._take(name, blob, redis, domain, tally), token)
+            for (key, name), blob in zip(names.items(), blobs, strict=True)
         }
 
-    async def _renew(self, drafts: Sequence[Draft | None], due: Due) -> None:
+    async def _renew(self, names: Iterable[str], blobs: Sequence[Blob | None], due: Due) -> None:
         """What Redis has deleted or replaced is not to answer from its copy in the next outage."""
         overlay = self._overlay
         if overlay is None:
             return
         late = [
-            draft.insisting()
-            for draft in drafts
-            if draft is not None
-            and (draft.encoded is not None or draft.flags & TOMBSTONE)
-            and (copy := overlay.newest(draft.name)) is not None
-            and draft.version > copy.version
+            self._entries.copy_of(name, blob)
+            for name, blob in zip(names, blobs, strict=True)
+            if blob is not None
+            and (blob.encoded is not None or blob.header.flags & TOMBSTONE)
+            and (copy := overlay.newest(name)) is not None
+            and blob.header.version > copy.version
         ]
         if late:
             await self._writer.keep_on_file(late, until=due.files)
@@ -330,25 +332,28 @@ class Reader:
     async def _ask(
         self, layer: Layer, names: dict[str, str], domain: Domain, tally: Tally, until: float
     ) -> dict[str, Found]:
-        drafts = await self._horizon.read(layer, list(names.values()), until=until)
-        if drafts is None:
+        blobs = await self._horizon.read(layer, list(names.values()), until=until)
+        if blobs is None:
             return {key: self._remembered(key, NOTHING) for key in names}
-        return {key: self._take(draft, layer, domain, tally) for key, draft in zip(names, drafts, strict=True)}
+        return {
+            key: self._take(name, blob, layer, domain, tally)
+            for (key, name), blob in zip(names.items(), blobs, strict=True)
+        }
 
-    def _take(self, draft: Draft | None, layer: Layer, domain: Domain, tally: Tally) -> Found:
-        if draft is None or draft.encoded is None:
+    def _take(self, name: str, blob: Blob | None, layer: Layer, domain: Domain, tally: Tally) -> Found:
+        if blob is None or blob.encoded is None:
             layer.tally.misses += 1
-            return NOTHING if draft is None else Found(None, draft.version)
+            return NOTHING if blob is None else Found(None, blob.header.version)
         try:
-            value = self._parts.coder.decode(draft.encoded)
+            value = self._decode(blob.encoded)
         except CorruptBlobError as fault:
             layer.tally.rejected += 1
             layer.tally.misses += 1
-            self._parts.announce(BlobRejected(layer.name, fault.reason, key_digest(draft.name)[:4].hex()))
+            self._parts.announce(BlobRejected(layer.name, fault.reason, key_digest(name)[:4].hex()))
             return NOTHING
         layer.tally.hits += 1
-        held = self._entries.hold(draft, value, domain, tally, layer=layer.name)
-        return Found(held, draft.version, value)
+        held = self._entries.hold(blob, value, domain, tally, layer=layer.name)
+        return Found(held, blob.header.version, value)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop keys from memory, for reads under way too."""

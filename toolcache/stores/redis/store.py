@@ -3,7 +3,7 @@
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from toolcache.blob import HEADER_SIZE, end_of, read_header
@@ -146,14 +146,15 @@ class RedisStore:
         """Whether reads have their connections in the running loop, which writes do not share."""
         return self._lanes.stand
 
-    async def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
+    def get_many(self, keys: Sequence[str], /) -> Coroutine[Any, Any, list[bytes | None]]:
         """The blobs, in order; None where there is none, or a value of another type.
 
         Raises:
             RedisError: (redis-py's) the server cannot be reached or refuses.
         """
-        if len(keys) <= _READS_AT_ONCE:
-            return await self._get(keys)
+        return self._get(keys) if len(keys) <= _READS_AT_ONCE else self._get_in_turn(keys)
+
+    async def _get_in_turn(self, keys: Sequence[str]) -> list[bytes | None]:
         slices = (keys[start : start + _READS_AT_ONCE] for start in range(0, len(keys), _READS_AT_ONCE))
         return [blob for some in slices for blob in await self._get(some)]
 
