@@ -1,6 +1,7 @@
 """How an entry is made: its key text, its version, its life, its bytes."""
 
 import sys
+from collections.abc import Callable
 from math import inf
 from typing import Any, Final
 
@@ -162,7 +163,7 @@ class Entries:
             above = old.version
         version = self._hybrid.next(above)
         return self._hold(
-            value, encoded, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, 0.0, tags, MEMORY
+            value, encoded, None, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, 0.0, tags, MEMORY
         )  # fmt: skip
 
     def made(
@@ -181,35 +182,24 @@ class Entries:
         """An entry of a version, created now; ``era`` is memory's at a time when no epoch lay above that."""
         now_ms = int(self._time() * 1000)
         return self._hold(
-            value, encoded, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, took, tags, MEMORY
+            value, encoded, None, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, took, tags, MEMORY
         )  # fmt: skip
 
-    def hold(self, blob: Blob, value: Any, domain: Domain, tally: Tally, *, layer: str) -> Held:
-        """An entry for memory of what a layer held."""
-        header, tags, encoded = blob
-        _, version, created_ms, _, gone_ms, cost_ms, _, _, _ = header
-        # An epoch that came since the blob was looked at: an older era has the entry looked at once more.
-        era = self._memory.era - self._epochs.covers(version, tags)
+    def hold(
+        self, blob: Blob, value: Any, thaw: Callable[[bytes], Any], domain: Domain, tally: Tally, layer: str, era: int
+    ) -> Held:
+        """An entry for memory of what a layer held.
+
+        ``era`` is memory's before the blob was looked at: an epoch that has come since has the entry looked at once more.
+        """
+        (_, version, created_ms, _, gone_ms, cost_ms, *_), tags, encoded = blob
         if gone_ms == NEVER:
             left, span_ms = inf, NEVER
         else:
             left, span_ms = remaining(created_ms, gone_ms, self._time()), gone_ms - created_ms
-        held = self._hold(
-            value,
-            encoded or _EMPTY,
-            domain,
-            tally,
-            version,
-            created_ms,
-            span_ms,
-            era,
-            left,
-            cost_ms / 1000,
-            tags,
-            layer,
-        )
-        held.gone_until = inf  # for memory to say: to ask Redis in between may have set the clock
-        return held
+        return self._hold(
+            value, encoded or _EMPTY, thaw, domain, tally, version, created_ms, span_ms, era, left, cost_ms / 1000, tags, layer
+        )  # fmt: skip
 
     def _span_ms(self, lifetime: float) -> int:
         """A lifetime in whole milliseconds; those of one lifetime share the number."""
@@ -223,6 +213,7 @@ class Entries:
         self,
         value: Any,
         encoded: Encoded,
+        thaw: Callable[[bytes], Any] | None,
         domain: Domain,
         tally: Tally,
         version: bytes,
@@ -240,11 +231,11 @@ class Entries:
         now = self._now()
         gone_until = now + left
         settled_until = gone_until if trust is None or left <= trust else now + trust
-        kept, size, thaw = encoded.body, len(encoded.body), None
+        kept, size = encoded.body, len(encoded.body)
         kind = type(value)
         if domain.shared or kind in IMMUTABLE or (kind not in CONTAINERS and self._coder.is_immutable(value)):
-            kept, size = value, max(size, sys.getsizeof(value))
-        else:
+            kept, size, thaw = value, max(size, sys.getsizeof(value)), None
+        elif thaw is None:
             thaw = self._coder.copier(encoded)
         return Held.of(
             kept, thaw, settled_until, size, version, created_ms, span_ms, tally, era, took, tags, layer, gone_until

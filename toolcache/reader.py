@@ -88,7 +88,7 @@ class Reader:
         self._entries = entries
         self._horizon = horizon
         self._writer = writer
-        self._decode = parts.coder.decode
+        self._open = parts.coder.open
         self.met = parts.redis is None
         self._fills: dict[str, object] = {}
         self._openings = PerLoop(_Opening)
@@ -158,14 +158,14 @@ class Reader:
 
     def glance(self, key: str, domain: Domain, tally: Tally) -> Found | None:
         """What the log holds of a key: None unless it is the only layer, and has it at once."""
-        files, name = self._alone, self._entries.name(key)
+        files, name, era = self._alone, self._entries.name(key), self._memory.era
         raws = None if files is None else files.peek((name,))
         if files is None or raws is None or not self._horizon.know_of((self._epochs.namespace,)):
             return None
         blob = None if raws[0] is None else self._entries.read(name, raws[0], files)
         if blob is not None and blob.tags:
             return None
-        found = self._take(name, blob, files, domain, tally)
+        found = self._take(name, blob, files, domain, tally, era)
         if found.held is not None:
             self._memory.put(key, found.held)
         return found
@@ -207,8 +207,12 @@ class Reader:
         self._fills.update(dict.fromkeys(keys, token))
         try:
             found = await self._ask_layers(names, domain, tally, token, due)
+            admits = self._epochs.admits
+            untagged = admits(())
             for key, (held, _, _) in found.items():
-                if held is not None and self._fills.get(key) is token and self._epochs.admits(held.tags):
+                if held is None or self._fills.get(key) is not token:
+                    continue
+                if admits(held.tags) if held.tags else untagged:
                     self._memory.put(key, held)
                     if self._fills.get(key) is not token:  # another thread has just heard that it was changed
                         self.forget([key])
@@ -302,6 +306,7 @@ class Reader:
     async def _ask_redis(
         self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object, due: Due
     ) -> dict[str, Found] | None:
+        era = self._memory.era
         blobs = await self._horizon.read(redis, list(names.values()), until=due.redis)
         if blobs is None:
             return None
@@ -309,7 +314,7 @@ class Reader:
         if domain.name in self._parts.mirror:
             await self._renew(names.values(), blobs, due)
         return {
-            key: self._newest(key, self._take(name, blob, redis, domain, tally), token)
+            key: self._newest(key, self._take(name, blob, redis, domain, tally, era), token)
             for (key, name), blob in zip(names.items(), blobs, strict=True)
         }
 
@@ -332,28 +337,29 @@ class Reader:
     async def _ask(
         self, layer: Layer, names: dict[str, str], domain: Domain, tally: Tally, until: float
     ) -> dict[str, Found]:
+        era = self._memory.era
         blobs = await self._horizon.read(layer, list(names.values()), until=until)
         if blobs is None:
             return {key: self._remembered(key, NOTHING) for key in names}
         return {
-            key: self._take(name, blob, layer, domain, tally)
+            key: self._take(name, blob, layer, domain, tally, era)
             for (key, name), blob in zip(names.items(), blobs, strict=True)
         }
 
-    def _take(self, name: str, blob: Blob | None, layer: Layer, domain: Domain, tally: Tally) -> Found:
+    def _take(self, name: str, blob: Blob | None, layer: Layer, domain: Domain, tally: Tally, era: int) -> Found:
         if blob is None or blob.encoded is None:
             layer.tally.misses += 1
             return NOTHING if blob is None else Found(None, blob.header.version)
         try:
-            value = self._decode(blob.encoded)
+            value, thaw = self._open(blob.encoded)
         except CorruptBlobError as fault:
             layer.tally.rejected += 1
             layer.tally.misses += 1
             self._parts.announce(BlobRejected(layer.name, fault.reason, key_digest(name)[:4].hex()))
             return NOTHING
         layer.tally.hits += 1
-        held = self._entries.hold(blob, value, domain, tally, layer=layer.name)
-        return Found(held, blob.header.version, value)
+        held = self._entries.hold(blob, value, thaw, domain, tally, layer.name, era)
+        return Found(held, held.version, value)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop keys from memory, for reads under way too."""

@@ -43,6 +43,9 @@ from toolcache.tags import MAX_STORED, check
 if TYPE_CHECKING:
     from toolcache.codec.seal import Seal
 
+# The classes' own constructors take twice as long.
+_tuple: Final = tuple.__new__
+
 MAX_BODY: Final = (1 << 32) - 1
 _CRC_SIZE: Final = 4
 
@@ -185,7 +188,7 @@ class Envelope:
             if size > self._most(header.flags):
                 raise CorruptBlobError("bomb")
             body = decompress(body, compressor, size)
-        return Blob(header, tags, Encoded(body, codec, dtype))
+        return _tuple(Blob, (header, tags, _tuple(Encoded, (body, codec, dtype))))
 
     def _check_seal(self, sealed: bool, header: Header, blob: bytes, end: int) -> None:
         if self._seal is None:
