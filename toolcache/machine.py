@@ -213,7 +213,7 @@ class Machine:
         if value is not MISSING:
             return value
         place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
-        return (await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)).own()
+        return await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)
 
     async def compute_many(
         self,
@@ -234,7 +234,7 @@ class Machine:
                 list(places.values()), compute, domain, Context(*self._terms(ttl, tags, domain))
             )
             async for some in Pieces(absent):
-                values.update((key, landed[places[key]].own()) for key in some)
+                values.update((key, landed[places[key]]) for key in some)
         return values
 
     def _terms(
