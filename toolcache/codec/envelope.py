@@ -9,10 +9,10 @@ Meta is a msgpack array: codec, element type, compressor ("" for none), size of 
 there was none), tags. A blob without a value, a tombstone or an epoch, has an empty codec and no body.
 """
 
-import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
+from zlib import crc32
 
 from msgpack import Packer, unpackb
 
@@ -133,12 +133,13 @@ class Envelope:
         self.check(encoded, tags, flags=flags)
         body, meta = self._pack_body(encoded, tags)
         flags = flags & ~SEALED if self._seal is None else flags | SEALED
-        cost_ms = min(max(cost_ms, 0), MAX_COST_MS)
-        header = Header(flags, version, created_ms, fresh_until_ms, gone_ms, cost_ms, digest, len(meta), len(body))
-        head, rest = pack_header(header), meta + body
+        cost_ms = min(max(cost_ms, 0), MAX_COST_MS) if cost_ms else 0
+        head = pack_header((flags, version, created_ms, fresh_until_ms, gone_ms, cost_ms, digest, len(meta), len(body)))
+        crc, mac = crc32(body, crc32(meta)), b""
         if self._seal is not None:
-            rest += self._seal.make(_sealed_part(header, head) + rest)
-        return head + rest + zlib.crc32(rest).to_bytes(_CRC_SIZE, "big")
+            mac = self._seal.make(b"".join((_sealed_part(flags, digest, head), meta, body)))
+            crc = crc32(mac, crc)
+        return b"".join((head, meta, body, mac, crc.to_bytes(_CRC_SIZE, "big")))
 
     def unpack(self, blob: bytes, digest: bytes) -> Blob:
         """What a blob says, if it is whole, of the key with this digest and sealed as configured.
@@ -172,7 +173,7 @@ class Envelope:
         if header.body_len > self._most(header.flags):
             raise CorruptBlobError("size")
         view = memoryview(blob)
-        if zlib.crc32(view[HEADER_SIZE:crc_at]) != int.from_bytes(view[crc_at:], "big"):
+        if crc32(view[HEADER_SIZE:crc_at]) != int.from_bytes(view[crc_at:], "big"):
             raise CorruptBlobError("crc")
         self._check_seal(sealed, header, blob, end)
         codec, dtype, compressor, size, tags = _read_meta(blob[HEADER_SIZE:body_at])
@@ -194,7 +195,8 @@ class Envelope:
         elif not sealed:
             raise CorruptBlobError("unsealed")
         elif not self._seal.matches(
-            _sealed_part(header, blob[:HEADER_SIZE]) + blob[HEADER_SIZE:end], blob[end : end + MAC_SIZE]
+            _sealed_part(header.flags, header.digest, blob[:HEADER_SIZE]) + blob[HEADER_SIZE:end],
+            blob[end : end + MAC_SIZE],
         ):
             raise CorruptBlobError("mac")
 
@@ -235,9 +237,9 @@ def _seal(secret: bytes | str) -> "Seal":
     return Seal(secret)
 
 
-def _sealed_part(header: Header, head: bytes) -> bytes:
+def _sealed_part(flags: int, digest: bytes, head: bytes) -> bytes:
     """What of a header is under the seal; no header of another blob is as short as that of a record."""
-    return header.digest if header.flags & (CLAIM | RECORD) else head
+    return digest if flags & (CLAIM | RECORD) else head
 
 
 def _refuse(code: int, _data: bytes) -> None:
