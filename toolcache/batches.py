@@ -25,6 +25,22 @@ class Batches(Generic[A, R]):
         self._carry = carry
         self._home = home
         self._waiting: list[tuple[A, asyncio.Future[R | None]]] = []
+        self._under_way = 0
+        self._crowded = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, and the last to leave had nobody to go with: so it will be again, most likely."""
+        return not self._under_way and not self._crowded
+
+    async def lone(self, item: A) -> R:
+        """The answer, at once and to nobody else; who leaves takes along what was asked."""
+        self._under_way += 1
+        try:
+            (answer,) = await self._carry([item])
+        finally:
+            self._under_way -= 1
+        return answer
 
     def ask(self, item: A, *, alone: bool = False) -> "asyncio.Future[R | None]":
         """The answer, from the batch that leaves at the end of this tick; None where that was cancelled, as when all ends.
@@ -46,12 +62,14 @@ class Batches(Generic[A, R]):
         return answer
 
     def _send(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
+        self._under_way += 1
         task = self._home.own_later(self._leave(together))
         task.add_done_callback(lambda task: self._done(together, task))
 
     async def _leave(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
         if self._waiting is together:
             self._waiting = []  # who comes from now on goes with the next batch
+            self._crowded = len(together) > 1
         answers = await self._carry([item for item, _ in together])
         for (_, future), answer in zip(together, answers, strict=True):
             if not future.done():
@@ -60,6 +78,7 @@ class Batches(Generic[A, R]):
 
     def _done(self, together: list[tuple[A, "asyncio.Future[R | None]"]], task: "asyncio.Task[None]") -> None:
         """However it ended, even before it began: nobody waits for ever."""
+        self._under_way -= 1
         if self._waiting is together:
             self._waiting = []
         error = None if task.cancelled() else task.exception()
