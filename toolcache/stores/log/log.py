@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final
 
 from toolcache.events import BlobRejected, ClockAnomaly, Event
@@ -22,6 +23,7 @@ from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, wa
 from toolcache.versions import ZERO, HybridClock, split
 
 _RELIST: Final = 8
+_LATELY: Final = 1.0
 _VERSION_SIZE: Final = 16
 _TAKEN: Final = 2 * STEP
 """Records taken in at once: less work than others."""
@@ -60,6 +62,7 @@ class Log:
         # closed and the next opened, they may share a node
         self._writer = os.urandom(8)
         self.segments: dict[int, Segment] = {}
+        self._stirred = -inf
         self.bell: Bell | None = None
         self._slot: File | None = None
         self._number = -1
@@ -93,6 +96,11 @@ class Log:
                 self._rest.begin(fault)
                 raise
             self.ready = self._opened = True
+
+    @property
+    def opening(self) -> bool:
+        """Whether it is being opened, and something has come of that lately."""
+        return not self.ready and self.clock.monotonic() - self._stirred < _LATELY
 
     @property
     def refused(self) -> bool:
@@ -208,6 +216,7 @@ class Log:
             met: list[tuple[str, bytes]] | None = [] if self.ready else None
             left = 0
             while not left:
+                self._stirred = self.clock.monotonic()
                 at, left, version = self.index.take_in(chunk, at, (segment.handle, base), _TAKEN, met)
                 newest = max(newest, version)
                 segment.end = base + at
