@@ -166,18 +166,35 @@ class Machine:
             tally.far_hits += 1
             tally.seconds_saved += held.seconds
 
-    async def get_many(self, keys: Iterable[str], domain: Domain, *, final: bool = True) -> dict[str, Any]:
-        """The hits, in the order of the keys; what memory lacks is one round trip. ``final``: see ``find``."""
+    async def get_many(self, keys: Iterable[str], domain: Domain) -> dict[str, Any]:
+        """The hits, in the order of the keys; what memory lacks is one round trip."""
         asked = keys if isinstance(keys, list) else list(keys)
         values, absent = self._hits.many(asked, domain)
         if not absent:
             return values
-        wanted = list(dict.fromkeys(absent))
-        found = await self.find(places := self.enter(wanted), domain, final=final)
-        for key, place in zip(wanted, places, strict=True):
-            if found[place].held is not None:
-                values[key] = found[place].value
+        values |= await self.fetch_many(list(dict.fromkeys(absent)), domain)
         return {key: values[key] for key in asked if key in values}
+
+    async def hits_of(self, keys: Sequence[str], domain: Domain) -> tuple[dict[str, Any], list[str]]:
+        """What memory answers by itself, some keys at a time, and the keys that it does not answer."""
+        values: dict[str, Any] = {}
+        absent: list[str] = []
+        async for some in Pieces(keys):
+            found, lacking = self._hits.many(some, domain)
+            values |= found
+            absent += lacking
+        return values, absent
+
+    async def fetch_many(self, keys: Sequence[str], domain: Domain, *, final: bool = True) -> dict[str, Any]:
+        """What memory or the layers hold of keys that are no hits, each of them once. ``final``: see ``find``."""
+        places = self.enter(keys)
+        found = await self.find(places, domain, final=final)
+        values = {}
+        for key, place in zip(keys, places, strict=True):
+            held, _, value = found[place]
+            if held is not None:
+                values[key] = value
+        return values
 
     # -- computing ----------------------------------------------------------------------------------------------
 
@@ -208,12 +225,7 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> dict[str, Any]:
         """Values by key; the missing ones computed by one call, each key by whoever asked for it first."""
-        values: dict[str, Any] = {}
-        absent: list[str] = []
-        async for some in Pieces(keys):
-            found, lacking = self._hits.many(some, domain)
-            values.update(found)
-            absent += lacking
+        values, absent = await self.hits_of(keys, domain)
         if absent:
             places: dict[str, str] = {}
             async for some in Pieces(absent):
