@@ -36,6 +36,22 @@ class Batches(Generic[A, R]):
         self._home = home
         self._waiting: list[tuple[A, asyncio.Future[R | None]]] = []
         self._sharing: list[tuple[A, asyncio.Future[R | None]]] = []
+        self._under_way = 0
+        self._crowded = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, and the last to leave had nobody to go with: so it will be again, most likely."""
+        return not self._under_way and not self._crowded
+
+    async def lone(self, item: A) -> R:
+        """The answer, at once and to nobody else; who leaves takes along what was asked."""
+        self._under_way += 1
+        try:
+            (answer,) = await self._carry([item])
+        finally:
+            self._under_way -= 1
+        return answer
 
     async def share(self, item: A) -> R | Literal[Alone.ALONE] | None:
         """The same for what is of no use without its caller: ALONE if nobody else asks in this tick, to carry it unaided."""
@@ -75,12 +91,14 @@ class Batches(Generic[A, R]):
         return answer
 
     def _send(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
+        self._under_way += 1
         task = self._home.own_later(self._leave(together))
         task.add_done_callback(lambda task: self._done(together, task))
 
     async def _leave(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
         if self._waiting is together:
             self._waiting = []  # who comes from now on goes with the next batch
+            self._crowded = len(together) > 1
         answers = await self._carry([item for item, _ in together])
         for (_, future), answer in zip(together, answers, strict=True):
             if not future.done():
@@ -89,6 +107,7 @@ class Batches(Generic[A, R]):
 
     def _done(self, together: list[tuple[A, "asyncio.Future[R | None]"]], task: "asyncio.Task[None]") -> None:
         """However it ended, even before it began: nobody waits for ever."""
+        self._under_way -= 1
         if self._waiting is together:
             self._waiting = []
         error = None if task.cancelled() else task.exception()

@@ -70,7 +70,7 @@ class Machine:
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
         self._owed = Owed(parts, self._horizon)
         self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._owed, self._writer, self.homes)
-        self._risk = Risk(parts, self._entries, self._writer)
+        self._risk = Risk(parts, self._entries)
         self.ledger = Ledger(parts, self._epochs, self._entries, self._horizon)
         self.answers = Answers(parts, self.ledger)
         self.runs = Runs(parts, self.ledger, self.answers, self.homes)
