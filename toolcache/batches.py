@@ -5,8 +5,9 @@ Most of what an operation costs does not depend on how many keys it has.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from enum import Enum
+from types import coroutine
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from toolcache.home import Home
@@ -79,21 +80,24 @@ class Batches(Generic[A, R]):
 
     async def share(self, item: A) -> R | Literal[Alone.ALONE] | None:
         """The same for what is of no use without its caller: ALONE if nobody else asks in this tick, to carry it unaided."""
-        together, at = self._sharing, len(self._sharing)
-        together.append((item, asyncio.get_running_loop().create_future()))
-        if not at:
-            try:
-                await asyncio.sleep(0)
-            except BaseException:
-                together[0][1].cancel()
-                raise
-            finally:  # also where the caller leaves meanwhile
-                self._sharing = []
-                if len(together) > 1:
-                    self._send(together)
-            if len(together) == 1:
-                return ALONE
-        return await together[at][1]
+        loop = asyncio.get_running_loop()
+        if self._sharing:
+            future: asyncio.Future[R | None] = loop.create_future()
+            self._sharing.append((item, future))
+            return await future
+        mine: asyncio.Future[R | None] = loop.create_future()
+        together = self._sharing
+        together.append((item, mine))
+        try:
+            await _turn()
+        except BaseException:
+            mine.cancel()
+            raise
+        finally:  # also where the caller leaves meanwhile
+            self._sharing = []
+            if len(together) > 1:
+                self._send(together)
+        return ALONE if len(together) == 1 else await mine
 
     def ask(self, item: A, *, alone: bool = False) -> "asyncio.Future[R | None]":
         """The answer, from the batch that leaves at the end of this tick; None where that was cancelled, as when all ends.
@@ -140,3 +144,9 @@ class Batches(Generic[A, R]):
                 future.set_exception(error)
             elif not future.done():
                 future.set_result(None)
+
+
+@coroutine
+def _turn() -> Generator[None, None, None]:
+    """Let all others of this tick go first."""
+    yield

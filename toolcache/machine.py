@@ -102,9 +102,11 @@ class Machine:
     async def get(self, key: str, domain: Domain, default: Any = None) -> Any:
         """The value, or ``default``."""
         value = self.hit(key)
-        if value is not MISSING:
-            return value
-        found = await self.find_one(key, domain)
+        return await self.seek(key, domain, default) if value is MISSING else value
+
+    async def seek(self, key: str, domain: Domain, default: Any = None) -> Any:
+        """The same of a key that is no hit."""
+        found = await self._find_one(self._enter(key), domain)
         return default if found.held is None else found.value
 
     def find_one(self, key: str, domain: Domain, *, counted: bool = True) -> Coroutine[Any, Any, Found]:
