@@ -24,7 +24,7 @@ class Alone(Enum):
 
 ALONE: Final = Alone.ALONE
 
-_ROOM: Final = 32
+_ROOM: Final = 16
 """Callers who have their turn in one tick: with what the last ones asked for, a millisecond of work."""
 
 
