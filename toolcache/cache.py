@@ -18,6 +18,7 @@ from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.parts import Parts
 from toolcache.protocols import Listener
+from toolcache.reader import whole
 from toolcache.report import health, stats
 from toolcache.requests import Requests
 from toolcache.stats import Health, Stats
@@ -62,10 +63,11 @@ class Cache:
         """The value with its instants, tags and where it was found; None if there is none."""
         found = await self._machine.find_one(key, GENERAL)
         held, now = found.held, self._parts.clock.time()
-        if held is None:
+        value = await whole(found.value)
+        if held is None or value is MISSING:
             return None
         return Entry(
-            value=found.value,
+            value=value,
             created_at=held.created_ms / 1000,
             expires_at=float("inf") if held.gone_ms == NEVER else held.gone_ms / 1000,
             age=max(0.0, now - held.created_ms / 1000),

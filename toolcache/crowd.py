@@ -19,7 +19,9 @@ ComputeMany: TypeAlias = Callable[[list[str]], Mapping[str, Any]] | Callable[[li
 
 
 class _Keep(Protocol):
-    def __call__(self, key: str, value: Any, *, version: bytes, took: float, flight: Flight[Held]) -> Held: ...
+    def __call__(
+        self, key: str, value: Any, *, version: bytes, took: float, flight: Flight[Held]
+    ) -> Awaitable[Held]: ...
 
 
 class Crowd:
@@ -79,5 +81,5 @@ class Crowd:
         made = {}
         async for some in Pieces(missing):
             for key in some:
-                made[key] = self._keep(key, values[key], version=version, took=took, flight=flights[key])
+                made[key] = await self._keep(key, values[key], version=version, took=took, flight=flights[key])
         return made

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from toolcache.aside import Lengthy, aside
 from toolcache.compute import Compute, Context, run
 from toolcache.crowd import ComputeMany, Crowd
 from toolcache.domains import Domain
@@ -152,12 +153,14 @@ class Filler:
             begun = self._now()
             value = await run(compute, context)
             took = self._now() - begun
-            return self._keep(key, value, domain=domain, context=context, version=version, took=took, flight=flight)
+            return await self._keep(
+                key, value, domain=domain, context=context, version=version, took=took, flight=flight
+            )
         finally:
             if turn is not None:
                 turn.end(flight.written)
 
-    def _keep(
+    async def _keep(
         self,
         key: str,
         value: Any,
@@ -179,7 +182,10 @@ class Filler:
         try:
             lifetime = self._entries.lifetime(context.ttl, domain)
             tags = labels(context.tags)
-            encoded = self._entries.encode(value, domain, tags)
+            try:
+                encoded = self._entries.encode(value, domain, tags)
+            except Lengthy:
+                (encoded,) = await aside(partial(self._entries.encode_all, (value,), domain, tags))
         except (SerializationError, ValueError, TypeError) as error:  # or a ttl or tags that the computation set
             tally.not_stored += 1
             self._parts.announce(

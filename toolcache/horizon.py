@@ -7,6 +7,7 @@ not, they are asked for with each read. The log of this host is asked each time:
 
 from collections.abc import Iterable, Sequence
 
+from toolcache.aside import Lengthy, is_much
 from toolcache.codec.envelope import Blob
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
@@ -61,7 +62,15 @@ class Horizon:
         elif layer is self._files and not self.know_of(own) and await self._ask(layer, own, until=until) is None:
             return None
         read, era = self._entries.read, self._memory.era
-        found = [None if raw is None else read(name, raw, layer) for name, raw in zip(names, raws, strict=True)]
+        found: list[Blob | None] = []
+        if not is_much(raws):
+            try:
+                for name, raw in zip(names, raws, strict=True):
+                    found.append(None if raw is None else read(name, raw, layer))
+            except Lengthy:
+                pass
+        if (done := len(found)) < len(names):
+            found += await self._entries.read_aside(names[done:], raws[done:], layer)
         tags = {blob.tags for blob in found if blob is not None and blob.tags and blob.encoded is not None}
         if tags:
             above = {name for some in tags for name in self._epochs.names(some)}

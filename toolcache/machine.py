@@ -13,6 +13,7 @@ from math import inf
 from typing import Any
 
 from toolcache.answers import Answers
+from toolcache.aside import Lengthy
 from toolcache.bus import Bus
 from toolcache.changes import Changes
 from toolcache.compute import Compute, Context
@@ -20,7 +21,7 @@ from toolcache.crowd import ComputeMany
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
-from toolcache.entry import MISSING, Durability, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Held, Invalidation, Missing
 from toolcache.epochs import Epochs
 from toolcache.errors import CacheClosedError
 from toolcache.filler import Filler
@@ -35,7 +36,7 @@ from toolcache.ledger import Ledger
 from toolcache.parts import Due, Parts
 from toolcache.pieces import Pieces
 from toolcache.places import Places
-from toolcache.reader import Found, Reader
+from toolcache.reader import Found, Reader, whole
 from toolcache.risk import Risk
 from toolcache.runs import Runs
 from toolcache.stats import LayerTally, Tallies
@@ -102,7 +103,8 @@ class Machine:
         if value is not MISSING:
             return value
         found = await self.find_one(key, domain)
-        return default if found.held is None else found.value
+        value = MISSING if found.held is None else await whole(found.value)
+        return default if value is MISSING else value
 
     async def find_one(self, key: str, domain: Domain, *, counted: bool = True) -> Found:
         """What memory or the layers hold of a key."""
@@ -145,8 +147,8 @@ class Machine:
         wanted = list(dict.fromkeys(absent))
         found = await self.find(places := self.enter(wanted), domain, final=final)
         for key, place in zip(wanted, places, strict=True):
-            if found[place].held is not None:
-                values[key] = found[place].value
+            if found[place].held is not None and (value := await whole(found[place].value)) is not MISSING:
+                values[key] = value
         return {key: values[key] for key in asked if key in values}
 
     # -- computing ----------------------------------------------------------------------------------------------
@@ -166,7 +168,7 @@ class Machine:
         if value is not MISSING:
             return value
         place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
-        return (await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)).own()
+        return await _own(await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock))
 
     async def compute_many(
         self,
@@ -192,7 +194,8 @@ class Machine:
                 list(places.values()), compute, domain, Context(*self._terms(ttl, tags, domain))
             )
             async for some in Pieces(absent):
-                values.update((key, landed[places[key]].own()) for key in some)
+                for key in some:
+                    values[key] = await _own(landed[places[key]])
         return values
 
     def _terms(
@@ -217,7 +220,10 @@ class Machine:
         place = self._enter(key)
         if self._far:
             return await self._changes.set(place, value, domain, ttl, tags)
-        return self._changes.set_here(place, value, domain, ttl, tags)
+        try:
+            return self._changes.set_here(place, value, domain, ttl, tags)
+        except Lengthy:
+            return await self._changes.set(place, value, domain, ttl, tags)
 
     async def set_many(
         self,
@@ -301,3 +307,11 @@ class Machine:
                 home.attend(self.bus.run)
             if self.journal.needed:
                 home.attend(self.journal.run)
+
+
+async def _own(held: Held) -> Any:
+    """A caller's own copy of what an entry holds."""
+    try:
+        return held.own()
+    except Lengthy as lengthy:
+        return await lengthy.aside()

@@ -14,12 +14,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from toolcache.aside import Lengthy
 from toolcache.batches import Batches
 from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
 from toolcache.entries import Entries, remaining
-from toolcache.entry import MEMORY, Held
+from toolcache.entry import MEMORY, MISSING, Held
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected
 from toolcache.home import Homes
@@ -40,7 +41,10 @@ _MANY: Final = 64
 
 
 class Found(NamedTuple):
-    """What a read found: the entry and its value, or None and whose version stood there (a tombstone's, say)."""
+    """What a read found: the entry and its value, or None and whose version stood there (a tombstone's, say).
+
+    Where a copy takes its time, ``value`` is Lengthy: who wants it has it made aside, by ``whole``.
+    """
 
     held: Held | None
     version: bytes = ZERO
@@ -48,6 +52,16 @@ class Found(NamedTuple):
 
 
 NOTHING = Found(None)
+
+
+async def whole(value: Any) -> Any:
+    """The value that was found; MISSING where it cannot be read after all."""
+    if type(value) is not Lengthy:
+        return value
+    try:
+        return await value.aside()
+    except CorruptBlobError:
+        return MISSING
 
 
 class _Ask(NamedTuple):
@@ -162,7 +176,10 @@ class Reader:
         raws = None if files is None else files.peek((name,))
         if files is None or raws is None or not self._horizon.know_of((self._epochs.namespace,)):
             return None
-        blob = None if raws[0] is None else self._entries.read(name, raws[0], files)
+        try:
+            blob = None if raws[0] is None else self._entries.read(name, raws[0], files)
+        except Lengthy:
+            return None
         if blob is not None and blob.tags:
             return None
         found = self._take(name, blob, files, domain, tally, era)
@@ -407,5 +424,7 @@ class Reader:
 def _found(held: Held) -> Found:
     try:
         return Found(held, held.version, held.own())
+    except Lengthy as lengthy:
+        return Found(held, held.version, lengthy)
     except CorruptBlobError:  # a codec of others that does not read what it wrote
         return NOTHING

@@ -10,6 +10,7 @@ from itertools import islice
 from threading import Lock
 from typing import Final, NamedTuple, TypeAlias
 
+from toolcache.aside import aside, is_much
 from toolcache.batches import Batches
 from toolcache.blob import EPOCH, TOMBSTONE
 from toolcache.entry import Durability, Invalidation
@@ -175,7 +176,8 @@ class Writer:
             CacheClosedError: the cache was closed, and did not wait for the end.
         """
         ask = _Ask(drafts, mirror, due or self._parts.due(), then)
-        outcomes = await self._batches.here().ask(ask, alone=len(drafts) > _MANY)
+        alone = len(drafts) > _MANY or is_much([draft.encoded and draft.encoded.body for draft in drafts])
+        outcomes = await self._batches.here().ask(ask, alone=alone)
         if outcomes is not None:
             return outcomes
         if self._homes.closed:
@@ -295,8 +297,15 @@ class Writer:
     ) -> list[PutResult | None]:
         results: list[PutResult | None] = [None] * len(drafts)
         left = list(range(len(drafts)))
+        much = is_much([None if draft.encoded is None else draft.encoded.body for draft in drafts])
         for _ in range(1 + _BUMPS):
-            blobs = [self._blob(drafts[i], pending=pending is not None and pending[i]) for i in left]
+            pack = partial(self._blobs, [(drafts[i], pending is not None and pending[i]) for i in left])
+            if much:
+                begun = self._parts.clock.monotonic()
+                blobs = await aside(pack)
+                until += self._parts.clock.monotonic() - begun  # it is not the layer that took that long
+            else:
+                blobs = pack()
             answer = await layer.write(blobs, until=until)
             if answer is None:
                 break
@@ -345,6 +354,9 @@ class Writer:
             self._overlay.disown(tuple(overtaken))
         if self._overlay is not None and marks:
             await files.ask(partial(self._overlay.settle, marks), mutation=True)
+
+    def _blobs(self, drafts: Iterable[tuple[Draft, bool]]) -> list[Write]:
+        return [self._blob(draft, pending=pending) for draft, pending in drafts]
 
     def _blob(self, draft: Draft, *, pending: bool) -> Write:
         blob = self._parts.envelope.pack(

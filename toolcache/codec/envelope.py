@@ -10,12 +10,13 @@ there was none), tags. A blob without a value, a tombstone or an epoch, has an e
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
 from msgpack import Packer, unpackb
 
+from toolcache.aside import LARGE, Lengthy
 from toolcache.blob import (
     CLAIM,
     EPOCH,
@@ -143,7 +144,18 @@ class Envelope:
             rest += self._seal.make(_sealed_part(header, head) + rest)
         return head + rest + crc32(rest).to_bytes(_CRC_SIZE, "big")
 
-    def unpack(self, blob: bytes, digest: bytes) -> Blob:
+    def at_once(self, blob: bytes, digest: bytes) -> Blob:
+        """``unpack``, unless that takes longer than the event loop may stand still.
+
+        Raises:
+            Lengthy: it does.
+            CorruptBlobError: as ``unpack``.
+        """
+        if len(blob) > LARGE:
+            raise Lengthy(partial(self.unpack, blob, digest))
+        return self.unpack(blob, digest, LARGE)
+
+    def unpack(self, blob: bytes, digest: bytes, most: int = MAX_BODY) -> Blob:
         """What a blob says, if it is whole, of the key with this digest and sealed as configured.
 
         Instants are not judged: whether a value is fresh, stale or gone is for the reader.
@@ -154,13 +166,13 @@ class Envelope:
                 "compression", "bomb" and "memory".
         """
         try:
-            return self._unpack(blob, digest)
-        except CorruptBlobError:
+            return self._unpack(blob, digest, most)
+        except (CorruptBlobError, Lengthy):
             raise
         except Exception:  # noqa: BLE001 - no memory or stack left for it: a miss like any other
             raise CorruptBlobError("memory") from None
 
-    def _unpack(self, blob: bytes, digest: bytes) -> Blob:
+    def _unpack(self, blob: bytes, digest: bytes, most: int) -> Blob:
         header = read_header(blob)
         if header is None:
             raise CorruptBlobError(_what_is_wrong(blob))
@@ -187,6 +199,8 @@ class Envelope:
         if compressor:
             if size > self._most(header.flags):
                 raise CorruptBlobError("bomb")
+            if size > most:
+                raise Lengthy(partial(self.unpack, blob, digest))
             body = decompress(body, compressor, size)
         return _tuple(Blob, (header, tags, _tuple(Encoded, (body, codec, dtype))))
 
