@@ -31,7 +31,7 @@ class Lengthy(Exception):  # noqa: N818 - a signal between those who make and re
 
     def __init__(self, work: Callable[[], Any] | None = None) -> None:
         super().__init__()
-        self.work = work or _nothing
+        self.work: Callable[[], Any] = work or _nothing
 
     async def aside(self) -> Any:
         """What comes of the work; raises what it raises."""

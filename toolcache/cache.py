@@ -14,11 +14,11 @@ from toolcache.durations import Duration
 from toolcache.entries import remaining
 from toolcache.entry import MISSING, Durability, Entry, Invalidation, Missing
 from toolcache.errors import UnsupportedKeyError
+from toolcache.found import whole
 from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.parts import Parts
 from toolcache.protocols import Listener
-from toolcache.reader import whole
 from toolcache.report import health, stats
 from toolcache.requests import Requests
 from toolcache.stats import Health, Stats

@@ -15,10 +15,11 @@ from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import Durability, Held, Missing
+from toolcache.found import Found
 from toolcache.home import Homes
 from toolcache.parts import Due, Parts
 from toolcache.protocols import Encoded
-from toolcache.reader import Found, Reader
+from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.stats import Tallies
 from toolcache.tags import labels

@@ -10,7 +10,7 @@ there was none), tags. A blob without a value, a tombstone or an epoch, has an e
 """
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
@@ -152,11 +152,13 @@ class Envelope:
             CorruptBlobError: as ``unpack``.
         """
         if len(blob) > LARGE:
-            raise Lengthy(partial(self.unpack, blob, digest))
+            raise Lengthy
         return self.unpack(blob, digest, LARGE)
 
     def unpack(self, blob: bytes, digest: bytes, most: int = MAX_BODY) -> Blob:
         """What a blob says, if it is whole, of the key with this digest and sealed as configured.
+
+        ``most`` is the size of a body from which on it is not decompressed, but raises Lengthy.
 
         Instants are not judged: whether a value is fresh, stale or gone is for the reader.
 
@@ -197,10 +199,8 @@ class Envelope:
                 raise CorruptBlobError("meta")
             return Blob(header, tags, None)
         if compressor:
-            if size > self._most(header.flags):
-                raise CorruptBlobError("bomb")
-            if size > most:
-                raise Lengthy(partial(self.unpack, blob, digest))
+            if min(most, self._most(header.flags)) < size:
+                raise CorruptBlobError("bomb") if size > self._most(header.flags) else Lengthy
             body = decompress(body, compressor, size)
         return _tuple(Blob, (header, tags, _tuple(Encoded, (body, codec, dtype))))
 
