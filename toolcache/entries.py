@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any, Final
 
-from toolcache.aside import aside
+from toolcache.aside import Pace, aside
 from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.codec.coder import CONTAINERS, IMMUTABLE
 from toolcache.codec.envelope import Blob
@@ -128,15 +128,17 @@ class Entries:
         """``read`` for several, with what takes time done aside: values are opened, too."""
         parts = self._parts
 
-        def unpack(name: str, raw: bytes) -> Blob | CorruptBlobError:
+        def unpack(name: str, raw: bytes, pace: Pace) -> Blob | CorruptBlobError:
             try:
                 blob = parts.envelope.unpack(raw, key_digest(name))
             except CorruptBlobError as fault:
                 return fault
+            pace.breathe()
             return blob if blob.encoded is None else blob._replace(encoded=parts.coder.opened(blob.encoded))
 
         def unpack_all() -> list[Blob | CorruptBlobError | None]:
-            return [None if raw is None else unpack(name, raw) for name, raw in zip(names, raws, strict=True)]
+            pace = Pace()
+            return [None if raw is None else unpack(name, raw, pace) for name, raw in zip(names, raws, strict=True)]
 
         blobs = await aside(unpack_all)
         return [
