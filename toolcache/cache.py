@@ -57,7 +57,7 @@ class Cache:
             True
         """
         value = self._hit(key)
-        return await self._machine.get(key, GENERAL, default) if value is MISSING else value
+        return await self._machine.seek(key, GENERAL, default) if value is MISSING else value
 
     async def get_entry(self, key: str) -> Entry | None:
         """The value with its instants, tags and where it was found; None if there is none."""
@@ -128,7 +128,8 @@ class Cache:
         Args:
             key: any text.
             value: what comes back equal: None, bool, int, float, str, bytes, list, tuple, set, frozenset, dict, datetime,
-                date, time, timedelta, Decimal, UUID, and one-dimensional NumPy arrays of floats; exactly these types.
+                date, time, timedelta, Decimal, UUID, and one-dimensional NumPy arrays of floats; exactly these types. Not
+                to be changed before the call returns: a large one is encoded in a thread meanwhile.
             ttl: seconds, a timedelta or text such as ``"2h30m"``; the default TTL unless given, None for ever.
             tags: labels kept with the entry, at most 16; those that begin with ``@`` are the cache's own.
 
