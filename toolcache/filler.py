@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from toolcache.aside import Lengthy, aside
 from toolcache.compute import Compute, Context, run
 from toolcache.crowd import ComputeMany, Crowd
 from toolcache.domains import Domain
@@ -96,7 +97,7 @@ class Filler:
         start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
         found = await flights.join(key, start, under=self._epochs.names(tags))
         self._count(domain, [found], begun, joined=[found] if joins else [])
-        return _own(found, joined=joins)
+        return await _own(found, joined=joins)
 
     async def fill_many(
         self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context
@@ -124,7 +125,8 @@ class Filler:
         self._count(domain, landed.values(), begun, joined=[found for key, found in landed.items() if key not in own])
         values: dict[str, Any] = {}
         async for some in Pieces(keys):
-            values.update((key, _own(landed[key], joined=key not in own)) for key in some)
+            for key in some:
+                values[key] = await _own(landed[key], joined=key not in own)
         return values
 
     def _count(self, domain: Domain, landed: Collection[Found], begun: float, *, joined: Collection[Found]) -> None:
@@ -155,12 +157,14 @@ class Filler:
             begun = self._now()
             value = await run(compute, context)
             took = self._now() - begun
-            return self._keep(key, value, domain=domain, context=context, version=version, took=took, flight=flight)
+            return await self._keep(
+                key, value, domain=domain, context=context, version=version, took=took, flight=flight
+            )
         finally:
             if turn is not None:
                 turn.end(flight.written)
 
-    def _keep(
+    async def _keep(
         self,
         key: str,
         value: Any,
@@ -182,7 +186,10 @@ class Filler:
         try:
             lifetime = self._entries.lifetime(context.ttl, domain)
             tags = labels(context.tags)
-            encoded = self._entries.encode(value, domain, tags)
+            try:
+                encoded = self._entries.encode(value, domain, tags)
+            except Lengthy:
+                (encoded,) = await aside(partial(self._entries.encode_all, (value,), domain, tags))
         except (SerializationError, ValueError, TypeError) as error:  # or a ttl or tags that the computation set
             tally.not_stored += 1
             self._parts.announce(
@@ -218,8 +225,12 @@ class Filler:
             self._acknowledge(key, draft, outcome)
 
 
-def _own(found: Found, *, joined: bool) -> Any:
+async def _own(found: Found, *, joined: bool) -> Any:
     """A value of the caller's own: the one that came with the entry, unless another's flight was joined."""
-    if found.held is not None and (joined or found.value is MISSING):
-        return found.held.own()
-    return found.value
+    value = found.value
+    if found.held is not None and (joined or value is MISSING):
+        try:
+            return found.held.own()
+        except Lengthy as lengthy:
+            value = lengthy
+    return await value.aside() if type(value) is Lengthy else value
