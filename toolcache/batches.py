@@ -45,14 +45,13 @@ class Batches(Generic[A, R]):
         """Whether nothing is under way, and the last to leave had nobody to go with: so it will be again, most likely."""
         return not self._under_way and not self._crowded
 
-    async def lone(self, item: A) -> R:
-        """The answer, at once and to nobody else; who leaves takes along what was asked."""
+    def begin(self) -> None:
+        """Somebody does alone what a batch would do, and says when that is at its ``end``."""
         self._under_way += 1
-        try:
-            (answer,) = await self._carry([item])
-        finally:
-            self._under_way -= 1
-        return answer
+
+    def end(self) -> None:
+        """Who has begun is done."""
+        self._under_way -= 1
 
     async def share(self, item: A) -> R | Literal[Alone.ALONE] | None:
         """The same for what is of no use without its caller: ALONE if nobody else asks in this tick, to carry it unaided."""

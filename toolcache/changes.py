@@ -74,8 +74,7 @@ class Changes:
         due = self._parts.due() if self._reader.met else await self.meet()
         held = self._set_near(place, value, encoded, domain, lifetime, given)
         draft = self._entries.draft_of(place, held, encoded)
-        (outcome,) = await self._set_far((place,), (draft,), (held,), domain, due)
-        return outcome.durability
+        return (await self._set_far((place,), (draft,), (held,), domain, due))[0].durability
 
     def set_here(
         self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]

@@ -5,17 +5,17 @@ version goes to every layer, an attempt that timed out and is applied late chang
 """
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
 from functools import partial
 from itertools import islice, repeat
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from toolcache.batches import Batches
 from toolcache.blob import EPOCH, TOMBSTONE
 from toolcache.entry import Durability, Invalidation
 from toolcache.epochs import NAMESPACE
 from toolcache.errors import CacheClosedError
-from toolcache.home import Homes
+from toolcache.home import Home, Homes
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.loops import PerLoop
@@ -110,6 +110,9 @@ class _Ask(NamedTuple):
     then: Callable[[list[Outcome]], None] | None
 
 
+_Batches: TypeAlias = Batches[_Ask, list[Outcome]]
+
+
 class Writer:
     """Writes for one cache.
 
@@ -127,14 +130,14 @@ class Writer:
         self._overlaps = Overlaps()
         self._epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
-    async def write(
+    def write(
         self,
         drafts: Sequence[Draft],
         *,
         mirror: bool = False,
         due: Due | None = None,
         then: Callable[[list[Outcome]], None] | None = None,
-    ) -> list[Outcome]:
+    ) -> Coroutine[Any, Any, list[Outcome]]:
         """Keep the drafts as safely as the layers allow, with what others write in this tick; never raises for a store.
 
         Args:
@@ -148,22 +151,45 @@ class Writer:
         """
         ask = _Ask(drafts, mirror, due or self._parts.due(), then)
         batches = self._batches.here()
-        if batches.idle:
-            return await self._write_here(ask, batches)
-        outcomes = await batches.ask(ask, alone=len(drafts) > _MANY)
+        return self._write_here(ask, batches) if batches.idle else self._write_with_others(ask, batches)
+
+    async def _write_with_others(self, ask: _Ask, batches: _Batches) -> list[Outcome]:
+        outcomes = await batches.ask(ask, alone=len(ask.drafts) > _MANY)
         if outcomes is None:  # somebody has cancelled the batch, and nobody knows
             self._check_open()
-            outcomes = [_NOWHERE] * len(drafts)
-            if then is not None:
-                then(outcomes)
+            outcomes = [_NOWHERE] * len(ask.drafts)
+            if ask.then is not None:
+                ask.then(outcomes)
         return outcomes
 
-    async def _write_here(self, ask: _Ask, batches: Batches[_Ask, list[Outcome]]) -> list[Outcome]:
+    async def _write_here(self, ask: _Ask, batches: _Batches) -> list[Outcome]:
         """Write at once, in the caller's task: there is nobody to go with. Where the caller leaves, it goes once more."""
-        home = self._homes.here()
-        names = self._names(ask.drafts)
+        home, (drafts, mirror, due, then) = self._homes.here(), ask
+        names = self._names(drafts)
         self._overlaps.begin(names)
+        batches.begin()
         home.enter()
+        goes_on = False
+        try:
+            outcomes = await self._write(drafts, due, {draft.name for draft in drafts} if mirror else ())
+        except asyncio.CancelledError:
+            goes_on = True
+            raise
+        finally:
+            batches.end()
+            if goes_on:
+                self._go_on(ask, names, home, batches)
+            else:
+                self._overlaps.end(names)
+                home.leave()
+        if then is not None:
+            then(outcomes)
+        if home.given_up and not all(outcome.safe for outcome in outcomes):
+            self._check_open()
+        return outcomes
+
+    def _go_on(self, ask: _Ask, names: Sequence[str], home: Home, batches: _Batches) -> None:
+        """Write once more what a caller has left behind. What had been done is there, in the same versions, and stays so."""
 
         def done(_: object = None) -> None:
             self._overlaps.end(names)
@@ -175,24 +201,10 @@ class Writer:
             else:
                 batches.ask(ask, alone=True).add_done_callback(done)
 
-        try:
-            outcomes = await batches.lone(ask)
-        except asyncio.CancelledError:
-            # What had been done is there, in the same versions, and stays as it is.
-            if all(
-                task.cancelling() for task in asyncio.all_tasks()
-            ):  # the loop is ending, and is to begin nothing new
-                asyncio.get_running_loop().call_later(_A_MOMENT, go_on)
-            else:
-                go_on()
-            raise
-        except BaseException:
-            done()
-            raise
-        done()
-        if home.given_up and not all(outcome.safe for outcome in outcomes):
-            self._check_open()
-        return outcomes
+        if all(task.cancelling() for task in asyncio.all_tasks()):  # the loop is ending, and is to begin nothing new
+            asyncio.get_running_loop().call_later(_A_MOMENT, go_on)
+        else:
+            go_on()
 
     def _check_open(self) -> None:
         if self._homes.closed:
