@@ -9,6 +9,7 @@ from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.codec.coder import CONTAINERS, IMMUTABLE
 from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
+from toolcache.drafts import Draft
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MEMORY, MISSING, Held, Missing
 from toolcache.epochs import Epochs
@@ -19,7 +20,6 @@ from toolcache.parts import Parts
 from toolcache.protocols import Encoded
 from toolcache.stats import Tally
 from toolcache.versions import ZERO, split
-from toolcache.writer import Draft
 
 _EMPTY: Final = Encoded(b"", "")
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from toolcache.compute import Compute, Context, run
 from toolcache.crowd import ComputeMany, Crowd
 from toolcache.domains import Domain
+from toolcache.drafts import Draft, Outcome
 from toolcache.entries import Entries
 from toolcache.entry import Held
 from toolcache.epochs import Epochs
@@ -26,7 +27,7 @@ from toolcache.stats import Tallies
 from toolcache.tags import labels
 from toolcache.turns import Turns
 from toolcache.versions import ZERO
-from toolcache.writer import Draft, Outcome, Writer
+from toolcache.writer import Writer
 
 
 class _Find(Protocol):

@@ -8,13 +8,14 @@ not, they are asked for with each read. The log of this host is asked each time:
 from collections.abc import Iterable, Sequence
 
 from toolcache.codec.envelope import Blob
+from toolcache.drafts import Draft
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
 from toolcache.home import Homes
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsOverlay
-from toolcache.writer import Draft, Writer
+from toolcache.writer import Writer
 
 
 class Horizon:

@@ -51,13 +51,16 @@ def in_calls(groups: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
     return [group[start : start + _KEYS_OF_A_CALL] for group in groups for start in starts if start < len(group)]
 
 
-def words(writes: Sequence[Write], keys: Sequence[bytes], call: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
-    """Keys and arguments of a call: of the writes in these places."""
-    arguments: list[bytes] = []
-    for at in call:
-        write = writes[at]
-        arguments += (write.blob, write.dead if write.once else b"")
-    return [keys[at] for at in call], arguments
+def words(
+    writes: Sequence[Write], keys: Sequence[bytes], calls: Sequence[Sequence[int]]
+) -> Iterator[tuple[Sequence[bytes], list[bytes]]]:
+    """Keys and arguments of calls, each of which has the writes in some places."""
+    for call in calls:
+        arguments: list[bytes] = []
+        for at in call:
+            _, blob, once, dead, _, _ = writes[at]
+            arguments += (blob, dead if once else b"")
+        yield keys if len(call) == len(keys) else [keys[at] for at in call], arguments
 
 
 def outcomes(writes: Sequence[Write], reply: Any, announce: Callable[[Event], None]) -> list[PutResult]:

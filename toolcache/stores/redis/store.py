@@ -241,9 +241,14 @@ class RedisStore:
             bulk: whether the calls would hold up others.
         """
         lanes = self._lanes.here()
-        places = [keys[0] for keys, _ in calls]
-        replies = await lanes.exchange([script.call(*call) for call in calls], places, bulk=bulk)
-        unknown = [at for at, reply in enumerate(replies) if type(reply).__name__ == "NoScriptError"]
+        commands, places, unknown = [], [], []
+        for keys, arguments in calls:
+            commands.append(script.call(keys, arguments))
+            places.append(keys[0])
+        replies = await lanes.exchange(commands, places, bulk=bulk)
+        for at, reply in enumerate(replies):
+            if type(reply) is not bytes and type(reply).__name__ == "NoScriptError":
+                unknown.append(at)
         if unknown:
             whole = [script.call(*calls[at], whole=True) for at in unknown]
             said = await lanes.exchange(whole, [places[at] for at in unknown], bulk=bulk)
@@ -311,7 +316,7 @@ class RedisStore:
             return []
         keys = [write.key.encode() for write in writes]
         calls = in_calls(self._lanes.here().together(keys))
-        said = await self.run(PUT, [words(writes, keys, call) for call in calls], bulk=bulk)
+        said = await self.run(PUT, list(words(writes, keys, calls)), bulk=bulk)
         if len(calls) == 1 and not isinstance(said[0], Exception):
             return outcomes(writes, said[0], self._announce)
         results: dict[int, PutResult] = {}
@@ -323,7 +328,7 @@ class RedisStore:
             else:
                 results.update(zip(call, outcomes([writes[at] for at in call], reply, self._announce), strict=True))
         if alone:
-            said = await self.run(PUT, [words(writes, keys, call) for call in alone], bulk=bulk)
+            said = await self.run(PUT, list(words(writes, keys, alone)), bulk=bulk)
             for (at,), reply in zip(alone, said, strict=True):
                 (results[at],) = outcomes([writes[at]], reply, self._announce)
         return [results[at] for at in range(len(writes))]
