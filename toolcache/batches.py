@@ -30,11 +30,14 @@ class Batches(Generic[A, R]):
     Args:
         carry: answers several asks, in order.
         home: whose tasks carry.
+
+    Attributes:
+        home: as given.
     """
 
     def __init__(self, carry: Callable[[list[A]], Coroutine[Any, Any, list[R]]], home: Home) -> None:
         self._carry = carry
-        self._home = home
+        self.home = home
         self._waiting: list[tuple[A, asyncio.Future[R | None]]] = []
         self._sharing: list[tuple[A, asyncio.Future[R | None]]] = []
         self._under_way = 0
@@ -95,7 +98,7 @@ class Batches(Generic[A, R]):
 
     def _send(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
         self._under_way += 1
-        task = self._home.own_later(self._leave(together))
+        task = self.home.own_later(self._leave(together))
         task.add_done_callback(lambda task: self._done(together, task))
 
     async def _leave(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:

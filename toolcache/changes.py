@@ -204,4 +204,4 @@ class Changes:
                 held.version, held.layer = draft.version, outcome.layer
         for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
             self._homes.detach(place)
-            self.written(place, draft, outcome)
+            self._reader.overtake(place, draft.version, told=self._tells_of(outcome))

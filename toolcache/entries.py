@@ -33,6 +33,7 @@ class Entries:
     def __init__(self, parts: Parts, epochs: Epochs) -> None:
         self._parts = parts
         self._epochs = epochs
+        self._values = store_key("v", parts.namespace, "")
         self._floor = ZERO
         self._memory = parts.memory
         self._coder = parts.coder
@@ -47,7 +48,7 @@ class Entries:
 
     def name(self, place: str) -> str:
         """The store key of a place."""
-        return store_key("v", self._parts.namespace, place)
+        return self._values + place
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""

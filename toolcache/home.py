@@ -44,6 +44,10 @@ class Home:
         """The same, begun when this tick ends: not made by the loop, whose factory may have it begin at once."""
         return self._keep(asyncio.Task(work, loop=asyncio.get_running_loop()))
 
+    def owns(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether it is a task of ours, which nobody cancels who only leaves."""
+        return task in self._tasks
+
     def enter(self) -> None:
         """A caller begins, in a task of its own, what is to be waited for at the end; it says when it can ``leave``."""
         self._guests += 1

@@ -91,7 +91,7 @@ class Writer:
 
     async def _write_here(self, ask: _Ask, batches: _Batches) -> list[Outcome]:
         """Write at once, in the caller's task: there is nobody to go with. Where the caller leaves, it goes once more."""
-        home, (drafts, mirror, due, then) = self._homes.here(), ask
+        home, (drafts, mirror, due, then) = batches.home, ask
         names = self._names(drafts)
         self._overlaps.begin(names)
         batches.begin()
@@ -101,10 +101,10 @@ class Writer:
             outcomes = await self._write(drafts, due, {draft.name for draft in drafts} if mirror else ())
         except asyncio.CancelledError:
             me = asyncio.current_task()
-            left = me is not None and me.cancelling() > 0
-            if left:
-                raise
-            return self._unknown(ask)
+            if me is None or not me.cancelling():  # not the caller is cancelled
+                return self._unknown(ask)
+            left = not home.owns(me)
+            raise
         finally:
             batches.end()
             if left:
