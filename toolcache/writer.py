@@ -10,6 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from toolcache.aside import aside, is_much
 from toolcache.batches import Batches
 from toolcache.blob import EPOCH, TOMBSTONE
 from toolcache.drafts import NOWHERE, Draft, Outcome, noted
@@ -62,6 +63,10 @@ class Writer:
         self._overlaps = Overlaps()
         self._epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
+    async def turn(self) -> None:
+        """Come before a write of one value: see ``Batches.turn``."""
+        await self._batches.here().turn()
+
     def write(
         self,
         drafts: Sequence[Draft],
@@ -83,10 +88,13 @@ class Writer:
         """
         ask = _Ask(drafts, mirror, due or self._parts.due(), then)
         batches = self._batches.here()
-        return self._write_here(ask, batches) if batches.idle else self._write_with_others(ask, batches)
+        much = _is_much(drafts)
+        if batches.idle and not much:
+            return self._write_here(ask, batches)
+        return self._write_with_others(ask, batches, alone=much or len(drafts) > _MANY)
 
-    async def _write_with_others(self, ask: _Ask, batches: _Batches) -> list[Outcome]:
-        outcomes = await batches.ask(ask, alone=len(ask.drafts) > _MANY)
+    async def _write_with_others(self, ask: _Ask, batches: _Batches, *, alone: bool) -> list[Outcome]:
+        outcomes = await batches.ask(ask, alone=alone)
         return self._unknown(ask) if outcomes is None else outcomes
 
     async def _write_here(self, ask: _Ask, batches: _Batches) -> list[Outcome]:
@@ -238,10 +246,18 @@ class Writer:
     ) -> list[PutResult | None]:
         results: list[PutResult | None] = [None] * len(drafts)
         left: Sequence[int] = range(len(drafts))
+
+        def pack() -> list[Write]:
+            return [self._pack(drafts[i], pending=pending is not None and pending[i]) for i in left]
+
+        much = _is_much(drafts)
         for _ in range(1 + _BUMPS):
-            writes = []
-            for i in left:
-                writes.append(self._pack(drafts[i], pending=pending is not None and pending[i]))  # noqa: PERF401 - one frame less
+            if much:
+                begun = self._parts.clock.monotonic()
+                writes = await aside(pack)
+                until += self._parts.clock.monotonic() - begun  # it is not the layer that took that long
+            else:
+                writes = pack()
             answer = await layer.write(writes, until=until)
             if answer is None:
                 break
@@ -306,6 +322,10 @@ class Writer:
             flags=draft.flags,
         )
         return Write(draft.name, blob, draft.once, draft.dead, pending, pending)
+
+
+def _is_much(drafts: Sequence[Draft]) -> bool:
+    return is_much([draft.encoded and draft.encoded.body for draft in drafts])
 
 
 def _version(record: Newest | None) -> bytes:
