@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from toolcache.aside import Lengthy, is_much
 from toolcache.codec.envelope import Blob
+from toolcache.drafts import Draft
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
 from toolcache.home import Homes
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsOverlay
-from toolcache.writer import Draft, Writer
+from toolcache.writer import Writer
 
 
 class Horizon:
