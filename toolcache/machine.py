@@ -96,8 +96,6 @@ class Machine:
             parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._changes.written
         )
         self._far = parts.redis is not None or parts.files is not None
-        attendants = (self._follower, self.bus, self.journal)
-        self._attendants = tuple(attendant.run for attendant in attendants if attendant.needed)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -341,6 +339,9 @@ class Machine:
         self.used = True  # what must be closed
         if not self.homes.closed:
             home = self.homes.here()
-            for run in self._attendants:
-                if home.attend(run) and run == self._follower.run:
-                    self._follower.behind = True
+            if self._follower.needed and home.attend(self._follower.run):
+                self._follower.behind = True
+            if self.bus.needed:
+                home.attend(self.bus.run)
+            if self.journal.needed:
+                home.attend(self.journal.run)
