@@ -13,6 +13,7 @@ from math import inf
 from typing import Any
 
 from toolcache.answers import Answers
+from toolcache.aside import Lengthy
 from toolcache.bus import Bus
 from toolcache.changes import Changes
 from toolcache.compute import Compute, Context
@@ -25,7 +26,7 @@ from toolcache.epochs import Epochs
 from toolcache.errors import CacheClosedError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
-from toolcache.found import Found
+from toolcache.found import Found, whole
 from toolcache.hits import Hits
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
@@ -107,7 +108,9 @@ class Machine:
     async def seek(self, key: str, domain: Domain, default: Any = None) -> Any:
         """The same of a key that is no hit."""
         found = await self._find_one(self._enter(key), domain)
-        return default if found.held is None else found.value
+        if type(value := found.value) is Lengthy:
+            value = await whole(value)
+        return default if found.held is None or value is MISSING else value
 
     def find_one(self, key: str, domain: Domain, *, counted: bool = True) -> Coroutine[Any, Any, Found]:
         """What memory or the layers hold of a key."""
@@ -159,11 +162,12 @@ class Machine:
                 tally.latency.add(self._now() - begun, len(settled))
         return found
 
-    @staticmethod
-    def _count(found: Found, tally: Tally) -> None:
+    def _count(self, found: Found, tally: Tally) -> None:
         held = found.held
         if held is None:
             tally.misses += 1
+        elif type(found.value) is Lengthy:  # of memory
+            self._hits.late(held)
         else:
             tally.far_hits += 1
             tally.seconds_saved += held.seconds
@@ -194,7 +198,9 @@ class Machine:
         values = {}
         for key, place in zip(keys, places, strict=True):
             held, _, value = found[place]
-            if held is not None:
+            if type(value) is Lengthy:
+                value = await whole(value)
+            if held is not None and value is not MISSING:
                 values[key] = value
         return values
 
@@ -215,7 +221,7 @@ class Machine:
         if value is not MISSING:
             return value
         place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
-        return (await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)).own()
+        return await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)
 
     async def compute_many(
         self,
@@ -236,7 +242,7 @@ class Machine:
                 list(places.values()), compute, domain, Context(*self._terms(ttl, tags, domain))
             )
             async for some in Pieces(absent):
-                values.update((key, landed[places[key]].own()) for key in some)
+                values.update((key, landed[places[key]]) for key in some)
         return values
 
     def _terms(
@@ -259,9 +265,12 @@ class Machine:
     ) -> Durability:
         """Store a value; where it is safe."""
         place = self._enter(key)
-        if self._far:
-            return await self._changes.set(place, value, domain, ttl, tags)
-        return self._changes.set_here(place, value, domain, ttl, tags)
+        try:
+            if self._far:
+                return await self._changes.set(place, value, domain, ttl, tags)
+            return self._changes.set_here(place, value, domain, ttl, tags)
+        except Lengthy:
+            return (await self._changes.set_many([place], [value], domain, ttl, tags))[0]
 
     async def set_many(
         self,
