@@ -169,10 +169,8 @@ class Writer:
             outcomes = await self._write(drafts, due, mirrored)
         finally:
             self._overlaps.end(names)
-        told = [outcomes]
-        if len(asks) > 1:
-            rest = iter(outcomes)
-            told = [list(islice(rest, len(ask.drafts))) for ask in asks]
+        rest = iter(outcomes)
+        told = [outcomes] if len(asks) == 1 else [list(islice(rest, len(ask.drafts))) for ask in asks]
         for ask, mine in zip(asks, told, strict=True):
             if ask.then is not None:
                 ask.then(mine)
