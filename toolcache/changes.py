@@ -176,6 +176,7 @@ class Changes:
                 return False
             self._risk.report("add", [draft], [outcome], raising=self._parts.strict)
             held.version, held.layer = draft.version, outcome.durability.name.lower()
+            self._entries.time_anew(held)
         tally.sets += 1
         if self._far and self._tells_of(outcome):
             self._homes.detach(place)

@@ -242,6 +242,12 @@ class Entries:
             value, encoded or _EMPTY, thaw, domain, tally, version, created_ms, span_ms, era, left, cost_ms / 1000, tags, layer
         )  # fmt: skip
 
+    def time_anew(self, held: Held) -> None:
+        """Say once more when an entry ends: to write it to Redis may have set the clock."""
+        left = remaining(held.created_ms, held.gone_ms, self._time())
+        held.settled_until = min(held.settled_until, self._now() + left)
+        held.gone_until = inf  # for memory to say
+
     def _span_ms(self, lifetime: float) -> int:
         """A lifetime in whole milliseconds; those of one lifetime share the number."""
         known, span_ms = self._span

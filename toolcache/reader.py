@@ -11,6 +11,7 @@ With Redis usable, a Redis miss is a miss.
 """
 
 from collections.abc import Iterable, Sequence
+from math import inf
 from typing import Final, NamedTuple
 
 from toolcache.aside import Lengthy
@@ -238,6 +239,8 @@ class Reader:
             due = due.without(self._clock.monotonic() - begun)
             # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
             last = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
+            for held in [found.held for found in last.values() if found.held is not None]:
+                held.gone_until = inf  # for memory to say: to ask Redis in between may set the clock
         answer = await self._ask_redis(redis, names, domain, tally, token, due)
         if answer is None:
             rest = {key: name for key, name in names.items() if key not in owed}
