@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from rig import Rig
+from servers import RedisServer
 
 from toolcache.aside import LARGE
 from toolcache.cache import Cache
@@ -153,6 +154,24 @@ async def test_others_go_on_while_a_large_value_is_read(rig: Rig, pages: Cache, 
         assert not reading.done()
         codec.go_on.set()
         assert await reading == GREAT
+
+
+async def test_who_asks_in_the_same_tick_does_not_wait_for_what_is_known_to_be_large(
+    clock: FakeClock, tmp_path: Path, redis_server: RedisServer, codec: PageCodec
+) -> None:
+    """What leaves for Redis as one comes back as one; so what was large before goes by itself."""
+    rig = Rig("memory+redis", clock, tmp_path, redis_server)
+    cache = await rig.open(coder=Coder(codecs=[codec]), max_entries=0)
+    await cache.set_many({"page": GREAT, "other": 1})
+    assert await cache.get("page") == GREAT
+    codec.hold()
+    reading, other = asyncio.create_task(cache.get("page")), asyncio.create_task(cache.get("other"))
+    await codec.reached()
+    assert await other == 1
+    assert not reading.done()
+    codec.go_on.set()
+    assert await reading == GREAT
+    await rig.aclose()
 
 
 async def test_the_order_of_calls_holds_while_a_large_value_is_made(rig: Rig, pages: Cache, codec: PageCodec) -> None:
