@@ -21,7 +21,7 @@ from toolcache.crowd import ComputeMany
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
-from toolcache.entry import MISSING, Durability, Held, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Invalidation, Missing
 from toolcache.epochs import Epochs
 from toolcache.errors import CacheClosedError
 from toolcache.filler import Filler
@@ -221,7 +221,7 @@ class Machine:
         if value is not MISSING:
             return value
         place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
-        return await _own(await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock))
+        return await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)
 
     async def compute_many(
         self,
@@ -242,8 +242,7 @@ class Machine:
                 list(places.values()), compute, domain, Context(*self._terms(ttl, tags, domain))
             )
             async for some in Pieces(absent):
-                for key in some:
-                    values[key] = await _own(landed[places[key]])
+                values.update((key, landed[places[key]]) for key in some)
         return values
 
     def _terms(
@@ -355,11 +354,3 @@ class Machine:
                 home.attend(self.bus.run)
             if self.journal.needed:
                 home.attend(self.journal.run)
-
-
-async def _own(held: Held) -> Any:
-    """A caller's own copy of what an entry holds."""
-    try:
-        return held.own()
-    except Lengthy as lengthy:
-        return await lengthy.aside()

@@ -11,6 +11,7 @@ from toolcache.aside import LARGE, Lengthy
 from toolcache.blob import CorruptBlobError
 from toolcache.codec.msgpack import TRUSTED_SIZE, MsgpackCodec, is_plain
 from toolcache.codec.vectors import Precision, VectorCodec
+from toolcache.entry import MISSING
 from toolcache.errors import SettingsError
 from toolcache.protocols import Codec, Encoded
 from toolcache.rare import rare
@@ -125,6 +126,10 @@ class Coder:
         except CorruptBlobError as fault:
             other.opened = fault
         return other
+
+    def copy(self, value: object, encoded: Encoded) -> Any:
+        """A copy of a value that was just encoded, equal to what comes back; MISSING where one is to be decoded."""
+        return self._vectors.copy(value) if encoded.codec == VectorCodec.name else MISSING
 
     def copier(self, encoded: Encoded) -> Callable[[bytes], Any]:
         """What makes a fresh value of a body that was encoded or decoded here already; for what stays in memory encoded."""
