@@ -231,6 +231,20 @@ async def test_who_is_cancelled_while_a_large_value_is_made_has_changed_nothing(
     assert await pages.get("page") == "behind"
 
 
+async def test_what_callers_get_of_a_large_output_is_made_aside(pages: Cache, codec: PageCodec) -> None:
+    """Each of them a copy of its own, while others go on."""
+    assert await pages.once("report", lambda: GREAT) == GREAT
+    codec.hold()
+    asking = asyncio.create_task(pages.once("report", lambda: SMALL))
+    await codec.reached()
+    await pages.set("other", 1)
+    assert await pages.get("other") == 1
+    assert not asking.done()
+    codec.go_on.set()
+    assert await asking == GREAT
+    assert ("decode", False) not in codec.threads
+
+
 @pytest.mark.parametrize("value", MANY, ids=lambda value: type(value).__name__)
 async def test_large_values_come_back_equal_and_are_ones_own(rig: Rig, cache: Cache, value: Any) -> None:
     """LR-04: of whatever kind; and what a caller does to its copy, nobody else sees."""
