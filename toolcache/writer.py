@@ -288,22 +288,14 @@ class Writer:
         return Invalidation(scope, "done", redis, files)
 
     async def _offer(
-        self,
-        layer: Layer,
-        drafts: Sequence[Draft],
-        *,
-        pending: Sequence[bool] | None = None,
-        until: float,
+        self, layer: Layer, drafts: Sequence[Draft], *, pending: Sequence[bool] = (), until: float
     ) -> list[PutResult | None]:
         results: list[PutResult | None] = [None] * len(drafts)
         left: Sequence[int] = range(len(drafts))
-
-        def pack() -> list[Write]:
-            return [self._blob(drafts[i], pending=pending is not None and pending[i]) for i in left]
-
         much = is_much([draft.encoded and draft.encoded.body for draft in drafts])
         for _ in range(1 + _BUMPS):
             begun = self._parts.clock.monotonic()
+            pack = partial(self._blobs, drafts, pending or [False] * len(drafts), left)
             blobs = await aside(pack) if much else pack()
             until += self._parts.clock.monotonic() - begun  # it is not the layer that took that long
             answer = await layer.write(blobs, until=until)
@@ -356,6 +348,9 @@ class Writer:
         overlay.disown(tuple(overtaken))
         if self._parts.files is not None and marks:
             await self._parts.files.ask(partial(overlay.settle, marks), mutation=True)
+
+    def _blobs(self, drafts: Sequence[Draft], pending: Sequence[bool], chosen: Sequence[int]) -> list[Write]:
+        return [self._blob(drafts[i], pending=pending[i]) for i in chosen]
 
     def _blob(self, draft: Draft, *, pending: bool) -> Write:
         blob = self._parts.envelope.pack(
