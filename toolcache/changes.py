@@ -15,6 +15,7 @@ from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import Durability, Held, Missing
+from toolcache.errors import CacheClosedError
 from toolcache.found import Found
 from toolcache.home import Homes
 from toolcache.parts import Due, Parts
@@ -215,15 +216,22 @@ class Changes:
         turn: Future[None] = Future()
         turn.set_running_or_notify_cancel()  # who waits for it and is cancelled does not cancel it
         self._coming.update(dict.fromkeys(places, turn))
+        home = self._homes.here()
+        home.enter()
         try:
             for other in ahead:
                 await asyncio.wrap_future(other)
-            return await aside(encode) if encode is not None and not encoded else encoded
+            if encode is not None and not encoded:
+                encoded = await aside(encode)
         finally:
             for place in places:
                 if self._coming.get(place) is turn:
                     del self._coming[place]
             turn.set_result(None)
+            home.leave()
+        if home.given_up:
+            raise CacheClosedError("the cache was closed before this write was begun: nothing was changed")
+        return encoded
 
     def _tombstone(self, place: str) -> Draft:
         name, version = self._entries.name(place), self._entries.version(place)

@@ -16,7 +16,7 @@ from toolcache.codec import envelope
 from toolcache.codec.coder import Coder
 from toolcache.codec.compress import Compressor, decompress
 from toolcache.entry import MISSING
-from toolcache.errors import SerializationError, ValueTooLargeError
+from toolcache.errors import CacheClosedError, SerializationError, ValueTooLargeError
 from toolcache.protocols import Encoded
 from toolcache.testing import FakeClock
 
@@ -210,6 +210,30 @@ async def test_what_is_set_while_a_large_value_is_computed_wins(pages: Cache, co
     codec.go_on.set()
     assert await computing == GREAT
     assert await pages.get("page") == SMALL
+
+
+async def test_who_closes_waits_for_large_values_as_long_as_for_other_writes(
+    rig: Rig, pages: Cache, codec: PageCodec
+) -> None:
+    """What was begun is finished; what takes longer is told so, and has changed nothing."""
+    for patience, error in ((30.0, None), (0.01, CacheClosedError)):
+        cache = await rig.open(coder=Coder(codecs=[codec]))
+        codec.hold()
+        writing = asyncio.create_task(cache.set(f"page{patience}", GREAT))
+        await codec.reached()
+        closing = asyncio.create_task(cache.aclose(drain=patience))
+        if error is None:
+            await asyncio.sleep(0)
+            assert not closing.done()
+            codec.go_on.set()
+            await asyncio.gather(writing, closing)
+        else:
+            await closing
+            codec.go_on.set()
+            with pytest.raises(error):
+                await writing
+    if rig.far:
+        assert await pages.get_many(["page30.0", "page0.01"]) == {"page30.0": GREAT}
 
 
 async def test_who_is_cancelled_while_a_large_value_is_made_has_changed_nothing(pages: Cache, codec: PageCodec) -> None:
