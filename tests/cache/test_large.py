@@ -212,6 +212,32 @@ async def test_what_is_set_while_a_large_value_is_computed_wins(pages: Cache, co
     assert await pages.get("page") == SMALL
 
 
+async def test_the_order_of_calls_holds_between_loops_and_ends_with_a_fork(
+    rig: Rig, pages: Cache, codec: PageCodec
+) -> None:
+    """Another loop waits for its turn, too; a child has nobody to wait for."""
+    codec.hold()
+    writing = asyncio.create_task(pages.set("page", GREAT))
+    await codec.reached()
+    coming = pages._machine._changes._coming
+    first = coming["page"]
+    there = asyncio.create_task(asyncio.to_thread(asyncio.run, pages.set("page", "there")))
+    while coming["page"] is first:  # noqa: ASYNC110 - it comes from another thread
+        await asyncio.sleep(0)
+    assert not there.done()
+    codec.go_on.set()
+    await asyncio.gather(writing, there)
+    assert await pages.get("page") == "there"
+    codec.hold()
+    writing = asyncio.create_task(pages.set("page", GREAT))
+    await codec.reached()
+    pages._machine._changes.forked()
+    await pages.set("page", "in the child")
+    assert await pages.get("page") == "in the child"
+    codec.go_on.set()
+    await writing
+
+
 async def test_who_closes_waits_for_large_values_as_long_as_for_other_writes(
     rig: Rig, pages: Cache, codec: PageCodec
 ) -> None:
