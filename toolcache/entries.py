@@ -10,6 +10,7 @@ from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.codec.coder import CONTAINERS, IMMUTABLE
 from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
+from toolcache.drafts import Draft
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MEMORY, MISSING, Held, Missing
 from toolcache.epochs import Epochs
@@ -20,7 +21,6 @@ from toolcache.parts import Parts
 from toolcache.protocols import Encoded
 from toolcache.stats import Tally
 from toolcache.versions import ZERO, split
-from toolcache.writer import Draft
 
 _EMPTY: Final = Encoded(b"", "")
 
@@ -34,6 +34,7 @@ class Entries:
     def __init__(self, parts: Parts, epochs: Epochs) -> None:
         self._parts = parts
         self._epochs = epochs
+        self._values = store_key("v", parts.namespace, "")
         self._floor = ZERO
         self._memory = parts.memory
         self._coder = parts.coder
@@ -48,7 +49,7 @@ class Entries:
 
     def name(self, place: str) -> str:
         """The store key of a place."""
-        return store_key("v", self._parts.namespace, place)
+        return self._values + place
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""
