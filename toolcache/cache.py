@@ -225,7 +225,7 @@ class Cache:
         given = "" if fingerprint is None else str(digest(fingerprint))
         terms = Terms.of(options)
         settled = await self._requests.once(self._request(key), run, terms, self._request_domain, fingerprint=given)
-        return self._requests.outcome(settled)
+        return await self._requests.outcome(settled)
 
     async def status(self, key: str) -> RunStatus:
         """How far a request that is run once has come; asks every store."""

@@ -4,8 +4,9 @@ A write goes on where its caller has left, and what the layers said of it is tak
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,8 @@ from toolcache.drafts import Draft, Outcome
 from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import Durability, Held, Missing
+from toolcache.errors import CacheClosedError
+from toolcache.forks import watch
 from toolcache.found import Found
 from toolcache.home import Homes
 from toolcache.parts import Due, Parts
@@ -68,6 +71,11 @@ class Changes:
         self._far = parts.redis is not None or parts.files is not None
         self._alone = parts.redis is None
         self._coming: dict[str, Future[None]] = {}
+        watch(self)
+
+    def forked(self) -> None:
+        """Whoever had a turn, it was in the parent."""
+        self._coming = {}
 
     async def set(
         self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
@@ -120,12 +128,14 @@ class Changes:
             return near
         due = await self.meet()
         if self._coming or len(encoded) < len(values):
-            encoded = await self._in_turn(places, encoded, encode)
+            async with self._turn(places):
+                if len(encoded) < len(values):
+                    encoded = await aside(encode)
+                self._check_open()
+                helds = self._set_all_near(places, values, encoded, domain, lifetime, given)
             due = self._parts.due()
-        helds = [
-            self._set_near(place, value, body, domain, lifetime, given)
-            for place, value, body in zip(places, values, encoded, strict=True)
-        ]
+        else:
+            helds = self._set_all_near(places, values, encoded, domain, lifetime, given)
         if not self._far:
             return near
         drafts = list(map(self._entries.draft_of, places, helds, encoded))
@@ -140,6 +150,20 @@ class Changes:
         )
         self._risk.report("set", drafts, outcomes, raising=self._parts.strict)
         return outcomes
+
+    def _set_all_near(
+        self,
+        places: Sequence[str],
+        values: Sequence[Any],
+        encoded: Sequence[Encoded],
+        domain: Domain,
+        lifetime: float,
+        tags: tuple[str, ...],
+    ) -> list[Held]:
+        return [
+            self._set_near(place, value, body, domain, lifetime, tags)
+            for place, value, body in zip(places, values, encoded, strict=True)
+        ]
 
     def _set_near(
         self, place: str, value: Any, encoded: Encoded, domain: Domain, lifetime: float, tags: tuple[str, ...]
@@ -160,7 +184,9 @@ class Changes:
             encoded = self._entries.encode(value, domain, given)
         except Lengthy:
             encode = partial(self._entries.encode_all, (value,), domain, given)
-            (encoded,) = await self._in_turn([place], (), encode)
+            async with self._turn([place]):
+                (encoded,) = await aside(encode)
+            self._check_open()
         if not self._parts.enabled:
             return False
         due = self._parts.due()
@@ -189,42 +215,52 @@ class Changes:
         self._tallies.of(domain).deletes += len(places)
         due = await self.meet()
         if self._coming:
-            await self._in_turn(places)
+            async with self._turn(places):
+                was, drafts = self._delete_near(places)
             due = self._parts.due()
-        was = [self._reader.alive(place) for place in places]
-        drafts = [self._tombstone(place) for place in places]
-        for place in places:
-            self._homes.detach(place)
-        self._reader.forget(places)
+        else:
+            was, drafts = self._delete_near(places)
         if not self._far:
             return was
         outcomes = await self._writer.write(drafts, due=due, then=partial(self._landed, places, drafts, ()))
         self._risk.report("delete", drafts, outcomes, raising=True)
         return [here or there.was_live for here, there in zip(was, outcomes, strict=True)]
 
-    async def _in_turn(
-        self,
-        places: Sequence[str],
-        encoded: Sequence[Encoded] = (),
-        encode: Callable[[], Sequence[Encoded]] | None = None,
-    ) -> Sequence[Encoded]:
-        """The values of these keys encoded, if need be aside, behind those who have come before with any of the keys.
+    def _delete_near(self, places: Sequence[str]) -> tuple[list[bool], list[Draft]]:
+        """Remove them from memory; for each, whether a value was there, and what is to be written."""
+        was = [self._reader.alive(place) for place in places]
+        drafts = [self._tombstone(place) for place in places]
+        for place in places:
+            self._homes.detach(place)
+        self._reader.forget(places)
+        return was, drafts
 
-        So the order of calls is the order of versions, which are taken when that is done, however long each takes.
+    @asynccontextmanager
+    async def _turn(self, places: Sequence[str]) -> AsyncIterator[None]:
+        """A turn with these keys: behind those who have come before with any of them, in whatever loop.
+
+        Who takes versions in it takes them in the order of calls, however long the values of each take to be encoded.
         """
         ahead = {self._coming[place] for place in places if place in self._coming}
         turn: Future[None] = Future()
         turn.set_running_or_notify_cancel()  # who waits for it and is cancelled does not cancel it
         self._coming.update(dict.fromkeys(places, turn))
+        home = self._homes.here()
+        home.enter()
         try:
             for other in ahead:
                 await asyncio.wrap_future(other)
-            return await aside(encode) if encode is not None and not encoded else encoded
+            yield
         finally:
             for place in places:
                 if self._coming.get(place) is turn:
                     del self._coming[place]
             turn.set_result(None)
+            home.leave()
+
+    def _check_open(self) -> None:
+        if self._homes.here().given_up:
+            raise CacheClosedError("the cache was closed before this write was begun: nothing was changed")
 
     def _tombstone(self, place: str) -> Draft:
         name, version = self._entries.name(place), self._entries.version(place)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final, NamedTuple
 
-from toolcache.aside import Lengthy
+from toolcache.aside import LARGE, Lengthy
 from toolcache.batches import ALONE, Batches
 from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.codec.envelope import Blob
@@ -36,6 +36,9 @@ from toolcache.stats import Tally
 from toolcache.writer import Writer
 
 _OUTAGE_TRUST: Final = 1.0
+
+_REMEMBERED: Final = 1_024
+"""Keys of large values that are known as such, so as to be asked for apart."""
 
 _MANY: Final = 64
 """Keys with which a call goes alone: nobody is to wait for so many of another's."""
@@ -85,6 +88,7 @@ class Reader:
         self._open = parts.coder.open
         self.met = parts.redis is None
         self._fills: dict[str, object] = {}
+        self._large: set[str] = set()  # what was large will be: nobody else's answer is to wait for it
         self._batches = PerLoop(lambda: Batches(self._carry, homes.here()))
         self._alone = parts.files if parts.redis is None else None
         overlay = parts.files.store if parts.files and parts.redis else None
@@ -175,7 +179,8 @@ class Reader:
     ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
         due = due or self._parts.due()
-        if self._parts.redis is not None and len(keys) <= _MANY:  # the log groups by itself
+        alone = len(keys) > _MANY or (self._large and not self._large.isdisjoint(keys))
+        if self._parts.redis is not None and not alone:  # the log groups by itself
             found = await self._batches.here().share(_Ask(keys, domain, tally, due))
             if found is not ALONE:
                 return found or dict.fromkeys(keys, NOTHING)
@@ -212,6 +217,10 @@ class Reader:
             for key, (held, _, _) in found.items():
                 if held is None or self._fills.get(key) is not token:
                     continue
+                if held.size > LARGE:
+                    if len(self._large) >= _REMEMBERED:
+                        self._large.clear()
+                    self._large.add(key)
                 if admits(held.tags) if held.tags else untagged:
                     self._memory.put(key, held)
                     if self._fills.get(key) is not token:  # another thread has just heard that it was changed

@@ -1,9 +1,11 @@
 """Requests that are run once, as a cache's callers ask for them."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from toolcache.answers import RunStatus
+from toolcache.aside import LARGE, Lengthy, aside
 from toolcache.blob import CorruptBlobError
 from toolcache.course import Settled
 from toolcache.domains import Domain
@@ -49,16 +51,17 @@ class Requests:
             tally.misses += 1
         return settled
 
-    def output(self, record: Record) -> Any:
+    async def output(self, record: Record) -> Any:
         """A copy of a record's output; MISSING for what no codec here reads."""
         if record.output is None:
             return MISSING
+        decode = partial(self._parts.coder.decode, record.output)
         try:
-            return self._parts.coder.decode(record.output)
+            return await aside(decode) if len(record.output.body) > LARGE else decode()
         except CorruptBlobError:
             return MISSING
 
-    def outcome(self, settled: Settled) -> Any:
+    async def outcome(self, settled: Settled) -> Any:
         """A copy of what a request has come to.
 
         Raises:
@@ -66,7 +69,7 @@ class Requests:
         """
         if settled.error is not None:
             raise settled.error
-        output = None if settled.record is None else self.output(settled.record)
+        output = None if settled.record is None else await self.output(settled.record)
         if output is MISSING:
             raise unreadable()
         return output
@@ -77,7 +80,7 @@ class Requests:
         begun = self._now()
         name = self._machine.ledger.name(place)
         record = await self._machine.answers.get(name)
-        output = MISSING if record is None else self.output(record)
+        output = MISSING if record is None else await self.output(record)
         tally = self._machine.tallies.of(domain)
         tally.latency.add(self._now() - begun)
         tally.misses += output is MISSING
@@ -101,7 +104,10 @@ class Requests:
         """
         (place,) = self._machine.enter((key,))
         retention, own = self._machine.lifetime(ttl, domain), labels(tags)
-        encoded = self._parts.coder.encode(output)
+        try:
+            encoded = self._parts.coder.at_once(output)
+        except Lengthy as lengthy:
+            encoded = await lengthy.aside()
         self._machine.ledger.check(encoded)
         self._machine.tallies.of(domain).sets += 1
         name = self._machine.ledger.name(place)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from rig import Rig
+from servers import RedisServer
 
 from toolcache.aside import LARGE
 from toolcache.cache import Cache
@@ -15,7 +16,7 @@ from toolcache.codec import envelope
 from toolcache.codec.coder import Coder
 from toolcache.codec.compress import Compressor, decompress
 from toolcache.entry import MISSING
-from toolcache.errors import SerializationError, ValueTooLargeError
+from toolcache.errors import CacheClosedError, SerializationError, ValueTooLargeError
 from toolcache.protocols import Encoded
 from toolcache.testing import FakeClock
 
@@ -155,6 +156,24 @@ async def test_others_go_on_while_a_large_value_is_read(rig: Rig, pages: Cache, 
         assert await reading == GREAT
 
 
+async def test_who_asks_in_the_same_tick_does_not_wait_for_what_is_known_to_be_large(
+    clock: FakeClock, tmp_path: Path, redis_server: RedisServer, codec: PageCodec
+) -> None:
+    """What leaves for Redis as one comes back as one; so what was large before goes by itself."""
+    rig = Rig("memory+redis", clock, tmp_path, redis_server)
+    cache = await rig.open(coder=Coder(codecs=[codec]), max_entries=0)
+    await cache.set_many({"page": GREAT, "other": 1})
+    assert await cache.get("page") == GREAT
+    codec.hold()
+    reading, other = asyncio.create_task(cache.get("page")), asyncio.create_task(cache.get("other"))
+    await codec.reached()
+    assert await other == 1
+    assert not reading.done()
+    codec.go_on.set()
+    assert await reading == GREAT
+    await rig.aclose()
+
+
 async def test_the_order_of_calls_holds_while_a_large_value_is_made(rig: Rig, pages: Cache, codec: PageCodec) -> None:
     """The last call counts, whichever took longest, and everywhere; those of other keys are not held up."""
     await pages.set("last", "before")
@@ -193,6 +212,56 @@ async def test_what_is_set_while_a_large_value_is_computed_wins(pages: Cache, co
     assert await pages.get("page") == SMALL
 
 
+async def test_the_order_of_calls_holds_between_loops_and_ends_with_a_fork(
+    rig: Rig, pages: Cache, codec: PageCodec
+) -> None:
+    """Another loop waits for its turn, too; a child has nobody to wait for."""
+    codec.hold()
+    writing = asyncio.create_task(pages.set("page", GREAT))
+    await codec.reached()
+    coming = pages._machine._changes._coming
+    first = coming["page"]
+    there = asyncio.create_task(asyncio.to_thread(asyncio.run, pages.set("page", "there")))
+    while coming["page"] is first:  # noqa: ASYNC110 - it comes from another thread
+        await asyncio.sleep(0)
+    assert not there.done()
+    codec.go_on.set()
+    await asyncio.gather(writing, there)
+    assert await pages.get("page") == "there"
+    codec.hold()
+    writing = asyncio.create_task(pages.set("page", GREAT))
+    await codec.reached()
+    pages._machine._changes.forked()
+    await pages.set("page", "in the child")
+    assert await pages.get("page") == "in the child"
+    codec.go_on.set()
+    await writing
+
+
+async def test_who_closes_waits_for_large_values_as_long_as_for_other_writes(
+    rig: Rig, pages: Cache, codec: PageCodec
+) -> None:
+    """What was begun is finished; what takes longer is told so, and has changed nothing."""
+    for patience, error in ((30.0, None), (0.01, CacheClosedError)):
+        cache = await rig.open(coder=Coder(codecs=[codec]))
+        codec.hold()
+        writing = asyncio.create_task(cache.set(f"page{patience}", GREAT))
+        await codec.reached()
+        closing = asyncio.create_task(cache.aclose(drain=patience))
+        if error is None:
+            await asyncio.sleep(0)
+            assert not closing.done()
+            codec.go_on.set()
+            await asyncio.gather(writing, closing)
+        else:
+            await closing
+            codec.go_on.set()
+            with pytest.raises(error):
+                await writing
+    if rig.far:
+        assert await pages.get_many(["page30.0", "page0.01"]) == {"page30.0": GREAT}
+
+
 async def test_who_is_cancelled_while_a_large_value_is_made_has_changed_nothing(pages: Cache, codec: PageCodec) -> None:
     """And nobody waits behind it any more."""
     await pages.set("page", "before")
@@ -210,6 +279,20 @@ async def test_who_is_cancelled_while_a_large_value_is_made_has_changed_nothing(
     await behind
     codec.go_on.set()
     assert await pages.get("page") == "behind"
+
+
+async def test_what_callers_get_of_a_large_output_is_made_aside(pages: Cache, codec: PageCodec) -> None:
+    """Each of them a copy of its own, while others go on."""
+    assert await pages.once("report", lambda: GREAT) == GREAT
+    codec.hold()
+    asking = asyncio.create_task(pages.once("report", lambda: SMALL))
+    await codec.reached()
+    await pages.set("other", 1)
+    assert await pages.get("other") == 1
+    assert not asking.done()
+    codec.go_on.set()
+    assert await asking == GREAT
+    assert ("decode", False) not in codec.threads
 
 
 @pytest.mark.parametrize("value", MANY, ids=lambda value: type(value).__name__)

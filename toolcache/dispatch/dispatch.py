@@ -118,7 +118,7 @@ class _Batch:
         except Exception as error:  # noqa: BLE001 - it is that task's alone
             settled = Settled(None, False, error)
         task_id = key.rpartition(":")[2]
-        results = [self._result(task_id, settled) for _ in range(copies)]
+        results = [await self._result(task_id, settled) for _ in range(copies)]
         for result in results:
             now = self._progress
             self._tell(
@@ -131,14 +131,14 @@ class _Batch:
             )
         return results
 
-    def _result(self, task_id: str, settled: Settled) -> AgentResult:
+    async def _result(self, task_id: str, settled: Settled) -> AgentResult:
         record, error = settled.record, settled.error
         exception = None if isinstance(error, StoredAgentError) else error
         if record is None:
             return AgentResult(
                 task_id, status="failed", error=TaskError.of(error or Exception()), attempts=0, exception=exception
             )
-        output = None if error else self._cache._requests.output(record)  # noqa: SLF001 - of one house
+        output = None if error else await self._cache._requests.output(record)  # noqa: SLF001 - of one house
         if output is MISSING:
             output, error = None, unreadable()
         failure = record.failure
