@@ -21,6 +21,7 @@ from toolcache.protocols import Listener
 from toolcache.report import health, stats
 from toolcache.requests import Requests
 from toolcache.stats import Health, Stats
+from toolcache.tags import UNTAGGED
 from toolcache.terms import OnceOptions, Terms
 from toolcache.work import Work
 
@@ -41,6 +42,7 @@ class Cache:
         self._requests = Requests(self._machine)
         self._request_domain = IDEMPOTENCY
         self._hit = self._machine.hit
+        self._keep = self._machine.keep
 
     async def get(self, key: str, default: Any = None) -> Any:
         """The value of a key, or ``default``.
@@ -135,6 +137,8 @@ class Cache:
             ValueError: the ttl is no span of time, or a tag cannot be; nothing was changed.
             CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
         """
+        if self._keep is not None and tags is UNTAGGED:
+            return self._keep(key, value, GENERAL, ttl)
         return await self._machine.set(key, value, GENERAL, ttl=ttl, tags=tags)
 
     async def set_many(

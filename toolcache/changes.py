@@ -68,16 +68,6 @@ class Changes:
         """Store a value; where it is safe."""
         return (await self.set_many([place], [value], domain, ttl, tags))[0]
 
-    def set_here(
-        self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
-    ) -> Durability:
-        """The same where there is nothing but memory, and so nothing to wait for."""
-        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encoded = self._entries.encode(value, domain, given)
-        if self._parts.enabled:
-            self._set_near(place, value, encoded, domain, lifetime, given)
-        return Durability.MEMORY
-
     async def set_many(
         self,
         places: list[str],

@@ -38,9 +38,10 @@ from toolcache.places import Places
 from toolcache.reader import Found, Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
+from toolcache.sets import Sets
 from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
-from toolcache.tags import labels
+from toolcache.tags import UNTAGGED, labels
 from toolcache.writer import Writer
 
 
@@ -93,6 +94,9 @@ class Machine:
             parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._changes.written
         )
         self._far = parts.redis is not None or parts.files is not None
+        self.keep = (
+            None if self._far else Sets(parts, self._places, self._entries, self.homes, self.sweeper, self.tallies).one
+        )
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -214,10 +218,10 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> Durability:
         """Store a value; where it is safe."""
+        if self.keep is not None and tags is UNTAGGED:
+            return self.keep(key, value, domain, ttl)
         place = self._enter(key)
-        if self._far:
-            return await self._changes.set(place, value, domain, ttl, tags)
-        return self._changes.set_here(place, value, domain, ttl, tags)
+        return await self._changes.set(place, value, domain, ttl, tags)
 
     async def set_many(
         self,

@@ -62,7 +62,7 @@ class MsgpackCodec:
         Raises:
             SerializationError: a type that cannot be kept, a cycle, more than MAX_DEPTH levels or MAX_ITEMS elements.
         """
-        body = _pack_flat(value)
+        body = pack_flat(value)
         if body is not None:
             return _encoded(Encoded, (body, "m", ""))
         try:
@@ -91,8 +91,11 @@ class MsgpackCodec:
         return _read_marked if marks.PREFIX in body else _read_plain
 
 
-def _pack_flat(value: Any) -> bytes | None:
-    """Plain data without a container in a container, as most is: told and written by C alone. None for all else."""
+def pack_flat(value: Any) -> bytes | None:
+    """Plain data without a container in a container, as most is: told and written by C alone. None for all else.
+
+    ``unpackb`` alone reads it, whatever bytes are in it.
+    """
     kind = type(value)
     try:
         if kind is dict:

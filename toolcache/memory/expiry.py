@@ -57,6 +57,17 @@ class Expiry:
         after.before = before
         del entry.before, entry.after
 
+    def replace(self, entry: Held, old: Held, now: float) -> None:
+        """File an entry in the place of another: one that ends later is found there in time, and filed again."""
+        if old.gone_until <= entry.gone_until < inf:
+            before, after = old.before, old.after
+            entry.before, entry.after = before, after
+            before.after = after.before = entry
+            del old.before, old.after
+        else:
+            self.discard(old)
+            self.add(entry, now)
+
     def take(self, now: float, limit: int, patience: int) -> list[Held]:
         """Up to ``limit`` entries that have ended, taken out; gives up after filing ``patience`` others again."""
         ended: list[Held] = []
