@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from toolcache.batches import Batches
+from toolcache.batches import ALONE, Batches
 from toolcache.home import Home
 
 
@@ -103,3 +103,34 @@ async def test_what_is_much_goes_alone(batches: Batches[str, str], carrier: Carr
     together = [batches.ask("a"), batches.ask("much", alone=True), batches.ask("b")]
     assert [await ask for ask in together] == ["A", "MUCH", "B"]
     assert sorted(carrier.carried) == [["a", "b"], ["much"]]
+
+
+async def test_who_asks_alone_carries_it_unaided(batches: Batches[str, str], carrier: Carrier) -> None:
+    """Of what is of no use without its caller no batch is made, unless somebody else asks in the same tick."""
+    assert await batches.share("a") is ALONE
+    assert carrier.carried == []
+    assert await asyncio.gather(*(batches.share(item) for item in "abc")) == ["A", "B", "C"]
+    assert await batches.share("d") is ALONE
+    assert carrier.carried == [["a", "b", "c"]]
+
+
+async def test_the_first_of_a_tick_takes_nobody_along(batches: Batches[str, str], carrier: Carrier) -> None:
+    """The first is cancelled before the tick is over: the others are answered all the same, and so is who comes later."""
+    first, second = (asyncio.ensure_future(batches.share(item)) for item in "ab")
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == "B"
+    assert first.cancelled()
+    assert carrier.carried == [["a", "b"]]
+    assert await batches.share("c") is ALONE
+
+
+async def test_who_is_alone_and_leaves_is_forgotten(batches: Batches[str, str], carrier: Carrier) -> None:
+    """The only one is cancelled before the tick is over: nothing is asked, and the next tick begins anew."""
+    only = asyncio.ensure_future(batches.share("a"))
+    await asyncio.sleep(0)
+    only.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await only
+    assert await batches.share("b") is ALONE
+    assert carrier.carried == []

@@ -5,12 +5,22 @@ Most of what an operation costs does not depend on how many keys it has.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from enum import Enum
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from toolcache.home import Home
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+
+class Alone(Enum):
+    """Whether an ask has company."""
+
+    ALONE = "alone"
+
+
+ALONE: Final = Alone.ALONE
 
 
 class Batches(Generic[A, R]):
@@ -25,6 +35,25 @@ class Batches(Generic[A, R]):
         self._carry = carry
         self._home = home
         self._waiting: list[tuple[A, asyncio.Future[R | None]]] = []
+        self._sharing: list[tuple[A, asyncio.Future[R | None]]] = []
+
+    async def share(self, item: A) -> R | Literal[Alone.ALONE] | None:
+        """The same for what is of no use without its caller: ALONE if nobody else asks in this tick, to carry it unaided."""
+        together, at = self._sharing, len(self._sharing)
+        together.append((item, asyncio.get_running_loop().create_future()))
+        if not at:
+            try:
+                await asyncio.sleep(0)
+            except BaseException:
+                together[0][1].cancel()
+                raise
+            finally:  # also where the caller leaves meanwhile
+                self._sharing = []
+                if len(together) > 1:
+                    self._send(together)
+            if len(together) == 1:
+                return ALONE
+        return await together[at][1]
 
     def ask(self, item: A, *, alone: bool = False) -> "asyncio.Future[R | None]":
         """The answer, from the batch that leaves at the end of this tick; None where that was cancelled, as when all ends.

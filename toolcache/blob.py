@@ -38,6 +38,7 @@ KNOWN_FLAGS: Final = TOMBSTONE | EPOCH | RECORD | SEALED | CLAIM
 RECORD_ROOM: Final = 16_384
 """Bytes that a record may be larger than the largest output."""
 
+_OURS: Final = (MAGIC, FORMAT)
 _LAYOUT: Final = struct.Struct(">2sBB16sQQQI16sHI")
 _WHOLE: Final = struct.Struct(">2sBB16sQQQI16sHII")
 _BRIEF: Final = struct.Struct(">2sBB16s16xQ26xI")
@@ -93,10 +94,10 @@ def read_header(blob: bytes | memoryview) -> Header | None:
     """The header of a blob, or None where the bytes are not one of ours: short, foreign, damaged or of another format."""
     if len(blob) < HEADER_SIZE:
         return None
-    magic, fmt, *fields, check = _WHOLE.unpack_from(blob)
-    if magic != MAGIC or fmt != FORMAT or fields[0] & ~KNOWN_FLAGS or crc32(blob[:_CHECKED]) != check:
+    fields = _WHOLE.unpack_from(blob)
+    if fields[:2] != _OURS or fields[2] & ~KNOWN_FLAGS or crc32(blob[:_CHECKED]) != fields[-1]:
         return None
-    return Header._make(fields)
+    return tuple.__new__(Header, fields[2:-1])
 
 
 def read_brief(blob: bytes | memoryview) -> tuple[int, bytes, int] | None:

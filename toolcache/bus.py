@@ -215,14 +215,14 @@ class Bus:
         """Keys that are being computed were changed: by another process, or it is the echo of what was before."""
         redis = self._redis
         names = [self._entries.name(key) for key in keys]
-        blobs = await redis.read(names) if redis is not None else None
-        if blobs is None or redis is None:
+        raws = await redis.read(names) if redis is not None else None
+        if raws is None or redis is None:
             for key in keys:
                 self._homes.detach(key)
             return
-        for key, name, blob in zip(keys, names, blobs, strict=True):
-            draft = None if blob is None else self._entries.read(name, blob, redis)
-            self._homes.hear(key, ZERO if draft is None else draft.version)
+        for key, name, raw in zip(keys, names, raws, strict=True):
+            blob = None if raw is None else self._entries.read(name, raw, redis)
+            self._homes.hear(key, ZERO if blob is None else blob.header.version)
 
 
 class _Listener:

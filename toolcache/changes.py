@@ -12,10 +12,11 @@ from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import Durability, Held, Missing
+from toolcache.found import Found
 from toolcache.home import Homes
 from toolcache.parts import Due, Parts
 from toolcache.protocols import Encoded
-from toolcache.reader import Found, Reader
+from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.stats import Tallies
 from toolcache.tags import labels
@@ -125,7 +126,7 @@ class Changes:
             if outcome.superseded:
                 return False
             self._risk.report("add", [draft], [outcome], raising=self._parts.strict)
-            held = self._entries.hold(draft, value, domain, tally, layer=outcome.durability.name.lower())
+            held.version, held.layer = draft.version, outcome.durability.name.lower()
         tally.sets += 1
         if self._far and self._tells_of(outcome):
             self._homes.detach(place)

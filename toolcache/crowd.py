@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeAlias
 
 from toolcache.entry import Held
 from toolcache.flight import Flight
+from toolcache.found import Found
 from toolcache.pieces import Pieces, abreast
-from toolcache.reader import Found
 
 ComputeMany: TypeAlias = Callable[[list[str]], Mapping[str, Any]] | Callable[[list[str]], Awaitable[Mapping[str, Any]]]
 """Values for the keys given; every key must be answered."""

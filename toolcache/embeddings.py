@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from typing import Any, Protocol, TypeAlias
 
 from toolcache.domains import Domain
-from toolcache.entry import MISSING, Durability
+from toolcache.entry import Durability
 from toolcache.errors import CacheWriteError, SerializationError
 from toolcache.machine import Machine
 from toolcache.pieces import PIECE, Pieces, abreast
@@ -46,15 +46,12 @@ async def keys_of(texts: Sequence[Any], make: Callable[[Sequence[Any]], list[str
 
 async def look_up(machine: Machine, domain: Domain, keys: Iterable[str], *, final: bool = True) -> dict[str, Any]:
     """The vectors that memory or the layers have, by key. ``final``: see ``Machine.find``."""
-    wanted = list(dict.fromkeys(keys))
-    found: dict[str, Any] = {}
-    async for some in Pieces(wanted):
-        found.update((key, value) for key in some if (value := machine.hit(key)) is not MISSING)
+    found, absent = await machine.hits_of(list(dict.fromkeys(keys)), domain)
 
     async def look(some: Sequence[str]) -> None:
-        found.update(await machine.get_many(some, domain, final=final))
+        found.update(await machine.fetch_many(some, domain, final=final))
 
-    await abreast(look, [key for key in wanted if key not in found])
+    await abreast(look, absent)
     return found
 
 

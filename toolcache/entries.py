@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from msgpack import unpackb
 
-from toolcache.blob import NEVER, CorruptBlobError, Header
+from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.codec.coder import CONTAINERS, IMMUTABLE
+from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MEMORY, MISSING, Held, Missing
@@ -39,10 +40,12 @@ class Entries:
         self._memory = parts.memory
         self._coder = parts.coder
         self._flat = parts.coder.flat
+        self._hybrid = parts.hybrid
         self._mint = parts.hybrid.next
         self._one_clock = parts.hybrid.clock is parts.clock
         self._time = parts.clock.time
         self._now = parts.clock.monotonic
+        self._unpack = parts.envelope.unpack
         self._most = parts.envelope.max_entry
         self._redis = None if parts.redis is None else parts.redis.name
         self._trust = self.trust = parts.trust
@@ -116,40 +119,45 @@ class Entries:
             dead=max(dead, self._epochs.newest()),
         )
 
-    def read(self, name: str, blob: bytes, layer: Layer) -> Draft | None:
-        """What a layer's blob says: without ``encoded`` where no value lives. None for a blob that cannot be used."""
-        digest = key_digest(name)
-        parts = self._parts
-        try:
-            header, tags, encoded = parts.envelope.unpack(blob, digest)
-        except CorruptBlobError as fault:
-            layer.tally.rejected += 1
-            parts.announce(BlobRejected(layer.name, fault.reason, digest[:4].hex()))
-            return None
-        now = parts.clock.time()
-        if not parts.hybrid.observe(header.version):
-            parts.announce(ClockAnomaly(layer.name, round(split(header.version)[0] / 1000 - now)))
-        dead = self._epochs.covers(header.version, tags) or self._shunned(header, layer)
-        lives = header.alive(int(now * 1000)) and not dead
+    def copy_of(self, name: str, blob: Blob) -> Draft:
+        """A write of what was read, which takes the place of whatever is older."""
+        header, tags, encoded = blob
         return Draft(
             name=name,
             version=header.version,
             created_ms=header.created_ms,
             gone_ms=header.gone_ms,
-            encoded=encoded if lives else None,
+            encoded=encoded,
             cost_ms=header.cost_ms,
             tags=tags,
             flags=header.flags,
             live=False,
-            once=True,
         )
+
+    def read(self, name: str, raw: bytes, layer: Layer) -> Blob | None:
+        """What a layer's blob says: without ``encoded`` where no value lives. None for a blob that cannot be used."""
+        digest = key_digest(name)
+        try:
+            blob = self._unpack(raw, digest)
+        except CorruptBlobError as fault:
+            layer.tally.rejected += 1
+            self._parts.announce(BlobRejected(layer.name, fault.reason, digest[:4].hex()))
+            return None
+        header, tags, encoded = blob
+        now = self._time()
+        if not self._hybrid.observe(header.version):
+            self._parts.announce(ClockAnomaly(layer.name, round(split(header.version)[0] / 1000 - now)))
+        if encoded is None or (
+            header.alive(int(now * 1000))
+            and not self._epochs.covers(header.version, tags)
+            and not (header.version < self._floor and layer is self._parts.files)
+        ):
+            return blob
+        return Blob(header, tags, None)
 
     def shun(self, version: bytes) -> None:
         """Take from the files no value that is older than ``version``: they could not be told of a delete or a clear."""
         self._floor = max(self._floor, version)
-
-    def _shunned(self, header: Header, layer: Layer) -> bool:
-        return layer is self._parts.files and header.version < self._floor
 
     def fresh(
         self,
@@ -211,21 +219,24 @@ class Entries:
         """An entry of a version, created now; ``era`` is memory's at a time when no epoch lay above that."""
         now_ms = int(self._time() * 1000)
         return self._hold(
-            value, encoded, domain, tally, version, now_ms, self.span_ms(lifetime), era, lifetime, took, tags, MEMORY
+            value, encoded, None, domain, tally, version, now_ms, self.span_ms(lifetime), era, lifetime, took, tags, MEMORY
         )  # fmt: skip
 
-    def hold(self, draft: Draft, value: Any, domain: Domain, tally: Tally, *, layer: str) -> Held:
-        """An entry for memory of what a layer held."""
-        # An epoch that came since the blob was looked at: an older era has the entry looked at once more.
-        era = self._memory.era - self._epochs.covers(draft.version, draft.tags)
-        left = remaining(draft.created_ms, draft.gone_ms, self._time())
-        span_ms = NEVER if draft.gone_ms == NEVER else draft.gone_ms - draft.created_ms
-        held = self._hold(
-            value, draft.encoded or _EMPTY, domain, tally, draft.version, draft.created_ms, span_ms, era, left,
-            draft.cost_ms / 1000, draft.tags, layer,
+    def hold(
+        self, blob: Blob, value: Any, thaw: Callable[[bytes], Any], domain: Domain, tally: Tally, layer: str, era: int
+    ) -> Held:
+        """An entry for memory of what a layer held.
+
+        ``era`` is memory's before the blob was looked at: an epoch that has come since has the entry looked at once more.
+        """
+        (_, version, created_ms, _, gone_ms, cost_ms, *_), tags, encoded = blob
+        if gone_ms == NEVER:
+            left, span_ms = inf, NEVER
+        else:
+            left, span_ms = remaining(created_ms, gone_ms, self._time()), gone_ms - created_ms
+        return self._hold(
+            value, encoded or _EMPTY, thaw, domain, tally, version, created_ms, span_ms, era, left, cost_ms / 1000, tags, layer
         )  # fmt: skip
-        held.gone_until = inf  # for memory to say: to ask Redis in between may have set the clock
-        return held
 
     def span_ms(self, lifetime: float) -> int:
         """A lifetime in whole milliseconds; those of one lifetime share the number."""
@@ -239,6 +250,7 @@ class Entries:
         self,
         value: Any,
         encoded: Encoded,
+        thaw: Callable[[bytes], Any] | None,
         domain: Domain,
         tally: Tally,
         version: bytes,
@@ -255,18 +267,20 @@ class Entries:
         now = self._now()
         gone_until = now + left
         settled_until = gone_until if trust is None or left <= trust else now + trust
-        kept, thaw, size = self.form(value, encoded, domain)
+        kept, thaw, size = self.form(value, encoded, domain, thaw)
         return Held.of(
             kept, thaw, settled_until, size, version, created_ms, span_ms, tally, era, took, tags, layer, gone_until
         )  # fmt: skip
 
-    def form(self, value: Any, encoded: Encoded, domain: Domain) -> tuple[Any, Callable[[Any], Any] | None, int]:
+    def form(
+        self, value: Any, encoded: Encoded, domain: Domain, thaw: Callable[[Any], Any] | None = None
+    ) -> tuple[Any, Callable[[Any], Any] | None, int]:
         """The live value where nobody can spoil it, else its encoded form and what makes a copy of that; and its size."""
         body = encoded.body
         kind = type(value)
         if domain.shared or kind in IMMUTABLE or (kind not in CONTAINERS and self._coder.is_immutable(value)):
             return value, None, max(len(body), sys.getsizeof(value))
-        return body, self._coder.copier(encoded), len(body)
+        return body, thaw or self._coder.copier(encoded), len(body)
 
 
 def remaining(created_ms: int, gone_ms: int, now: float) -> float:

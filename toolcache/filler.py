@@ -17,11 +17,11 @@ from toolcache.epochs import Epochs
 from toolcache.errors import SerializationError
 from toolcache.events import ValueNotStored
 from toolcache.flight import Flight
+from toolcache.found import Found
 from toolcache.home import Homes
 from toolcache.keys.text import key_digest
 from toolcache.parts import Due, Parts
 from toolcache.pieces import abreast
-from toolcache.reader import Found
 from toolcache.stats import Tallies
 from toolcache.tags import labels
 from toolcache.turns import Turns

@@ -7,6 +7,7 @@ not, they are asked for with each read. The log of this host is asked each time:
 
 from collections.abc import Iterable, Sequence
 
+from toolcache.codec.envelope import Blob
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
 from toolcache.home import Homes
@@ -45,28 +46,25 @@ class Horizon:
         """The store key of the epoch of a tag, or of the namespace."""
         return self._epochs.name(label)
 
-    async def read(self, layer: Layer, names: Sequence[str], *, until: float) -> list[Draft | None] | None:
+    async def read(self, layer: Layer, names: Sequence[str], *, until: float) -> list[Blob | None] | None:
         """What a layer holds under store keys, in order, without a body where it is gone; None where it cannot be asked."""
         own = (self._epochs.namespace,)
         ahead = [] if layer is self._files else self._lacking(own, layer)
         token = self._epochs.ask(ahead) if ahead else None
         asked = [*ahead, *names] if ahead else names
-        blobs = layer.peek(asked) or await layer.read(asked, until=until)
-        if blobs is None:
+        raws = layer.peek(asked) or await layer.read(asked, until=until)
+        if raws is None:
             return None
         news: list[Draft] = []
         if ahead:
-            news, blobs = self._learn(ahead, blobs[: len(ahead)], layer, token), blobs[len(ahead) :]
+            news, raws = self._learn(ahead, raws[: len(ahead)], layer, token), raws[len(ahead) :]
         elif layer is self._files and not self.know_of(own) and await self._ask(layer, own, until=until) is None:
             return None
-        read, tagged, era = self._entries.read, False, self._memory.era
-        drafts: list[Draft | None] = []
-        for name, blob in zip(names, blobs, strict=True):
-            draft = None if blob is None else read(name, blob, layer)
-            tagged = tagged or (draft is not None and draft.encoded is not None and bool(draft.tags))
-            drafts.append(draft)
-        if tagged:
-            above = {name for draft in drafts if draft and draft.encoded for name in self._epochs.names(draft.tags)}
+        read, era = self._entries.read, self._memory.era
+        found = [None if raw is None else read(name, raw, layer) for name, raw in zip(names, raws, strict=True)]
+        tags = {blob.tags for blob in found if blob is not None and blob.tags and blob.encoded is not None}
+        if tags:
+            above = {name for some in tags for name in self._epochs.names(some)}
             self._know(above)
             more = await self._ask(layer, above, until=until)
             await self._keep([*news, *(more or ())])
@@ -75,13 +73,11 @@ class Horizon:
         elif news:
             await self._keep(news)
         if self._memory.era != era:  # an epoch has come since they were looked at
-            self._look_again(drafts)
-        return drafts
-
-    def _look_again(self, drafts: Sequence[Draft | None]) -> None:
-        for draft in drafts:
-            if draft is not None and self._epochs.covers(draft.version, draft.tags):
-                draft.encoded = None
+            covers = self._epochs.covers
+            for at, blob in enumerate(found):
+                if blob is not None and covers(blob.header.version, blob.tags):
+                    found[at] = blob._replace(encoded=None)
+        return found
 
     async def ask(self, layer: Layer, names: Iterable[str], *, until: float) -> bool:
         """Have a layer say of epochs what may be news; False where it cannot be asked."""
@@ -95,8 +91,8 @@ class Horizon:
         if not lacking:
             return []
         token = self._epochs.ask(lacking)
-        blobs = layer.peek(lacking) or await layer.read(lacking, until=until)
-        return None if blobs is None else self._learn(lacking, blobs, layer, token)
+        raws = layer.peek(lacking) or await layer.read(lacking, until=until)
+        return None if raws is None else self._learn(lacking, raws, layer, token)
 
     def know_of(self, names: Iterable[str]) -> bool:
         """Take note of what this host's log knows of epochs, without I/O; False where it has to be asked."""
@@ -143,14 +139,14 @@ class Horizon:
     def _lacking(self, names: Iterable[str], layer: Layer) -> list[str]:
         return self._epochs.unknown(names) if layer is self._redis else list(names)
 
-    def _learn(self, names: Sequence[str], blobs: Sequence[bytes | None], layer: Layer, token: object) -> list[Draft]:
-        drafts = [
-            draft
-            for name, blob in zip(names, blobs, strict=True)
-            if blob is not None and (draft := self._entries.read(name, blob, layer)) is not None
+    def _learn(self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer, token: object) -> list[Draft]:
+        news = [
+            self._entries.copy_of(name, blob)
+            for name, raw in zip(names, raws, strict=True)
+            if raw is not None
+            and (blob := self._entries.read(name, raw, layer)) is not None
+            and self._raise(name, blob.header.version)
         ]
-        # Not once: the earlier epoch that stands on file gives way.
-        news = [draft.insisting() for draft in drafts if self._raise(draft.name, draft.version)]
         if layer is self._redis:
             self._epochs.learn(names, token)
             return news

@@ -68,25 +68,22 @@ class Layer:
             return None
         return cast("SupportsPeek", self.store).peek(keys)
 
-    async def read(self, keys: Sequence[str], *, until: float | None = None) -> list[bytes | None] | None:
+    def read(
+        self, keys: Sequence[str], *, until: float | None = None
+    ) -> Coroutine[Any, Any, list[bytes | None] | None]:
         """The blobs in the order of the keys; None if the store cannot be asked.
 
         Args:
             keys: store keys.
             until: where the call has spent some of its ``budget()`` already.
         """
-        if self._refuses(mutation=False):
-            return None
-        due = self.budget() if until is None else until
-        return await self._careful(keys, self.store.get_many, "get", due, mutation=False)
+        return self._each(keys, self.store.get_many, "get", until, mutation=False)
 
-    async def write(self, writes: Sequence[Write], *, until: float | None = None) -> list[PutResult] | None:
+    def write(
+        self, writes: Sequence[Write], *, until: float | None = None
+    ) -> Coroutine[Any, Any, list[PutResult] | None]:
         """The outcomes in the order of the writes; None if the store did not take them, or nobody knows."""
-        if self._refuses(mutation=True):
-            return None
-        due = self.budget() if until is None else until
-        self.tally.writes += len(writes)
-        return await self._careful(writes, self.store.put_many, "put", due, mutation=True)
+        return self._each(writes, self.store.put_many, "put", until, mutation=True)
 
     async def ask(
         self, operation: Callable[[], Awaitable[T]], *, mutation: bool = False, until: float | None = None
@@ -137,38 +134,32 @@ class Layer:
         self.tally.refused += refused
         return refused
 
-    async def _careful(
+    async def _each(
         self,
         items: Sequence[I],
         operation: Callable[[Sequence[I]], Awaitable[list[O]]],
         name: str,
-        due: float,
+        until: float | None,
         *,
         mutation: bool,
     ) -> list[O] | None:
-        ahead: list[O] = []
-        if len(items) > _FEW and self.guard.probing(mutation=mutation):
-            # While the breaker is feeling its way back, one item goes ahead of a batch: a probe costs little.
-            first = await self._all(items[:1], operation, name, due, mutation=mutation)
-            if first is None:
-                return None
-            ahead, items = first, items[1:]
-        rest = await self._all(items, operation, name, due, mutation=mutation)
-        return None if rest is None else ahead + rest
-
-    async def _all(
-        self,
-        items: Sequence[I],
-        operation: Callable[[Sequence[I]], Awaitable[list[O]]],
-        name: str,
-        due: float,
-        *,
-        mutation: bool,
-    ) -> list[O] | None:
-        answers = await self._attempt(lambda: operation(items), name, due, mutation=mutation)
-        if answers is not None and len(answers) != len(items):  # whose answer is whose?
-            self.tally.faults += 1
+        """An answer for each item, in order."""
+        if self._refuses(mutation=mutation):
             return None
+        if mutation:
+            self.tally.writes += len(items)
+        due = self.budget() if until is None else until
+        # While the breaker is feeling its way back, one item goes ahead of a batch: a probe costs little.
+        feeling = len(items) > _FEW and self.guard.probing(mutation=mutation)
+        answers: list[O] = []
+        for some in (items[:1], items[1:]) if feeling else (items,):
+            said = await self._attempt(partial(operation, some), name, due, mutation=mutation)
+            if said is None:
+                return None
+            if len(said) != len(some):  # whose answer is whose?
+                self.tally.faults += 1
+                return None
+            answers += said
         return answers
 
     async def _attempt(

@@ -8,7 +8,7 @@
 No store can raise at a caller. Values that can be changed are kept encoded, and each caller gets a copy of its own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -25,6 +25,7 @@ from toolcache.epochs import Epochs
 from toolcache.errors import CacheClosedError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
+from toolcache.found import Found
 from toolcache.hits import Hits
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
@@ -32,14 +33,15 @@ from toolcache.invalidator import Invalidator
 from toolcache.journal import Journal
 from toolcache.keys.text import key_text, store_key
 from toolcache.ledger import Ledger
+from toolcache.owed import Owed
 from toolcache.parts import Due, Parts
 from toolcache.pieces import Pieces
 from toolcache.places import Places
-from toolcache.reader import Found, Reader
+from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
 from toolcache.sets import Sets
-from toolcache.stats import LayerTally, Tallies
+from toolcache.stats import LayerTally, Tallies, Tally
 from toolcache.sweeper import Sweeper
 from toolcache.tags import UNTAGGED, labels
 from toolcache.writer import Writer
@@ -67,7 +69,8 @@ class Machine:
         self._entries = Entries(parts, self._epochs)
         self._writer = Writer(parts, self.homes)
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
-        self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._writer, self.homes)
+        self._owed = Owed(parts, self._horizon)
+        self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._owed, self._writer, self.homes)
         self._risk = Risk(parts, self._entries, self._writer)
         self.ledger = Ledger(parts, self._epochs, self._entries, self._horizon)
         self.answers = Answers(parts, self.ledger)
@@ -75,7 +78,7 @@ class Machine:
         self.sweeper = Sweeper(parts.memory)
         self._follower = Follower(parts, self._horizon, self._reader, self.homes)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
-        self.journal = Journal(parts, self._reader.catch_up, self.ledger.replay, self.homes)
+        self.journal = Journal(parts, self._owed.catch_up, self.ledger.replay, self.homes)
         self.bus = Bus(
             parts, self._entries, self._horizon, self._reader, self.homes, self._emptied, self.runs.assert_anew
         )
@@ -108,10 +111,29 @@ class Machine:
         found = await self.find_one(key, domain)
         return default if found.held is None else found.value
 
-    async def find_one(self, key: str, domain: Domain, *, counted: bool = True) -> Found:
+    def find_one(self, key: str, domain: Domain, *, counted: bool = True) -> Coroutine[Any, Any, Found]:
         """What memory or the layers hold of a key."""
-        (place,) = self.enter((key,))
-        return (await self.find((place,), domain, counted=counted))[place]
+        return self._find_one(self._enter(key), domain, counted=counted)
+
+    async def _find_one(
+        self, place: str, domain: Domain, *, counted: bool = True, final: bool = True, due: Due | None = None
+    ) -> Found:
+        """As ``find``, of one place."""
+        begun = self._now()
+        if self._follower.behind:
+            await self._follower.catch_up()
+        tally = self.tallies.of(domain)
+        found = self._reader.look(place)
+        absent = found.held is None
+        if absent and self.parts.enabled:
+            known = self._reader.glance(place, domain, tally)
+            found = known or (await self._reader.fetch((place,), domain, tally, due))[place]
+        if counted and (final or found.held is not None):
+            self._count(found, tally)
+            self.memory_tally.misses += absent
+            if due is None:
+                tally.latency.add(self._now() - begun)
+        return found
 
     async def find(
         self, places: Sequence[str], domain: Domain, *, counted: bool = True, final: bool = True, due: Due | None = None
@@ -120,6 +142,8 @@ class Machine:
 
         ``due`` comes from a call that does more, and times itself.
         """
+        if len(places) == 1:
+            return {places[0]: await self._find_one(places[0], domain, counted=counted, final=final, due=due)}
         begun = self._now()
         if self._follower.behind:
             await self._follower.catch_up()
@@ -127,31 +151,54 @@ class Machine:
         found = {place: self._reader.look(place) for place in places}
         absent = [place for place in places if found[place].held is None]
         if absent and self.parts.enabled:
-            known = self._reader.glance(absent[0], domain, tally) if len(absent) == 1 else None
-            found.update(await self._reader.fetch(absent, domain, tally, due) if known is None else {absent[0]: known})
+            found.update(await self._reader.fetch(absent, domain, tally, due))
         if counted:
-            hits = [item.held.seconds for item in found.values() if item.held is not None]
-            later = 0 if final else len(places) - len(hits)
-            tally.far_hits += len(hits)
-            tally.seconds_saved += sum(hits)
-            tally.misses += len(places) - len(hits) - later
-            self.memory_tally.misses += len(absent) - later
-            if due is None and len(places) > later:
-                tally.latency.add(self._now() - begun, len(places) - later)
+            settled = [one for one in found.values() if final or one.held is not None]
+            for one in settled:
+                self._count(one, tally)
+            self.memory_tally.misses += len(absent) - (len(places) - len(settled))
+            if due is None and settled:
+                tally.latency.add(self._now() - begun, len(settled))
         return found
 
-    async def get_many(self, keys: Iterable[str], domain: Domain, *, final: bool = True) -> dict[str, Any]:
-        """The hits, in the order of the keys; what memory lacks is one round trip. ``final``: see ``find``."""
+    @staticmethod
+    def _count(found: Found, tally: Tally) -> None:
+        held = found.held
+        if held is None:
+            tally.misses += 1
+        else:
+            tally.far_hits += 1
+            tally.seconds_saved += held.seconds
+
+    async def get_many(self, keys: Iterable[str], domain: Domain) -> dict[str, Any]:
+        """The hits, in the order of the keys; what memory lacks is one round trip."""
         asked = keys if isinstance(keys, list) else list(keys)
         values, absent = self._hits.many(asked, domain)
         if not absent:
             return values
-        wanted = list(dict.fromkeys(absent))
-        found = await self.find(places := self.enter(wanted), domain, final=final)
-        for key, place in zip(wanted, places, strict=True):
-            if found[place].held is not None:
-                values[key] = found[place].value
+        values |= await self.fetch_many(list(dict.fromkeys(absent)), domain)
         return {key: values[key] for key in asked if key in values}
+
+    async def hits_of(self, keys: Sequence[str], domain: Domain) -> tuple[dict[str, Any], list[str]]:
+        """What memory answers by itself, some keys at a time, and the keys that it does not answer."""
+        values: dict[str, Any] = {}
+        absent: list[str] = []
+        async for some in Pieces(keys):
+            found, lacking = self._hits.many(some, domain)
+            values |= found
+            absent += lacking
+        return values, absent
+
+    async def fetch_many(self, keys: Sequence[str], domain: Domain, *, final: bool = True) -> dict[str, Any]:
+        """What memory or the layers hold of keys that are no hits, each of them once. ``final``: see ``find``."""
+        places = self.enter(keys)
+        found = await self.find(places, domain, final=final)
+        values = {}
+        for key, place in zip(keys, places, strict=True):
+            held, _, value = found[place]
+            if held is not None:
+                values[key] = value
+        return values
 
     # -- computing ----------------------------------------------------------------------------------------------
 
@@ -182,12 +229,7 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> dict[str, Any]:
         """Values by key; the missing ones computed by one call, each key by whoever asked for it first."""
-        values: dict[str, Any] = {}
-        absent: list[str] = []
-        async for some in Pieces(keys):
-            found, lacking = self._hits.many(some, domain)
-            values.update(found)
-            absent += lacking
+        values, absent = await self.hits_of(keys, domain)
         if absent:
             places: dict[str, str] = {}
             async for some in Pieces(absent):
@@ -255,7 +297,7 @@ class Machine:
         return dict(zip(wanted, was, strict=True))
 
     async def _found(self, place: str, domain: Domain, due: Due) -> Found:
-        return (await self.find((place,), domain, counted=False, due=due))[place]
+        return await self._find_one(place, domain, counted=False, due=due)
 
     async def clear(self) -> Invalidation:
         """Forget the namespace in every layer."""

@@ -10,27 +10,28 @@
 With Redis usable, a Redis miss is a miss.
 """
 
-import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from toolcache.batches import Batches
+from toolcache.batches import ALONE, Batches
 from toolcache.blob import TOMBSTONE, CorruptBlobError
+from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
 from toolcache.entries import Entries, remaining
 from toolcache.entry import MEMORY, Held
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected
+from toolcache.found import NOTHING, Found, found_in
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.loops import PerLoop
+from toolcache.owed import Owed
 from toolcache.parts import Due, Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.stats import Tally
-from toolcache.versions import ZERO
-from toolcache.writer import Draft, Writer
+from toolcache.writer import Writer
 
 _OUTAGE_TRUST: Final = 1.0
 
@@ -38,28 +39,11 @@ _MANY: Final = 64
 """Keys with which a call goes alone: nobody is to wait for so many of another's."""
 
 
-class Found(NamedTuple):
-    """What a read found: the entry and its value, or None and whose version stood there (a tombstone's, say)."""
-
-    held: Held | None
-    version: bytes = ZERO
-    value: Any = None
-
-
-NOTHING = Found(None)
-
-
 class _Ask(NamedTuple):
     keys: Sequence[str]
     domain: Domain
     tally: Tally
     due: Due
-
-
-class _Opening:
-    """One loop's task that brings what is owed up to date: one for all who wait, so that they go on together."""
-
-    task: "asyncio.Task[Any] | None" = None
 
 
 class Reader:
@@ -70,6 +54,7 @@ class Reader:
         epochs: what has been cleared, as far as this process knows.
         entries: makes entries for memory.
         horizon: reads the layers.
+        owed: what Redis is owed.
         writer: keeps on file what Redis is found to hold.
         homes: whose tasks carry what several callers ask for.
 
@@ -78,7 +63,14 @@ class Reader:
     """
 
     def __init__(
-        self, parts: Parts, epochs: Epochs, entries: Entries, horizon: Horizon, writer: Writer, homes: Homes
+        self,
+        parts: Parts,
+        epochs: Epochs,
+        entries: Entries,
+        horizon: Horizon,
+        owed: Owed,
+        writer: Writer,
+        homes: Homes,
     ) -> None:
         self._parts = parts
         self._clock = parts.clock
@@ -87,9 +79,10 @@ class Reader:
         self._entries = entries
         self._horizon = horizon
         self._writer = writer
+        self._owed = owed
+        self._open = parts.coder.open
         self.met = parts.redis is None
         self._fills: dict[str, object] = {}
-        self._openings = PerLoop(_Opening)
         self._batches = PerLoop(lambda: Batches(self._carry, homes.here()))
         self._alone = parts.files if parts.redis is None else None
         overlay = parts.files.store if parts.files and parts.redis else None
@@ -106,7 +99,7 @@ class Reader:
         held = self._memory.find(key)
         if held is None or not self._current(key, held) or self._clock.monotonic() >= held.settled_until:
             return NOTHING
-        return _found(held)
+        return found_in(held)
 
     def alive(self, key: str) -> bool:
         """Whether memory holds a value of the key, settled or not."""
@@ -156,14 +149,17 @@ class Reader:
 
     def glance(self, key: str, domain: Domain, tally: Tally) -> Found | None:
         """What the log holds of a key: None unless it is the only layer, and has it at once."""
-        files, name = self._alone, self._entries.name(key)
-        blobs = None if files is None else files.peek((name,))
-        if files is None or blobs is None or not self._horizon.know_of((self._epochs.namespace,)):
+        files = self._alone
+        if files is None:
             return None
-        draft = None if blobs[0] is None else self._entries.read(name, blobs[0], files)
-        if draft is not None and draft.tags:
+        name, era = self._entries.name(key), self._memory.era
+        raws = files.peek((name,))
+        if raws is None or not self._horizon.know_of((self._epochs.namespace,)):
             return None
-        found = self._take(draft, files, domain, tally)
+        blob = None if raws[0] is None else self._entries.read(name, raws[0], files)
+        if blob is not None and blob.tags:
+            return None
+        found = self._take(name, blob, files, domain, tally, era)
         if found.held is not None:
             self._memory.put(key, found.held)
         return found
@@ -172,15 +168,15 @@ class Reader:
         self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due | None = None
     ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
-        ask = _Ask(keys, domain, tally, due or self._parts.due())
-        if self._parts.redis is None:  # the log groups by itself
-            return await self._fetch(*ask)
-        return await self._batches.here().ask(ask, alone=len(keys) > _MANY) or dict.fromkeys(keys, NOTHING)
+        due = due or self._parts.due()
+        if self._parts.redis is not None and len(keys) <= _MANY:  # the log groups by itself
+            found = await self._batches.here().share(_Ask(keys, domain, tally, due))
+            if found is not ALONE:
+                return found or dict.fromkeys(keys, NOTHING)
+        return await self._fetch(keys, domain, tally, due)
 
     async def _carry(self, asks: list[_Ask]) -> list[dict[str, Found]]:
         """What several callers asked for, each of whom may change the values it gets."""
-        if len(asks) == 1:
-            return [await self._fetch(*asks[0])]
         kinds: dict[str, list[_Ask]] = {}
         for ask in asks:
             kinds.setdefault(ask.domain.name, []).append(ask)
@@ -195,7 +191,7 @@ class Reader:
             if found.held is None or id(found) not in given:
                 given.add(id(found))
                 return found
-            return _found(found.held)
+            return found_in(found.held)
 
         return [{key: own(answers[ask.domain.name][key]) for key in ask.keys} for ask in asks]
 
@@ -205,8 +201,12 @@ class Reader:
         self._fills.update(dict.fromkeys(keys, token))
         try:
             found = await self._ask_layers(names, domain, tally, token, due)
+            admits = self._epochs.admits
+            untagged = admits(())
             for key, (held, _, _) in found.items():
-                if held is not None and self._fills.get(key) is token and self._epochs.admits(held.tags):
+                if held is None or self._fills.get(key) is not token:
+                    continue
+                if admits(held.tags) if held.tags else untagged:
                     self._memory.put(key, held)
                     if self._fills.get(key) is not token:  # another thread has just heard that it was changed
                         self.forget([key])
@@ -222,46 +222,32 @@ class Reader:
         redis, files = self._parts.redis, self._parts.files
         if redis is None:
             return await self._ask(files, names, domain, tally, due.files) if files else dict.fromkeys(names, NOTHING)
-        begun, era = self._clock.monotonic(), self._memory.era
-        owed: dict[str, bytes] = {} if self._overlay is None else await self._owed(names, due.files)
-        local = {key: names[key] for key in owed}
-        found = await self._ask(files, local, domain, tally, due.files) if files and local else {}
-        due = due.without(self._clock.monotonic() - begun)
-        # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
-        last = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
+        era = self._memory.era
+        owed: dict[str, bytes] = {}
+        last: dict[str, Found] = {}
+        if self._owed.possible:
+            begun = self._clock.monotonic()
+            owed = await self._owed.among(names, due.files)
+            local = {key: names[key] for key in owed}
+            found = await self._ask(files, local, domain, tally, due.files) if files and local else {}
+            due = due.without(self._clock.monotonic() - begun)
+            # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
+            last = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
         answer = await self._ask_redis(redis, names, domain, tally, token, due)
         if answer is None:
             rest = {key: name for key, name in names.items() if key not in owed}
             mirrored = files is not None and domain.name in self._parts.mirror
             copies = await self._ask(files, rest, domain, tally, due.files) if files and mirrored and rest else {}
             answer = {key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names}
-            self._insist(names, answer, asked=False)
+            self._owed.insist(names, answer, asked=False)
             return self._uncovered(answer, era)
         if owed:
             answer |= {key: last[key] for key, version in owed.items() if version >= answer[key].version}
             # What Redis is owed may lie beneath an epoch that only Redis knows.
             above = {name for held, _, _ in last.values() if held is not None for name in self._epochs.names(held.tags)}
             await self._horizon.ask(redis, above, until=due.redis)
-        self._insist(names, answer, asked=True)
+        self._owed.insist(names, answer, asked=True)
         return self._uncovered(answer, era)
-
-    def _insist(self, names: dict[str, str], answer: dict[str, Found], *, asked: bool) -> None:
-        """What this host knows to be gone is: a Redis that has forgotten it, and memory, cannot bring it back.
-
-        What is computed instead gets a version above that, or nobody here would ever find it. A clock that was far ahead
-        does not hide what Redis holds: what has been written since then may have lower versions.
-        """
-        if self._overlay is None:
-            return
-        for key, found in answer.items():
-            newest = self._overlay.newest(names[key])
-            if newest is None or not newest.ended or newest.version < found.version:
-                continue
-            if not asked or found.held is None or self._parts.hybrid.believes(newest.version):
-                answer[key] = Found(None, newest.version)
-                held = self._memory.find(key)
-                if held is not None and held.version < newest.version:
-                    self._memory.remove(key)
 
     def _uncovered(self, answer: dict[str, Found], era: int) -> dict[str, Found]:
         """The answer without what lies beneath an epoch, which may have come with the last of it."""
@@ -273,56 +259,33 @@ class Reader:
                 answer[key] = Found(None, it.version)
         return answer
 
-    async def catch_up(self, until: float | None = None) -> None:
-        """Know all that this host owes Redis; by that instant, or what is known then has to do."""
-        files, overlay = self._parts.files, self._overlay
-        if files is None or overlay is None:
-            return
-        opening = self._openings.here()
-        under_way = opening.task is not None and not opening.task.done()
-        if not under_way and not overlay.ready:
-            opening.task, under_way = asyncio.get_running_loop().create_task(files.ask(overlay.open, until=until)), True
-        # Also who comes when a thread has done it already, so that all who came in one tick go on in one.
-        if under_way and opening.task is not None:
-            await asyncio.shield(opening.task)
-
-    async def _owed(self, names: dict[str, str], until: float) -> dict[str, bytes]:
-        """The keys whose newest record Redis is owed, with its version; an epoch that it is owed is taken note of."""
-        files, overlay = self._parts.files, self._overlay
-        if overlay is None or files is None:
-            return {}
-        # A disk that fails takes nothing back: what was known to be owed still is.
-        if not files.guard.refuses():
-            await self.catch_up(until)
-        self._horizon.know()
-        return {key: version for key, name in names.items() if (version := overlay.pending(name)) is not None}
-
     async def _ask_redis(
         self, redis: Layer, names: dict[str, str], domain: Domain, tally: Tally, token: object, due: Due
     ) -> dict[str, Found] | None:
-        drafts = await self._horizon.read(redis, list(names.values()), until=due.redis)
-        if drafts is None:
+        era = self._memory.era
+        blobs = await self._horizon.read(redis, list(names.values()), until=due.redis)
+        if blobs is None:
             return None
         self.met = True
         if domain.name in self._parts.mirror:
-            await self._renew(drafts, due)
+            await self._renew(names.values(), blobs, due)
         return {
-            key: self._newest(key, self._take(draft, redis, domain, tally), token)
-            for key, draft in zip(names, drafts, strict=True)
+            key: self._newest(key, self._take(name, blob, redis, domain, tally, era), token)
+            for (key, name), blob in zip(names.items(), blobs, strict=True)
         }
 
-    async def _renew(self, drafts: Sequence[Draft | None], due: Due) -> None:
+    async def _renew(self, names: Iterable[str], blobs: Sequence[Blob | None], due: Due) -> None:
         """What Redis has deleted or replaced is not to answer from its copy in the next outage."""
         overlay = self._overlay
         if overlay is None:
             return
         late = [
-            draft.insisting()
-            for draft in drafts
-            if draft is not None
-            and (draft.encoded is not None or draft.flags & TOMBSTONE)
-            and (copy := overlay.newest(draft.name)) is not None
-            and draft.version > copy.version
+            self._entries.copy_of(name, blob)
+            for name, blob in zip(names, blobs, strict=True)
+            if blob is not None
+            and (blob.encoded is not None or blob.header.flags & TOMBSTONE)
+            and (copy := overlay.newest(name)) is not None
+            and blob.header.version > copy.version
         ]
         if late:
             await self._writer.keep_on_file(late, until=due.files)
@@ -330,25 +293,29 @@ class Reader:
     async def _ask(
         self, layer: Layer, names: dict[str, str], domain: Domain, tally: Tally, until: float
     ) -> dict[str, Found]:
-        drafts = await self._horizon.read(layer, list(names.values()), until=until)
-        if drafts is None:
+        era = self._memory.era
+        blobs = await self._horizon.read(layer, list(names.values()), until=until)
+        if blobs is None:
             return {key: self._remembered(key, NOTHING) for key in names}
-        return {key: self._take(draft, layer, domain, tally) for key, draft in zip(names, drafts, strict=True)}
+        return {
+            key: self._take(name, blob, layer, domain, tally, era)
+            for (key, name), blob in zip(names.items(), blobs, strict=True)
+        }
 
-    def _take(self, draft: Draft | None, layer: Layer, domain: Domain, tally: Tally) -> Found:
-        if draft is None or draft.encoded is None:
+    def _take(self, name: str, blob: Blob | None, layer: Layer, domain: Domain, tally: Tally, era: int) -> Found:
+        if blob is None or blob.encoded is None:
             layer.tally.misses += 1
-            return NOTHING if draft is None else Found(None, draft.version)
+            return NOTHING if blob is None else Found(None, blob.header.version)
         try:
-            value = self._parts.coder.decode(draft.encoded)
+            value, thaw = self._open(blob.encoded)
         except CorruptBlobError as fault:
             layer.tally.rejected += 1
             layer.tally.misses += 1
-            self._parts.announce(BlobRejected(layer.name, fault.reason, key_digest(draft.name)[:4].hex()))
+            self._parts.announce(BlobRejected(layer.name, fault.reason, key_digest(name)[:4].hex()))
             return NOTHING
         layer.tally.hits += 1
-        held = self._entries.hold(draft, value, domain, tally, layer=layer.name)
-        return Found(held, draft.version, value)
+        held = self._entries.hold(blob, value, thaw, domain, tally, layer.name, era)
+        return Found(held, held.version, value)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop keys from memory, for reads under way too."""
@@ -378,7 +345,7 @@ class Reader:
         if left <= 0:
             return found
         held.settled_until = self._clock.monotonic() + min(left, _OUTAGE_TRUST)
-        return _found(held)
+        return found_in(held)
 
     def _current(self, key: str, held: Held) -> bool:
         """Whether the entry has outlived every epoch; one of an older era is looked at once."""
@@ -391,10 +358,3 @@ class Reader:
                 held.settled_until = 0.0
             held.era = era
         return True
-
-
-def _found(held: Held) -> Found:
-    try:
-        return Found(held, held.version, held.own())
-    except CorruptBlobError:  # a codec of others that does not read what it wrote
-        return NOTHING

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Self, TypeAlias, Unpack, overload
 
 from toolcache.answers import RunStatus
@@ -350,10 +350,10 @@ class ToolCache(Cache):
         cost = self.settings.costs.get(domain.name, domain.cost_usd)
         return domain._replace(ttl=ttl, cost_usd=cost)
 
-    async def _answer(self, key: str, domain: Domain, compute: Compute | None) -> Any:
+    def _answer(self, key: str, domain: Domain, compute: Compute | None) -> Coroutine[Any, Any, Any]:
         if compute is None:
-            return await self._machine.get(key, domain)
-        return await self._machine.compute(key, compute, domain)
+            return self._machine.get(key, domain)
+        return self._machine.compute(key, compute, domain)
 
     async def _store(self, key: str, value: Any, domain: Domain, ttl: TTL, tags: Iterable[str]) -> Durability:
         return await self._machine.set(key, value, domain, ttl=ttl, tags=tags)

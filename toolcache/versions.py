@@ -82,12 +82,12 @@ class HybridClock:
     def observe(self, version: bytes) -> bool:
         """Move past a version seen in a store; False if it lies too far in the future to be believed."""
         seen = _stamp(version)
+        if seen <= self._stamp:  # without the lock: it only grows
+            return True
         with self._lock:
-            if seen <= self._stamp:
-                return True
             if seen // _COUNTS - int(self.clock.time() * 1000) > _MAX_LEAD_MS:
                 return False
-            self._stamp = seen
+            self._stamp = max(self._stamp, seen)
         return True
 
     def believes(self, version: bytes) -> bool:

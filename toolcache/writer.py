@@ -68,14 +68,6 @@ class Draft:
         self.once = once
         self.dead = dead
 
-    def insisting(self) -> "Draft":
-        """A copy that takes the place of whatever is older."""
-        from copy import copy
-
-        other = copy(self)
-        other.once = False
-        return other
-
 
 class Outcome:
     """What became of a draft: where it is safe, what stands against it, and what was there before."""

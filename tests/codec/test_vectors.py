@@ -214,6 +214,7 @@ def test_machines_of_the_other_byte_order_write_the_same(monkeypatch: pytest.Mon
 
 def test_an_array_where_numpy_is_missing_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     """BUG-82: what this process cannot represent is unreadable to it, not an ImportError."""
+    module._array_reader.cache_clear()
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(CorruptBlobError):
         VectorCodec().decode(b"abcd", "a4")

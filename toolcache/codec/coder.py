@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgpack import unpackb
 
 from toolcache.blob import CorruptBlobError
-from toolcache.codec.msgpack import SPECIAL, MsgpackCodec, pack_flat
+from toolcache.codec.msgpack import TRUSTED_SIZE, MsgpackCodec, is_plain, pack_flat
 from toolcache.codec.vectors import Precision, VectorCodec
 from toolcache.errors import SettingsError
 from toolcache.protocols import Codec, Encoded
@@ -65,10 +65,21 @@ class Coder:
         """A fresh value; raises CorruptBlobError for a body that its codec cannot read, or an unknown codec."""
         return self.thaw(encoded)(encoded.body)
 
+    def open(self, encoded: Encoded) -> tuple[Any, Callable[[bytes], Any]]:
+        """A fresh value, and what makes more of them of this body; raises as ``decode``."""
+        body, codec, dtype = encoded
+        if codec == "m" and not dtype and len(body) <= TRUSTED_SIZE and is_plain(body):
+            try:
+                return unpackb(body), unpackb
+            except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
+                raise CorruptBlobError("codec") from None
+        thaw = self.thaw(encoded)
+        return thaw(body), thaw
+
     def copier(self, encoded: Encoded) -> Callable[[bytes], Any]:
         """What makes a fresh value of a body that was encoded or decoded here already; for what stays in memory encoded."""
         body, codec, _ = encoded
-        return unpackb if codec == "m" and len(body.translate(None, SPECIAL)) == len(body) else self.thaw(encoded)
+        return unpackb if codec == "m" and is_plain(body) else self.thaw(encoded)
 
     def thaw(self, encoded: Encoded) -> Callable[[bytes], Any]:
         """What makes a fresh value of this body, as often as it is called.

@@ -9,10 +9,10 @@ Meta is a msgpack array: codec, element type, compressor ("" for none), size of 
 there was none), tags. A blob without a value, a tombstone or an epoch, has an empty codec and no body.
 """
 
-import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
+from zlib import crc32
 
 from msgpack import Packer, unpackb
 
@@ -42,6 +42,9 @@ from toolcache.tags import MAX_STORED, check
 
 if TYPE_CHECKING:
     from toolcache.codec.seal import Seal
+
+# The classes' own constructors take twice as long.
+_tuple: Final = tuple.__new__
 
 MAX_BODY: Final = (1 << 32) - 1
 _CRC_SIZE: Final = 4
@@ -138,7 +141,7 @@ class Envelope:
         head, rest = pack_header(header), meta + body
         if self._seal is not None:
             rest += self._seal.make(_sealed_part(header, head) + rest)
-        return head + rest + zlib.crc32(rest).to_bytes(_CRC_SIZE, "big")
+        return head + rest + crc32(rest).to_bytes(_CRC_SIZE, "big")
 
     def unpack(self, blob: bytes, digest: bytes) -> Blob:
         """What a blob says, if it is whole, of the key with this digest and sealed as configured.
@@ -166,17 +169,17 @@ class Envelope:
         sealed = bool(header.flags & SEALED)
         body_at = HEADER_SIZE + header.meta_len
         end = body_at + header.body_len
-        crc_at = end + MAC_SIZE if sealed else end
+        crc_at = end + (MAC_SIZE if sealed else 0)
         if len(blob) != crc_at + _CRC_SIZE:
             raise CorruptBlobError("length")
         if header.body_len > self._most(header.flags):
             raise CorruptBlobError("size")
-        view = memoryview(blob)
-        if zlib.crc32(view[HEADER_SIZE:crc_at]) != int.from_bytes(view[crc_at:], "big"):
+        meta, rest = blob[HEADER_SIZE:body_at], blob[body_at:crc_at]
+        if crc32(rest, crc32(meta)) != int.from_bytes(blob[crc_at:], "big"):
             raise CorruptBlobError("crc")
         self._check_seal(sealed, header, blob, end)
-        codec, dtype, compressor, size, tags = _read_meta(blob[HEADER_SIZE:body_at])
-        body = blob[body_at:end]
+        body = rest[: header.body_len]  # the same bytes, uncopied, where there is no seal
+        codec, dtype, compressor, size, tags = _read_meta(meta)
         if not codec:
             if body:
                 raise CorruptBlobError("meta")
@@ -185,7 +188,7 @@ class Envelope:
             if size > self._most(header.flags):
                 raise CorruptBlobError("bomb")
             body = decompress(body, compressor, size)
-        return Blob(header, tags, Encoded(body, codec, dtype))
+        return _tuple(Blob, (header, tags, _tuple(Encoded, (body, codec, dtype))))
 
     def _check_seal(self, sealed: bool, header: Header, blob: bytes, end: int) -> None:
         if self._seal is None:

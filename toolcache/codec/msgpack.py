@@ -27,12 +27,12 @@ MAX_ITEMS: Final = 1_000_000
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 _PLAIN_KEYS: Final = frozenset({str, bytes})
 
-SPECIAL: Final = b"\xc7\xc8\xc9\xd4\xd5\xd6\xd7\xd8\xed"
-"""First bytes of extensions, marks among them, and of lone surrogates: msgpack alone reads a body that has none."""
+# First bytes of extensions, marks among them, and of lone surrogates.
+_SPECIAL: Final = b"\xc7\xc8\xc9\xd4\xd5\xd6\xd7\xd8\xed"
 
 _SMALL: Final = 2048
-# Below this size the lengths that headers may claim are too small to hurt.
-_TRUSTED_SIZE: Final = 4096
+TRUSTED_SIZE: Final = 4096
+"""Bytes up to which the lengths that headers may claim are too small to hurt."""
 # The longest array the writer makes: a marked map, key and value by turns.
 _MAX_LENGTH: Final = 2 * MAX_ITEMS + 1
 _MAX_LABEL: Final = 40
@@ -89,6 +89,11 @@ class MsgpackCodec:
             raise CorruptBlobError("codec")
         _check_lengths(body)
         return _read_marked if marks.PREFIX in body else _read_plain
+
+
+def is_plain(body: bytes) -> bool:
+    """Whether msgpack alone reads the body, without any word of ours."""
+    return len(body.translate(None, _SPECIAL)) == len(body)
 
 
 def pack_flat(value: Any) -> bytes | None:
@@ -197,7 +202,7 @@ def _label(key: Any) -> str:
 
 def _check_lengths(body: bytes) -> None:
     """Walk the headers without building anything, so that no claimed length costs memory before it is proven."""
-    if len(body) <= _TRUSTED_SIZE:
+    if len(body) <= TRUSTED_SIZE:
         return
     try:
         walker = Unpacker(None, max_buffer_size=len(body))
@@ -223,7 +228,7 @@ def _read_marked(body: bytes) -> Any:
 
 
 def _unpack(body: bytes, ext_hook: Callable[[int, bytes], Any], list_hook: Callable[[list[Any]], Any] | None) -> Any:
-    limit = _MAX_LENGTH if len(body) > _TRUSTED_SIZE else -1  # -1: what so few bytes can hold
+    limit = _MAX_LENGTH if len(body) > TRUSTED_SIZE else -1  # -1: what so few bytes can hold
     try:
         return unpackb(
             body,

@@ -9,6 +9,7 @@ The form is frozen: it is what stored entries are found by. ``tc1`` carries its 
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, Self, TypeAlias
 
@@ -29,6 +30,7 @@ STATISTICS: Final = "s"
 
 MAX_TEXT: Final = 200
 _HEAD: Final = 120
+_DIGEST: Final = 64
 
 PLAIN: Final = b":ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@/+=-"
 """What a key text is made of, but for what stands for other bytes."""
@@ -110,8 +112,18 @@ def join(*parts: str) -> str:
 
 def join_each(parts: Iterable[str], last: Iterable[str]) -> list[str]:
     """``join(*parts, one)`` for each of ``last``, which are digests: there is nothing to encode in them."""
-    head = ":".join(map(component, (*parts, "")))
+    try:
+        head = _opening(*parts)
+    except TypeError:  # one that is no text, and has no hash either
+        head = _opening.__wrapped__(*parts)
+    if len(head) + _DIGEST <= MAX_TEXT and place_of(head) is head:
+        return [head + one for one in last]
     return [place_of(_cut(head + one)) for one in last]
+
+
+@lru_cache(64)  # there are as many as models, and hits of one after another
+def _opening(*parts: str) -> str:
+    return ":".join(map(component, (*parts, "")))
 
 
 def place_of(text: str) -> str:

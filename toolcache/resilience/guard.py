@@ -146,7 +146,12 @@ class Guard:
         deadline = Deadline(budget)
         try:
             with deadline:
-                answer = await self._attempt(operation, permits, deadline)
+                try:
+                    answer = await operation()
+                except Exception as exc:
+                    if not self._again(exc, permits, deadline):
+                        raise
+                    answer = await operation()
         except BaseException as exc:
             kind = classify(exc, mutation=mutation)
             if kind is FaultKind.CONN and deadline.expired and self._clock.monotonic() - due > _STALLED:
@@ -165,16 +170,13 @@ class Guard:
             permits.write.ok()
         return answer
 
-    async def _attempt(self, operation: Callable[[], Awaitable[T]], permits: _Permits, deadline: Deadline) -> T:
-        try:
-            return await operation()
-        except Exception as exc:
-            # Both attempts are one call to the breaker: only how it ended counts. A breaker that opened meanwhile, by
-            # what befell others, grants no second one; and a deadline that is past would not end it.
-            again = self._retry and connection_lost(exc) and self._current(permits) and not deadline.expired
-            if not again:
-                raise
-        return await operation()
+    def _again(self, exc: Exception, permits: _Permits, deadline: Deadline) -> bool:
+        """Whether what failed goes once more. Both attempts are one call to the breaker: only how it ended counts.
+
+        A breaker that opened meanwhile, by what befell others, grants no second one; and a deadline that is past would
+        not end it.
+        """
+        return self._retry and connection_lost(exc) and self._current(permits) and not deadline.expired
 
     def _admit(self, *, mutation: bool) -> _Permits:
         permit = self.breaker.acquire()

@@ -103,13 +103,16 @@ class Lane:
     @property
     def ready(self) -> bool:
         """Whether its connection stands."""
-        return self._connection is not None and self._connection.alive
+        return self.standing is not None
+
+    @property
+    def standing(self) -> "Connection | None":
+        """The connection, if it stands."""
+        return self._connection if self._connection is not None and self._connection.alive else None
 
     async def connection(self) -> "Connection":
         """The connection; opening one goes on if the caller leaves, and all who wait are told the same failure."""
-        if self._connection is not None and self._connection.alive:
-            return self._connection
-        return await self._opening.result()
+        return self.standing or await self._opening.result()
 
     def prepare(self) -> None:
         """Open it, if it is not open and this has not been tried a moment ago, without anybody's waiting."""
@@ -187,7 +190,8 @@ class Lanes:
         Raises:
             RedisError: (redis-py's) the server cannot be reached.
         """
-        connection = await self._lanes[bulk, reading].connection()
+        lane = self._lanes[bulk, reading]
+        connection = lane.standing or await lane.connection()
         return await connection.call(b"".join(commands), len(commands))
 
     @staticmethod

@@ -152,10 +152,25 @@ class RedisStore:
         Raises:
             RedisError: (redis-py's) the server cannot be reached or refuses.
         """
-        if len(keys) <= _READS_AT_ONCE:
-            return await self._get(keys)
-        slices = (keys[start : start + _READS_AT_ONCE] for start in range(0, len(keys), _READS_AT_ONCE))
-        return [blob for some in slices for blob in await self._get(some)]
+        if len(keys) > _READS_AT_ONCE:
+            slices = (keys[start : start + _READS_AT_ONCE] for start in range(0, len(keys), _READS_AT_ONCE))
+            return [blob for some in slices for blob in await self.get_many(some)]
+        if not keys:
+            return []
+        lanes = self._lanes.here()
+        raw = [key.encode() for key in keys]
+        replies = await lanes.exchange([_GET_FIRST % (len(key), key) for key in raw], raw, reading=True)
+        blobs = [self._blob(reply) for reply in replies]
+        long = {
+            at: pack(b"GETRANGE", raw[at], b"0", b"%d" % last)
+            for at, blob in enumerate(blobs)
+            if blob is not None and len(blob) == _FIRST and (last := self._last_byte(blob))
+        }
+        if long:
+            wholes = await lanes.exchange([*long.values()], [raw[at] for at in long], bulk=True, reading=True)
+            for at, whole in zip(long, wholes, strict=True):
+                blobs[at] = self._blob(whole)
+        return blobs
 
     async def put_many(self, writes: Sequence[Write], /) -> list[PutResult]:
         """Apply writes; those of one key in order. A blob may be stored although this raises or is cancelled.
@@ -280,24 +295,6 @@ class RedisStore:
     async def aclose(self) -> None:
         """Close the connections, once what is under way has ended or ``op_timeout`` has passed."""
         await self._lanes.aclose()
-
-    async def _get(self, keys: Sequence[str]) -> list[bytes | None]:
-        if not keys:
-            return []
-        lanes = self._lanes.here()
-        raw = [key.encode() for key in keys]
-        replies = await lanes.exchange([_GET_FIRST % (len(key), key) for key in raw], raw, reading=True)
-        blobs = [self._blob(reply) for reply in replies]
-        long = {
-            at: pack(b"GETRANGE", raw[at], b"0", b"%d" % last)
-            for at, blob in enumerate(blobs)
-            if blob is not None and len(blob) == _FIRST and (last := self._last_byte(blob))
-        }
-        if long:
-            wholes = await lanes.exchange([*long.values()], [raw[at] for at in long], bulk=True, reading=True)
-            for at, whole in zip(long, wholes, strict=True):
-                blobs[at] = self._blob(whole)
-        return blobs
 
     def _blob(self, reply: Any) -> bytes | None:
         """What a reply to GETRANGE holds; a value of another type counts as absent, any other error is raised."""
