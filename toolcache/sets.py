@@ -1,6 +1,6 @@
 """Sets: what memory takes where there is nothing else, without an await."""
 
-from typing import Any
+from typing import Any, Final
 
 from toolcache.domains import Domain
 from toolcache.durations import Duration
@@ -13,6 +13,8 @@ from toolcache.places import Places
 from toolcache.stats import Tallies, Tally
 from toolcache.sweeper import Sweeper
 from toolcache.tags import UNTAGGED
+
+_SAFE: Final = Durability.MEMORY  # an enumeration looks its members up by way of a function
 
 
 class _Terms:
@@ -76,7 +78,7 @@ class Sets:
             held = entries.live(kept, thaw, size, tally, terms.lifetime, terms.span_ms, UNTAGGED, old)
             homes.detach(place)  # computations under way must not overtake it
             memory.put(place, held)
-        return Durability.MEMORY
+        return _SAFE
 
     def _agree(self, domain: Domain, ttl: Duration | Missing | None) -> _Terms:
         """Terms, which the next set of such a value will find."""
