@@ -4,8 +4,9 @@ Most of what an operation costs does not depend on how many keys it has.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from enum import Enum
+from types import coroutine
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from toolcache.home import Home
@@ -36,24 +37,43 @@ class Batches(Generic[A, R]):
         self._home = home
         self._waiting: list[tuple[A, asyncio.Future[R | None]]] = []
         self._sharing: list[tuple[A, asyncio.Future[R | None]]] = []
+        self._under_way = 0
+        self._crowded = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, and the last to leave had nobody to go with: so it will be again, most likely."""
+        return not self._under_way and not self._crowded
+
+    async def lone(self, item: A) -> R:
+        """The answer, at once and to nobody else; who leaves takes along what was asked."""
+        self._under_way += 1
+        try:
+            (answer,) = await self._carry([item])
+        finally:
+            self._under_way -= 1
+        return answer
 
     async def share(self, item: A) -> R | Literal[Alone.ALONE] | None:
         """The same for what is of no use without its caller: ALONE if nobody else asks in this tick, to carry it unaided."""
-        together, at = self._sharing, len(self._sharing)
-        together.append((item, asyncio.get_running_loop().create_future()))
-        if not at:
-            try:
-                await asyncio.sleep(0)
-            except BaseException:
-                together[0][1].cancel()
-                raise
-            finally:  # also where the caller leaves meanwhile
-                self._sharing = []
-                if len(together) > 1:
-                    self._send(together)
-            if len(together) == 1:
-                return ALONE
-        return await together[at][1]
+        loop = asyncio.get_running_loop()
+        if self._sharing:
+            future: asyncio.Future[R | None] = loop.create_future()
+            self._sharing.append((item, future))
+            return await future
+        mine: asyncio.Future[R | None] = loop.create_future()
+        together = self._sharing
+        together.append((item, mine))
+        try:
+            await _turn()
+        except BaseException:
+            mine.cancel()
+            raise
+        finally:  # also where the caller leaves meanwhile
+            self._sharing = []
+            if len(together) > 1:
+                self._send(together)
+        return ALONE if len(together) == 1 else await mine
 
     def ask(self, item: A, *, alone: bool = False) -> "asyncio.Future[R | None]":
         """The answer, from the batch that leaves at the end of this tick; None where that was cancelled, as when all ends.
@@ -75,12 +95,14 @@ class Batches(Generic[A, R]):
         return answer
 
     def _send(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
+        self._under_way += 1
         task = self._home.own_later(self._leave(together))
         task.add_done_callback(lambda task: self._done(together, task))
 
     async def _leave(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
         if self._waiting is together:
             self._waiting = []  # who comes from now on goes with the next batch
+            self._crowded = len(together) > 1
         answers = await self._carry([item for item, _ in together])
         for (_, future), answer in zip(together, answers, strict=True):
             if not future.done():
@@ -89,6 +111,7 @@ class Batches(Generic[A, R]):
 
     def _done(self, together: list[tuple[A, "asyncio.Future[R | None]"]], task: "asyncio.Task[None]") -> None:
         """However it ended, even before it began: nobody waits for ever."""
+        self._under_way -= 1
         if self._waiting is together:
             self._waiting = []
         error = None if task.cancelled() else task.exception()
@@ -97,3 +120,9 @@ class Batches(Generic[A, R]):
                 future.set_exception(error)
             elif not future.done():
                 future.set_result(None)
+
+
+@coroutine
+def _turn() -> Generator[None, None, None]:
+    """Let all others of this tick go first."""
+    yield

@@ -20,7 +20,7 @@ version and the instants at these offsets; ``stores/redis/scripts`` and this pag
 """
 
 import struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 MAGIC: Final = b"TC"
@@ -84,7 +84,11 @@ class Header(NamedTuple):
         return not self.flags & TOMBSTONE and now_ms < self.gone_ms
 
 
-def pack_header(header: Header) -> bytes:
+Fields: TypeAlias = tuple[int, bytes, int, int, int, int, bytes, int, int]
+"""Those of a header, in order, as a ``Header`` has them."""
+
+
+def pack_header(header: Fields) -> bytes:
     """The 74 bytes of a header."""
     raw = _LAYOUT.pack(MAGIC, FORMAT, *header)
     return raw + _CRC.pack(crc32(raw))

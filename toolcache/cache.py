@@ -58,7 +58,7 @@ class Cache:
             True
         """
         value = self._hit(key)
-        return await self._machine.get(key, GENERAL, default) if value is MISSING else value
+        return await self._machine.seek(key, GENERAL, default) if value is MISSING else value
 
     async def get_entry(self, key: str) -> Entry | None:
         """The value with its instants, tags and where it was found; None if there is none."""

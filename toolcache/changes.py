@@ -67,7 +67,15 @@ class Changes:
         self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
     ) -> Durability:
         """Store a value; where it is safe."""
-        return (await self.set_many([place], [value], domain, ttl, tags))[0]
+        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
+        encoded = self._entries.encode(value, domain, given)
+        if not self._parts.enabled:
+            return Durability.MEMORY
+        due = self._parts.due() if self._reader.met else await self.meet()
+        held = self._set_near(place, value, encoded, domain, lifetime, given)
+        draft = self._entries.draft_of(place, held, encoded)
+        (outcome,) = await self._set_far((place,), (draft,), (held,), domain, due)
+        return outcome.durability
 
     async def set_many(
         self,
@@ -91,10 +99,17 @@ class Changes:
         if not self._far:
             return near
         drafts = list(map(self._entries.draft_of, places, helds, encoded))
-        then = partial(self._landed, places, drafts, helds)
-        outcomes = await self._writer.write(drafts, mirror=domain.name in self._parts.mirror, due=due, then=then)
+        return [outcome.durability for outcome in await self._set_far(places, drafts, helds, domain, due)]
+
+    async def _set_far(
+        self, places: Sequence[str], drafts: Sequence[Draft], helds: Sequence[Held], domain: Domain, due: Due
+    ) -> list[Outcome]:
+        """Have the layers keep what memory has."""
+        outcomes = await self._writer.write(
+            drafts, mirror=domain.name in self._parts.mirror, due=due, then=partial(self._landed, places, drafts, helds)
+        )
         self._risk.report("set", drafts, outcomes, raising=self._parts.strict)
-        return [outcome.durability for outcome in outcomes]
+        return outcomes
 
     def _set_near(
         self, place: str, value: Any, encoded: Encoded, domain: Domain, lifetime: float, tags: tuple[str, ...]
@@ -175,7 +190,7 @@ class Changes:
     ) -> None:
         """What was read before it meanwhile goes, and who asks now joins none of that."""
         for held, draft, outcome in zip(helds, drafts, outcomes, strict=False):  # none of a delete
-            held.version, held.layer = draft.version, outcome.durability.name.lower()
+            held.version, held.layer = draft.version, outcome.layer
         for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
             self._homes.detach(place)
             self.written(place, draft, outcome)

@@ -18,14 +18,20 @@ _LAST_WORD: Final = 0.5
 
 
 class Home:
-    """One loop's flights and tasks."""
+    """One loop's flights and tasks.
+
+    Attributes:
+        given_up: whether what was left at the end is not waited for any more.
+    """
 
     def __init__(self) -> None:
         self.flights: Flights[Held] = Flights()
         self.runs: Flights[Any] = Flights()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._endings: set[asyncio.Task[Any]] = set()
-        self._given_up = False
+        self._guests = 0
+        self._no_guests: asyncio.Future[None] | None = None
+        self.given_up = False
         self._attendants: dict[Callable[[], Coroutine[Any, Any, None]], asyncio.Task[None]] = {}
 
     def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -35,6 +41,16 @@ class Home:
     def own_later(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """The same, begun when this tick ends: not made by the loop, whose factory may have it begin at once."""
         return self._keep(asyncio.Task(work, loop=asyncio.get_running_loop()))
+
+    def enter(self) -> None:
+        """A caller begins, in a task of its own, what is to be waited for at the end; it says when it can ``leave``."""
+        self._guests += 1
+
+    def leave(self) -> None:
+        """A caller is done with that."""
+        self._guests -= 1
+        if not self._guests and self._no_guests is not None and not self._no_guests.done():
+            self._no_guests.set_result(None)
 
     def _keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
         self._tasks.add(task)
@@ -68,7 +84,7 @@ class Home:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             me = asyncio.current_task()
-            if self._given_up and task.cancelled() and me is not None and not me.cancelling():
+            if self.given_up and task.cancelled() and me is not None and not me.cancelling():
                 # A bare one would look like the caller's own.
                 raise CacheClosedError(
                     "the cache was closed before this write was done: it may or may not be kept"
@@ -78,10 +94,13 @@ class Home:
     async def drain(self, patience: float) -> None:
         """Wait for tasks and flights; cancel what is left after ``patience`` seconds."""
         await self._dismiss()
-        running = self._tasks | self.flights.tasks() | self.runs.tasks()
+        running: set[asyncio.Future[Any]] = self._tasks | self.flights.tasks() | self.runs.tasks()
+        if self._guests:
+            self._no_guests = asyncio.get_running_loop().create_future()
+            running.add(self._no_guests)
         if running:
             _, late = await asyncio.wait(running, timeout=patience)
-            self._given_up = bool(late)
+            self.given_up = bool(late)
             for task in late - self._endings:
                 task.cancel()
             if late:

@@ -71,7 +71,7 @@ class Machine:
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
         self._owed = Owed(parts, self._horizon)
         self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._owed, self._writer, self.homes)
-        self._risk = Risk(parts, self._entries, self._writer)
+        self._risk = Risk(parts, self._entries)
         self.ledger = Ledger(parts, self._epochs, self._entries, self._horizon)
         self.answers = Answers(parts, self.ledger)
         self.runs = Runs(parts, self.ledger, self.answers, self.homes)
@@ -106,9 +106,11 @@ class Machine:
     async def get(self, key: str, domain: Domain, default: Any = None) -> Any:
         """The value, or ``default``."""
         value = self.hit(key)
-        if value is not MISSING:
-            return value
-        found = await self.find_one(key, domain)
+        return await self.seek(key, domain, default) if value is MISSING else value
+
+    async def seek(self, key: str, domain: Domain, default: Any = None) -> Any:
+        """The same of a key that is no hit."""
+        found = await self._find_one(self._enter(key), domain)
         return default if found.held is None else found.value
 
     def find_one(self, key: str, domain: Domain, *, counted: bool = True) -> Coroutine[Any, Any, Found]:
@@ -260,10 +262,11 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> Durability:
         """Store a value; where it is safe."""
-        if self.keep is not None and tags is UNTAGGED:
+        if self.keep is None:
+            return await self._changes.set(self._enter(key), value, domain, ttl, tags)
+        if tags is UNTAGGED:
             return self.keep(key, value, domain, ttl)
-        place = self._enter(key)
-        return await self._changes.set(place, value, domain, ttl, tags)
+        return (await self._changes.set_many([self._enter(key)], [value], domain, ttl, tags))[0]
 
     async def set_many(
         self,

@@ -4,30 +4,35 @@ A live write that meets a newer version takes one above it and tries again; a co
 version goes to every layer, an attempt that timed out and is applied late changes nothing.
 """
 
+import asyncio
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
-from itertools import islice
-from threading import Lock
-from typing import Final, NamedTuple, TypeAlias
+from itertools import islice, repeat
+from typing import Final, NamedTuple
 
 from toolcache.batches import Batches
 from toolcache.blob import EPOCH, TOMBSTONE
 from toolcache.entry import Durability, Invalidation
 from toolcache.epochs import NAMESPACE
 from toolcache.errors import CacheClosedError
-from toolcache.forks import watch
 from toolcache.home import Homes
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.loops import PerLoop
+from toolcache.overlaps import Mark, Overlaps
 from toolcache.parts import Due, Parts
-from toolcache.protocols import Encoded, Newest, PutResult, PutStatus, SupportsOverlay, SupportsRefusal, Write
+from toolcache.protocols import Encoded, Newest, PutResult, PutStatus, SupportsOverlay, Write
 from toolcache.versions import ZERO
 
 _BUMPS: Final = 3
 _MANY: Final = 64
 """Writes with which a call goes alone: nobody is to wait for so many of another's."""
+_A_MOMENT: Final = 0.01
+"""Seconds until a write goes on whose caller has left with everybody else."""
+# Of an enum, each is looked up in a fraction of the time where it is a name of the module.
+_STORED, _NEWER, _FOREIGN = PutStatus.STORED, PutStatus.NEWER, PutStatus.FOREIGN
 _TAKEN: Final = (PutStatus.STORED, PutStatus.ALREADY)
+_MEMORY, _FILE, _REDIS = Durability
 
 
 class Draft:
@@ -69,17 +74,33 @@ class Draft:
         self.dead = dead
 
 
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a draft: where it is safe, what stands against it, and what was there before."""
 
-    __slots__ = ("durability", "foreign", "on_file", "superseded", "was_live")
+    durability: Durability = Durability.MEMORY
+    on_file: bool = False
+    superseded: bool = False
+    was_live: bool = False
+    foreign: bool = False
 
-    def __init__(self) -> None:
-        self.durability = Durability.MEMORY
-        self.on_file = False
-        self.superseded = False
-        self.was_live = False
-        self.foreign = False
+    @property
+    def layer(self) -> str:
+        """The name of where it is safe."""
+        return _LAYERS[self.durability]
+
+    @property
+    def safe(self) -> bool:
+        """Whether a layer that others read has it."""
+        return self.durability > _MEMORY
+
+
+_NOWHERE: Final = Outcome()
+_LAYERS: Final = {durability.value: durability.name.lower() for durability in Durability}
+_STORED_IN: Final = {
+    durability: tuple(Outcome(durability, durability is _FILE, was_live=live) for live in (False, True))
+    for durability in (_FILE, _REDIS)
+}
+"""What becomes of nearly all; by whether a live value was there."""
 
 
 class _Ask(NamedTuple):
@@ -87,55 +108,6 @@ class _Ask(NamedTuple):
     mirror: bool
     due: Due
     then: Callable[[list[Outcome]], None] | None
-
-
-_Mark: TypeAlias = tuple[str, bytes]
-
-
-class _UnderWay:
-    """The newest version that Redis took of each key that is being written.
-
-    A write that Redis did not take may come to the disk after a later one of its key has come to Redis. It is not owed.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._writes: dict[str, int] = {}
-        self._taken: dict[str, bytes] = {}
-        watch(self)
-
-    def begin(self, drafts: Sequence[Draft]) -> None:
-        """The drafts are being written from now on."""
-        with self._lock:
-            for draft in drafts:
-                self._writes[draft.name] = self._writes.get(draft.name, 0) + 1
-
-    def end(self, drafts: Sequence[Draft]) -> None:
-        """They are not any more."""
-        with self._lock:
-            for draft in drafts:
-                left = self._writes[draft.name] - 1
-                if left:
-                    self._writes[draft.name] = left
-                else:
-                    del self._writes[draft.name]
-                    self._taken.pop(draft.name, None)
-
-    def took(self, marks: Iterable[_Mark]) -> None:
-        """Redis took these."""
-        with self._lock:
-            for name, version in marks:
-                if self._writes[name] > 1:
-                    self._taken[name] = max(version, self._taken.get(name, ZERO))
-
-    def overtaken(self, drafts: Sequence[Draft]) -> list[_Mark]:
-        """What it took that is newer than drafts that it did not."""
-        taken = self._taken
-        return [(draft.name, taken[draft.name]) for draft in drafts if taken.get(draft.name, ZERO) > draft.version]
-
-    def forked(self) -> None:
-        """The parent's writes are not under way here."""
-        self._lock, self._writes, self._taken = Lock(), {}, {}
 
 
 class Writer:
@@ -152,7 +124,7 @@ class Writer:
         self._batches = PerLoop(lambda: Batches(self._carry, homes.here()))
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
-        self._under_way = _UnderWay()
+        self._overlaps = Overlaps()
         self._epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
     async def write(
@@ -175,61 +147,114 @@ class Writer:
             CacheClosedError: the cache was closed, and did not wait for the end.
         """
         ask = _Ask(drafts, mirror, due or self._parts.due(), then)
-        outcomes = await self._batches.here().ask(ask, alone=len(drafts) > _MANY)
-        if outcomes is not None:
-            return outcomes
+        batches = self._batches.here()
+        if batches.idle:
+            return await self._write_here(ask, batches)
+        outcomes = await batches.ask(ask, alone=len(drafts) > _MANY)
+        if outcomes is None:  # somebody has cancelled the batch, and nobody knows
+            self._check_open()
+            outcomes = [_NOWHERE] * len(drafts)
+            if then is not None:
+                then(outcomes)
+        return outcomes
+
+    async def _write_here(self, ask: _Ask, batches: Batches[_Ask, list[Outcome]]) -> list[Outcome]:
+        """Write at once, in the caller's task: there is nobody to go with. Where the caller leaves, it goes once more."""
+        home = self._homes.here()
+        names = self._names(ask.drafts)
+        self._overlaps.begin(names)
+        home.enter()
+
+        def done(_: object = None) -> None:
+            self._overlaps.end(names)
+            home.leave()
+
+        def go_on() -> None:
+            if home.given_up:
+                done()
+            else:
+                batches.ask(ask, alone=True).add_done_callback(done)
+
+        try:
+            outcomes = await batches.lone(ask)
+        except asyncio.CancelledError:
+            # What had been done is there, in the same versions, and stays as it is.
+            if all(
+                task.cancelling() for task in asyncio.all_tasks()
+            ):  # the loop is ending, and is to begin nothing new
+                asyncio.get_running_loop().call_later(_A_MOMENT, go_on)
+            else:
+                go_on()
+            raise
+        except BaseException:
+            done()
+            raise
+        done()
+        if home.given_up and not all(outcome.safe for outcome in outcomes):
+            self._check_open()
+        return outcomes
+
+    def _check_open(self) -> None:
         if self._homes.closed:
             raise CacheClosedError("the cache was closed before this write was done: it may or may not be kept")
-        outcomes = [Outcome() for _ in drafts]  # somebody has cancelled the batch, and nobody knows
-        if then is not None:
-            then(outcomes)
-        return outcomes
 
     async def _carry(self, asks: list[_Ask]) -> list[list[Outcome]]:
         """What several callers write, as one."""
-        drafts = [draft for ask in asks for draft in ask.drafts]
+        if len(asks) == 1:
+            drafts, due = asks[0].drafts, asks[0].due
+        else:
+            drafts, due = [draft for ask in asks for draft in ask.drafts], max(ask.due for ask in asks)
         mirrored = {draft.name for ask in asks if ask.mirror for draft in ask.drafts}
-        due = max(ask.due for ask in asks)
-        if self._overlay is not None:
-            self._under_way.begin(drafts)
+        names = self._names(drafts)
+        self._overlaps.begin(names)
         try:
-            outcomes = iter(await self._write(drafts, due, mirrored))
+            outcomes = await self._write(drafts, due, mirrored)
         finally:
-            if self._overlay is not None:
-                self._under_way.end(drafts)
-        told = [list(islice(outcomes, len(ask.drafts))) for ask in asks]
+            self._overlaps.end(names)
+        told = [outcomes]
+        if len(asks) > 1:
+            rest = iter(outcomes)
+            told = [list(islice(rest, len(ask.drafts))) for ask in asks]
         for ask, mine in zip(asks, told, strict=True):
             if ask.then is not None:
                 ask.then(mine)
         return told
 
+    def _names(self, drafts: Sequence[Draft]) -> Sequence[str]:
+        """For ``Overlaps``: where there are two layers."""
+        return () if self._overlay is None else [draft.name for draft in drafts]
+
     async def _write(self, drafts: Sequence[Draft], due: Due, mirrored: Container[str]) -> list[Outcome]:
-        outcomes = [Outcome() for _ in drafts]
-        redis, files = self._parts.redis, self._parts.files
-        to_files = list(range(len(drafts)))
+        redis, files, overlay = self._parts.redis, self._parts.files, self._overlay
+        outcomes, to_files = [_NOWHERE] * len(drafts), list(range(len(drafts)))
         if redis is not None:
-            begun = self._parts.clock.monotonic()
-            await self._rise(drafts, due.files)
-            due = due.without(self._parts.clock.monotonic() - begun)
+            if overlay is not None:
+                due = await self._rise(overlay, drafts, due)
             taken = await self._offer(redis, drafts, until=due.redis)
-            _note(drafts, outcomes, taken, Durability.REDIS)
-            to_files = [i for i in to_files if _goes_to_files(drafts[i], taken[i], mirror=drafts[i].name in mirrored)]
-            await self._settle(drafts, taken, set(to_files), due.files)
+            outcomes = list(map(_noted, outcomes, drafts, taken, repeat(_REDIS)))
+            to_files = [i for i in to_files if _goes_to_files(drafts[i], taken[i], mirrored)]
+            if overlay is not None:
+                await self._settle(overlay, drafts, taken, to_files, due.files)
         if files is not None and to_files:
             owed = redis is not None
-            chosen, noted = [drafts[i] for i in to_files], [outcomes[i] for i in to_files]
-            pending = [owed and outcome.durability < Durability.REDIS for outcome in noted]
-            _note(chosen, noted, await self._offer(files, chosen, pending=pending, until=due.files), Durability.FILE)
-            if owed and (late := self._under_way.overtaken(chosen)):
-                await self._disown(files, late, late)
+            chosen = [drafts[i] for i in to_files]
+            pending = [owed and outcomes[i].durability < _REDIS for i in to_files]
+            filed = await self._offer(files, chosen, pending=pending, until=due.files)
+            for i, result in zip(to_files, filed, strict=True):
+                outcomes[i] = _noted(outcomes[i], drafts[i], result, _FILE)
+            if overlay is not None and (late := self._overlaps.newer((draft.name, draft.version) for draft in chosen)):
+                await self._disown(overlay, late, late)
         return outcomes
 
-    async def _rise(self, drafts: Sequence[Draft], until: float) -> None:
-        """A live write comes after what its host knows, and Redis may not: another process's clock may have been ahead."""
-        overlay = self._overlay
-        if overlay is None:
-            return
-        await self._catch_up(overlay, until)
+    async def _rise(self, overlay: SupportsOverlay, drafts: Sequence[Draft], due: Due) -> Due:
+        """A live write comes after what its host knows, and Redis may not: another process's clock may have been ahead.
+
+        Returns when it is to be done: of Redis' time none is spent on waiting for files.
+        """
+        if not overlay.ready:
+            begun = self._parts.clock.monotonic()
+            await self._catch_up(overlay, due.files)
+            due = due.without(self._parts.clock.monotonic() - begun)
         cleared = _version(overlay.newest(self._epoch_name))
         risen: dict[str, bytes] = {}  # what is written to the same key after that stays above it
         for draft in drafts:
@@ -237,6 +262,7 @@ class Writer:
             if draft.live and known > draft.version:
                 draft.version = risen[draft.name] = self._parts.hybrid.next(above=known)
                 draft.dead = max(draft.dead, cleared)
+        return due
 
     async def _catch_up(self, overlay: SupportsOverlay, until: float) -> None:
         if self._parts.files is not None and not overlay.ready:
@@ -246,34 +272,6 @@ class Writer:
         """Copy what Redis holds to this host's file."""
         if self._parts.files is not None:
             await self._offer(self._parts.files, drafts, until=until)
-
-    def safe(self, outcome: Outcome) -> bool:
-        """Whether a layer that others read, if there is one, knows of the write."""
-        if self._parts.redis is None and self._parts.files is None:
-            return True
-        return outcome.durability > Durability.MEMORY
-
-    @property
-    def layers(self) -> list[Layer]:
-        """Those that are configured."""
-        return [layer for layer in (self._parts.redis, self._parts.files) if layer is not None]
-
-    @property
-    def shut_out(self) -> bool:
-        """Whether files are the only layer, and their directory has refused this process from the start."""
-        files = self._parts.files
-        if self._parts.redis is not None or files is None:
-            return False
-        return isinstance(files.store, SupportsRefusal) and files.store.refused
-
-    def why(self, outcome: Outcome) -> str:
-        """What was the matter with each layer that did not take a write."""
-        said = []
-        for layer in self.layers:
-            foreign = outcome.foreign and layer is self._parts.redis
-            if fault := "a foreign value holds the key" if foreign else layer.guard.last_fault:
-                said.append(f"{layer.name}: {fault}")
-        return ", ".join(said)
 
     def receipt(self, scope: str, outcomes: Sequence[Outcome]) -> Invalidation:
         """What became of an invalidation, layer by layer; where it has several parts, of the one that fared worst."""
@@ -294,7 +292,7 @@ class Writer:
         until: float,
     ) -> list[PutResult | None]:
         results: list[PutResult | None] = [None] * len(drafts)
-        left = list(range(len(drafts)))
+        left: Sequence[int] = range(len(drafts))
         for _ in range(1 + _BUMPS):
             blobs = [self._blob(drafts[i], pending=pending is not None and pending[i]) for i in left]
             answer = await layer.write(blobs, until=until)
@@ -302,8 +300,8 @@ class Writer:
                 break
             again = []
             for i, result in zip(left, answer, strict=True):
-                results[i] = self._settled(drafts[i], result)
-                if results[i] is None:
+                said = results[i] = result if result.status is not _NEWER else self._settled(drafts[i], result)
+                if said is None:
                     drafts[i].version = self._parts.hybrid.next(above=result.version)
                     again.append(i)
             left = again
@@ -312,8 +310,8 @@ class Writer:
         return results
 
     def _settled(self, draft: Draft, result: PutResult) -> PutResult | None:
-        """The result, or None for a draft that is to be offered again above what it met."""
-        if result.status is not PutStatus.NEWER or not draft.live or (draft.once and result.was_live):
+        """What became of a draft that met something newer; None if it is to be offered again above that."""
+        if not draft.live or (draft.once and result.was_live):
             return result
         # What this process itself wrote later has overtaken the draft; unless a clock far ahead has had a hand in its
         # versions, which may then be of earlier writes.
@@ -321,30 +319,32 @@ class Writer:
         return result._replace(status=PutStatus.ALREADY) if own else None
 
     async def _settle(
-        self, drafts: Sequence[Draft], taken: Sequence[PutResult | None], to_files: Container[int], until: float
+        self,
+        overlay: SupportsOverlay,
+        drafts: Sequence[Draft],
+        taken: Sequence[PutResult | None],
+        to_files: Sequence[int],
+        until: float,
     ) -> None:
         """Redis holds something newer than what this host owed it for these keys."""
-        files, overlay = self._parts.files, self._overlay
-        if overlay is None or files is None:
-            return
         marks = {
             i: (draft.name, draft.version)
             for i, (draft, result) in enumerate(zip(drafts, taken, strict=True))
-            if result is not None and result.status is not PutStatus.FOREIGN
+            if result is not None and result.status is not _FOREIGN
         }
-        self._under_way.took(marks.values())
+        self._overlaps.took(marks.values())
         await self._catch_up(overlay, until)
         overtaken = {i: mark for i, mark in marks.items() if overlay.pending(mark[0]) is not None}
         if overtaken:
             # A tombstone on file says the same as a mark, if the disk takes it.
-            await self._disown(files, overtaken.values(), [mark for i, mark in overtaken.items() if i not in to_files])
+            marked = [mark for i, mark in overtaken.items() if i not in to_files]
+            await self._disown(overlay, overtaken.values(), marked)
 
-    async def _disown(self, files: Layer, overtaken: Iterable[_Mark], marks: Sequence[_Mark]) -> None:
+    async def _disown(self, overlay: SupportsOverlay, overtaken: Iterable[Mark], marks: Sequence[Mark]) -> None:
         """Owe Redis no longer what it has overtaken: at once, since the disk may take none of these marks."""
-        if self._overlay is not None:
-            self._overlay.disown(tuple(overtaken))
-        if self._overlay is not None and marks:
-            await files.ask(partial(self._overlay.settle, marks), mutation=True)
+        overlay.disown(tuple(overtaken))
+        if self._parts.files is not None and marks:
+            await self._parts.files.ask(partial(overlay.settle, marks), mutation=True)
 
     def _blob(self, draft: Draft, *, pending: bool) -> Write:
         blob = self._parts.envelope.pack(
@@ -365,24 +365,27 @@ def _version(record: Newest | None) -> bytes:
     return ZERO if record is None else record.version
 
 
-def _goes_to_files(draft: Draft, taken: PutResult | None, *, mirror: bool) -> bool:
-    if taken is None or taken.status is PutStatus.FOREIGN:
+def _goes_to_files(draft: Draft, taken: PutResult | None, mirrored: Container[str]) -> bool:
+    if taken is None or taken.status is _FOREIGN:
         return True
     # Tombstones and epochs stand on disk too: this host must not forget them when Redis does.
-    return taken.status in _TAKEN and (mirror or bool(draft.flags & (TOMBSTONE | EPOCH)))
+    return taken.status is not _NEWER and (bool(draft.flags & (TOMBSTONE | EPOCH)) or draft.name in mirrored)
 
 
-def _note(
-    drafts: Sequence[Draft], outcomes: Sequence[Outcome], results: Sequence[PutResult | None], durability: Durability
-) -> None:
-    for draft, outcome, result in zip(drafts, outcomes, results, strict=True):
-        if result is None:
-            continue
-        outcome.was_live = outcome.was_live or result.was_live
-        taken = result.status in _TAKEN
-        outcome.foreign = outcome.foreign or result.status is PutStatus.FOREIGN
-        outcome.superseded = outcome.superseded or result.status is PutStatus.NEWER
-        # A write that yields to a live value is as safe as that value.
-        if taken or (draft.once and result.was_live):
-            outcome.durability = max(outcome.durability, durability)
-            outcome.on_file = outcome.on_file or (taken and durability is Durability.FILE)
+def _noted(before: Outcome, draft: Draft, result: PutResult | None, durability: Durability) -> Outcome:
+    """What has become of a draft by what one more layer says."""
+    if result is None:
+        return before
+    status, _, was_live = result
+    if status is _STORED and before is _NOWHERE:
+        return _STORED_IN[durability][was_live]
+    taken = status in _TAKEN
+    # A write that yields to a live value is as safe as that value.
+    safe = taken or (draft.once and was_live)
+    return Outcome(
+        max(before.durability, durability) if safe else before.durability,
+        before.on_file or (taken and durability is _FILE),
+        before.superseded or status is _NEWER,
+        before.was_live or was_live,
+        before.foreign or status is _FOREIGN,
+    )

@@ -136,12 +136,13 @@ class Envelope:
         self.check(encoded, tags, flags=flags)
         body, meta = self._pack_body(encoded, tags)
         flags = flags & ~SEALED if self._seal is None else flags | SEALED
-        cost_ms = min(max(cost_ms, 0), MAX_COST_MS)
-        header = Header(flags, version, created_ms, fresh_until_ms, gone_ms, cost_ms, digest, len(meta), len(body))
-        head, rest = pack_header(header), meta + body
+        cost_ms = min(max(cost_ms, 0), MAX_COST_MS) if cost_ms else 0
+        head = pack_header((flags, version, created_ms, fresh_until_ms, gone_ms, cost_ms, digest, len(meta), len(body)))
+        crc, mac = crc32(body, crc32(meta)), b""
         if self._seal is not None:
-            rest += self._seal.make(_sealed_part(header, head) + rest)
-        return head + rest + crc32(rest).to_bytes(_CRC_SIZE, "big")
+            mac = self._seal.make(b"".join((_sealed_part(flags, digest, head), meta, body)))
+            crc = crc32(mac, crc)
+        return b"".join((head, meta, body, mac, crc.to_bytes(_CRC_SIZE, "big")))
 
     def unpack(self, blob: bytes, digest: bytes) -> Blob:
         """What a blob says, if it is whole, of the key with this digest and sealed as configured.
@@ -197,7 +198,8 @@ class Envelope:
         elif not sealed:
             raise CorruptBlobError("unsealed")
         elif not self._seal.matches(
-            _sealed_part(header, blob[:HEADER_SIZE]) + blob[HEADER_SIZE:end], blob[end : end + MAC_SIZE]
+            _sealed_part(header.flags, header.digest, blob[:HEADER_SIZE]) + blob[HEADER_SIZE:end],
+            blob[end : end + MAC_SIZE],
         ):
             raise CorruptBlobError("mac")
 
@@ -238,9 +240,9 @@ def _seal(secret: bytes | str) -> "Seal":
     return Seal(secret)
 
 
-def _sealed_part(header: Header, head: bytes) -> bytes:
+def _sealed_part(flags: int, digest: bytes, head: bytes) -> bytes:
     """What of a header is under the seal; no header of another blob is as short as that of a record."""
-    return header.digest if header.flags & (CLAIM | RECORD) else head
+    return digest if flags & (CLAIM | RECORD) else head
 
 
 def _refuse(code: int, _data: bytes) -> None:

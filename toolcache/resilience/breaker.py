@@ -171,10 +171,12 @@ class CircuitBreaker:
         """
         try:
             with self._lock:
-                self._collect()
+                if self._abandoned:
+                    self._collect()
                 return self._permit(0) if self._state is BreakerState.CLOSED else self._admit(self._clock.monotonic())
         finally:
-            self._tell()
+            if self._news:
+                self._tell()
 
     def refuses(self) -> bool:
         """Whether ``acquire`` would refuse now. Changes nothing."""

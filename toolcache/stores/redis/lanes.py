@@ -12,7 +12,6 @@ import math
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
-from weakref import WeakKeyDictionary
 
 from toolcache.errors import CacheClosedError
 from toolcache.forks import watch
@@ -260,7 +259,7 @@ class LoopLanes:
     def __init__(self, make: Callable[[], Network]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._lanes: WeakKeyDictionary[Loop, Network] = WeakKeyDictionary()
+        self._lanes: dict[Loop, Network] = {}
         self._closed = False
         watch(self)
 
@@ -280,7 +279,7 @@ class LoopLanes:
         """Close this loop's, and have the other loops close theirs."""
         with self._lock:
             self._closed = True
-            lanes, self._lanes = dict(self._lanes), WeakKeyDictionary()
+            lanes, self._lanes = self._lanes, {}
         mine = lanes.pop(asyncio.get_running_loop(), None)
         for loop, others in lanes.items():
             with contextlib.suppress(RuntimeError):  # that loop is closed, and its sockets with it
@@ -292,7 +291,7 @@ class LoopLanes:
         with self._lock:
             if self._closed:
                 raise CacheClosedError
-            # Lanes refer to their loop, so the weak key alone would keep both for ever.
+            # Lanes refer to their loop: without this both would be kept for ever.
             for other in [other for other in self._lanes if other.is_closed()]:
                 del self._lanes[other]
             return self._lanes.setdefault(loop, self._make())
@@ -301,7 +300,7 @@ class LoopLanes:
         """Leave the parent's connections alone, open as they are."""
         _INHERITED.append(self._lanes)
         self._lock = threading.Lock()
-        self._lanes = WeakKeyDictionary()
+        self._lanes = {}
 
 
 _INHERITED: Final[list[Any]] = []  # kept alive in a child, lest their finalizers close something

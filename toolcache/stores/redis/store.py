@@ -3,26 +3,26 @@
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from toolcache.blob import HEADER_SIZE, end_of, read_header
 from toolcache.clock import SYSTEM
 from toolcache.credentials import AnyCredentialProvider
 from toolcache.errors import SettingsError
-from toolcache.events import BlobRejected, Event, StoreFault
+from toolcache.events import Event, StoreFault
 from toolcache.forks import watch
-from toolcache.protocols import Clock, PutResult, PutStatus, StoreRestingError, Watch, Write
+from toolcache.protocols import Clock, PutResult, StoreRestingError, Watch, Write
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.credentials import Credentials
 from toolcache.stores.redis.dialer import Dialer
 from toolcache.stores.redis.ear import Ear, channel_of
 from toolcache.stores.redis.lanes import Lanes, LoopLanes
+from toolcache.stores.redis.puts import OTHER_TYPE, PUT, calls_of, outcomes, portions, words
 from toolcache.stores.redis.sentinel import SentinelDialer
 from toolcache.stores.redis.url import Address
-from toolcache.stores.redis.wire import Script, milliseconds, pack
+from toolcache.stores.redis.wire import Script, answer_of, confused, milliseconds, pack
 from toolcache.swaps import Standing, Swapped
-from toolcache.versions import ZERO
 from toolcache.wakes import Wakes
 
 # A read cannot know how large the value is, and a large one would hold up everybody else's. So it asks for the first
@@ -32,21 +32,12 @@ _FIRST: Final = 65_536
 _GET_FIRST: Final = b"*4\r\n$8\r\nGETRANGE\r\n$%d\r\n%b\r\n$1\r\n0\r\n$5\r\n65535\r\n"
 _TRAILER: Final = 64  # MAC and checksum are shorter
 _READS_AT_ONCE: Final = 4_096
-_WRITES_AT_ONCE: Final = 128
-_WRITE_BYTES: Final = 262_144
 
-_PUT: Final = Script("put")
 _SWAP: Final = Script("swap")
 _NO_CLAIMS: Final = "the user may not GET, SET or DEL the keys of claims"
 _NOT_IN_SCRIPT: Final = "user executing the script"  # of some servers' NOPERM, without the code
 _NO_CLAIMS_FOR: Final = 3.0
 _STAMP: Final = 8  # bytes behind the record of a claim: when its lease ends
-_STATUS: Final = {b"S": PutStatus.STORED, b"A": PutStatus.ALREADY, b"N": PutStatus.NEWER, b"F": PutStatus.FOREIGN}
-_OTHER_TYPE: Final = "a key holds a value of another type"
-
-# Where they stand in a blob's header.
-_VERSION: Final = slice(4, 20)
-_DIGEST: Final = slice(48, 52)
 
 
 class RedisStore:
@@ -178,25 +169,21 @@ class RedisStore:
         Raises:
             RedisError: (redis-py's) the server cannot be reached or refuses.
         """
-        results: dict[int, PutResult] = {}
-
-        async def put(places: list[int], *, bulk: bool) -> None:
-            for some in _batches(writes, places):
-                done = await self._put([writes[at] for at in some], bulk=bulk)
-                results.update(zip(some, done, strict=True))
-
         large = {write.key for write in writes if len(write.blob) > _FIRST}
         if not large:
-            await put(list(range(len(writes))), bulk=False)
-        else:
-            places: tuple[list[int], list[int]] = ([], [])
-            for at, write in enumerate(writes):
-                places[write.key in large].append(at)
-            for failed in await asyncio.gather(
-                put(places[False], bulk=False), put(places[True], bulk=True), return_exceptions=True
-            ):
-                if failed is not None:
-                    raise failed
+            return await self._put(writes)
+        places: tuple[list[int], list[int]] = ([], [])
+        for at, write in enumerate(writes):
+            places[write.key in large].append(at)
+        results: dict[int, PutResult] = {}
+        said = await asyncio.gather(
+            *(self._put([writes[at] for at in places[bulk]], bulk=bulk) for bulk in (False, True)),
+            return_exceptions=True,
+        )
+        for some, done in zip(places, said, strict=True):
+            if isinstance(done, BaseException):
+                raise done
+            results.update(zip(some, done, strict=True))
         return [results[at] for at in range(len(writes))]
 
     @property
@@ -231,12 +218,12 @@ class RedisStore:
         if type(said).__name__ == "NoPermissionError" or (isinstance(said, Exception) and _NOT_IN_SCRIPT in str(said)):
             self._no_claims_until = self._clock.monotonic() + _NO_CLAIMS_FOR
             raise StoreRestingError(_NO_CLAIMS) from said
-        match _answer(said):
+        match answer_of(said):
             case [int(done), bytes(raw), int(now_ms)]:
                 if done and expected and lease is None:  # as the server tells all others
                     self._wakes.wake(key)
                 return Swapped(bool(done), _standing(raw, now_ms))
-        raise _confused()
+        raise confused()
 
     async def until_ended(self, key: str, standing: Standing, /) -> None:  # noqa: ARG002 - the word names the key alone
         """Wait until the server tells that the claim has ended."""
@@ -301,10 +288,10 @@ class RedisStore:
         if isinstance(reply, bytes):
             return reply or None
         if not isinstance(reply, Exception):
-            raise _confused()
+            raise confused()
         if not str(reply).startswith("WRONGTYPE"):
             raise reply
-        self._announce(StoreFault(self.name, "get", "semantic", _OTHER_TYPE))
+        self._announce(StoreFault(self.name, "get", "semantic", OTHER_TYPE))
         return None
 
     def _last_byte(self, first: bytes) -> int:
@@ -314,46 +301,30 @@ class RedisStore:
             return 0
         return HEADER_SIZE + header.meta_len + header.body_len + _TRAILER
 
-    async def _put(self, writes: Sequence[Write], *, bulk: bool) -> list[PutResult]:
-        keys = [write.key.encode() for write in writes]
+    async def _put(self, writes: Sequence[Write], *, bulk: bool = False) -> list[PutResult]:
+        together, results = self._lanes.here().together, []
+        for some in portions(writes):
+            keys = [write.key.encode() for write in some]
+            results += await self._put_at_once(some, keys, together(keys), bulk=bulk)
+        return results
+
+    async def _put_at_once(
+        self, writes: Sequence[Write], keys: Sequence[bytes], groups: Sequence[Sequence[int]], *, bulk: bool
+    ) -> list[PutResult]:
+        """Apply writes, of which those of a group may stand in one call."""
+        calls = [call for group in groups for call in calls_of(group)]
         results: dict[int, PutResult] = {}
-
-        async def put(groups: list[list[int]]) -> list[int]:
-            """Apply writes, those of a group in one call; which of them are to go alone."""
-            calls = [
-                (
-                    [keys[at] for at in group],
-                    [word for at in group for word in (writes[at].blob, writes[at].dead if writes[at].once else b"")],
-                )
-                for group in groups
-            ]
-            alone = []
-            for group, said in zip(groups, await self.run(_PUT, calls, bulk=bulk), strict=True):
-                if type(said).__name__ == "TryAgainError" and len(group) > 1:
-                    alone += group
-                    continue
-                if not isinstance(_answer(said), list) or len(said) != len(group):
-                    raise _confused()
-                for at, one in zip(group, said, strict=True):
-                    results[at] = self._outcome(writes[at], one)
-            return alone
-
-        # While a slot of a cluster moves, its keys are in two places, and a call that names several is sent away.
-        if alone := await put(self._lanes.here().together(keys)):
-            await put([[at] for at in alone])
+        while calls:
+            alone: list[int] = []
+            said = await self.run(PUT, [words(writes, keys, call) for call in calls], bulk=bulk)
+            for call, reply in zip(calls, said, strict=True):
+                if len(call) > 1 and type(reply).__name__ == "TryAgainError":
+                    # While a slot of a cluster moves, its keys are in two places, and a call that names several is sent away.
+                    alone += call
+                else:
+                    results.update(zip(call, outcomes([writes[at] for at in call], reply, self._announce), strict=True))
+            calls = [[at] for at in alone]
         return [results[at] for at in range(len(writes))]
-
-    def _outcome(self, write: Write, said: Any) -> PutResult:
-        """What ``put.lua`` says of one write."""
-        if not isinstance(said, bytes) or (status := _STATUS.get(said[:1])) is None:
-            raise _confused()
-        there, held = said[1:2], said[2:]
-        if status is PutStatus.FOREIGN:
-            self._announce(StoreFault(self.name, "put", "semantic", _OTHER_TYPE))
-        elif there == b"X":
-            self._announce(BlobRejected(self.name, "foreign", write.blob[_DIGEST].hex()))
-        version = write.blob[_VERSION] if status is PutStatus.STORED else held or ZERO
-        return PutResult(status, version, there == b"L")
 
 
 def _standing(raw: bytes, now_ms: int) -> Standing:
@@ -365,33 +336,6 @@ def _standing(raw: bytes, now_ms: int) -> Standing:
     return Standing(raw, raw[:end], left)
 
 
-def _batches(writes: Sequence[Write], places: list[int]) -> Iterator[list[int]]:
-    """The places in runs of at most as many keys and bytes as one script call takes; a larger write goes alone."""
-    some: list[int] = []
-    size = 0
-    for at in places:
-        more = len(writes[at].blob)
-        if some and (len(some) == _WRITES_AT_ONCE or size + more > _WRITE_BYTES):
-            yield some
-            some, size = [], 0
-        some.append(at)
-        size += more
-    if some:
-        yield some
-
-
 async def _ask(server: Lanes, *words: bytes) -> Any:
     (reply,) = await server.exchange([pack(*words)], [b""], reading=True)
-    return _answer(reply)
-
-
-def _answer(reply: Any) -> Any:
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
-
-
-def _confused() -> Exception:
-    from redis.exceptions import InvalidResponse
-
-    return InvalidResponse("the server's reply is none that this command has")
+    return answer_of(reply)

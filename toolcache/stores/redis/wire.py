@@ -12,10 +12,25 @@ _RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]{40})", re.MULTILINE)
 
 def pack(*words: bytes) -> bytes:
     """One command."""
-    parts = [b"*%d\r\n" % len(words)]
+    parts = [b"*%d" % len(words)]
     for word in words:
-        parts += (b"$%d\r\n" % len(word), word, b"\r\n")
+        parts += (b"\r\n$%d\r\n" % len(word), word)
+    parts.append(b"\r\n")
     return b"".join(parts)
+
+
+def answer_of(reply: Any) -> Any:
+    """The reply; an error is raised."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def confused() -> Exception:
+    """To be raised where a reply is none that its command has."""
+    from redis.exceptions import InvalidResponse
+
+    return InvalidResponse("the server's reply is none that this command has")
 
 
 def milliseconds(seconds: float) -> bytes:
