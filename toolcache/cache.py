@@ -42,6 +42,7 @@ class Cache:
         self._requests = Requests(self._machine)
         self._request_domain = IDEMPOTENCY
         self._hit = self._machine.hit
+        self._fill = self._machine.fill
         self._keep = self._machine.keep
 
     async def get(self, key: str, default: Any = None) -> Any:
@@ -118,7 +119,8 @@ class Cache:
             >>> await cache.get_or_set("answer", lambda: 6 * 7, ttl="1h")
             42
         """
-        return await self._machine.compute(key, compute, GENERAL, ttl=ttl, tags=tags, lock=lock)
+        value = self._hit(key)
+        return await self._fill(key, compute, ttl=ttl, tags=tags, lock=lock) if value is MISSING else value
 
     async def set(
         self, key: str, value: Any, ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()

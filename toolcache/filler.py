@@ -92,10 +92,18 @@ class Filler:
     ) -> Held:
         """The entry of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
         begun, flights = self._now(), self._homes.here().flights
-        joins, locked = flights.flying(key), self._parts.lock if lock is None else lock
-        start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
-        held = await flights.join(key, start, under=self._epochs.names(tags))
-        self._count(domain, [held], begun, joined=[held] if joins else [])
+        flight = flights.find(key)
+        if flight is None:
+            locked = self._parts.lock if lock is None else lock
+            start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
+            held = await flights.join(key, start, under=self._epochs.names(tags))
+        else:
+            held = await flights.ride(key, flight)
+        tally = self._tallies.of(domain)
+        tally.latency.add(self._now() - begun)
+        if flight is not None:  # others were computing it
+            tally.far_hits += 1
+            tally.seconds_saved += held.seconds
         return held
 
     async def fill_many(

@@ -17,7 +17,7 @@ from toolcache.bus import Bus
 from toolcache.changes import Changes
 from toolcache.compute import Compute, Context
 from toolcache.crowd import ComputeMany
-from toolcache.domains import Domain
+from toolcache.domains import GENERAL, Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import MISSING, Durability, Invalidation, Missing
@@ -216,8 +216,19 @@ class Machine:
     ) -> Any:
         """The value, computed if it is missing; ``lock`` as the cache is told, unless given."""
         value = self.hit(key)
-        if value is not MISSING:
-            return value
+        return await self.fill(key, compute, domain, ttl=ttl, tags=tags, lock=lock) if value is MISSING else value
+
+    async def fill(
+        self,
+        key: str,
+        compute: Compute,
+        domain: Domain = GENERAL,
+        *,
+        ttl: Duration | Missing | None = MISSING,
+        tags: Iterable[str] = (),
+        lock: bool | None = None,
+    ) -> Any:
+        """The same of a key that is no hit."""
         place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
         return (await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)).own()
 
