@@ -173,14 +173,18 @@ class Held:
         """Leave the neighbours, where there are any, without a word to policy or index: they have been cleared."""
         if hasattr(self, "newer"):
             self.newer.older, self.older.newer = self.older, self.newer
-            del self.newer, self.older
+            self.newer = self.older = NOBODY
         if hasattr(self, "after"):
             self.after.before, self.before.after = self.before, self.after
-            del self.after, self.before
+            self.after = self.before = NOBODY
 
     def own(self) -> Any:
         """A caller's own copy of the value, or the live one where nobody can spoil it."""
         return self.value if self.thaw is None else self.thaw(self.value)
+
+
+NOBODY: Final = Held.__new__(Held)
+"""The neighbour of entries that have left: to point at it takes a quarter of what it takes to delete a link."""
 
 
 class Invalidation(Frozen):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from toolcache.entry import Held
+from toolcache.entry import Held, NOBODY
 from toolcache.memory.ring import Ring
 
 ENTRY: Final = 2
@@ -34,7 +34,7 @@ class Queues:
         older, newer = old.older, old.newer
         entry.older, entry.newer = older, newer
         older.newer = newer.older = entry
-        del old.older, old.newer
+        old.older = old.newer = NOBODY
         if entry.size != old.size:
             (self._small if seen == SMALL else self._main).weight += entry.size - old.size
 
