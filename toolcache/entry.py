@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from enum import Enum, IntEnum
 from math import inf
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
 from toolcache.blob import NEVER
 from toolcache.fields import Frozen
@@ -171,10 +171,10 @@ class Held:
 
     def unlink(self) -> None:
         """Leave the neighbours, where there are any, without a word to policy or index: they have been cleared."""
-        if hasattr(self, "newer"):
+        if getattr(self, "newer", NOBODY) is not NOBODY:
             self.newer.older, self.older.newer = self.older, self.newer
             self.newer = self.older = NOBODY
-        if hasattr(self, "after"):
+        if getattr(self, "after", NOBODY) is not NOBODY:
             self.after.before, self.before.after = self.before, self.after
             self.after = self.before = NOBODY
 
@@ -183,8 +183,8 @@ class Held:
         return self.value if self.thaw is None else self.thaw(self.value)
 
 
-NOBODY: Final = Held.__new__(Held)
-"""The neighbour of entries that have left: to point at it takes a quarter of what it takes to delete a link."""
+NOBODY: Final = cast("Held", None)
+"""The neighbour of an entry that has left: to put it there takes a quarter of what it takes to delete a link."""
 
 
 class Invalidation(Frozen):

@@ -14,7 +14,7 @@ import heapq
 from math import inf
 from typing import Final
 
-from toolcache.entry import Held, NOBODY
+from toolcache.entry import NOBODY, Held
 
 _TICKS: Final = 16
 """A second: entries are found at most this part of one late."""

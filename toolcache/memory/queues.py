@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from toolcache.entry import Held, NOBODY
+from toolcache.entry import NOBODY, Held
 from toolcache.memory.ring import Ring
 
 ENTRY: Final = 2

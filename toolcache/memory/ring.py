@@ -6,7 +6,7 @@ when a million entries are held, as an OrderedDict does, all at once. An entry i
 
 from typing import Final
 
-from toolcache.entry import Held, NOBODY
+from toolcache.entry import NOBODY, Held
 
 _EACH: Final = 512
 """Bytes that an entry takes besides its value, about: what is empty takes room, too."""
