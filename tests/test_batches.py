@@ -134,3 +134,34 @@ async def test_who_is_alone_and_leaves_is_forgotten(batches: Batches[str, str], 
         await only
     assert await batches.share("b") is ALONE
     assert carrier.carried == []
+
+
+async def test_very_many_of_one_tick_have_a_turn_each(batches: Batches[str, str], carrier: Carrier) -> None:
+    """Fact: where a hundred come at once, the loop goes round in between; in their order, and nobody is forgotten."""
+
+    async def come(item: str) -> str | None:
+        await batches.turn()
+        return await batches.ask(item)
+
+    items = [f"a{number}" for number in range(100)]
+    assert await asyncio.gather(*map(come, items)) == [item.upper() for item in items]
+    assert [item for asks in carrier.carried for item in asks] == items
+    assert max(map(len, carrier.carried)) <= 16
+    await asyncio.wait_for(batches.turn(), 1)
+
+
+async def test_who_leaves_the_line_holds_up_nobody(batches: Batches[str, str], carrier: Carrier) -> None:
+    """Fact: one who had a turn and asked for nothing, or is cancelled while waiting for it, keeps none behind waiting."""
+
+    async def come(item: str) -> str | None:
+        await batches.turn()
+        return None if item.startswith("-") else await batches.ask(item)
+
+    tasks = [asyncio.ensure_future(come(f"{'-' if 20 <= number < 60 else ''}{number}")) for number in range(100)]
+    await asyncio.sleep(0)
+    for task in tasks[50:80]:
+        task.cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [answer for answer in answers if isinstance(answer, str)] == [
+        str(number) for number in range(100) if not 20 <= number < 80
+    ]

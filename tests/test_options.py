@@ -521,6 +521,7 @@ async def test_vector_precision(open_cache: Open) -> None:
         cache = open_cache(vector_precision=precision, files=False)
         await cache.set_embedding("a", "m", vector)
         assert await cache.get_embedding("a", "m") == [expected, 2.0]
+        assert await cache.get_embedding("b", "m", compute=lambda: vector) == [expected, 2.0]
 
 
 @proves("secret")

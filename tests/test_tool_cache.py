@@ -399,6 +399,17 @@ async def test_a_batch_computes_what_is_missing_once_and_answers_in_order(cache:
     assert vectors[3] == vector_of("ccc")
 
 
+async def test_a_vector_that_was_just_made_is_nobody_elses(cache: ToolCache) -> None:
+    """BUG-79, LR-08: changing what came back, or what the model returned and still has, changes nothing in the cache."""
+    kept = [[0.5, 1.0], [0.1, 2.0]]
+    vectors = await cache.get_embeddings(["a", "bb"], "ada", compute=lambda _texts: kept)
+    single = await cache.get_embedding("ccc", "ada", compute=lambda: kept[1])
+    assert [*vectors, single] == [[0.5, 1.0], [0.1, 2.0], [0.1, 2.0]]
+    for vector in (*vectors, single, *kept):
+        vector.clear()
+    assert await cache.get_embeddings(["a", "bb", "ccc"], "ada") == [[0.5, 1.0], [0.1, 2.0], [0.1, 2.0]]
+
+
 async def test_a_batch_without_compute_says_what_is_missing(cache: ToolCache) -> None:
     """A miss is None in its place; an empty batch asks nobody."""
     await cache.set_embedding("bb", "ada", [1.0])

@@ -15,6 +15,7 @@ from toolcache.events import Announcer, FilesUnavailable
 from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
 from toolcache.parts import Parts
+from toolcache.peeks import SupportsOpening
 from toolcache.protocols import Clock, MemoryPolicy, Store, SupportsSeparateReads
 from toolcache.resilience.breaker import CircuitBreaker
 from toolcache.resilience.guard import Guard
@@ -166,6 +167,7 @@ def _layer(store: Store, settings: Settings, timeout: float, clock: Clock, annou
         write_breaker=breaker("write"),
         timeout=timeout,
         reads_stand=store.reads_stand if isinstance(store, SupportsSeparateReads) else lambda: False,
+        opening=(lambda: store.opening) if isinstance(store, SupportsOpening) else lambda: False,
         clock=clock,
         announce=announce,
         layer=store.name,

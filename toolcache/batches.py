@@ -4,6 +4,7 @@ Most of what an operation costs does not depend on how many keys it has.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from enum import Enum
 from types import coroutine
@@ -23,6 +24,9 @@ class Alone(Enum):
 
 ALONE: Final = Alone.ALONE
 
+_ROOM: Final = 16
+"""Callers who have their turn in one tick: with what the last ones asked for, a millisecond of work."""
+
 
 class Batches(Generic[A, R]):
     """The batches of one kind and one loop.
@@ -39,11 +43,31 @@ class Batches(Generic[A, R]):
         self._sharing: list[tuple[A, asyncio.Future[R | None]]] = []
         self._under_way = 0
         self._crowded = False
+        self._line: deque[asyncio.Future[None]] = deque()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is under way, and the last to leave had nobody to go with: so it will be again, most likely."""
         return not self._under_way and not self._crowded
+
+    async def turn(self) -> None:
+        """Come before ``ask``: where very many ask in one tick, most wait for another, since the loop is others' too."""
+        if self._line or len(self._waiting) >= _ROOM:
+            loop = asyncio.get_running_loop()
+            if not self._line:
+                loop.call_soon(self._call)
+            turn: asyncio.Future[None] = loop.create_future()
+            self._line.append(turn)
+            await turn
+
+    def _call(self) -> None:
+        """The next ones, once in each tick, whatever becomes of them."""
+        for _ in range(min(_ROOM, len(self._line))):
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+        if self._line:
+            asyncio.get_running_loop().call_soon(self._call)
 
     async def lone(self, item: A) -> R:
         """The answer, at once and to nobody else; who leaves takes along what was asked."""

@@ -41,7 +41,8 @@ RECORD_ROOM: Final = 16_384
 _OURS: Final = (MAGIC, FORMAT)
 _LAYOUT: Final = struct.Struct(">2sBB16sQQQI16sHI")
 _WHOLE: Final = struct.Struct(">2sBB16sQQQI16sHII")
-_BRIEF: Final = struct.Struct(">2sBB16s16xQ26xI")
+BRIEF: Final = struct.Struct(">2sBB16s16xQ26xI")
+"""Of a header, what a store goes by: magic, format, flags, version, ``gone_ms``, and the CRC."""
 _CRC: Final = struct.Struct(">I")
 MAC_SIZE: Final = 16
 """Bytes of the seal that follows a sealed body."""
@@ -108,7 +109,7 @@ def read_brief(blob: bytes | memoryview) -> tuple[int, bytes, int] | None:
     """Flags, version and ``gone_ms``, which is all that a store goes by; None where ``read_header`` says None."""
     if len(blob) < HEADER_SIZE:
         return None
-    magic, fmt, flags, version, gone_ms, check = _BRIEF.unpack_from(blob)
+    magic, fmt, flags, version, gone_ms, check = BRIEF.unpack_from(blob)
     if magic != MAGIC or fmt != FORMAT or flags & ~KNOWN_FLAGS or crc32(blob[:_CHECKED]) != check:
         return None
     return flags, version, gone_ms

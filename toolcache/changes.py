@@ -62,11 +62,14 @@ class Changes:
         self._find = find
         self._tells_of = tells_of
         self._far = parts.redis is not None or parts.files is not None
+        self._alone = parts.redis is None
 
     async def set(
         self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
     ) -> Durability:
         """Store a value; where it is safe."""
+        if self._alone:  # Redis takes what comes in one tick together, the log what comes while it is at work
+            await self._writer.turn()
         lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
         encoded = self._entries.encode(value, domain, given)
         if not self._parts.enabled:

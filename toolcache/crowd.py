@@ -9,7 +9,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from toolcache.entry import Held
 from toolcache.flight import Flight
 from toolcache.found import Found
 from toolcache.pieces import Pieces, abreast
@@ -19,7 +18,7 @@ ComputeMany: TypeAlias = Callable[[list[str]], Mapping[str, Any]] | Callable[[li
 
 
 class _Keep(Protocol):
-    def __call__(self, key: str, value: Any, *, version: bytes, took: float, flight: Flight[Held]) -> Held: ...
+    def __call__(self, key: str, value: Any, *, version: bytes, took: float, flight: Flight[Found]) -> Found: ...
 
 
 class Crowd:
@@ -41,7 +40,7 @@ class Crowd:
         keep: _Keep,
         version: Callable[[], bytes],
         now: Callable[[], float],
-        see: Callable[[str, Flight[Held], bytes], None],
+        see: Callable[[str, Flight[Found], bytes], None],
     ) -> None:
         self._compute = compute
         self._find = find
@@ -50,15 +49,15 @@ class Crowd:
         self._now = now
         self._see = see
 
-    async def travel(self, flights: Mapping[str, Flight[Held]]) -> dict[str, Held]:
-        """The entries of all keys."""
+    async def travel(self, flights: Mapping[str, Flight[Found]]) -> dict[str, Found]:
+        """What has come of all keys: an entry of each."""
         found: dict[str, Found] = {}
 
         async def look(some: Sequence[str]) -> None:
             found.update(await self._find(some))
 
         await abreast(look, list(flights))
-        landed = {key: item.held for key, item in found.items() if item.held is not None}
+        landed = {key: item for key, item in found.items() if item.held is not None}
         missing = [key for key in flights if key not in landed]
         if missing:
             version = self._version()
@@ -70,7 +69,7 @@ class Crowd:
             landed |= await self._make(missing, flights, version)
         return landed
 
-    async def _make(self, missing: list[str], flights: Mapping[str, Flight[Held]], version: bytes) -> dict[str, Held]:
+    async def _make(self, missing: list[str], flights: Mapping[str, Flight[Found]], version: bytes) -> dict[str, Found]:
         begun = self._now()
         values = self._compute(missing)
         if inspect.isawaitable(values):

@@ -12,7 +12,7 @@ from toolcache.compute import Compute, Context, run
 from toolcache.crowd import ComputeMany, Crowd
 from toolcache.domains import Domain
 from toolcache.entries import Entries
-from toolcache.entry import Held
+from toolcache.entry import MISSING, Held
 from toolcache.epochs import Epochs
 from toolcache.errors import SerializationError
 from toolcache.events import ValueNotStored
@@ -21,7 +21,7 @@ from toolcache.found import Found
 from toolcache.home import Homes
 from toolcache.keys.text import key_digest
 from toolcache.parts import Due, Parts
-from toolcache.pieces import abreast
+from toolcache.pieces import Pieces, abreast
 from toolcache.stats import Tallies
 from toolcache.tags import labels
 from toolcache.turns import Turns
@@ -89,27 +89,27 @@ class Filler:
         ttl: float | None,
         tags: tuple[str, ...],
         lock: bool | None = None,
-    ) -> Held:
-        """The entry of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
+    ) -> Any:
+        """The value of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
         begun, flights = self._now(), self._homes.here().flights
         flight = flights.find(key)
         if flight is None:
             locked = self._parts.lock if lock is None else lock
             start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
-            held = await flights.join(key, start, under=self._epochs.names(tags))
+            found = await flights.join(key, start, under=self._epochs.names(tags))
         else:
-            held = await flights.ride(key, flight)
+            found = await flights.ride(key, flight)
         tally = self._tallies.of(domain)
         tally.latency.add(self._now() - begun)
-        if flight is not None:  # others were computing it
+        if flight is not None and found.held is not None:  # others were computing it
             tally.far_hits += 1
-            tally.seconds_saved += held.seconds
-        return held
+            tally.seconds_saved += found.held.seconds
+        return _own(found, joined=flight is not None)
 
     async def fill_many(
         self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context
-    ) -> dict[str, Held]:
-        """The entries of several keys; those that nobody has, by one computation."""
+    ) -> dict[str, Any]:
+        """The values of several keys; those that nobody has, by one computation."""
         home, late = self._homes.here(), list[_Late]()
         crowd = Crowd(
             compute,
@@ -120,7 +120,7 @@ class Filler:
             home.flights.see,
         )
 
-        async def travel(flights: dict[str, Flight[Held]]) -> dict[str, Held]:
+        async def travel(flights: dict[str, Flight[Found]]) -> dict[str, Found]:
             try:
                 return await crowd.travel(flights)
             finally:
@@ -129,23 +129,26 @@ class Filler:
 
         begun, under = self._now(), self._epochs.names(context.tags)
         landed, own = await home.flights.join_many(keys, travel, under=under)
-        self._count(domain, landed.values(), begun, joined=[held for key, held in landed.items() if key not in own])
-        return landed
+        self._count(domain, landed.values(), begun, joined=[found for key, found in landed.items() if key not in own])
+        values: dict[str, Any] = {}
+        async for some in Pieces(keys):
+            values.update((key, _own(landed[key], joined=key not in own)) for key in some)
+        return values
 
-    def _count(self, domain: Domain, landed: Collection[Held], begun: float, *, joined: Collection[Held]) -> None:
+    def _count(self, domain: Domain, landed: Collection[Found], begun: float, *, joined: Collection[Found]) -> None:
         """Count what this call waited for, and as hits what others were computing."""
         tally = self._tallies.of(domain)
         tally.latency.add(self._now() - begun, len(landed))
         tally.far_hits += len(joined)
-        tally.seconds_saved += sum(held.seconds for held in joined)
+        tally.seconds_saved += sum(found.held.seconds for found in joined if found.held is not None)
 
     async def _fly(
-        self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Held], /, *, locked: bool
-    ) -> Held:
+        self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Found], /, *, locked: bool
+    ) -> Found:
         due = self._parts.due()
         found = (await self._find((key,), domain, due=due))[key]
         if found.held is not None:
-            return found.held
+            return found
         turn = self._turns.turn(key, due) if locked and self._turns.layers else None
         flight.on_detach = None if turn is None else turn.end  # nobody is to wait for what will not be stored
         try:
@@ -153,7 +156,7 @@ class Filler:
                 found = (await self._find((key,), domain, counted=False, due=turn.due))[key]
                 if found.held is not None:
                     self._tallies.of(domain).found_after_all(found.held.seconds)
-                    return found.held
+                    return found
             self._homes.here().flights.see(key, flight, found.version)
             # Taken before the computation: whatever is written meanwhile is newer, and wins.
             flight.version = version = self._entries.version(above=found.version, tags=context.tags)
@@ -174,9 +177,9 @@ class Filler:
         context: Context,
         version: bytes,
         took: float,
-        flight: Flight[Held],
+        flight: Flight[Found],
         late: list[_Late] | None = None,
-    ) -> Held:
+    ) -> Found:
         """Make an entry of a computed value; store it, unless something newer was written meanwhile.
 
         What the layers are to be told, they are told by and by, or it is put down in ``late``.
@@ -196,7 +199,7 @@ class Filler:
             # It goes to those who wait and is held nowhere.
             held = Held.of(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, span_ms=0, tally=tally)
             held.seconds = took
-            return held
+            return Found(held, value=value)
         era, overtaken = self._parts.memory.era, flight.detached or self._epochs.covers(version, tags)
         held = self._entries.made(
             value, encoded, domain, tally, version=version, era=era, lifetime=lifetime, tags=tags, took=took
@@ -209,7 +212,7 @@ class Filler:
                     flight.written = self._homes.here().own(self._write_back([_Late(key, held, draft)], domain))
                 else:
                     late.append(_Late(key, held, draft))
-        return held
+        return Found(held, version, self._parts.coder.copy(value, encoded))
 
     async def _write_back_all(self, late: Sequence[_Late], domain: Domain) -> None:
         await abreast(partial(self._write_back, domain=domain), late)
@@ -221,3 +224,10 @@ class Filler:
             if outcome.superseded and self._parts.memory.find(key) is held:
                 self._parts.memory.remove(key)
             self._acknowledge(key, draft, outcome)
+
+
+def _own(found: Found, *, joined: bool) -> Any:
+    """A value of the caller's own: the one that came with the entry, unless another's flight was joined."""
+    if found.held is not None and (joined or found.value is MISSING):
+        return found.held.own()
+    return found.value

@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, Final, TypeVar
 
-from toolcache.entry import Held
 from toolcache.errors import CacheClosedError
 from toolcache.flight import Flights, aboard
+from toolcache.found import Found
 from toolcache.loops import PerLoop
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Home:
     """
 
     def __init__(self) -> None:
-        self.flights: Flights[Held] = Flights()
+        self.flights: Flights[Found] = Flights()
         self.runs: Flights[Any] = Flights()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._endings: set[asyncio.Task[Any]] = set()

@@ -230,7 +230,7 @@ class Machine:
     ) -> Any:
         """The same of a key that is no hit."""
         place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
-        return (await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)).own()
+        return await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)
 
     async def compute_many(
         self,
@@ -251,7 +251,7 @@ class Machine:
                 list(places.values()), compute, domain, Context(*self._terms(ttl, tags, domain))
             )
             async for some in Pieces(absent):
-                values.update((key, landed[places[key]].own()) for key in some)
+                values.update((key, landed[places[key]]) for key in some)
         return values
 
     def _terms(

@@ -127,6 +127,10 @@ class Writer:
         self._overlaps = Overlaps()
         self._epoch_name = store_key("e", parts.namespace, NAMESPACE)
 
+    async def turn(self) -> None:
+        """Come before a write of one value: see ``Batches.turn``."""
+        await self._batches.here().turn()
+
     async def write(
         self,
         drafts: Sequence[Draft],

@@ -13,9 +13,11 @@ import pytest
 from rig import Rig
 
 from toolcache.cache import Cache
+from toolcache.codec.coder import Coder
 from toolcache.compute import Context
 from toolcache.entry import MISSING
 from toolcache.errors import FlightAbortedError, ReentrantFlightError
+from toolcache.protocols import Encoded
 
 
 class Gate:
@@ -44,6 +46,48 @@ class Gate:
 async def settle(cache: Cache) -> None:
     """Let the writes that nobody waits for end."""
     await asyncio.gather(*cache._machine.homes.here()._tasks)
+
+
+class Thing:
+    """Something that others know how to store."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class ThingCodec:
+    """Counts what it reads."""
+
+    name = "thing"
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def accepts(self, value: object, /) -> bool:
+        return isinstance(value, Thing)
+
+    def encode(self, value: object, /) -> Encoded:
+        assert isinstance(value, Thing)
+        return Encoded(bytes([value.number]), self.name)
+
+    def decode(self, body: bytes, dtype: str, /) -> Thing:
+        assert not dtype
+        self.read += 1
+        return Thing(body[0])
+
+
+@pytest.mark.parametrize("layering", ["memory+file", "memory+redis"])
+async def test_what_a_flight_has_read_is_not_read_again_for_who_began_it(rig: Rig) -> None:
+    """BUG-79: of those who wait for one look into the layers each has a value of its own, made once for each."""
+    codec = ThingCodec()
+    writer, reader = [await rig.open(coder=Coder(codecs=[codec])) for _ in range(2)]
+    await writer.set("key", Thing(7))
+    gate = Gate()
+    got = await asyncio.gather(*[reader.get_or_set("key", gate) for _ in range(3)])
+    assert [thing.number for thing in got] == [7, 7, 7]
+    assert len(set(map(id, got))) == 3
+    assert gate.runs == 0
+    assert codec.read == 3
 
 
 async def test_a_thousand_callers_compute_once(cache: Cache) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -90,7 +91,30 @@ async def test_others_of_the_tick_go_together(cache: Cache) -> None:
     await cache.set("warm", "up")
     first = stores(cache)[0]
     before = first.calls["put_many"]
-    await asyncio.gather(*(cache.set(f"a{n}", n) for n in range(20)))
+    await asyncio.gather(*(cache.set(f"a{n}", n) for n in range(12)))
     assert first.calls["put_many"] - before == 2
-    await asyncio.gather(*(cache.set(f"b{n}", n) for n in range(20)))
+    await asyncio.gather(*(cache.set(f"b{n}", n) for n in range(12)))
     assert first.calls["put_many"] - before == 3
+
+
+@pytest.mark.parametrize("layering", ["memory+file"], indirect=False)
+async def test_very_many_at_once_leave_the_loop_to_others_in_between(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fact: where files are all there is, a hundred sets of one tick are spread over several; none is lost."""
+    ticks, packed = 0, Counter[int]()
+    pack = cache._parts.envelope.pack
+
+    def counted(*args: Any, **options: Any) -> bytes:
+        packed[ticks] += 1
+        return pack(*args, **options)
+
+    monkeypatch.setattr(cache._parts.envelope, "pack", counted)
+    working = asyncio.gather(*(cache.set(f"key {number}", number) for number in range(100)))
+    while not working.done():
+        await asyncio.sleep(0)
+        ticks += 1
+    assert set(await working) == {Durability.FILE}
+    assert sum(packed.values()) >= 100
+    assert max(packed.values()) <= 20
+    assert await cache.get("key 99") == 99

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from toolcache.blob import CorruptBlobError
 from toolcache.codec import vectors as module
-from toolcache.codec.vectors import VectorCodec
+from toolcache.codec.vectors import Precision, VectorCodec
+from toolcache.entry import MISSING
 from toolcache.errors import SerializationError, SettingsError
 from toolcache.testing import CodecContract
 from toolcache.testing.codecs import same
@@ -71,6 +72,20 @@ def test_what_is_packed_already_stays_as_it_is() -> None:
     """Vectors are packed ahead of being stored, and not once more."""
     packed = VectorCodec().encode([0.5])
     assert VectorCodec().encode(packed) is packed
+
+
+@pytest.mark.parametrize("value", [*LISTS, *ARRAYS], ids=str)
+@pytest.mark.parametrize("precision", ["exact", "float32", "float16"])
+def test_a_copy_is_what_comes_back(precision: Precision, value: Any) -> None:
+    """BUG-78, BUG-79: a copy is another list, equal to what a round trip gives, or there is none."""
+    codec = VectorCodec(precision)
+    copied = codec.copy(value)
+    if precision == "exact" and type(value) is list:
+        body, _, dtype = codec.encode(value)
+        assert same(copied, codec.decode(body, dtype))
+        assert copied is not value
+    else:
+        assert copied is MISSING
 
 
 def test_the_form_is_frozen() -> None:

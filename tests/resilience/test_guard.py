@@ -319,6 +319,21 @@ class TestDeadline:
         assert {error.kind for error in errors} == {FaultKind.LOCAL}
         assert guard.breaker.state is CLOSED
 
+    @pytest.mark.parametrize(("opening", "kind"), [(True, FaultKind.LOCAL), (False, FaultKind.CONN)])
+    async def test_a_store_that_is_being_opened_has_no_fault(
+        self, build: Callable[..., Guard], opening: bool, kind: FaultKind
+    ) -> None:
+        """Fact: who waits in vain while this process is reading its way into a store holds nothing against it."""
+        guard = build(timeout=0.02, opening=lambda: opening)
+        error = await unusable(read(guard, Script(asyncio.Event().wait)))
+        assert error.kind is kind
+        assert (guard.breaker.state is CLOSED) is opening
+
+    async def test_what_fails_while_a_store_is_being_opened_is_a_fault(self, build: Callable[..., Guard]) -> None:
+        """Fact: only waiting is excused."""
+        guard = build(opening=lambda: True)
+        assert (await unusable(read(guard, Script(DOWN)))).kind is FaultKind.CONN
+
     async def test_a_little_late_is_on_time(self, build: Callable[..., Guard], clock: FakeClock) -> None:
         """BUG-52: a deadline that fires less than 100 ms late is the store's."""
         guard = build(timeout=0.02)

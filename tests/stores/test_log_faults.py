@@ -407,6 +407,40 @@ async def test_a_hung_disk_blocks_neither_the_loop_nor_reads_from_the_page_cache
     await store.aclose()
 
 
+async def test_who_waits_while_it_is_opened_can_tell_that_from_a_disk_that_hangs(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Fact: it is ``opening`` while one portion after another is read; not where nothing has come for a second."""
+    store = make(tmp_path / "log", clock)
+    for number in range(3):
+        await put(store, write(clock, f"k{number}", 1, bytes(1 << 20)))
+    assert not store.opening
+    await store.aclose()
+    met, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def before(name: str, *args: int) -> None:
+        if name == "pread" and args[1] > 1 << 16:
+            met.release()
+            go_on.acquire()
+
+    ops = MeddlingOps()
+    ops.before = before  # type: ignore[method-assign]  # for this one
+    again = make(tmp_path / "log", clock, ops=ops)
+    assert not again.opening
+    reading = asyncio.ensure_future(body(again, "k2"))
+    await asyncio.to_thread(met.acquire)
+    go_on.release()
+    await asyncio.to_thread(met.acquire)
+    assert again.opening, "the first portion has been read"
+    clock.advance(1.1)
+    assert not again.opening, "nothing has come for a while"
+    for _ in range(99):
+        go_on.release()
+    assert await reading == bytes(1 << 20)
+    assert not again.opening
+    await again.aclose()
+
+
 async def test_a_hung_read_leaves_its_caller_at_its_deadline(tmp_path: Path, clock: FakeClock) -> None:
     """FS-18: a read that needs the disk is a job of its own; others are read meanwhile."""
     ops = SlowOps(30.0, "pread")

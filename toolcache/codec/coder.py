@@ -10,6 +10,7 @@ from msgpack import unpackb
 from toolcache.blob import CorruptBlobError
 from toolcache.codec.msgpack import TRUSTED_SIZE, MsgpackCodec, is_plain, pack_flat
 from toolcache.codec.vectors import Precision, VectorCodec
+from toolcache.entry import MISSING
 from toolcache.errors import SettingsError
 from toolcache.protocols import Codec, Encoded
 from toolcache.rare import rare
@@ -75,6 +76,10 @@ class Coder:
                 raise CorruptBlobError("codec") from None
         thaw = self.thaw(encoded)
         return thaw(body), thaw
+
+    def copy(self, value: object, encoded: Encoded) -> Any:
+        """A copy of a value that was just encoded, equal to what comes back; MISSING where one is to be decoded."""
+        return self._vectors.copy(value) if encoded.codec == VectorCodec.name else MISSING
 
     def copier(self, encoded: Encoded) -> Callable[[bytes], Any]:
         """What makes a fresh value of a body that was encoded or decoded here already; for what stays in memory encoded."""

@@ -13,6 +13,7 @@ from functools import cache, lru_cache, partial
 from typing import Any, Final, Literal
 
 from toolcache.blob import CorruptBlobError
+from toolcache.entry import MISSING
 from toolcache.errors import SerializationError, SettingsError
 from toolcache.protocols import Encoded
 
@@ -77,6 +78,10 @@ class VectorCodec:
             f"not {kind.__module__}.{kind.__qualname__}",
             path="$",
         )
+
+    def copy(self, value: object, /) -> Any:
+        """A copy of a list that was encoded, which shares its floats; MISSING where that is not what comes back."""
+        return value.copy() if type(value) is list and self._widest == _WIDTHS["exact"] else MISSING
 
     def decode(self, body: bytes, dtype: str, /) -> Any:
         """A fresh list, or a read-only array over ``body``; raises CorruptBlobError."""

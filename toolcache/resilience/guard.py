@@ -54,6 +54,8 @@ class Guard:
         retry: whether what a lost connection failed goes once more, at once and within the same deadline. Every
             operation of a store may be repeated: writes carry versions.
         reads_stand: whether reads have a way of their own, and it is open.
+        opening: whether the store is being made ready in this process, and that is getting on: who has waited for it in
+            vain has met no fault.
         clock: measures how late a deadline fires.
         announce: told of each failed operation.
         layer: the store's name in events.
@@ -67,6 +69,7 @@ class Guard:
         timeout: float,
         retry: bool = True,
         reads_stand: Callable[[], bool] = lambda: False,
+        opening: Callable[[], bool] = lambda: False,
         clock: Clock = SYSTEM,
         announce: Callable[[StoreFault], None] | None = None,
         layer: str = "",
@@ -77,6 +80,7 @@ class Guard:
         self.timeout = timeout
         self._retry = retry
         self._reads_stand = reads_stand
+        self._opening = opening
         self._clock = clock
         self._announce = announce
         self._layer = layer
@@ -154,7 +158,7 @@ class Guard:
                     answer = await operation()
         except BaseException as exc:
             kind = classify(exc, mutation=mutation)
-            if kind is FaultKind.CONN and deadline.expired and self._clock.monotonic() - due > _STALLED:
+            if kind is FaultKind.CONN and deadline.expired and self._is_ours(due):
                 kind = FaultKind.LOCAL
             if kind is FaultKind.CONN and permits.write is not None and self._reads_stand():
                 kind = FaultKind.WRITE_LOST
@@ -169,6 +173,10 @@ class Guard:
         if permits.write is not None:
             permits.write.ok()
         return answer
+
+    def _is_ours(self, due: float) -> bool:
+        """Whether it is this process that has kept an operation from being done in time."""
+        return self._clock.monotonic() - due > _STALLED or self._opening()
 
     def _again(self, exc: Exception, permits: _Permits, deadline: Deadline) -> bool:
         """Whether what failed goes once more. Both attempts are one call to the breaker: only how it ended counts.

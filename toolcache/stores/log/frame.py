@@ -47,9 +47,11 @@ LASTING: Final = TOMBSTONE | EPOCH | CLAIM | RESULT
 
 _FIELDS: Final = struct.Struct(">2sBBHHIQI")
 _CRC: Final = struct.Struct(">I")
-_HEAD: Final = struct.Struct(">2sBBHHIQII")
-_FIELDS_SIZE: Final = _FIELDS.size
-HEAD_SIZE: Final = _FIELDS_SIZE + _CRC.size
+HEAD: Final = struct.Struct(">2sBBHHIQII")
+"""All of a frame, in the order of the table."""
+CHECKED: Final = _FIELDS.size
+"""The bytes of a frame that its own CRC is of."""
+HEAD_SIZE: Final = CHECKED + _CRC.size
 MAX_KEY: Final = (1 << 16) - 1
 MAX_BLOB: Final = 1 << 28
 """Bytes; a length above it is not believed."""
@@ -84,8 +86,8 @@ def pack(kind: int, flags: int, key: bytes, blob: bytes, keep_until: int) -> byt
 
 def read_frame(data: memoryview, at: int = 0) -> Frame | None:
     """The frame at an offset, or None where the bytes are none that can be trusted; needs HEAD_SIZE bytes."""
-    magic, kind, _, flags, key_len, blob_len, keep_until, check, own_check = _HEAD.unpack_from(data, at)
-    if magic != MAGIC or blob_len > MAX_BLOB or crc32(data[at : at + _FIELDS_SIZE]) != own_check:
+    magic, kind, _, flags, key_len, blob_len, keep_until, check, own_check = HEAD.unpack_from(data, at)
+    if magic != MAGIC or blob_len > MAX_BLOB or crc32(data[at : at + CHECKED]) != own_check:
         return None
     # Frame(…), less a call
     return tuple.__new__(Frame, (kind, flags, key_len, blob_len, keep_until, check))
@@ -95,11 +97,11 @@ def blob_in(record: bytes | bytearray, key: bytes) -> bytes | None:
     """The blob of the record of this very key, or None where a byte of it is not as written."""
     if len(record) < HEAD_SIZE:
         return None
-    magic, kind, _, _, key_len, blob_len, _, check, own_check = _HEAD.unpack_from(record)
+    magic, kind, _, _, key_len, blob_len, _, check, own_check = HEAD.unpack_from(record)
     start = HEAD_SIZE + key_len
     if magic != MAGIC or kind != BLOB or start + blob_len != len(record) or record[HEAD_SIZE:start] != key:
         return None
-    if crc32(record[:_FIELDS_SIZE]) != own_check:
+    if crc32(record[:CHECKED]) != own_check:
         return None
     blob = bytes(memoryview(record)[start:])
     return blob if crc32(blob, crc32(key)) == check else None

@@ -4,12 +4,29 @@ An entry is packed into 47 bytes, and the entries into 1,024 dicts: one dict of 
 of milliseconds when it grows. Reads take no lock; writers hold the log's.
 """
 
-import hashlib
 import struct
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from typing import Final, NamedTuple, TypeAlias
+from zlib import crc32
 
-from toolcache.stores.log.frame import BARE, CLAIM, CLEAN, FIRST, LASTING, PENDING, TOMBSTONE
+from toolcache.blob import BRIEF, FORMAT, HEADER_SIZE, KNOWN_FLAGS
+from toolcache.blob import MAGIC as BLOB_MAGIC
+from toolcache.stores.log.frame import (
+    BARE,
+    BLOB,
+    CHECKED,
+    CLAIM,
+    CLEAN,
+    FIRST,
+    HEAD,
+    HEAD_SIZE,
+    LASTING,
+    MAGIC,
+    PENDING,
+    TOMBSTONE,
+)
+from toolcache.versions import ZERO
 
 _PACKED: Final = struct.Struct(">16sQQIIIH")
 _SHARDS: Final = 1024
@@ -48,10 +65,13 @@ class Entry(NamedTuple):
 Record: TypeAlias = tuple[bytes, Entry | bytes, bytes | None]
 """Of a record that was appended: its key's digest, its entry or the version that it marks, and what it is newer than."""
 
+Place: TypeAlias = tuple[int, int]
+"""The handle of a segment, and an offset in it."""
+
 
 def digest(key: bytes) -> bytes:
     """The 16 bytes under which a key is found."""
-    return hashlib.blake2b(key, digest_size=16).digest()
+    return blake2b(key, digest_size=16).digest()
 
 
 class Index:
@@ -99,6 +119,53 @@ class Index:
             self.admit(key, new._replace(segment=segment, offset=start + offset))
         else:
             shard[key] = _PACKED.pack(version, gone, keep, segment, start + offset, length, flags)
+
+    def take_in(
+        self, chunk: bytes, at: int, place: Place, most: int, told: list[tuple[str, bytes]] | None
+    ) -> tuple[int, int, bytes]:
+        """``admit``, with ``hold``, the records of blobs that stand in these bytes; by the million when a log is opened.
+
+        Ends before anything else: another kind, what is not whole, what is not as it was written.
+
+        Args:
+            chunk: bytes of a segment.
+            at: where in them a record begins.
+            place: the segment's handle, and where in it the bytes begin.
+            most: records.
+            told: takes their keys and versions.
+
+        Returns:
+            Where in the bytes it ended, how many more it would have taken, the highest version met.
+        """
+        segment, base = place
+        view, end, newest = memoryview(chunk), len(chunk), ZERO
+        shards, marks, head, brief, pack = self._shards, self._marks, HEAD.unpack_from, BRIEF.unpack_from, _PACKED.pack
+        while most and at + HEAD_SIZE <= end:
+            magic, kind, _, flags, key_len, blob_len, keep, check, own_check = head(chunk, at)
+            body = at + HEAD_SIZE
+            split = body + key_len
+            stop = split + blob_len
+            if magic != MAGIC or kind != BLOB or stop > end or blob_len < HEADER_SIZE:
+                break
+            if crc32(chunk[at : at + CHECKED]) != own_check or crc32(view[body:stop]) != check:
+                break
+            # the CRC in the blob's header is of bytes that have just been found as they were written
+            magic, form, bits, version, gone, _ = brief(chunk, split)
+            if magic != BLOB_MAGIC or form != FORMAT or bits & ~KNOWN_FLAGS:
+                break
+            key = chunk[body:split]
+            name = blake2b(key, digest_size=16).digest()
+            shard = shards[name[0] | (name[1] & 3) << 8]
+            keep = max(keep, gone)
+            if name in shard or marks or flags & _SPECIAL:
+                self.admit(name, Entry(version, gone, keep, segment, base + at, stop - at, flags), hold=True)
+            else:
+                shard[name] = pack(version, gone, keep, segment, base + at, stop - at, flags)
+            newest = max(newest, version)
+            if told is not None:
+                told.append((key.decode("utf-8", "surrogatepass"), version))
+            at, most = stop, most - 1
+        return at, most, newest
 
     def admit(self, key: bytes, new: Entry, *, hold: bool = False) -> None:
         """Take in a record: the highest version counts, whichever was met first; the other only lengthens its stay.

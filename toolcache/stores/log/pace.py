@@ -20,7 +20,12 @@ def paced(items: Iterable[T]) -> Iterator[T]:
     for number, item in enumerate(items, 1):
         yield item
         if number % STEP == 0:
-            time.sleep(_PAUSE)
+            pause()
+
+
+def pause() -> None:
+    """Let the others have a moment, who has just done a ``STEP``."""
+    time.sleep(_PAUSE)
 
 
 def pool(size: int, name: str) -> ThreadPoolExecutor:

@@ -115,7 +115,12 @@ def _behind(parts: list[bytes | memoryview], taken: int) -> list[bytes | memoryv
     return []
 
 
-def walk(read: Callable[[int, int], bytes], start: int, size: int) -> Iterator[Record]:
+def walk(
+    read: Callable[[int, int], bytes],
+    start: int,
+    size: int,
+    take: Callable[[bytes, int, int], int] | None = None,
+) -> Iterator[Record]:
     """The whole records between two offsets.
 
     A record that is not complete ends the walk: it is being written, or its writer was stopped. So do zeros, which a
@@ -125,6 +130,8 @@ def walk(read: Callable[[int, int], bytes], start: int, size: int) -> Iterator[R
         read: (bytes wanted, offset) → bytes.
         start: where a record begins.
         size: where the file ends.
+        take: (bytes, where in them a record begins, where in the file they begin) → where in them the first record
+            begins that is to be yielded: those before it, if any, it has taken by itself.
 
     Raises:
         BrokenSegmentError: a frame cannot be trusted; the records before it have been yielded.
@@ -136,6 +143,10 @@ def walk(read: Callable[[int, int], bytes], start: int, size: int) -> Iterator[R
         chunk = memoryview(raw)
         at, want = 0, _CHUNK
         while at + HEAD_SIZE <= len(chunk):
+            if take is not None:
+                at = take(raw, at, start)
+                if at + HEAD_SIZE > len(chunk):
+                    break
             frame = read_frame(chunk, at)
             if frame is None:
                 if _zeros(read, start + at, size):

@@ -167,6 +167,11 @@ class LogStore:
         return self._shared is not None and self._shared.log.ready and not self._shared.log.rang()
 
     @property
+    def opening(self) -> bool:
+        """Whether the index is being built, and that is getting on."""
+        return self._shared is not None and self._shared.log.opening
+
+    @property
     def refused(self) -> bool:
         """Whether the directory has refused this process from the start."""
         return self._shared is not None and self._shared.log.refused
