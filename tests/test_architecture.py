@@ -25,7 +25,7 @@ MAX_LINES: Final = 400
 # From the bottom up. A module imports what stands below it; within a level, modules may import one another without
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
-    "words": "causes errors fields rare forks loops pieces wakes blob entry events clock versions durations domains tags",
+    "words": "aside causes errors fields rare forks loops pieces wakes blob entry events clock versions durations domains tags",
     "promises": "protocols credentials peeks swaps",
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "overlaps batches changes claim layer parts entries found horizon filler hits follower bus owed reader writer crowd home places waiting turns sweeper compute journal risk invalidator "

@@ -410,6 +410,18 @@ async def test_a_vector_that_was_just_made_is_nobody_elses(cache: ToolCache) -> 
     assert await cache.get_embeddings(["a", "bb", "ccc"], "ada") == [[0.5, 1.0], [0.1, 2.0], [0.1, 2.0]]
 
 
+async def test_a_domain_may_say_how_long_its_vectors_are(cache: ToolCache) -> None:
+    """BUG-114: a vector of another length is refused, alone and in a batch, and nothing is stored."""
+    cache._embedding = cache._embedding._replace(dimensions=2)
+    with pytest.raises(SerializationError, match="3 elements, not 2"):
+        await cache.set_embedding("a", "ada", [1.0, 2.0, 3.0])
+    with pytest.raises(SerializationError, match="3 elements, not 2"):
+        await cache.set_embeddings(["a", "b"], "ada", [[1.0, 2.0, 3.0]] * 2)
+    assert await cache.get_embeddings(["a", "b"], "ada") == [None, None]
+    await cache.set_embedding("a", "ada", [1.0, 2.0])
+    assert await cache.get_embedding("a", "ada") == [1.0, 2.0]
+
+
 async def test_a_batch_without_compute_says_what_is_missing(cache: ToolCache) -> None:
     """A miss is None in its place; an empty batch asks nobody."""
     await cache.set_embedding("bb", "ada", [1.0])

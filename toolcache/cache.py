@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from toolcache.answers import RunStatus
+from toolcache.aside import Lengthy
 from toolcache.blob import NEVER
 from toolcache.compute import Compute
 from toolcache.domains import GENERAL, IDEMPOTENCY
@@ -14,6 +15,7 @@ from toolcache.durations import Duration
 from toolcache.entries import remaining
 from toolcache.entry import MISSING, Durability, Entry, Invalidation, Missing
 from toolcache.errors import UnsupportedKeyError
+from toolcache.found import whole
 from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.parts import Parts
@@ -65,10 +67,11 @@ class Cache:
         """The value with its instants, tags and where it was found; None if there is none."""
         found = await self._machine.find_one(key, GENERAL)
         held, now = found.held, self._parts.clock.time()
-        if held is None:
+        value = await whole(found.value)
+        if held is None or value is MISSING:
             return None
         return Entry(
-            value=found.value,
+            value=value,
             created_at=held.created_ms / 1000,
             expires_at=float("inf") if held.gone_ms == NEVER else held.gone_ms / 1000,
             age=max(0.0, now - held.created_ms / 1000),
@@ -130,7 +133,8 @@ class Cache:
         Args:
             key: any text.
             value: what comes back equal: None, bool, int, float, str, bytes, list, tuple, set, frozenset, dict, datetime,
-                date, time, timedelta, Decimal, UUID, and one-dimensional NumPy arrays of floats; exactly these types.
+                date, time, timedelta, Decimal, UUID, and one-dimensional NumPy arrays of floats; exactly these types. Not
+                to be changed before the call returns: a large one is encoded in a thread meanwhile.
             ttl: seconds, a timedelta or text such as ``"2h30m"``; the default TTL unless given, None for ever.
             tags: labels kept with the entry, at most 16; those that begin with ``@`` are the cache's own.
 
@@ -140,7 +144,10 @@ class Cache:
             CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
         """
         if self._keep is not None and tags is UNTAGGED:
-            return self._keep(key, value, GENERAL, ttl)
+            try:
+                return self._keep(key, value, GENERAL, ttl)
+            except Lengthy:
+                return (await self._machine.set_many({key: value}, GENERAL, ttl=ttl))[key]
         return await self._machine.set(key, value, GENERAL, ttl=ttl, tags=tags)
 
     async def set_many(

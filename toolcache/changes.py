@@ -3,10 +3,13 @@
 A write goes on where its caller has left, and what the layers said of it is taken note of all the same.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from toolcache.aside import Lengthy, aside
 from toolcache.blob import TOMBSTONE
 from toolcache.domains import Domain
 from toolcache.durations import Duration
@@ -36,6 +39,9 @@ class Changes:
         tallies: count.
         find: what memory or the layers hold of a place.
         tells_of: whether Redis is going to tell this process, too, of a write that it took.
+
+    Attributes:
+        coming: by place, the writes under way that others have to wait for.
     """
 
     def __init__(
@@ -63,11 +69,12 @@ class Changes:
         self._tells_of = tells_of
         self._far = parts.redis is not None or parts.files is not None
         self._alone = parts.redis is None
+        self.coming: dict[str, Future[None]] = {}
 
     async def set(
         self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
     ) -> Durability:
-        """Store a value; where it is safe."""
+        """Store a value; where it is safe. Raises Lengthy for ``set_many``, before anything was changed."""
         if self._alone:  # Redis takes what comes in one tick together, the log what comes while it is at work
             await self._writer.turn()
         lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
@@ -75,6 +82,8 @@ class Changes:
         if not self._parts.enabled:
             return Durability.MEMORY
         due = self._parts.due() if self._reader.met else await self.meet()
+        if self.coming:  # one of them may be of this key
+            raise Lengthy
         held = self._set_near(place, value, encoded, domain, lifetime, given)
         draft = self._entries.draft_of(place, held, encoded)
         (outcome,) = await self._set_far((place,), (draft,), (held,), domain, due)
@@ -90,11 +99,20 @@ class Changes:
     ) -> list[Durability]:
         """Store values; where each is safe. If one cannot be stored, none is."""
         lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encoded = [self._entries.encode(value, domain, given) for value in values]
+        encode = partial(self._entries.encode_all, values, domain, given)
+        try:
+            encoded: Sequence[Encoded] = [self._entries.encode(value, domain, given) for value in values]
+        except Lengthy:
+            encoded = []
         near = [Durability.MEMORY] * len(places)
         if not self._parts.enabled:
+            if len(encoded) < len(values):
+                await aside(encode)
             return near
         due = await self.meet()
+        if self.coming or len(encoded) < len(values):
+            encoded = await self._in_turn(places, encoded, encode)
+            due = self._parts.due()
         helds = [
             self._set_near(place, value, body, domain, lifetime, given)
             for place, value, body in zip(places, values, encoded, strict=True)
@@ -129,7 +147,11 @@ class Changes:
     ) -> bool:
         """Store a value only if none is there; whether it was stored."""
         lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encoded = self._entries.encode(value, domain, given)
+        try:
+            encoded = self._entries.encode(value, domain, given)
+        except Lengthy:
+            encode = partial(self._entries.encode_all, (value,), domain, given)
+            (encoded,) = await self._in_turn([place], (), encode)
         if not self._parts.enabled:
             return False
         due = self._parts.due()
@@ -156,6 +178,9 @@ class Changes:
         """Remove them everywhere; for each, whether a value was there."""
         self._tallies.of(domain).deletes += len(places)
         due = await self.meet()
+        if self.coming:
+            await self._in_turn(places)
+            due = self._parts.due()
         was = [self._reader.alive(place) for place in places]
         drafts = [self._tombstone(place) for place in places]
         for place in places:
@@ -166,6 +191,30 @@ class Changes:
         outcomes = await self._writer.write(drafts, due=due, then=partial(self._landed, places, drafts, ()))
         self._risk.report("delete", drafts, outcomes, raising=True)
         return [here or there.was_live for here, there in zip(was, outcomes, strict=True)]
+
+    async def _in_turn(
+        self,
+        places: Sequence[str],
+        encoded: Sequence[Encoded] = (),
+        encode: Callable[[], Sequence[Encoded]] | None = None,
+    ) -> Sequence[Encoded]:
+        """The values of these keys encoded, if need be aside, behind those who have come before with any of the keys.
+
+        So the order of calls is the order of versions, which are taken when that is done, however long each takes.
+        """
+        ahead = {self.coming[place] for place in places if place in self.coming}
+        turn: Future[None] = Future()
+        turn.set_running_or_notify_cancel()  # who waits for it and is cancelled does not cancel it
+        self.coming.update(dict.fromkeys(places, turn))
+        try:
+            for other in ahead:
+                await asyncio.wrap_future(other)
+            return await aside(encode) if encode is not None and not encoded else encoded
+        finally:
+            for place in places:
+                if self.coming.get(place) is turn:
+                    del self.coming[place]
+            turn.set_result(None)
 
     def _tombstone(self, place: str) -> Draft:
         name, version = self._entries.name(place), self._entries.version(place)

@@ -18,7 +18,9 @@ ComputeMany: TypeAlias = Callable[[list[str]], Mapping[str, Any]] | Callable[[li
 
 
 class _Keep(Protocol):
-    def __call__(self, key: str, value: Any, *, version: bytes, took: float, flight: Flight[Found]) -> Found: ...
+    def __call__(
+        self, key: str, value: Any, *, version: bytes, took: float, flight: Flight[Found]
+    ) -> Awaitable[Found]: ...
 
 
 class Crowd:
@@ -78,5 +80,5 @@ class Crowd:
         made = {}
         async for some in Pieces(missing):
             for key in some:
-                made[key] = self._keep(key, values[key], version=version, took=took, flight=flights[key])
+                made[key] = await self._keep(key, values[key], version=version, took=took, flight=flights[key])
         return made

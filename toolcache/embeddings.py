@@ -107,9 +107,10 @@ async def store(
 def check_lengths(vectors: Sequence[Vector], domain: Domain) -> None:
     """Refuse a batch of various lengths, or of another than the domain's, and tell the first that is odd."""
     lengths = list(map(len, vectors))
-    usual = domain.dimensions or (Counter(lengths).most_common(1)[0][0] if lengths else 0)
+    usual = domain.dimensions or next(iter(lengths), 0)
     if lengths.count(usual) == len(lengths):
         return
+    usual = domain.dimensions or Counter(lengths).most_common(1)[0][0]
     for index, length in enumerate(lengths):
         if length != usual:
             raise SerializationError(

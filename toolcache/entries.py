@@ -1,12 +1,13 @@
 """How an entry is made: its key text, its version, its life, its bytes."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any, Final
 
 from msgpack import unpackb
 
+from toolcache.aside import LARGE, Pace, aside
 from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.codec.coder import CONTAINERS, IMMUTABLE
 from toolcache.codec.envelope import Blob
@@ -45,8 +46,9 @@ class Entries:
         self._one_clock = parts.hybrid.clock is parts.clock
         self._time = parts.clock.time
         self._now = parts.clock.monotonic
-        self._unpack = parts.envelope.unpack
+        self._unpack = parts.envelope.at_once
         self._most = parts.envelope.max_entry
+        self._quick = min(self._most, LARGE)
         self._redis = None if parts.redis is None else parts.redis.name
         self._trust = self.trust = parts.trust
         self._span = (inf, NEVER)
@@ -78,13 +80,19 @@ class Entries:
             body = self._flat(value)
             if body is not None:
                 size = len(body)
-                if size <= self._most:
+                if size <= self._quick:
                     return body, unpackb, size
         return self.form(value, self.encode(value, domain, UNTAGGED), domain)
 
     def encode(self, value: Any, domain: Domain, tags: tuple[str, ...]) -> Encoded:
-        """The value's bytes. Raises SerializationError and ValueError before anything was changed."""
-        encoded = self._coder.encode(value, vector=domain.vector)
+        """The value's bytes. Raises SerializationError and ValueError before anything was changed; Lengthy for ``encode_all``."""
+        return self._checked(self._coder.at_once(value, vector=domain.vector), tags)
+
+    def encode_all(self, values: Iterable[Any], domain: Domain, tags: tuple[str, ...]) -> list[Encoded]:
+        """The bytes of several values, however long it takes; for a thread."""
+        return [self._checked(self._coder.encode(value, vector=domain.vector), tags) for value in values]
+
+    def _checked(self, encoded: Encoded, tags: tuple[str, ...]) -> Encoded:
         if tags or len(encoded.body) > self._most:
             self._parts.envelope.check(encoded, tags)
         return encoded
@@ -134,11 +142,44 @@ class Entries:
             live=False,
         )
 
-    def read(self, name: str, raw: bytes, layer: Layer) -> Blob | None:
-        """What a layer's blob says: without ``encoded`` where no value lives. None for a blob that cannot be used."""
+    async def read_aside(self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer) -> list[Blob | None]:
+        """``read`` for several, with what takes time done aside: values are opened, too."""
+        parts = self._parts
+
+        def unpack(name: str, raw: bytes, pace: Pace) -> Blob | CorruptBlobError:
+            try:
+                blob = parts.envelope.unpack(raw, key_digest(name))
+            except CorruptBlobError as fault:
+                return fault
+            pace.breathe()
+            return blob if blob.encoded is None else blob._replace(encoded=parts.coder.opened(blob.encoded))
+
+        def unpack_all() -> list[Blob | CorruptBlobError | None]:
+            pace = Pace()
+            return [None if raw is None else unpack(name, raw, pace) for name, raw in zip(names, raws, strict=True)]
+
+        blobs = await aside(unpack_all)
+        return [
+            None if blob is None else self.read(name, b"", layer, blob) for name, blob in zip(names, blobs, strict=True)
+        ]
+
+    def read(self, name: str, raw: bytes, layer: Layer, known: Blob | CorruptBlobError | None = None) -> Blob | None:
+        """What a layer's blob says: without ``encoded`` where no value lives. None for a blob that cannot be used.
+
+        Args:
+            name: the store key.
+            raw: the blob.
+            layer: where it was.
+            known: what was unpacked of it already.
+
+        Raises:
+            Lengthy: there is too much to be unpacked; ``read_aside`` does it.
+        """
         digest = key_digest(name)
         try:
-            blob = self._unpack(raw, digest)
+            if isinstance(known, CorruptBlobError):
+                raise known
+            blob = known or self._unpack(raw, digest)
         except CorruptBlobError as fault:
             layer.tally.rejected += 1
             self._parts.announce(BlobRejected(layer.name, fault.reason, digest[:4].hex()))

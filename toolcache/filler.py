@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from toolcache.aside import Lengthy, aside
 from toolcache.compute import Compute, Context, run
 from toolcache.crowd import ComputeMany, Crowd
 from toolcache.domains import Domain
@@ -104,7 +105,7 @@ class Filler:
         if flight is not None and found.held is not None:  # others were computing it
             tally.far_hits += 1
             tally.seconds_saved += found.held.seconds
-        return _own(found, joined=flight is not None)
+        return await _own(found, joined=flight is not None)
 
     async def fill_many(
         self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context
@@ -132,7 +133,8 @@ class Filler:
         self._count(domain, landed.values(), begun, joined=[found for key, found in landed.items() if key not in own])
         values: dict[str, Any] = {}
         async for some in Pieces(keys):
-            values.update((key, _own(landed[key], joined=key not in own)) for key in some)
+            for key in some:
+                values[key] = await _own(landed[key], joined=key not in own)
         return values
 
     def _count(self, domain: Domain, landed: Collection[Found], begun: float, *, joined: Collection[Found]) -> None:
@@ -163,12 +165,14 @@ class Filler:
             begun = self._now()
             value = await run(compute, context)
             took = self._now() - begun
-            return self._keep(key, value, domain=domain, context=context, version=version, took=took, flight=flight)
+            return await self._keep(
+                key, value, domain=domain, context=context, version=version, took=took, flight=flight
+            )
         finally:
             if turn is not None:
                 turn.end(flight.written)
 
-    def _keep(
+    async def _keep(
         self,
         key: str,
         value: Any,
@@ -190,7 +194,10 @@ class Filler:
         try:
             lifetime = self._entries.lifetime(context.ttl, domain)
             tags = labels(context.tags)
-            encoded = self._entries.encode(value, domain, tags)
+            try:
+                encoded = self._entries.encode(value, domain, tags)
+            except Lengthy:
+                (encoded,) = await aside(partial(self._entries.encode_all, (value,), domain, tags))
         except (SerializationError, ValueError, TypeError) as error:  # or a ttl or tags that the computation set
             tally.not_stored += 1
             self._parts.announce(
@@ -226,8 +233,12 @@ class Filler:
             self._acknowledge(key, draft, outcome)
 
 
-def _own(found: Found, *, joined: bool) -> Any:
+async def _own(found: Found, *, joined: bool) -> Any:
     """A value of the caller's own: the one that came with the entry, unless another's flight was joined."""
-    if found.held is not None and (joined or found.value is MISSING):
-        return found.held.own()
-    return found.value
+    value = found.value
+    if found.held is not None and (joined or value is MISSING):
+        try:
+            return found.held.own()
+        except Lengthy as lengthy:
+            value = lengthy
+    return await value.aside() if type(value) is Lengthy else value

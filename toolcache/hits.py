@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from toolcache.aside import Lengthy
 from toolcache.blob import CorruptBlobError
 from toolcache.domains import Domain
 from toolcache.entry import MISSING, Held
@@ -37,6 +38,13 @@ class Hits:
         held = memory.front.get(key) or self._seek(key)
         if held is None or self._now() >= held.settled_until or held.era != memory.era:
             return MISSING
+        try:
+            value = held.value if held.thaw is None else held.thaw(held.value)
+        except (
+            CorruptBlobError,
+            Lengthy,
+        ):  # a codec of others that does not read what it wrote; or one that has much to do
+            return MISSING
         held.hits += 1
         tally = held.tally
         before = tally.hits
@@ -45,12 +53,17 @@ class Hits:
             tally.seconds_saved += held.seconds
         if self._touch is not None:
             self._touch(held.key, held)
-        try:
-            if not before & _SAMPLE:
-                self._sample(held)
-            return held.value if held.thaw is None else held.thaw(held.value)
-        except CorruptBlobError:  # a codec of others that does not read what it wrote
-            return MISSING
+        if not before & _SAMPLE:
+            self._sample(held)
+        return value
+
+    def late(self, held: Held) -> None:
+        """Count a hit whose copy is made aside."""
+        held.hits += 1
+        held.tally.hits += 1
+        held.tally.seconds_saved += held.seconds
+        if self._touch is not None:
+            self._touch(held.key, held)
 
     def many(self, keys: Sequence[str], domain: Domain) -> tuple[dict[str, Any], list[str]]:
         """Values that memory may answer with, and the keys that it may not answer, each in order.
@@ -64,7 +77,7 @@ class Hits:
             if held is not None and now < held.settled_until and held.era == era and held.tally is tally:
                 try:
                     values[key] = held.value if held.thaw is None else held.thaw(held.value)
-                except CorruptBlobError:
+                except (CorruptBlobError, Lengthy):
                     absent.append(key)
                     continue
                 held.hits += 1

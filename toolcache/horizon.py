@@ -7,6 +7,7 @@ not, they are asked for with each read. The log of this host is asked each time:
 
 from collections.abc import Iterable, Sequence
 
+from toolcache.aside import Lengthy, is_much
 from toolcache.codec.envelope import Blob
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
@@ -60,8 +61,8 @@ class Horizon:
             news, raws = self._learn(ahead, raws[: len(ahead)], layer, token), raws[len(ahead) :]
         elif layer is self._files and not self.know_of(own) and await self._ask(layer, own, until=until) is None:
             return None
-        read, era = self._entries.read, self._memory.era
-        found = [None if raw is None else read(name, raw, layer) for name, raw in zip(names, raws, strict=True)]
+        era = self._memory.era
+        found = await self._read(names, raws, layer)
         tags = {blob.tags for blob in found if blob is not None and blob.tags and blob.encoded is not None}
         if tags:
             above = {name for some in tags for name in self._epochs.names(some)}
@@ -78,6 +79,19 @@ class Horizon:
                 if blob is not None and covers(blob.header.version, blob.tags):
                     found[at] = blob._replace(encoded=None)
         return found
+
+    async def _read(self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer) -> list[Blob | None]:
+        """What a layer's blobs say; what takes time is found out aside."""
+        found: list[Blob | None] = []
+        if not is_much(raws):
+            read = self._entries.read
+            try:
+                for name, raw in zip(names, raws, strict=True):
+                    found.append(None if raw is None else read(name, raw, layer))
+            except Lengthy:
+                pass
+        done = len(found)
+        return found if done == len(names) else found + await self._entries.read_aside(names[done:], raws[done:], layer)
 
     async def ask(self, layer: Layer, names: Iterable[str], *, until: float) -> bool:
         """Have a layer say of epochs what may be news; False where it cannot be asked."""

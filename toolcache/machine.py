@@ -13,6 +13,7 @@ from math import inf
 from typing import Any
 
 from toolcache.answers import Answers
+from toolcache.aside import Lengthy
 from toolcache.bus import Bus
 from toolcache.changes import Changes
 from toolcache.compute import Compute, Context
@@ -25,7 +26,7 @@ from toolcache.epochs import Epochs
 from toolcache.errors import CacheClosedError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
-from toolcache.found import Found
+from toolcache.found import Found, whole
 from toolcache.hits import Hits
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
@@ -98,7 +99,11 @@ class Machine:
         )
         self._far = parts.redis is not None or parts.files is not None
         self.keep = (
-            None if self._far else Sets(parts, self._places, self._entries, self.homes, self.sweeper, self.tallies).one
+            None
+            if self._far
+            else Sets(
+                parts, self._places, self._entries, self.homes, self.sweeper, self.tallies, self._changes.coming
+            ).one
         )
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -111,7 +116,9 @@ class Machine:
     async def seek(self, key: str, domain: Domain, default: Any = None) -> Any:
         """The same of a key that is no hit."""
         found = await self._find_one(self._enter(key), domain)
-        return default if found.held is None else found.value
+        if type(value := found.value) is Lengthy:
+            value = await whole(value)
+        return default if found.held is None or value is MISSING else value
 
     def find_one(self, key: str, domain: Domain, *, counted: bool = True) -> Coroutine[Any, Any, Found]:
         """What memory or the layers hold of a key."""
@@ -163,11 +170,12 @@ class Machine:
                 tally.latency.add(self._now() - begun, len(settled))
         return found
 
-    @staticmethod
-    def _count(found: Found, tally: Tally) -> None:
+    def _count(self, found: Found, tally: Tally) -> None:
         held = found.held
         if held is None:
             tally.misses += 1
+        elif type(found.value) is Lengthy:  # of memory
+            self._hits.late(held)
         else:
             tally.far_hits += 1
             tally.seconds_saved += held.seconds
@@ -198,7 +206,9 @@ class Machine:
         values = {}
         for key, place in zip(keys, places, strict=True):
             held, _, value = found[place]
-            if held is not None:
+            if type(value) is Lengthy:
+                value = await whole(value)
+            if held is not None and value is not MISSING:
                 values[key] = value
         return values
 
@@ -273,10 +283,13 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> Durability:
         """Store a value; where it is safe."""
-        if self.keep is None:
-            return await self._changes.set(self._enter(key), value, domain, ttl, tags)
-        if tags is UNTAGGED:
-            return self.keep(key, value, domain, ttl)
+        try:
+            if self.keep is None:
+                return await self._changes.set(self._enter(key), value, domain, ttl, tags)
+            if tags is UNTAGGED:
+                return self.keep(key, value, domain, ttl)
+        except Lengthy:
+            pass
         return (await self._changes.set_many([self._enter(key)], [value], domain, ttl, tags))[0]
 
     async def set_many(

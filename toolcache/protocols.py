@@ -79,7 +79,8 @@ class Encoded(NamedTuple):
 class Codec(Protocol):
     """Values to bytes and back. No write-only values: what ``encode`` takes, ``decode`` returns equal, type for type.
 
-    Decoding runs no code from the bytes, and is bounded in depth, length and memory.
+    Decoding runs no code from the bytes, and is bounded in depth, length and memory. Large values are encoded and decoded in
+    threads, several at a time, so that the event loop has its turn.
     """
 
     name: str

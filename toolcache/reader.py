@@ -13,6 +13,7 @@ With Redis usable, a Redis miss is a miss.
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from toolcache.aside import Lengthy
 from toolcache.batches import ALONE, Batches
 from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.codec.envelope import Blob
@@ -156,7 +157,10 @@ class Reader:
         raws = files.peek((name,))
         if raws is None or not self._horizon.know_of((self._epochs.namespace,)):
             return None
-        blob = None if raws[0] is None else self._entries.read(name, raws[0], files)
+        try:
+            blob = None if raws[0] is None else self._entries.read(name, raws[0], files)
+        except Lengthy:
+            return None
         if blob is not None and blob.tags:
             return None
         found = self._take(name, blob, files, domain, tally, era)

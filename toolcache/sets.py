@@ -1,7 +1,9 @@
 """Sets: what memory takes where there is nothing else, without an await."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from toolcache.aside import Lengthy
 from toolcache.domains import Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
@@ -42,10 +44,18 @@ class Sets:
         homes: whose flights must not overtake a write.
         sweeper: frees what has ended.
         tallies: the counts.
+        coming: the writes under way that others have to wait for, by place.
     """
 
     def __init__(
-        self, parts: Parts, places: Places, entries: Entries, homes: Homes, sweeper: Sweeper, tallies: Tallies
+        self,
+        parts: Parts,
+        places: Places,
+        entries: Entries,
+        homes: Homes,
+        sweeper: Sweeper,
+        tallies: Tallies,
+        coming: Mapping[str, object],
     ) -> None:
         self._memory = parts.memory
         self._enabled = parts.enabled
@@ -54,10 +64,11 @@ class Sets:
         self._homes = homes
         self._sweeper = sweeper
         self._tallies = tallies
+        self._coming = coming
         self._last: _Terms | None = None
 
     def one(self, key: str, value: Any, domain: Domain, ttl: Duration | Missing | None) -> Durability:
-        """Store a value that has no tags; where it is safe."""
+        """Store a value that has no tags; where it is safe. Raises Lengthy for ``set_many``, before anything was changed."""
         memory, entries, homes = self._memory, self._entries, self._homes
         if homes.closed and homes.refusing:
             raise CacheClosedError
@@ -68,6 +79,8 @@ class Sets:
             old = memory.find(place)
         else:
             place = old.key
+        if self._coming:  # one of them may be of this key
+            raise Lengthy
         terms = self._last
         if terms is None or terms.domain is not domain or terms.ttl is not ttl:
             terms = self._agree(domain, ttl)

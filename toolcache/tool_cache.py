@@ -165,7 +165,8 @@ class ToolCache(Cache):
         Raises:
             SerializationError: it is empty, of another length than the domain's, or an element is no finite float.
         """
-        return (await self.set_embeddings([text], model, [vector], variant=variant, ttl=ttl, tags=tags))[0]
+        check_lengths((vector,), self._embedding)
+        return await self._store(self._keys.embedding(text, model, variant), vector, self._embedding, ttl, tags)
 
     async def delete_embedding(self, text: Any, model: str, *, variant: str | None = None) -> bool:
         """Forget a vector; whether one was there."""
@@ -355,8 +356,10 @@ class ToolCache(Cache):
             return self._machine.get(key, domain)
         return self._machine.compute(key, compute, domain)
 
-    async def _store(self, key: str, value: Any, domain: Domain, ttl: TTL, tags: Iterable[str]) -> Durability:
-        return await self._machine.set(key, value, domain, ttl=ttl, tags=tags)
+    def _store(
+        self, key: str, value: Any, domain: Domain, ttl: TTL, tags: Iterable[str]
+    ) -> Coroutine[Any, Any, Durability]:
+        return self._machine.set(key, value, domain, ttl=ttl, tags=tags)
 
     async def _forget(self, key: str, domain: Domain) -> bool:
         return (await self._machine.delete_many((key,), domain))[key]

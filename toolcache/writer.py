@@ -10,6 +10,7 @@ from functools import partial
 from itertools import islice, repeat
 from typing import Final, NamedTuple
 
+from toolcache.aside import aside, is_much
 from toolcache.batches import Batches
 from toolcache.blob import EPOCH, TOMBSTONE
 from toolcache.entry import Durability, Invalidation
@@ -152,9 +153,10 @@ class Writer:
         """
         ask = _Ask(drafts, mirror, due or self._parts.due(), then)
         batches = self._batches.here()
-        if batches.idle:
+        much = is_much([draft.encoded and draft.encoded.body for draft in drafts])
+        if batches.idle and not much:
             return await self._write_here(ask, batches)
-        outcomes = await batches.ask(ask, alone=len(drafts) > _MANY)
+        outcomes = await batches.ask(ask, alone=much or len(drafts) > _MANY)
         if outcomes is None:  # somebody has cancelled the batch, and nobody knows
             self._check_open()
             outcomes = [_NOWHERE] * len(drafts)
@@ -183,9 +185,7 @@ class Writer:
             outcomes = await batches.lone(ask)
         except asyncio.CancelledError:
             # What had been done is there, in the same versions, and stays as it is.
-            if all(
-                task.cancelling() for task in asyncio.all_tasks()
-            ):  # the loop is ending, and is to begin nothing new
+            if all(task.cancelling() for task in asyncio.all_tasks()):  # the loop ends, and is to begin nothing new
                 asyncio.get_running_loop().call_later(_A_MOMENT, go_on)
             else:
                 go_on()
@@ -297,8 +297,15 @@ class Writer:
     ) -> list[PutResult | None]:
         results: list[PutResult | None] = [None] * len(drafts)
         left: Sequence[int] = range(len(drafts))
+
+        def pack() -> list[Write]:
+            return [self._blob(drafts[i], pending=pending is not None and pending[i]) for i in left]
+
+        much = is_much([draft.encoded and draft.encoded.body for draft in drafts])
         for _ in range(1 + _BUMPS):
-            blobs = [self._blob(drafts[i], pending=pending is not None and pending[i]) for i in left]
+            begun = self._parts.clock.monotonic()
+            blobs = await aside(pack) if much else pack()
+            until += self._parts.clock.monotonic() - begun  # it is not the layer that took that long
             answer = await layer.write(blobs, until=until)
             if answer is None:
                 break

@@ -8,6 +8,8 @@ import threading
 import time
 import tracemalloc
 from collections import OrderedDict, namedtuple
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation, setcontext
 from typing import Any
@@ -157,6 +159,59 @@ def test_anything_taken_comes_back_as_it_was(value: Any) -> None:
         assert "ZoneInfo" in str(error)  # noqa: PT017 - the refusal is one of two right answers
     else:
         assert same(codec.decode(encoded.body), value)
+
+
+@contextmanager
+def everything_is_large() -> Iterator[None]:
+    """Make and read each value in the smallest steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("_FEW", 2), ("_RUN", 2), ("_PIECE", 3), ("LARGE", 4)):
+            patch.setattr(module, name, value)
+        patch.setattr(module._Writer, "most", 2)
+        yield
+
+
+@settings(max_examples=300, deadline=None)
+@given(anything)
+def test_in_steps_the_same_comes_of_a_value_and_of_its_bytes(value: Any) -> None:
+    """However large it is: the same bytes, the same value, or the same refusal."""
+    codec, bodies = MsgpackCodec(), []
+    for how in (nullcontext, everything_is_large):
+        with how():
+            try:
+                bodies.append(codec.encode(value).body)
+            except SerializationError as error:
+                bodies.append(str(error).encode())
+            else:
+                assert same(codec.decode(bodies[-1]), value)
+    assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1, 2, 3, [4, {5}, object()]],
+        {"a": {"b": [1, 2, 3], "c": 1j}},
+        (1, [2, 3, 4], [5, 6, Colour.RED]),
+        [1, [2, 3, {4: [Text()]}]],
+    ],
+)
+def test_in_steps_a_refusal_says_where(value: Any) -> None:
+    """The same as at once, counted from the beginning of what is done in steps."""
+    at_once = refusal(value)
+    with everything_is_large():
+        in_steps = refusal(value)
+    assert (str(at_once), at_once.path) == (str(in_steps), in_steps.path)
+
+
+def test_bytes_that_end_too_early_or_too_late_are_corrupt_in_steps() -> None:
+    """Nothing is believed of a body that does not end as what is in it does."""
+    body = MsgpackCodec().encode([{"a": [1, "text"]}] * 9).body
+    with everything_is_large():
+        assert MsgpackCodec().decode(body) == [{"a": [1, "text"]}] * 9
+        assert all(corrupt(body[:size]) for size in range(len(body)))
+        assert corrupt(body + b"\x00")
+        assert corrupt(body + bytes(99))
 
 
 @settings(max_examples=500, deadline=None)

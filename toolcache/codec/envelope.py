@@ -16,6 +16,7 @@ from zlib import crc32
 
 from msgpack import Packer, unpackb
 
+from toolcache.aside import LARGE, Lengthy
 from toolcache.blob import (
     CLAIM,
     EPOCH,
@@ -144,8 +145,21 @@ class Envelope:
             crc = crc32(mac, crc)
         return b"".join((head, meta, body, mac, crc.to_bytes(_CRC_SIZE, "big")))
 
-    def unpack(self, blob: bytes, digest: bytes) -> Blob:
+    def at_once(self, blob: bytes, digest: bytes) -> Blob:
+        """``unpack``, unless that takes longer than the event loop may stand still.
+
+        Raises:
+            Lengthy: it does.
+            CorruptBlobError: as ``unpack``.
+        """
+        if len(blob) > LARGE:
+            raise Lengthy
+        return self.unpack(blob, digest, LARGE)
+
+    def unpack(self, blob: bytes, digest: bytes, most: int = MAX_BODY) -> Blob:
         """What a blob says, if it is whole, of the key with this digest and sealed as configured.
+
+        ``most`` is the size of a body from which on it is not decompressed, but raises Lengthy.
 
         Instants are not judged: whether a value is fresh, stale or gone is for the reader.
 
@@ -155,13 +169,13 @@ class Envelope:
                 "compression", "bomb" and "memory".
         """
         try:
-            return self._unpack(blob, digest)
-        except CorruptBlobError:
+            return self._unpack(blob, digest, most)
+        except (CorruptBlobError, Lengthy):
             raise
         except Exception:  # noqa: BLE001 - no memory or stack left for it: a miss like any other
             raise CorruptBlobError("memory") from None
 
-    def _unpack(self, blob: bytes, digest: bytes) -> Blob:
+    def _unpack(self, blob: bytes, digest: bytes, most: int) -> Blob:
         header = read_header(blob)
         if header is None:
             raise CorruptBlobError(_what_is_wrong(blob))
@@ -186,8 +200,8 @@ class Envelope:
                 raise CorruptBlobError("meta")
             return Blob(header, tags, None)
         if compressor:
-            if size > self._most(header.flags):
-                raise CorruptBlobError("bomb")
+            if min(most, self._most(header.flags)) < size:
+                raise CorruptBlobError("bomb") if size > self._most(header.flags) else Lengthy
             body = decompress(body, compressor, size)
         return _tuple(Blob, (header, tags, _tuple(Encoded, (body, codec, dtype))))
 
