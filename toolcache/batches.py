@@ -34,11 +34,14 @@ class Batches(Generic[A, R]):
     Args:
         carry: answers several asks, in order.
         home: whose tasks carry.
+
+    Attributes:
+        home: as given.
     """
 
     def __init__(self, carry: Callable[[list[A]], Coroutine[Any, Any, list[R]]], home: Home) -> None:
         self._carry = carry
-        self._home = home
+        self.home = home
         self._waiting: list[tuple[A, asyncio.Future[R | None]]] = []
         self._sharing: list[tuple[A, asyncio.Future[R | None]]] = []
         self._under_way = 0
@@ -69,14 +72,13 @@ class Batches(Generic[A, R]):
         if self._line:
             asyncio.get_running_loop().call_soon(self._call)
 
-    async def lone(self, item: A) -> R:
-        """The answer, at once and to nobody else; who leaves takes along what was asked."""
+    def begin(self) -> None:
+        """Somebody does alone what a batch would do, and says when that is at its ``end``."""
         self._under_way += 1
-        try:
-            (answer,) = await self._carry([item])
-        finally:
-            self._under_way -= 1
-        return answer
+
+    def end(self) -> None:
+        """Who has begun is done."""
+        self._under_way -= 1
 
     async def share(self, item: A) -> R | Literal[Alone.ALONE] | None:
         """The same for what is of no use without its caller: ALONE if nobody else asks in this tick, to carry it unaided."""
@@ -120,7 +122,7 @@ class Batches(Generic[A, R]):
 
     def _send(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:
         self._under_way += 1
-        task = self._home.own_later(self._leave(together))
+        task = self.home.own_later(self._leave(together))
         task.add_done_callback(lambda task: self._done(together, task))
 
     async def _leave(self, together: list[tuple[A, "asyncio.Future[R | None]"]]) -> None:

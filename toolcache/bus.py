@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from toolcache.causes import describe
+from toolcache.drafts import Outcome
 from toolcache.entries import Entries
 from toolcache.entry import Durability
 from toolcache.errors import CacheClosedError
@@ -26,7 +27,6 @@ from toolcache.parts import Parts
 from toolcache.protocols import SupportsTracking, UntrackedError
 from toolcache.reader import Reader
 from toolcache.versions import ZERO
-from toolcache.writer import Outcome
 
 _TRUST: Final = 60.0
 """Seconds that memory answers by itself while it is told of changes: for what is told to nobody, such as SWAPDB."""

@@ -12,6 +12,7 @@ from typing import Any
 from toolcache.aside import Lengthy, aside
 from toolcache.blob import TOMBSTONE
 from toolcache.domains import Domain
+from toolcache.drafts import Draft, Outcome
 from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import Durability, Held, Missing
@@ -23,7 +24,7 @@ from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.stats import Tallies
 from toolcache.tags import labels
-from toolcache.writer import Draft, Outcome, Writer
+from toolcache.writer import Writer
 
 
 class Changes:
@@ -86,8 +87,7 @@ class Changes:
             raise Lengthy
         held = self._set_near(place, value, encoded, domain, lifetime, given)
         draft = self._entries.draft_of(place, held, encoded)
-        (outcome,) = await self._set_far((place,), (draft,), (held,), domain, due)
-        return outcome.durability
+        return (await self._set_far((place,), (draft,), (held,), domain, due))[0].durability
 
     async def set_many(
         self,
@@ -241,8 +241,9 @@ class Changes:
         self, places: Sequence[str], drafts: Sequence[Draft], helds: Sequence[Held], outcomes: Sequence[Outcome]
     ) -> None:
         """What was read before it meanwhile goes, and who asks now joins none of that."""
-        for held, draft, outcome in zip(helds, drafts, outcomes, strict=False):  # none of a delete
-            held.version, held.layer = draft.version, outcome.layer
+        if helds:  # none of a delete
+            for held, draft, outcome in zip(helds, drafts, outcomes, strict=True):
+                held.version, held.layer = draft.version, outcome.layer
         for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
             self._homes.detach(place)
-            self.written(place, draft, outcome)
+            self._reader.overtake(place, draft.version, told=self._tells_of(outcome))

@@ -12,6 +12,7 @@ from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.codec.coder import CONTAINERS, IMMUTABLE
 from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
+from toolcache.drafts import Draft
 from toolcache.durations import Duration, seconds
 from toolcache.entry import MEMORY, MISSING, Held, Missing
 from toolcache.epochs import Epochs
@@ -23,7 +24,6 @@ from toolcache.protocols import Encoded
 from toolcache.stats import Tally
 from toolcache.tags import UNTAGGED
 from toolcache.versions import ZERO, split
-from toolcache.writer import Draft
 
 _EMPTY: Final = Encoded(b"", "")
 
@@ -37,6 +37,7 @@ class Entries:
     def __init__(self, parts: Parts, epochs: Epochs) -> None:
         self._parts = parts
         self._epochs = epochs
+        self._values = store_key("v", parts.namespace, "")
         self._floor = ZERO
         self._memory = parts.memory
         self._coder = parts.coder
@@ -55,7 +56,7 @@ class Entries:
 
     def name(self, place: str) -> str:
         """The store key of a place."""
-        return store_key("v", self._parts.namespace, place)
+        return self._values + place
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""

@@ -12,6 +12,7 @@ from toolcache.aside import Lengthy, aside
 from toolcache.compute import Compute, Context, run
 from toolcache.crowd import ComputeMany, Crowd
 from toolcache.domains import Domain
+from toolcache.drafts import Draft, Outcome
 from toolcache.entries import Entries
 from toolcache.entry import MISSING, Held
 from toolcache.epochs import Epochs
@@ -27,7 +28,7 @@ from toolcache.stats import Tallies
 from toolcache.tags import labels
 from toolcache.turns import Turns
 from toolcache.versions import ZERO
-from toolcache.writer import Draft, Outcome, Writer
+from toolcache.writer import Writer
 
 
 class _Find(Protocol):

@@ -22,6 +22,7 @@ class Home:
 
     Attributes:
         given_up: whether what was left at the end is not waited for any more.
+        staffed: for whoever calls attendants: set once all are there, and unset when one has gone.
     """
 
     def __init__(self) -> None:
@@ -32,6 +33,7 @@ class Home:
         self._guests = 0
         self._no_guests: asyncio.Future[None] | None = None
         self.given_up = False
+        self.staffed = False
         self._attendants: dict[Callable[[], Coroutine[Any, Any, None]], asyncio.Task[None]] = {}
 
     def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -41,6 +43,10 @@ class Home:
     def own_later(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """The same, begun when this tick ends: not made by the loop, whose factory may have it begin at once."""
         return self._keep(asyncio.Task(work, loop=asyncio.get_running_loop()))
+
+    def owns(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether it is a task of ours, which nobody cancels who only leaves."""
+        return task in self._tasks
 
     def enter(self) -> None:
         """A caller begins, in a task of its own, what is to be waited for at the end; it says when it can ``leave``."""
@@ -70,8 +76,13 @@ class Home:
         absent = attendant is None or attendant.done()
         if absent:
             # In a context of its own: it would keep alive what the first caller's refers to.
-            self._attendants[run] = asyncio.get_running_loop().create_task(run(), context=Context())
+            task = asyncio.get_running_loop().create_task(run(), context=Context())
+            task.add_done_callback(self._unstaff)
+            self._attendants[run] = task
         return absent
+
+    def _unstaff(self, _: object) -> None:
+        self.staffed = False
 
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work that goes on even when the caller is cancelled.

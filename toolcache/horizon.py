@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from toolcache.aside import Lengthy, is_much
 from toolcache.codec.envelope import Blob
+from toolcache.drafts import Draft
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
 from toolcache.home import Homes
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsOverlay
-from toolcache.writer import Draft, Writer
+from toolcache.writer import Writer
 
 
 class Horizon:
@@ -113,14 +114,12 @@ class Horizon:
         store = self._local
         if store is None or not store.ready:
             return False
-        for name in names:
-            if (newest := store.newest(name)) is not None:
-                self._raise(name, newest.version)
+        self._know(names)
         return True
 
     def know(self) -> None:
-        """Take note of what this host's log knows of the namespace's epoch."""
-        self._know([self._epochs.namespace])
+        """Take note of what this host's log knows of the namespace's epoch; for who has just found the log in step."""
+        self._know((self._epochs.namespace,))
 
     def heed(self, name: str, version: bytes) -> None:
         """An epoch was raised, here or elsewhere: nothing that is being computed under it is shared with later callers."""
@@ -172,9 +171,9 @@ class Horizon:
             await self._writer.keep_on_file(news, until=self._parts.due().files)
 
     def _know(self, names: Iterable[str]) -> None:
-        if self._overlay is not None:
+        if self._local is not None:
             for name in names:
-                if (newest := self._overlay.newest(name)) is not None:
+                if (newest := self._local.newest(name)) is not None:
                     self._raise(name, newest.version)
 
     def _raise(self, name: str, version: bytes) -> bool:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from toolcache.blob import EPOCH, NEVER
-from toolcache.entry import Invalidation
+from toolcache.drafts import Draft, Outcome
+from toolcache.entry import Durability, Invalidation
 from toolcache.epochs import NAMESPACE
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.parts import Due, Parts
 from toolcache.risk import Risk
-from toolcache.writer import Draft, Writer
+from toolcache.writer import Writer
 
 
 class Invalidator:
@@ -58,7 +59,17 @@ class Invalidator:
         outcomes = await self._writer.write(drafts, due=due)
         self._forget(drafts)  # a layer may have known a later epoch, which these are now above
         self._risk.report(operation, drafts, outcomes, raising=True)
-        return self._writer.receipt(scope, outcomes)
+        return self._receipt(scope, outcomes)
+
+    def _receipt(self, scope: str, outcomes: Sequence[Outcome]) -> Invalidation:
+        """What became of an invalidation, layer by layer; where it has several parts, of the one that fared worst."""
+        redis = files = None
+        worst = min(outcomes, key=lambda outcome: (outcome.durability, outcome.on_file))
+        if self._parts.files is not None:
+            files = "done" if all(outcome.on_file for outcome in outcomes) else "failed"
+        if self._parts.redis is not None:
+            redis = "done" if worst.durability is Durability.REDIS else "queued" if worst.on_file else "failed"
+        return Invalidation(scope, "done", redis, files)
 
     def _forget(self, drafts: Sequence[Draft]) -> None:
         for draft in drafts:

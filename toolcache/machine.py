@@ -28,7 +28,7 @@ from toolcache.filler import Filler
 from toolcache.follower import Follower
 from toolcache.found import Found, whole
 from toolcache.hits import Hits
-from toolcache.home import Homes
+from toolcache.home import Home, Homes
 from toolcache.horizon import Horizon
 from toolcache.invalidator import Invalidator
 from toolcache.journal import Journal
@@ -368,9 +368,15 @@ class Machine:
         self.used = True  # what must be closed
         if not self.homes.closed:
             home = self.homes.here()
-            if self._follower.needed and home.attend(self._follower.run):
-                self._follower.behind = True
-            if self.bus.needed:
-                home.attend(self.bus.run)
-            if self.journal.needed:
-                home.attend(self.journal.run)
+            if not home.staffed:
+                self._staff(home)
+
+    def _staff(self, home: Home) -> None:
+        """Have the loop's attendants there."""
+        if self._follower.needed and home.attend(self._follower.run):
+            self._follower.behind = True
+        if self.bus.needed:
+            home.attend(self.bus.run)
+        if self.journal.needed:
+            home.attend(self.journal.run)
+        home.staffed = True

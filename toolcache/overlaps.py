@@ -1,6 +1,6 @@
 """Writes of one key that are under way at once."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from threading import Lock
 from typing import TypeAlias
 
@@ -23,14 +23,18 @@ class Overlaps:
         self._taken: dict[str, bytes] = {}
         watch(self)
 
-    def begin(self, names: Iterable[str]) -> None:
+    def begin(self, names: Collection[str]) -> None:
         """These are being written from now on."""
+        if not names:
+            return
         with self._lock:
             for name in names:
                 self._writes[name] = self._writes.get(name, 0) + 1
 
-    def end(self, names: Iterable[str]) -> None:
+    def end(self, names: Collection[str]) -> None:
         """They are not any more, once each has ended as often as it has begun."""
+        if not names:
+            return
         with self._lock:
             for name in names:
                 left = self._writes[name] - 1

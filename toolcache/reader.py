@@ -155,8 +155,9 @@ class Reader:
             return None
         name, era = self._entries.name(key), self._memory.era
         raws = files.peek((name,))
-        if raws is None or not self._horizon.know_of((self._epochs.namespace,)):
+        if raws is None:
             return None
+        self._horizon.know()
         try:
             blob = None if raws[0] is None else self._entries.read(name, raws[0], files)
         except Lengthy:

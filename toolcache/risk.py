@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from toolcache.drafts import Draft, Outcome
 from toolcache.entries import Entries
 from toolcache.errors import CacheWriteError
 from toolcache.events import DataAtRisk
@@ -9,7 +10,6 @@ from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsRefusal
-from toolcache.writer import Draft, Outcome
 
 
 class Risk:

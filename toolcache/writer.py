@@ -5,24 +5,25 @@ version goes to every layer, an attempt that timed out and is applied late chang
 """
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
 from functools import partial
-from itertools import islice, repeat
-from typing import Final, NamedTuple
+from itertools import islice
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from toolcache.aside import aside, is_much
 from toolcache.batches import Batches
 from toolcache.blob import EPOCH, TOMBSTONE
-from toolcache.entry import Durability, Invalidation
+from toolcache.drafts import NOWHERE, Draft, Outcome, noted
+from toolcache.entry import Durability
 from toolcache.epochs import NAMESPACE
 from toolcache.errors import CacheClosedError
-from toolcache.home import Homes
+from toolcache.home import Home, Homes
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.loops import PerLoop
 from toolcache.overlaps import Mark, Overlaps
 from toolcache.parts import Due, Parts
-from toolcache.protocols import Encoded, Newest, PutResult, PutStatus, SupportsOverlay, Write
+from toolcache.protocols import Newest, PutResult, PutStatus, SupportsOverlay, Write
 from toolcache.versions import ZERO
 
 _BUMPS: Final = 3
@@ -31,77 +32,8 @@ _MANY: Final = 64
 _A_MOMENT: Final = 0.01
 """Seconds until a write goes on whose caller has left with everybody else."""
 # Of an enum, each is looked up in a fraction of the time where it is a name of the module.
-_STORED, _NEWER, _FOREIGN = PutStatus.STORED, PutStatus.NEWER, PutStatus.FOREIGN
-_TAKEN: Final = (PutStatus.STORED, PutStatus.ALREADY)
+_NEWER, _FOREIGN = PutStatus.NEWER, PutStatus.FOREIGN
 _MEMORY, _FILE, _REDIS = Durability
-
-
-class Draft:
-    """A write on its way; its version may still be raised.
-
-    ``live`` writes overtake newer versions, computed ones yield to them. ``once`` writes yield to any live value above
-    ``dead``: what lies at or beneath that version has been cleared or deleted, as a store need not know.
-    """
-
-    __slots__ = (
-        *("name", "version", "created_ms", "gone_ms", "encoded", "cost_ms", "tags", "flags", "live", "once", "dead"),
-    )
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        version: bytes,
-        created_ms: int,
-        gone_ms: int,
-        encoded: Encoded | None = None,
-        cost_ms: int = 0,
-        tags: tuple[str, ...] = (),
-        flags: int = 0,
-        live: bool = True,
-        once: bool = False,
-        dead: bytes = ZERO,
-    ) -> None:
-        self.name = name
-        self.version = version
-        self.created_ms = created_ms
-        self.gone_ms = gone_ms
-        self.encoded = encoded
-        self.cost_ms = cost_ms
-        self.tags = tags
-        self.flags = flags
-        self.live = live
-        self.once = once
-        self.dead = dead
-
-
-class Outcome(NamedTuple):
-    """What became of a draft: where it is safe, what stands against it, and what was there before."""
-
-    durability: Durability = Durability.MEMORY
-    on_file: bool = False
-    superseded: bool = False
-    was_live: bool = False
-    foreign: bool = False
-
-    @property
-    def layer(self) -> str:
-        """The name of where it is safe."""
-        return _LAYERS[self.durability]
-
-    @property
-    def safe(self) -> bool:
-        """Whether a layer that others read has it."""
-        return self.durability > _MEMORY
-
-
-_NOWHERE: Final = Outcome()
-_LAYERS: Final = {durability.value: durability.name.lower() for durability in Durability}
-_STORED_IN: Final = {
-    durability: tuple(Outcome(durability, durability is _FILE, was_live=live) for live in (False, True))
-    for durability in (_FILE, _REDIS)
-}
-"""What becomes of nearly all; by whether a live value was there."""
 
 
 class _Ask(NamedTuple):
@@ -109,6 +41,9 @@ class _Ask(NamedTuple):
     mirror: bool
     due: Due
     then: Callable[[list[Outcome]], None] | None
+
+
+_Batches: TypeAlias = Batches[_Ask, list[Outcome]]
 
 
 class Writer:
@@ -132,14 +67,14 @@ class Writer:
         """Come before a write of one value: see ``Batches.turn``."""
         await self._batches.here().turn()
 
-    async def write(
+    def write(
         self,
         drafts: Sequence[Draft],
         *,
         mirror: bool = False,
         due: Due | None = None,
         then: Callable[[list[Outcome]], None] | None = None,
-    ) -> list[Outcome]:
+    ) -> Coroutine[Any, Any, list[Outcome]]:
         """Keep the drafts as safely as the layers allow, with what others write in this tick; never raises for a store.
 
         Args:
@@ -153,23 +88,46 @@ class Writer:
         """
         ask = _Ask(drafts, mirror, due or self._parts.due(), then)
         batches = self._batches.here()
-        much = is_much([draft.encoded and draft.encoded.body for draft in drafts])
+        much = _is_much(drafts)
         if batches.idle and not much:
-            return await self._write_here(ask, batches)
-        outcomes = await batches.ask(ask, alone=much or len(drafts) > _MANY)
-        if outcomes is None:  # somebody has cancelled the batch, and nobody knows
+            return self._write_here(ask, batches)
+        return self._write_with_others(ask, batches, alone=much or len(drafts) > _MANY)
+
+    async def _write_with_others(self, ask: _Ask, batches: _Batches, *, alone: bool) -> list[Outcome]:
+        outcomes = await batches.ask(ask, alone=alone)
+        return self._unknown(ask) if outcomes is None else outcomes
+
+    async def _write_here(self, ask: _Ask, batches: _Batches) -> list[Outcome]:
+        """Write at once, in the caller's task: there is nobody to go with. Where the caller leaves, it goes once more."""
+        home, (drafts, mirror, due, then) = batches.home, ask
+        names = self._names(drafts)
+        self._overlaps.begin(names)
+        batches.begin()
+        home.enter()
+        left = False
+        try:
+            outcomes = await self._write(drafts, due, {draft.name for draft in drafts} if mirror else ())
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if me is None or not me.cancelling():  # not the caller is cancelled
+                return self._unknown(ask)
+            left = not home.owns(me)
+            raise
+        finally:
+            batches.end()
+            if left:
+                self._go_on(ask, names, home, batches)
+            else:
+                self._overlaps.end(names)
+                home.leave()
+        if then is not None:
+            then(outcomes)
+        if home.given_up and not all(outcome.safe for outcome in outcomes):
             self._check_open()
-            outcomes = [_NOWHERE] * len(drafts)
-            if then is not None:
-                then(outcomes)
         return outcomes
 
-    async def _write_here(self, ask: _Ask, batches: Batches[_Ask, list[Outcome]]) -> list[Outcome]:
-        """Write at once, in the caller's task: there is nobody to go with. Where the caller leaves, it goes once more."""
-        home = self._homes.here()
-        names = self._names(ask.drafts)
-        self._overlaps.begin(names)
-        home.enter()
+    def _go_on(self, ask: _Ask, names: Sequence[str], home: Home, batches: _Batches) -> None:
+        """Write once more what a caller has left behind. What had been done is there, in the same versions, and stays so."""
 
         def done(_: object = None) -> None:
             self._overlaps.end(names)
@@ -181,26 +139,22 @@ class Writer:
             else:
                 batches.ask(ask, alone=True).add_done_callback(done)
 
-        try:
-            outcomes = await batches.lone(ask)
-        except asyncio.CancelledError:
-            # What had been done is there, in the same versions, and stays as it is.
-            if all(task.cancelling() for task in asyncio.all_tasks()):  # the loop ends, and is to begin nothing new
-                asyncio.get_running_loop().call_later(_A_MOMENT, go_on)
-            else:
-                go_on()
-            raise
-        except BaseException:
-            done()
-            raise
-        done()
-        if home.given_up and not all(outcome.safe for outcome in outcomes):
-            self._check_open()
-        return outcomes
+        if all(task.cancelling() for task in asyncio.all_tasks()):  # the loop is ending, and is to begin nothing new
+            asyncio.get_running_loop().call_later(_A_MOMENT, go_on)
+        else:
+            go_on()
 
     def _check_open(self) -> None:
         if self._homes.closed:
             raise CacheClosedError("the cache was closed before this write was done: it may or may not be kept")
+
+    def _unknown(self, ask: _Ask) -> list[Outcome]:
+        """Somebody has cancelled what carried it."""
+        self._check_open()
+        outcomes = [NOWHERE] * len(ask.drafts)
+        if ask.then is not None:
+            ask.then(outcomes)
+        return outcomes
 
     async def _carry(self, asks: list[_Ask]) -> list[list[Outcome]]:
         """What several callers write, as one."""
@@ -215,10 +169,8 @@ class Writer:
             outcomes = await self._write(drafts, due, mirrored)
         finally:
             self._overlaps.end(names)
-        told = [outcomes]
-        if len(asks) > 1:
-            rest = iter(outcomes)
-            told = [list(islice(rest, len(ask.drafts))) for ask in asks]
+        rest = iter(outcomes)
+        told = [outcomes] if len(asks) == 1 else [list(islice(rest, len(ask.drafts))) for ask in asks]
         for ask, mine in zip(asks, told, strict=True):
             if ask.then is not None:
                 ask.then(mine)
@@ -230,13 +182,18 @@ class Writer:
 
     async def _write(self, drafts: Sequence[Draft], due: Due, mirrored: Container[str]) -> list[Outcome]:
         redis, files, overlay = self._parts.redis, self._parts.files, self._overlay
-        outcomes, to_files = [_NOWHERE] * len(drafts), list(range(len(drafts)))
-        if redis is not None:
+        outcomes: list[Outcome] = []
+        to_files: list[int] = []
+        if redis is None:
+            outcomes, to_files = [NOWHERE] * len(drafts), list(range(len(drafts)))
+        else:
             if overlay is not None:
                 due = await self._rise(overlay, drafts, due)
             taken = await self._offer(redis, drafts, until=due.redis)
-            outcomes = list(map(_noted, outcomes, drafts, taken, repeat(_REDIS)))
-            to_files = [i for i in to_files if _goes_to_files(drafts[i], taken[i], mirrored)]
+            for i, result in enumerate(taken):
+                outcomes.append(noted(NOWHERE, drafts[i], result, _REDIS))
+                if files is not None and _goes_to_files(drafts[i], result, mirrored):
+                    to_files.append(i)
             if overlay is not None:
                 await self._settle(overlay, drafts, taken, to_files, due.files)
         if files is not None and to_files:
@@ -245,7 +202,7 @@ class Writer:
             pending = [owed and outcomes[i].durability < _REDIS for i in to_files]
             filed = await self._offer(files, chosen, pending=pending, until=due.files)
             for i, result in zip(to_files, filed, strict=True):
-                outcomes[i] = _noted(outcomes[i], drafts[i], result, _FILE)
+                outcomes[i] = noted(outcomes[i], drafts[i], result, _FILE)
             if overlay is not None and (late := self._overlaps.newer((draft.name, draft.version) for draft in chosen)):
                 await self._disown(overlay, late, late)
         return outcomes
@@ -277,16 +234,6 @@ class Writer:
         if self._parts.files is not None:
             await self._offer(self._parts.files, drafts, until=until)
 
-    def receipt(self, scope: str, outcomes: Sequence[Outcome]) -> Invalidation:
-        """What became of an invalidation, layer by layer; where it has several parts, of the one that fared worst."""
-        redis = files = None
-        worst = min(outcomes, key=lambda outcome: (outcome.durability, outcome.on_file))
-        if self._parts.files is not None:
-            files = "done" if all(outcome.on_file for outcome in outcomes) else "failed"
-        if self._parts.redis is not None:
-            redis = "done" if worst.durability is Durability.REDIS else "queued" if worst.on_file else "failed"
-        return Invalidation(scope, "done", redis, files)
-
     async def _offer(
         self,
         layer: Layer,
@@ -299,17 +246,20 @@ class Writer:
         left: Sequence[int] = range(len(drafts))
 
         def pack() -> list[Write]:
-            return [self._blob(drafts[i], pending=pending is not None and pending[i]) for i in left]
+            return [self._pack(drafts[i], pending=pending is not None and pending[i]) for i in left]
 
-        much = is_much([draft.encoded and draft.encoded.body for draft in drafts])
+        much = _is_much(drafts)
         for _ in range(1 + _BUMPS):
-            begun = self._parts.clock.monotonic()
-            blobs = await aside(pack) if much else pack()
-            until += self._parts.clock.monotonic() - begun  # it is not the layer that took that long
-            answer = await layer.write(blobs, until=until)
+            if much:
+                begun = self._parts.clock.monotonic()
+                writes = await aside(pack)
+                until += self._parts.clock.monotonic() - begun  # it is not the layer that took that long
+            else:
+                writes = pack()
+            answer = await layer.write(writes, until=until)
             if answer is None:
                 break
-            again = []
+            again: list[int] = []
             for i, result in zip(left, answer, strict=True):
                 said = results[i] = result if result.status is not _NEWER else self._settled(drafts[i], result)
                 if said is None:
@@ -357,7 +307,7 @@ class Writer:
         if self._parts.files is not None and marks:
             await self._parts.files.ask(partial(overlay.settle, marks), mutation=True)
 
-    def _blob(self, draft: Draft, *, pending: bool) -> Write:
+    def _pack(self, draft: Draft, *, pending: bool) -> Write:
         blob = self._parts.envelope.pack(
             draft.encoded,
             digest=key_digest(draft.name),
@@ -369,7 +319,11 @@ class Writer:
             tags=draft.tags,
             flags=draft.flags,
         )
-        return Write(draft.name, blob, once=draft.once, dead=draft.dead, pending=pending, durable=pending)
+        return Write(draft.name, blob, draft.once, draft.dead, pending, pending)
+
+
+def _is_much(drafts: Sequence[Draft]) -> bool:
+    return is_much([draft.encoded and draft.encoded.body for draft in drafts])
 
 
 def _version(record: Newest | None) -> bytes:
@@ -381,22 +335,3 @@ def _goes_to_files(draft: Draft, taken: PutResult | None, mirrored: Container[st
         return True
     # Tombstones and epochs stand on disk too: this host must not forget them when Redis does.
     return taken.status is not _NEWER and (bool(draft.flags & (TOMBSTONE | EPOCH)) or draft.name in mirrored)
-
-
-def _noted(before: Outcome, draft: Draft, result: PutResult | None, durability: Durability) -> Outcome:
-    """What has become of a draft by what one more layer says."""
-    if result is None:
-        return before
-    status, _, was_live = result
-    if status is _STORED and before is _NOWHERE:
-        return _STORED_IN[durability][was_live]
-    taken = status in _TAKEN
-    # A write that yields to a live value is as safe as that value.
-    safe = taken or (draft.once and was_live)
-    return Outcome(
-        max(before.durability, durability) if safe else before.durability,
-        before.on_file or (taken and durability is _FILE),
-        before.superseded or status is _NEWER,
-        before.was_live or was_live,
-        before.foreign or status is _FOREIGN,
-    )

@@ -134,7 +134,8 @@ class Envelope:
             raise ValueError("digest and version are 16 bytes each")
         if flags & ~KNOWN_FLAGS or (encoded is None) is not bool(flags & (TOMBSTONE | EPOCH)):
             raise ValueError("flags are unknown, or tell of a value where there is none, or of none where there is one")
-        self.check(encoded, tags, flags=flags)
+        if tags or (encoded is not None and len(encoded.body) > self.max_entry):
+            self.check(encoded, tags, flags=flags)
         body, meta = self._pack_body(encoded, tags)
         flags = flags & ~SEALED if self._seal is None else flags | SEALED
         cost_ms = min(max(cost_ms, 0), MAX_COST_MS) if cost_ms else 0

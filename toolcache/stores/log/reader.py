@@ -1,6 +1,7 @@
 """Finding the blob of a key: on the loop where the page cache has it, in a thread where it takes the disk."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from toolcache.blob import RECORD
@@ -130,7 +131,7 @@ class Reader:
 
     def newest(self, key: str) -> Newest | None:
         """The newest record of a key."""
-        entry = self._log.index.get(digest(encode(key)))
+        entry = self._log.index.get(_name(key))
         return None if entry is None else Newest(entry.version, bool(entry.flags & (TOMBSTONE | EPOCH)))
 
     def order_of_debts(self, *, lasting: bool, now_ms: int) -> list[list[bytes]]:
@@ -202,6 +203,11 @@ class Reader:
             if key.startswith(prefix) and digest(key) == name:
                 found.append(key.decode("utf-8", "surrogatepass"))
         return found
+
+
+@lru_cache(256)  # of epochs, mostly, which are asked for with each read
+def _name(key: str) -> bytes:
+    return digest(encode(key))
 
 
 def _rank(flags: int) -> int:

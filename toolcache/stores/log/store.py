@@ -127,7 +127,7 @@ class LogStore:
         shared = self._shared
         if shared is None or self._closed or not shared.log.ready or shared.log.rang():
             return None
-        return shared.reader.peek(keys, self._now_ms(), relied=self._budget.syncs)
+        return shared.reader.peek(keys, int(self._clock.time() * 1000), relied=self._budget.syncs)
 
     async def put_many(self, writes: Sequence[Write], /) -> list[PutResult]:
         """Apply writes in order; all that arrive together are appended together.

@@ -16,6 +16,7 @@ _BYTES_AT_ONCE: Final = 262_144
 _KEYS_OF_A_CALL: Final = 128
 """Between two calls the server has time for others, and it does not between the keys of one."""
 
+_DONE: Final = PutStatus.STORED
 _STORED: Final = {b"S-": False, b"SD": False, b"SL": True}
 """The usual things said, and whether a live value was there."""
 _STATUS: Final = {b"S": PutStatus.STORED, b"A": PutStatus.ALREADY, b"N": PutStatus.NEWER, b"F": PutStatus.FOREIGN}
@@ -23,6 +24,11 @@ _STATUS: Final = {b"S": PutStatus.STORED, b"A": PutStatus.ALREADY, b"N": PutStat
 # Where they stand in a blob's header.
 _VERSION: Final = slice(4, 20)
 _DIGEST: Final = slice(48, 52)
+
+
+def at_once(sizes: Sequence[int]) -> bool:
+    """Whether writes with blobs of these sizes are sent at once."""
+    return len(sizes) <= _AT_ONCE and sum(sizes) <= _BYTES_AT_ONCE
 
 
 def portions(writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
@@ -34,25 +40,30 @@ def portions(writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
             yield writes[begin:at]
             begin, size = at, 0
         size += more
-    if begin < len(writes):
-        yield writes[begin:] if begin else writes
+    yield writes[begin:]
 
 
-def calls_of(group: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The places of writes in runs of as many as one call takes."""
-    return (group[start : start + _KEYS_OF_A_CALL] for start in range(0, len(group), _KEYS_OF_A_CALL))
+def in_calls(groups: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    """The places of writes, in groups that may stand in one call, in runs of as many as one call takes."""
+    if max(map(len, groups)) <= _KEYS_OF_A_CALL:
+        return groups
+    starts = range(0, max(map(len, groups)), _KEYS_OF_A_CALL)
+    return [group[start : start + _KEYS_OF_A_CALL] for group in groups for start in starts if start < len(group)]
 
 
-def words(writes: Sequence[Write], keys: Sequence[bytes], call: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
-    """Keys and arguments of a call: of the writes in these places."""
-    arguments: list[bytes] = []
-    for at in call:
-        write = writes[at]
-        arguments += (write.blob, write.dead if write.once else b"")
-    return [keys[at] for at in call], arguments
+def words(
+    writes: Sequence[Write], keys: Sequence[bytes], calls: Sequence[Sequence[int]]
+) -> Iterator[tuple[Sequence[bytes], list[bytes]]]:
+    """Keys and arguments of calls, each of which has the writes in some places."""
+    for call in calls:
+        arguments: list[bytes] = []
+        for at in call:
+            _, blob, once, dead, _, _ = writes[at]
+            arguments += (blob, dead if once else b"")
+        yield keys if len(call) == len(keys) else [keys[at] for at in call], arguments
 
 
-def outcomes(writes: Sequence[Write], reply: Any, announce: Callable[[Event], None]) -> Iterator[PutResult]:
+def outcomes(writes: Sequence[Write], reply: Any, announce: Callable[[Event], None]) -> list[PutResult]:
     """What became of the writes of a call.
 
     Raises:
@@ -61,26 +72,30 @@ def outcomes(writes: Sequence[Write], reply: Any, announce: Callable[[Event], No
     said = answer_of(reply)
     if not isinstance(said, bytes):
         raise confused()
+    results = []
     at = 0
     for write in writes:
         was_live = _STORED.get(said[at : at + 2])
-        if was_live is not None:
-            yield PutResult(PutStatus.STORED, write.blob[_VERSION], was_live)
-            at += 2
-            continue
-        status, there = _STATUS.get(said[at : at + 1]), said[at + 1 : at + 2]
-        if status is None:
-            raise confused()
-        if status is PutStatus.FOREIGN:
-            announce(StoreFault("redis", "put", "semantic", OTHER_TYPE))
-            yield PutResult(status, ZERO)
-            at += 2
-        elif status is PutStatus.STORED:
-            announce(BlobRejected("redis", "foreign", write.blob[_DIGEST].hex()))
-            yield PutResult(status, write.blob[_VERSION])
-            at += 2
+        if was_live is None:
+            result, at = _outcome(write, said, at, announce)
         else:
-            yield PutResult(status, said[at + 2 : at + 18], there == b"L")
-            at += 18
+            result, at = PutResult(_DONE, write.blob[_VERSION], was_live), at + 2
+        results.append(result)
     if at != len(said):
         raise confused()
+    return results
+
+
+def _outcome(write: Write, said: bytes, at: int, announce: Callable[[Event], None]) -> tuple[PutResult, int]:
+    """What became of a write of which not the usual thing is said, and where the next is spoken of."""
+    match _STATUS.get(said[at : at + 1]):
+        case None:
+            raise confused()
+        case PutStatus.FOREIGN as status:
+            announce(StoreFault("redis", "put", "semantic", OTHER_TYPE))
+            return PutResult(status, ZERO), at + 2
+        case PutStatus.STORED as status:
+            announce(BlobRejected("redis", "foreign", write.blob[_DIGEST].hex()))
+            return PutResult(status, write.blob[_VERSION]), at + 2
+        case status:
+            return PutResult(status, said[at + 2 : at + 18], said[at + 1 : at + 2] == b"L"), at + 18

@@ -18,7 +18,7 @@ from toolcache.stores.redis.credentials import Credentials
 from toolcache.stores.redis.dialer import Dialer
 from toolcache.stores.redis.ear import Ear, channel_of
 from toolcache.stores.redis.lanes import Lanes, LoopLanes
-from toolcache.stores.redis.puts import OTHER_TYPE, PUT, calls_of, outcomes, portions, words
+from toolcache.stores.redis.puts import OTHER_TYPE, PUT, at_once, in_calls, outcomes, portions, words
 from toolcache.stores.redis.sentinel import SentinelDialer
 from toolcache.stores.redis.url import Address
 from toolcache.stores.redis.wire import Script, answer_of, confused, milliseconds, pack
@@ -169,15 +169,16 @@ class RedisStore:
         Raises:
             RedisError: (redis-py's) the server cannot be reached or refuses.
         """
-        large = {write.key for write in writes if len(write.blob) > _FIRST}
-        if not large:
+        sizes = [len(write.blob) for write in writes]
+        if at_once(sizes) and max(sizes, default=0) <= _FIRST:
             return await self._put(writes)
+        large = {write.key for write, size in zip(writes, sizes, strict=True) if size > _FIRST}
         places: tuple[list[int], list[int]] = ([], [])
         for at, write in enumerate(writes):
             places[write.key in large].append(at)
         results: dict[int, PutResult] = {}
         said = await asyncio.gather(
-            *(self._put([writes[at] for at in places[bulk]], bulk=bulk) for bulk in (False, True)),
+            *(self._put_in_turn([writes[at] for at in places[bulk]], bulk=bulk) for bulk in (False, True)),
             return_exceptions=True,
         )
         for some, done in zip(places, said, strict=True):
@@ -240,9 +241,14 @@ class RedisStore:
             bulk: whether the calls would hold up others.
         """
         lanes = self._lanes.here()
-        places = [keys[0] for keys, _ in calls]
-        replies = await lanes.exchange([script.call(*call) for call in calls], places, bulk=bulk)
-        unknown = [at for at, reply in enumerate(replies) if type(reply).__name__ == "NoScriptError"]
+        commands, places, unknown = [], [], []
+        for keys, arguments in calls:
+            commands.append(script.call(keys, arguments))
+            places.append(keys[0])
+        replies = await lanes.exchange(commands, places, bulk=bulk)
+        for at, reply in enumerate(replies):
+            if type(reply) is not bytes and type(reply).__name__ == "NoScriptError":
+                unknown.append(at)
         if unknown:
             whole = [script.call(*calls[at], whole=True) for at in unknown]
             said = await lanes.exchange(whole, [places[at] for at in unknown], bulk=bulk)
@@ -301,29 +307,30 @@ class RedisStore:
             return 0
         return HEADER_SIZE + header.meta_len + header.body_len + _TRAILER
 
-    async def _put(self, writes: Sequence[Write], *, bulk: bool = False) -> list[PutResult]:
-        together, results = self._lanes.here().together, []
-        for some in portions(writes):
-            keys = [write.key.encode() for write in some]
-            results += await self._put_at_once(some, keys, together(keys), bulk=bulk)
-        return results
+    async def _put_in_turn(self, writes: Sequence[Write], *, bulk: bool) -> list[PutResult]:
+        return [result for some in portions(writes) for result in await self._put(some, bulk=bulk)]
 
-    async def _put_at_once(
-        self, writes: Sequence[Write], keys: Sequence[bytes], groups: Sequence[Sequence[int]], *, bulk: bool
-    ) -> list[PutResult]:
-        """Apply writes, of which those of a group may stand in one call."""
-        calls = [call for group in groups for call in calls_of(group)]
+    async def _put(self, writes: Sequence[Write], *, bulk: bool = False) -> list[PutResult]:
+        """Apply writes in as few calls as there may be."""
+        if not writes:
+            return []
+        keys = [write.key.encode() for write in writes]
+        calls = in_calls(self._lanes.here().together(keys))
+        said = await self.run(PUT, list(words(writes, keys, calls)), bulk=bulk)
+        if len(calls) == 1 and not isinstance(said[0], Exception):
+            return outcomes(writes, said[0], self._announce)
         results: dict[int, PutResult] = {}
-        while calls:
-            alone: list[int] = []
-            said = await self.run(PUT, [words(writes, keys, call) for call in calls], bulk=bulk)
-            for call, reply in zip(calls, said, strict=True):
-                if len(call) > 1 and type(reply).__name__ == "TryAgainError":
-                    # While a slot of a cluster moves, its keys are in two places, and a call that names several is sent away.
-                    alone += call
-                else:
-                    results.update(zip(call, outcomes([writes[at] for at in call], reply, self._announce), strict=True))
-            calls = [[at] for at in alone]
+        alone: list[Sequence[int]] = []
+        for call, reply in zip(calls, said, strict=True):
+            if len(call) > 1 and type(reply).__name__ == "TryAgainError":
+                # While a slot of a cluster moves, its keys are in two places, and a call that names several is sent away.
+                alone += [[at] for at in call]
+            else:
+                results.update(zip(call, outcomes([writes[at] for at in call], reply, self._announce), strict=True))
+        if alone:
+            said = await self.run(PUT, list(words(writes, keys, alone)), bulk=bulk)
+            for (at,), reply in zip(alone, said, strict=True):
+                (results[at],) = outcomes([writes[at]], reply, self._announce)
         return [results[at] for at in range(len(writes))]
 
 

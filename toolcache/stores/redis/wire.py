@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
@@ -12,11 +12,15 @@ _RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]{40})", re.MULTILINE)
 
 def pack(*words: bytes) -> bytes:
     """One command."""
-    parts = [b"*%d" % len(words)]
+    return b"".join([b"*%d" % len(words), *_worded(words), b"\r\n"])
+
+
+def _worded(words: Iterable[bytes]) -> list[bytes]:
+    """What stands for words in a command: each after the end of a line, and its size."""
+    parts: list[bytes] = []
     for word in words:
         parts += (b"\r\n$%d\r\n" % len(word), word)
-    parts.append(b"\r\n")
-    return b"".join(parts)
+    return parts
 
 
 def answer_of(reply: Any) -> Any:
@@ -51,13 +55,16 @@ class Script:
         name: of the file in ``scripts/``, without its ending.
     """
 
-    __slots__ = ("_sha", "_source")
+    __slots__ = ("_brief", "_whole")
 
     def __init__(self, name: str) -> None:
-        self._source: Final = (files(__package__) / "scripts" / f"{name}.lua").read_bytes()
-        self._sha: Final = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
+        source = (files(__package__) / "scripts" / f"{name}.lua").read_bytes()
+        sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
+        self._brief: Final = b"".join(_worded((b"EVALSHA", sha)))
+        self._whole: Final = b"".join(_worded((b"EVAL", source)))
 
     def call(self, keys: Sequence[bytes], arguments: Sequence[bytes], *, whole: bool = False) -> bytes:
         """The command that runs it: by its digest, or ``whole`` for a server that does not know it yet."""
-        name, body = (b"EVAL", self._source) if whole else (b"EVALSHA", self._sha)
-        return pack(name, body, b"%d" % len(keys), *keys, *arguments)
+        head = b"*%d" % (3 + len(keys) + len(arguments))
+        words = _worded((b"%d" % len(keys), *keys, *arguments))
+        return b"".join([head, self._whole if whole else self._brief, *words, b"\r\n"])

@@ -17,22 +17,17 @@ local byte, sub, call = string.byte, string.sub, redis.pcall -- pcall: a reply k
 local t = call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
-local function number(blob, at) -- of six bytes, which is exact
-  local a, b, c, d, e, f = byte(blob, at, at + 5)
-  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
-end
-
 local function milliseconds(blob, at)
-  local a, b = byte(blob, at + 6, at + 7)
-  return number(blob, at) * 65536 + a * 256 + b
+  local a, b, c, d, e, f, g, h = byte(blob, at, at + 7)
+  return ((((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f) * 256 + g) * 256 + h
 end
 
 local function older(a, b) -- of versions, bytewise; Lua's own < follows the server's locale
-  local x, y, at = number(a, 1), number(b, 1), 7
-  while x == y and at <= 16 do
-    x, y, at = byte(a, at), byte(b, at), at + 1
+  for i = 1, 16 do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y then return x < y end
   end
-  return x < y
+  return false
 end
 
 local function whole(head) -- whether it is what somebody wrote; costs more than the rest, so ask only where it decides
@@ -49,39 +44,42 @@ local function whole(head) -- whether it is what somebody wrote; costs more than
   return bit.bnot(crc) % 4294967296 == told
 end
 
-local function judge(head, blob, dead) -- what is to be said; 'S...' where the blob is to take the place of what is there
-  if #head < 74 or sub(head, 1, 3) ~= 'TC\1' or sub(head, 49, 64) ~= sub(blob, 49, 64) then return 'SX' end
-  local live = byte(head, 4) % 2 == 0 and milliseconds(head, 37) > now
-  local new, held = sub(blob, 5, 20), sub(head, 5, 20)
-  local verdict = held == new and 'A'
-    or (older(new, held) or #dead == 16 and live and older(dead, held)) and 'N'
-  if not verdict then return live and 'SL' or 'SD' end
-  -- damaged bytes that look newer would stand in the way of every write, and be read by nobody
-  return whole(head) and verdict .. (live and 'L' or 'D') .. held or 'SX'
-end
-
-local function put(key, blob)
-  -- never for longer than it was good for when it was made, by a clock that may have been ahead
-  local gone = milliseconds(blob, 37)
-  local left = gone - math.max(now, milliseconds(blob, 21))
-  if left > 1e14 then return call('SET', key, blob) end -- no end, or millennia
-  return call('SET', key, blob, 'PX', string.format('%.0f', math.max(left, 1)))
-end
-
+-- In one run, since to make functions and to call them is much of what so little takes.
 local done = {}
 for i, key in ipairs(KEYS) do
-  local blob, said = ARGV[2 * i - 1], 'S-'
+  local blob, dead = ARGV[2 * i - 1], ARGV[2 * i]
   local head = call('GETRANGE', key, 0, 73)
+  local said, held = 'S-', ''
   if type(head) == 'table' then
     if not string.find(head.err, 'WRONGTYPE', 1, true) then return head end
     said = 'F-'
   elseif head ~= '' then
-    said = judge(head, blob, ARGV[2 * i])
+    if #head < 74 or sub(head, 1, 3) ~= 'TC\1' or sub(head, 49, 64) ~= sub(blob, 49, 64) then
+      said = 'SX'
+    else
+      local new, live = sub(blob, 5, 20), byte(head, 4) % 2 == 0 and milliseconds(head, 37) > now
+      held, said = sub(head, 5, 20), live and 'SL' or 'SD'
+      if held == new then
+        said = live and 'AL' or 'AD'
+      elseif older(new, held) or #dead == 16 and live and older(dead, held) then
+        said = live and 'NL' or 'ND'
+      end
+      -- damaged bytes that look newer would stand in the way of every write, and be read by nobody
+      if byte(said) ~= 83 and not whole(head) then said = 'SX' end
+    end
   end
   if byte(said) == 83 then
-    local stored = put(key, blob)
+    -- never for longer than it was good for when it was made, by a clock that may have been ahead
+    local left = milliseconds(blob, 37) - math.max(now, milliseconds(blob, 21))
+    local stored
+    if left > 1e14 then -- no end, or millennia
+      stored = call('SET', key, blob)
+    else
+      stored = call('SET', key, blob, 'PX', math.max(left, 1))
+    end
     if stored.err then return stored end
+    held = ''
   end
-  done[i] = said
+  done[i] = said .. held
 end
 return table.concat(done)
