@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from toolcache.answers import RunStatus
+from toolcache.aside import Lengthy
 from toolcache.blob import NEVER
 from toolcache.compute import Compute
 from toolcache.domains import GENERAL, IDEMPOTENCY
@@ -22,6 +23,7 @@ from toolcache.protocols import Listener
 from toolcache.report import health, stats
 from toolcache.requests import Requests
 from toolcache.stats import Health, Stats
+from toolcache.tags import UNTAGGED
 from toolcache.terms import OnceOptions, Terms
 from toolcache.work import Work
 
@@ -42,6 +44,8 @@ class Cache:
         self._requests = Requests(self._machine)
         self._request_domain = IDEMPOTENCY
         self._hit = self._machine.hit
+        self._fill = self._machine.fill
+        self._keep = self._machine.keep
 
     async def get(self, key: str, default: Any = None) -> Any:
         """The value of a key, or ``default``.
@@ -118,7 +122,8 @@ class Cache:
             >>> await cache.get_or_set("answer", lambda: 6 * 7, ttl="1h")
             42
         """
-        return await self._machine.compute(key, compute, GENERAL, ttl=ttl, tags=tags, lock=lock)
+        value = self._hit(key)
+        return await self._fill(key, compute, ttl=ttl, tags=tags, lock=lock) if value is MISSING else value
 
     async def set(
         self, key: str, value: Any, ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()
@@ -138,6 +143,11 @@ class Cache:
             ValueError: the ttl is no span of time, or a tag cannot be; nothing was changed.
             CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
         """
+        if self._keep is not None and tags is UNTAGGED:
+            try:
+                return self._keep(key, value, GENERAL, ttl)
+            except Lengthy:
+                return (await self._machine.set_many({key: value}, GENERAL, ttl=ttl))[key]
         return await self._machine.set(key, value, GENERAL, ttl=ttl, tags=tags)
 
     async def set_many(

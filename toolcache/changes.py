@@ -43,6 +43,9 @@ class Changes:
         tallies: count.
         find: what memory or the layers hold of a place.
         tells_of: whether Redis is going to tell this process, too, of a write that it took.
+
+    Attributes:
+        coming: by place, the writes under way that others have to wait for.
     """
 
     def __init__(
@@ -70,12 +73,12 @@ class Changes:
         self._tells_of = tells_of
         self._far = parts.redis is not None or parts.files is not None
         self._alone = parts.redis is None
-        self._coming: dict[str, Future[None]] = {}
+        self.coming: dict[str, Future[None]] = {}
         watch(self)
 
     def forked(self) -> None:
         """Whoever had a turn, it was in the parent."""
-        self._coming = {}
+        self.coming.clear()
 
     async def set(
         self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
@@ -88,23 +91,11 @@ class Changes:
         if not self._parts.enabled:
             return Durability.MEMORY
         due = self._parts.due() if self._reader.met else await self.meet()
-        if self._coming:  # one of them may be of this key
+        if self.coming:  # one of them may be of this key
             raise Lengthy
         held = self._set_near(place, value, encoded, domain, lifetime, given)
         draft = self._entries.draft_of(place, held, encoded)
         return (await self._set_far((place,), (draft,), (held,), domain, due))[0].durability
-
-    def set_here(
-        self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
-    ) -> Durability:
-        """The same where there is nothing but memory, and so nothing to wait for."""
-        if self._coming:
-            raise Lengthy
-        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encoded = self._entries.encode(value, domain, given)
-        if self._parts.enabled:
-            self._set_near(place, value, encoded, domain, lifetime, given)
-        return Durability.MEMORY
 
     async def set_many(
         self,
@@ -127,7 +118,7 @@ class Changes:
                 await aside(encode)
             return near
         due = await self.meet()
-        if self._coming or len(encoded) < len(values):
+        if self.coming or len(encoded) < len(values):
             async with self._turn(places):
                 if len(encoded) < len(values):
                     encoded = await aside(encode)
@@ -214,7 +205,7 @@ class Changes:
         """Remove them everywhere; for each, whether a value was there."""
         self._tallies.of(domain).deletes += len(places)
         due = await self.meet()
-        if self._coming:
+        if self.coming:
             async with self._turn(places):
                 was, drafts = self._delete_near(places)
             due = self._parts.due()
@@ -241,10 +232,10 @@ class Changes:
 
         Who takes versions in it takes them in the order of calls, however long the values of each take to be encoded.
         """
-        ahead = {self._coming[place] for place in places if place in self._coming}
+        ahead = {self.coming[place] for place in places if place in self.coming}
         turn: Future[None] = Future()
         turn.set_running_or_notify_cancel()  # who waits for it and is cancelled does not cancel it
-        self._coming.update(dict.fromkeys(places, turn))
+        self.coming.update(dict.fromkeys(places, turn))
         home = self._homes.here()
         home.enter()
         try:
@@ -253,8 +244,8 @@ class Changes:
             yield
         finally:
             for place in places:
-                if self._coming.get(place) is turn:
-                    del self._coming[place]
+                if self.coming.get(place) is turn:
+                    del self.coming[place]
             turn.set_result(None)
             home.leave()
 

@@ -130,7 +130,7 @@ class CachedFunction(Decorated[_P, _R]):
             UnsupportedKeyError: an argument that is in the key has no canonical form.
             Exception: whatever the function raises; nothing is kept then.
         """
-        return await self._answer(self._store(), self.cache_key(*args, **kwargs), args, kwargs)
+        return await self._answer(self._store().get_or_set, self.cache_key(*args, **kwargs), args, kwargs)
 
     def _as_function(self) -> Callable[_P, Coroutine[Any, Any, _R]]:
         known, counts, own = self._known, self._counts, self._cache
@@ -150,13 +150,15 @@ class CachedFunction(Decorated[_P, _R]):
                 known.learn(args, kwargs, key)
             value = hit(key)
             if value is MISSING:
-                return await self._answer(cache, key, args, kwargs)
+                return await self._answer(getattr(cache, "_fill", cache.get_or_set), key, args, kwargs)
             counts.hits += 1
             return cast("_R", value)
 
         return call
 
-    async def _answer(self, cache: Cache, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _R:
+    async def _answer(
+        self, fill: Callable[..., Awaitable[Any]], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> _R:
         computed = False
 
         async def compute() -> _R:
@@ -165,7 +167,7 @@ class CachedFunction(Decorated[_P, _R]):
             self._counts.misses += 1
             return await self.__wrapped__(*args, **kwargs)
 
-        value = await cache.get_or_set(key, compute, **self._options)
+        value = await fill(key, compute, **self._options)
         if not computed:
             self._counts.hits += 1
         return cast("_R", value)

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any, Final
 
-from toolcache.aside import Pace, aside
+from msgpack import unpackb
+
+from toolcache.aside import LARGE, Pace, aside
 from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.codec.coder import CONTAINERS, IMMUTABLE
 from toolcache.codec.envelope import Blob
@@ -20,6 +22,7 @@ from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded
 from toolcache.stats import Tally
+from toolcache.tags import UNTAGGED
 from toolcache.versions import ZERO, split
 
 _EMPTY: Final = Encoded(b"", "")
@@ -38,11 +41,15 @@ class Entries:
         self._floor = ZERO
         self._memory = parts.memory
         self._coder = parts.coder
+        self._flat = parts.coder.flat
         self._hybrid = parts.hybrid
+        self._mint = parts.hybrid.next
+        self._one_clock = parts.hybrid.clock is parts.clock
         self._time = parts.clock.time
         self._now = parts.clock.monotonic
         self._unpack = parts.envelope.at_once
         self._most = parts.envelope.max_entry
+        self._quick = min(self._most, LARGE)
         self._redis = None if parts.redis is None else parts.redis.name
         self._trust = self.trust = parts.trust
         self._span = (inf, NEVER)
@@ -67,6 +74,17 @@ class Entries:
             above = held.version
         return self._parts.hybrid.next(above)
 
+    def kept(self, value: Any, domain: Domain) -> tuple[Any, Callable[[Any], Any] | None, int]:
+        """A value without tags as memory keeps it where there is nothing else: its ``form``. Raises as ``encode`` does."""
+        kind = type(value)
+        if (kind is dict or kind is list) and not (domain.shared or domain.vector):
+            body = self._flat(value)
+            if body is not None:
+                size = len(body)
+                if size <= self._quick:
+                    return body, unpackb, size
+        return self.form(value, self.encode(value, domain, UNTAGGED), domain)
+
     def encode(self, value: Any, domain: Domain, tags: tuple[str, ...]) -> Encoded:
         """The value's bytes. Raises SerializationError and ValueError before anything was changed; Lengthy for ``encode_all``."""
         return self._checked(self._coder.at_once(value, vector=domain.vector), tags)
@@ -87,7 +105,7 @@ class Entries:
             name=name,
             version=version,
             created_ms=now_ms,
-            gone_ms=NEVER if lifetime == inf else now_ms + self._span_ms(lifetime),
+            gone_ms=NEVER if lifetime == inf else now_ms + self.span_ms(lifetime),
             tags=tags,
             flags=flags,
             dead=self._epochs.newest(),
@@ -195,16 +213,36 @@ class Entries:
         above: bytes = ZERO,
     ) -> Held:
         """The entry of a live write: above all that is known of the place and of every epoch that applies."""
+        kept, thaw, size = self.form(value, encoded, domain)
+        span_ms = self.span_ms(lifetime)
+        return self.live(kept, thaw, size, tally, lifetime, span_ms, tags, self._memory.find(place), above)
+
+    def live(
+        self,
+        kept: Any,
+        thaw: Callable[[Any], Any] | None,
+        size: int,
+        tally: Tally,
+        lifetime: float,
+        span_ms: int,
+        tags: tuple[str, ...],
+        old: Held | None,
+        above: bytes = ZERO,
+    ) -> Held:
+        """The same of a value in its ``form``, with the entry ``old`` that memory has in its place."""
         era = self._memory.era  # before the epochs: one that comes now has the entry looked at once more
         now_ms = int(self._time() * 1000)
         epoch = self._epochs.newest(tags)
-        above = epoch if above is ZERO else max(above, epoch)
-        old = self._memory.find(place)
+        if above is ZERO or epoch > above:
+            above = epoch
         if old is not None and old.version > above:
             above = old.version
-        version = self._hybrid.next(above)
-        return self._hold(
-            value, encoded, None, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, 0.0, tags, MEMORY
+        version = self._mint(above, now_ms if self._one_clock else None)
+        now, trust = self._now(), self._trust
+        gone_until = now + lifetime
+        settled_until = gone_until if trust is None or lifetime <= trust else now + trust
+        return Held.of(
+            kept, thaw, settled_until, size, version, now_ms, span_ms, tally, era, 0.0, tags, MEMORY, gone_until
         )  # fmt: skip
 
     def made(
@@ -223,7 +261,7 @@ class Entries:
         """An entry of a version, created now; ``era`` is memory's at a time when no epoch lay above that."""
         now_ms = int(self._time() * 1000)
         return self._hold(
-            value, encoded, None, domain, tally, version, now_ms, self._span_ms(lifetime), era, lifetime, took, tags, MEMORY
+            value, encoded, None, domain, tally, version, now_ms, self.span_ms(lifetime), era, lifetime, took, tags, MEMORY
         )  # fmt: skip
 
     def hold(
@@ -248,7 +286,7 @@ class Entries:
         held.settled_until = min(held.settled_until, self._now() + left)
         held.gone_until = inf  # for memory to say
 
-    def _span_ms(self, lifetime: float) -> int:
+    def span_ms(self, lifetime: float) -> int:
         """A lifetime in whole milliseconds; those of one lifetime share the number."""
         known, span_ms = self._span
         if lifetime != known:
@@ -272,21 +310,25 @@ class Entries:
         tags: tuple[str, ...],
         layer: str,
     ) -> Held:
-        """The live value where nobody can spoil it, else its encoded form."""
         # What Redis has not been told, it tells nobody: there no word can come that it has changed.
         trust = self.trust if layer == self._redis else self._trust
         now = self._now()
         gone_until = now + left
         settled_until = gone_until if trust is None or left <= trust else now + trust
-        kept, size = encoded.body, len(encoded.body)
-        kind = type(value)
-        if domain.shared or kind in IMMUTABLE or (kind not in CONTAINERS and self._coder.is_immutable(value)):
-            kept, size, thaw = value, max(size, sys.getsizeof(value)), None
-        elif thaw is None:
-            thaw = self._coder.copier(encoded)
+        kept, thaw, size = self.form(value, encoded, domain, thaw)
         return Held.of(
             kept, thaw, settled_until, size, version, created_ms, span_ms, tally, era, took, tags, layer, gone_until
         )  # fmt: skip
+
+    def form(
+        self, value: Any, encoded: Encoded, domain: Domain, thaw: Callable[[Any], Any] | None = None
+    ) -> tuple[Any, Callable[[Any], Any] | None, int]:
+        """The live value where nobody can spoil it, else its encoded form and what makes a copy of that; and its size."""
+        body = encoded.body
+        kind = type(value)
+        if domain.shared or kind in IMMUTABLE or (kind not in CONTAINERS and self._coder.is_immutable(value)):
+            return value, None, max(len(body), sys.getsizeof(value))
+        return body, thaw or self._coder.copier(encoded), len(body)
 
 
 def remaining(created_ms: int, gone_ms: int, now: float) -> float:

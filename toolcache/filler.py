@@ -94,11 +94,19 @@ class Filler:
     ) -> Any:
         """The value of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
         begun, flights = self._now(), self._homes.here().flights
-        joins, locked = flights.flying(key), self._parts.lock if lock is None else lock
-        start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
-        found = await flights.join(key, start, under=self._epochs.names(tags))
-        self._count(domain, [found], begun, joined=[found] if joins else [])
-        return await _own(found, joined=joins)
+        flight = flights.find(key)
+        if flight is None:
+            locked = self._parts.lock if lock is None else lock
+            start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
+            found = await flights.join(key, start, under=self._epochs.names(tags))
+        else:
+            found = await flights.ride(key, flight)
+        tally = self._tallies.of(domain)
+        tally.latency.add(self._now() - begun)
+        if flight is not None and found.held is not None:  # others were computing it
+            tally.far_hits += 1
+            tally.seconds_saved += found.held.seconds
+        return await _own(found, joined=flight is not None)
 
     async def fill_many(
         self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context

@@ -87,7 +87,11 @@ class Flight(Generic[T]):
             Exception: whatever the computation raised, the same for all who waited.
         """
         try:
-            await self._landing()
+            if not self.task.done():
+                # One future for each who waits, who so can stop without stopping it: a third of what shielding costs.
+                waiting: asyncio.Future[None] = self.task.get_loop().create_future()
+                self._waiting.append(waiting)
+                await waiting
             landed = self.task.result()
         except asyncio.CancelledError:
             me = asyncio.current_task()
@@ -102,14 +106,6 @@ class Flight(Generic[T]):
         self.detached = True
         if self.on_detach is not None:
             self.on_detach()
-
-    async def _landing(self) -> None:
-        """Wait until it has landed; who stops waiting does not stop it."""
-        if not self.task.done():
-            # One future for each who waits: a third of what shielding the task from each would cost.
-            waiting: asyncio.Future[None] = self.task.get_loop().create_future()
-            self._waiting.append(waiting)
-            await waiting
 
     def landed(self) -> None:
         """Tell who waits."""
@@ -160,10 +156,14 @@ class Flights(Generic[T]):
             FlightAbortedError: the computation cancelled itself, or the cache was closed.
             Exception: whatever the computation raised, the same for all who waited.
         """
-        within = _boarding.get()
         flight = self._by_key.get(key)
         if flight is None:
             flight = self._launch(key, start, under)
+        return await self.ride(key, flight, goes_on=goes_on)
+
+    async def ride(self, key: str, flight: Flight[T], *, goes_on: Callable[[], bool] | None = None) -> T:
+        """Wait for a flight of the key, as ``join`` does."""
+        within = _boarding.get()
         flight.board(within)
         try:
             return await flight.end(key)
@@ -235,9 +235,9 @@ class Flights(Generic[T]):
         for other in tuple(self._alone.pop(key, ())):
             other.detach()
 
-    def flying(self, key: str) -> bool:
-        """Whether the key has a flight."""
-        return key in self._by_key
+    def find(self, key: str) -> Flight[T] | None:
+        """The key's flight."""
+        return self._by_key.get(key)
 
     def hear(self, key: str, version: bytes) -> None:
         """This version stands in the layers now: detach the key's flight, unless it has seen that."""

@@ -159,7 +159,7 @@ class Homes:
 
     def flying(self, key: str) -> bool:
         """Whether the key has a flight in any loop."""
-        return any(home.flights.flying(key) for home in self._homes.each)
+        return any(home.flights.find(key) for home in self._homes.each)
 
     def hear(self, key: str, version: bytes) -> None:
         """This version stands in the layers: detach the key's flights that have not seen it."""

@@ -18,7 +18,7 @@ from toolcache.bus import Bus
 from toolcache.changes import Changes
 from toolcache.compute import Compute, Context
 from toolcache.crowd import ComputeMany
-from toolcache.domains import Domain
+from toolcache.domains import GENERAL, Domain
 from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import MISSING, Durability, Invalidation, Missing
@@ -41,9 +41,10 @@ from toolcache.places import Places
 from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
+from toolcache.sets import Sets
 from toolcache.stats import LayerTally, Tallies, Tally
 from toolcache.sweeper import Sweeper
-from toolcache.tags import labels
+from toolcache.tags import UNTAGGED, labels
 from toolcache.writer import Writer
 
 
@@ -97,6 +98,13 @@ class Machine:
             parts, self._epochs, self._entries, self._writer, self.find, self.homes, self.tallies, self._changes.written
         )
         self._far = parts.redis is not None or parts.files is not None
+        self.keep = (
+            None
+            if self._far
+            else Sets(
+                parts, self._places, self._entries, self.homes, self.sweeper, self.tallies, self._changes.coming
+            ).one
+        )
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -218,8 +226,19 @@ class Machine:
     ) -> Any:
         """The value, computed if it is missing; ``lock`` as the cache is told, unless given."""
         value = self.hit(key)
-        if value is not MISSING:
-            return value
+        return await self.fill(key, compute, domain, ttl=ttl, tags=tags, lock=lock) if value is MISSING else value
+
+    async def fill(
+        self,
+        key: str,
+        compute: Compute,
+        domain: Domain = GENERAL,
+        *,
+        ttl: Duration | Missing | None = MISSING,
+        tags: Iterable[str] = (),
+        lock: bool | None = None,
+    ) -> Any:
+        """The same of a key that is no hit."""
         place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
         return await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)
 
@@ -264,13 +283,14 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> Durability:
         """Store a value; where it is safe."""
-        place = self._enter(key)
         try:
-            if self._far:
-                return await self._changes.set(place, value, domain, ttl, tags)
-            return self._changes.set_here(place, value, domain, ttl, tags)
+            if self.keep is None:
+                return await self._changes.set(self._enter(key), value, domain, ttl, tags)
+            if tags is UNTAGGED:
+                return self.keep(key, value, domain, ttl)
         except Lengthy:
-            return (await self._changes.set_many([place], [value], domain, ttl, tags))[0]
+            pass
+        return (await self._changes.set_many([self._enter(key)], [value], domain, ttl, tags))[0]
 
     async def set_many(
         self,

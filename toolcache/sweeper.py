@@ -27,13 +27,13 @@ class Sweeper:
         Raises:
             UnsupportedEventLoopError: no asyncio loop is running.
         """
+        if self._timer is not None and self._loop is not None and not self._loop.is_closed():
+            return
         try:
-            loop = asyncio.get_running_loop()
+            self._loop = asyncio.get_running_loop()
         except RuntimeError:
             raise UnsupportedEventLoopError from None
-        if self._timer is None or self._loop is None or (loop is not self._loop and self._loop.is_closed()):
-            self._loop = loop
-            self._timer = self._loop.call_later(_EVERY, self._sweep)
+        self._timer = self._loop.call_later(_EVERY, self._sweep)
 
     def stop(self) -> None:
         """No more sweeps."""

@@ -14,6 +14,8 @@ MAX_LEVELS: Final = 8
 MAX_LENGTH: Final = 128
 MAX_STORED: Final = 64
 RESERVED: Final = "@"
+UNTAGGED: Final[tuple[str, ...]] = ()
+"""What most entries have."""
 
 
 def labels(tags: Iterable[str]) -> tuple[str, ...]:

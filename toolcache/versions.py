@@ -7,6 +7,7 @@ moves forward, and never runs backward where the clock does (Kulkarni et al., *L
 
 import os
 import threading
+from struct import Struct
 from typing import Final, Protocol
 
 from toolcache.clock import SYSTEM
@@ -20,6 +21,8 @@ _EPOCH_LEAD_MS: Final = 50
 _NODE_SIZE: Final = 8
 _COUNTS: Final = 1 << 16
 _LAST: Final = (1 << 64) - 1
+
+_pack: Final = Struct(f">Q{_NODE_SIZE}s").pack
 
 
 class _Time(Protocol):
@@ -37,37 +40,44 @@ class HybridClock:
     def __init__(self, clock: _Time | None = None, *, node: bytes | None = None) -> None:
         if node is not None and len(node) != _NODE_SIZE:
             raise ValueError(f"a node is {_NODE_SIZE} bytes, not {len(node)}")
-        self._clock = clock or SYSTEM
+        self.clock: Final = clock or SYSTEM
         self._lock = threading.Lock()
         self._stamp = 0
         self._leaps = 0
         self._leapt = ZERO
         self.node = node or os.urandom(_NODE_SIZE)
 
-    def next(self, above: bytes = ZERO) -> bytes:
-        """A version above all minted before and above ``above``.
+    def next(self, above: bytes = ZERO, now: int | None = None) -> bytes:
+        """A version above all minted before and above ``above``; ``now`` is the clock's millisecond, if that was just read.
 
         A far-future ``above`` (another process with a broken clock) is exceeded for this one write and not adopted:
         the next write goes by the clock again. Nothing is above the last version there can be; such a write loses.
         """
-        now = int(self._clock.time() * 1000)
+        if now is None:
+            now = int(self.clock.time() * 1000)
         stamp = now * _COUNTS
-        with self._lock:
+        lock = self._lock
+        lock.acquire()  # half of what it takes to be `with` it, and every write comes by here
+        try:
             if stamp <= self._stamp < _LAST:
                 stamp = self._stamp + 1
             self._stamp = stamp
-            version = stamp.to_bytes(8, "big") + self.node
-            if version > above:
-                return version
-            stamp = min(_stamp(above) + 1, _LAST)
-            if stamp // _COUNTS - now <= _MAX_LEAD_MS:
-                self._stamp = stamp
-            else:
-                # The next millisecond, and a count of its own: no two leaps meet, whatever they are above.
-                self._leaps += 1
-                stamp = min((_stamp(above) // _COUNTS + 1) * _COUNTS + self._leaps % _COUNTS, _LAST)
-                self._leapt = max(self._leapt, self._at(stamp))
-            return self._at(stamp)
+            version = _pack(stamp, self.node)
+            return version if version > above else self._leap(above, now)
+        finally:
+            lock.release()
+
+    def _leap(self, above: bytes, now: int) -> bytes:
+        """A version above one that is ahead of the clock."""
+        stamp = min(_stamp(above) + 1, _LAST)
+        if stamp // _COUNTS - now <= _MAX_LEAD_MS:
+            self._stamp = stamp
+        else:
+            # The next millisecond, and a count of its own: no two leaps meet, whatever they are above.
+            self._leaps += 1
+            stamp = min((_stamp(above) // _COUNTS + 1) * _COUNTS + self._leaps % _COUNTS, _LAST)
+            self._leapt = max(self._leapt, self._at(stamp))
+        return self._at(stamp)
 
     def observe(self, version: bytes) -> bool:
         """Move past a version seen in a store; False if it lies too far in the future to be believed."""
@@ -75,14 +85,14 @@ class HybridClock:
         if seen <= self._stamp:  # without the lock: it only grows
             return True
         with self._lock:
-            if seen // _COUNTS - int(self._clock.time() * 1000) > _MAX_LEAD_MS:
+            if seen // _COUNTS - int(self.clock.time() * 1000) > _MAX_LEAD_MS:
                 return False
             self._stamp = max(self._stamp, seen)
         return True
 
     def believes(self, version: bytes) -> bool:
         """Whether a version is one that a clock as it is now could have made, or one a little ahead of it."""
-        return split(version)[0] - int(self._clock.time() * 1000) <= _MAX_LEAD_MS
+        return split(version)[0] - int(self.clock.time() * 1000) <= _MAX_LEAD_MS
 
     def passed(self, version: bytes) -> bool:
         """Whether the clock came to a version, or beyond, in the course of time: its own are in the order of their minting.
@@ -94,7 +104,7 @@ class HybridClock:
 
     def epoch(self) -> bytes:
         """A version that covers what clocks up to 50 ms ahead of this one have written so far."""
-        now = int(self._clock.time() * 1000)
+        now = int(self.clock.time() * 1000)
         with self._lock:
             self._stamp = max(now + _EPOCH_LEAD_MS, self._stamp // _COUNTS + 1) * _COUNTS
             return self._at(self._stamp)
@@ -105,7 +115,7 @@ class HybridClock:
         self.node = os.urandom(_NODE_SIZE)
 
     def _at(self, stamp: int) -> bytes:
-        return stamp.to_bytes(8, "big") + self.node
+        return _pack(stamp, self.node)
 
 
 def split(version: bytes) -> tuple[int, int]:

@@ -219,7 +219,7 @@ async def test_the_order_of_calls_holds_between_loops_and_ends_with_a_fork(
     codec.hold()
     writing = asyncio.create_task(pages.set("page", GREAT))
     await codec.reached()
-    coming = pages._machine._changes._coming
+    coming = pages._machine._changes.coming
     first = coming["page"]
     there = asyncio.create_task(asyncio.to_thread(asyncio.run, pages.set("page", "there")))
     while coming["page"] is first:  # noqa: ASYNC110 - it comes from another thread

@@ -46,6 +46,37 @@ def test_what_has_ended_is_found(spans: list[float], steps: list[float], dropped
     assert expiry.due == math.inf
 
 
+@given(
+    st.lists(
+        st.tuples(st.floats(0.001, 1e6), st.lists(st.one_of(st.floats(0.001, 1e6), st.just(math.inf)))), max_size=20
+    ),
+    st.lists(st.floats(0.01, 1e5), max_size=12),
+)
+def test_what_takes_the_place_of_another_is_found_at_its_own_end(
+    written: list[tuple[float, list[float]]], steps: list[float]
+) -> None:
+    """BUG-99: however often an entry is overwritten, to end sooner, later or never, the last one is handed out in time."""
+    expiry, waiting = Expiry(), set[Held]()
+    for first, others in written:
+        entry = ending(NOW + first)
+        expiry.add(entry, NOW)
+        for span in others:
+            old, entry = entry, ending(NOW + span)
+            expiry.replace(entry, old, NOW)
+        if entry.gone_until < math.inf:
+            waiting.add(entry)
+    now = NOW
+    for step in [*sorted(steps), 5e9]:
+        now += step
+        while expiry.due <= now:
+            for entry in expiry.take(now, 7, 1_000):
+                assert entry.gone_until <= now
+                waiting.remove(entry)
+        assert all(entry.gone_until > now - 1 / 16 for entry in waiting)
+    assert not waiting
+    assert expiry.due == math.inf
+
+
 def test_what_never_ends_is_not_filed() -> None:
     """An entry without an end takes no room in the index, and leaves it without a trace."""
     expiry = Expiry()

@@ -67,9 +67,9 @@ class Minted(HybridClock):
         super().__init__(clock, node=node)
         self.minted: list[bytes] = []
 
-    def next(self, above: bytes = ZERO) -> bytes:
+    def next(self, above: bytes = ZERO, now: int | None = None) -> bytes:
         """A version."""
-        self.minted.append(super().next(above))
+        self.minted.append(super().next(above, now))
         return self.minted[-1]
 
     def epoch(self) -> bytes:

@@ -9,7 +9,7 @@ from msgpack import unpackb
 
 from toolcache.aside import LARGE, Lengthy
 from toolcache.blob import CorruptBlobError
-from toolcache.codec.msgpack import TRUSTED_SIZE, MsgpackCodec, is_plain
+from toolcache.codec.msgpack import TRUSTED_SIZE, MsgpackCodec, is_plain, pack_flat
 from toolcache.codec.vectors import Precision, VectorCodec
 from toolcache.entry import MISSING
 from toolcache.errors import SettingsError
@@ -56,12 +56,16 @@ class Coder:
         precision: how much of each element of a vector is kept; see VectorCodec.
         codecs: further codecs, asked before those built in. The name of each is stored with its values: give it a new
             one (``"order/2"``) when the form of its values changes, and older ones become misses.
+
+    Attributes:
+        flat: the bytes of plain data without a container in a container, as ``unpackb`` reads them; None for all else.
     """
 
     def __init__(self, precision: Precision = "exact", codecs: Sequence[Codec] = ()) -> None:
         self._others = tuple(codecs)
         self._vectors = VectorCodec(precision)
         self._plain = MsgpackCodec()
+        self.flat: Callable[[Any], bytes | None] = _refuse if codecs else pack_flat
         self._choices: tuple[Codec, ...] = (*codecs, self._vectors, self._plain)
         self._by_name = {codec.name: codec for codec in self._choices}
         if "" in self._by_name or len(self._by_name) < len(self._choices):
@@ -160,6 +164,10 @@ class Coder:
         """Whether nobody can change this very object, so that all may share it."""
         kind = type(value)
         return kind in IMMUTABLE or rare(kind) != ""
+
+
+def _refuse(_value: object) -> None:
+    """Nothing is known to be flat where other codecs are asked first."""
 
 
 def _thaw(codec: Codec, dtype: str, body: bytes) -> Any:

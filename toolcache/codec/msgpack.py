@@ -83,7 +83,7 @@ class MsgpackCodec:
             Lengthy: it does.
             SerializationError: as ``encode``.
         """
-        body = _pack_flat(value)
+        body = pack_flat(value)
         if body is not None:
             return _encoded(Encoded, (body, "m", ""))
         if type(value) in _LONG and len(value) > LARGE:  # type: ignore[arg-type]  # text or bytes
@@ -127,8 +127,11 @@ def is_plain(body: bytes) -> bool:
     return len(body.translate(None, _SPECIAL)) == len(body)
 
 
-def _pack_flat(value: Any) -> bytes | None:
-    """Plain data without a container in a container, as most is: told and written by C alone. None for all else."""
+def pack_flat(value: Any) -> bytes | None:
+    """Plain data without a container in a container, as most is: told and written by C alone. None for all else.
+
+    ``unpackb`` alone reads it, whatever bytes are in it.
+    """
     kind = type(value)
     try:
         if kind is dict:

@@ -77,11 +77,12 @@ class Adaptive(Queues):
         small, main = self._small, self._main
         chances = CHANCES
         while True:
-            if not main.count or (small.count and self._small_is_long()):
+            if not main.count or (small.count and small.weight >= self._share * (small.weight + main.weight)):
                 entry = small.knot.newer
-                if entry.hits < ENTRY or not chances:
-                    return self._leave_small(entry)
                 small.pull(entry)
+                if entry.hits < ENTRY or not chances:
+                    self._left_small.remember(entry.key, small.count + main.count)
+                    return entry.key
                 self._join(entry, entry.hits)
             else:
                 entry = main.knot.newer
@@ -154,9 +155,4 @@ class Adaptive(Queues):
         if self._used < _IDLE:
             self._move(1)
         self._left_main.remember(entry.key, (self._small.count + self._main.count) // _MAIN_MOMENT + 1)
-        return entry.key
-
-    def _leave_small(self, entry: Held) -> str:
-        self._small.pull(entry)
-        self._left_small.remember(entry.key, self._small.count + self._main.count)
         return entry.key

@@ -14,7 +14,7 @@ import heapq
 from math import inf
 from typing import Final
 
-from toolcache.entry import Held
+from toolcache.entry import NOBODY, Held
 
 _TICKS: Final = 16
 """A second: entries are found at most this part of one late."""
@@ -55,7 +55,18 @@ class Expiry:
         before, after = entry.before, entry.after
         before.after = after
         after.before = before
-        del entry.before, entry.after
+        entry.before = entry.after = NOBODY
+
+    def replace(self, entry: Held, old: Held, now: float) -> None:
+        """File an entry in the place of another: one that ends later is found there in time, and filed again."""
+        if old.gone_until <= entry.gone_until < inf:
+            before, after = old.before, old.after
+            entry.before, entry.after = before, after
+            before.after = after.before = entry
+            old.before = old.after = NOBODY
+        else:
+            self.discard(old)
+            self.add(entry, now)
 
     def take(self, now: float, limit: int, patience: int) -> list[Held]:
         """Up to ``limit`` entries that have ended, taken out; gives up after filing ``patience`` others again."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from toolcache.entry import Held
+from toolcache.entry import NOBODY, Held
 from toolcache.memory.ring import Ring
 
 ENTRY: Final = 2
@@ -30,8 +30,13 @@ class Queues:
 
     def replace(self, key: str, entry: Held, old: Held, /) -> None:  # noqa: ARG002 - the protocol's
         """The new entry takes the place of the old."""
-        entry.seen = old.seen
-        (self._small if old.seen == SMALL else self._main).swap(entry, old)
+        entry.seen = seen = old.seen
+        older, newer = old.older, old.newer
+        entry.older, entry.newer = older, newer
+        older.newer = newer.older = entry
+        old.older = old.newer = NOBODY
+        if entry.size != old.size:
+            (self._small if seen == SMALL else self._main).weight += entry.size - old.size
 
     def forget(self, key: str, entry: Held, /) -> None:  # noqa: ARG002 - the protocol's
         """The key has left."""

@@ -6,7 +6,7 @@ when a million entries are held, as an OrderedDict does, all at once. An entry i
 
 from typing import Final
 
-from toolcache.entry import Held
+from toolcache.entry import NOBODY, Held
 
 _EACH: Final = 512
 """Bytes that an entry takes besides its value, about: what is empty takes room, too."""
@@ -43,7 +43,7 @@ class Ring:
         older.newer = newer
         newer.older = older
         # An entry that keeps links to others would keep them, and their values, alive.
-        del entry.older, entry.newer
+        entry.older = entry.newer = NOBODY
         self.count -= 1
         self.weight -= entry.size + _EACH
 
@@ -52,5 +52,5 @@ class Ring:
         older, newer = old.older, old.newer
         entry.older, entry.newer = older, newer
         older.newer = newer.older = entry
-        del old.older, old.newer
+        old.older = old.newer = NOBODY
         self.weight += entry.size - old.size

@@ -123,7 +123,9 @@ class MemoryStore:
     def find(self, key: str) -> Held | None:
         """The entry of a key, ended or not; leaves no trace."""
         held = self.front.get(key)
-        return self.shards[hash(key) & self.mask].get(key) if held is None else held
+        if held is None and self._count > len(self.front):
+            held = self.shards[hash(key) & self.mask].get(key)
+        return held
 
     def keys(self) -> Iterator[str]:
         """All keys, in no order, while the store may change: what is there throughout comes once."""
@@ -151,24 +153,33 @@ class MemoryStore:
             cost = self._cost(key, held)
         fits = held.gone_until > now and cost <= self.max_bytes and self._most
         freed: list[Held] = []  # until the lock is released: what a value does when it dies is anybody's guess
-        with self._lock:
+        lock = self._lock
+        lock.acquire()  # half of what it takes to be `with` it
+        try:
             if self._buried:
                 self._bury(_BURIED, freed)
-            old = self.front.get(key) or self.find(key)
-            if old is held:
-                return True
-            if old is not None and held.version < old.version and not force:
-                return False
-            if not fits:
-                if old is not None:
-                    freed.append(self._drop(old))
-                return False
-            if old is not None:
-                old = self._replace(held, old, cost, now, freed)
+            table = self.front
+            old = table.get(key)
+            if old is None and self._count > len(table):
+                table = self.shards[hash(key) & self.mask]
+                old = table.get(key)
             if old is None:
+                if not fits:
+                    return False
                 self._admit(key, held, cost, now, freed)
+            elif old is held:
+                return True
+            elif held.version < old.version and not force:
+                return False
+            elif fits:
+                self._replace(table, held, old, cost, now, freed)
+            else:
+                freed.append(self._drop(old))
+                return False
             self.writes += 1
             return True
+        finally:
+            lock.release()
 
     def remove(self, key: str) -> Held | None:
         """Take an entry out; None if there is none."""
@@ -260,18 +271,20 @@ class MemoryStore:
         self._weigh(held.tally, 1, cost)
         self._policy.admit(key, held)
         self._expiry.add(held, now)
-        table = self.front if len(self.front) < self._most_in_front else self.shards[hash(key) & self.mask]
+        table = self.front
+        if len(table) >= self._most_in_front:
+            table = self.shards[hash(key) & self.mask]
         table[key] = held
 
-    def _replace(self, held: Held, old: Held, cost: int, now: float, freed: list[Held]) -> Held | None:
-        """Put an entry in the place of another; None if that had to make room itself."""
+    def _replace(self, table: dict[str, Held], held: Held, old: Held, cost: int, now: float, freed: list[Held]) -> None:
+        """Put an entry in the place of another, or anew if that had to make room itself."""
         key = old.key
         growth = cost - self._cost(key, old) if old.tags or held.tags else held.size - old.size
         while self.bytes + growth > self.max_bytes:
             freed.append(self._free(now))
             if freed[-1] is old:
-                return None
-        freed.append(old)
+                self._admit(key, held, cost, now, freed)
+                return
         held.key = key
         held.hits += old.hits
         if growth:
@@ -279,12 +292,9 @@ class MemoryStore:
         if held.tally is not old.tally:
             self._weigh(held.tally, 1, cost - growth)
             self._weigh(old.tally, -1, growth - cost)
-        self._expiry.discard(old)
         self._policy.replace(key, held, old)
-        self._expiry.add(held, now)
-        table = self.front if key in self.front else self.shards[hash(key) & self.mask]
+        self._expiry.replace(held, old, now)
         table[key] = held
-        return old
 
     def _leave(self, held: Held) -> None:
         key = held.key
