@@ -179,12 +179,18 @@ class Reader:
     ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
         due = due or self._parts.due()
+        if self._parts.redis is None:  # the log groups by itself
+            return await self._fetch(keys, domain, tally, due)
         alone = len(keys) > _MANY or (self._large and not self._large.isdisjoint(keys))
-        if self._parts.redis is not None and not alone:  # the log groups by itself
-            found = await self._batches.here().share(_Ask(keys, domain, tally, due))
-            if found is not ALONE:
-                return found or dict.fromkeys(keys, NOTHING)
-        return await self._fetch(keys, domain, tally, due)
+        batches = self._batches.here()
+        batches.home.enter()
+        try:
+            found = ALONE if alone else await batches.share(_Ask(keys, domain, tally, due))
+            if found is ALONE:
+                return await self._fetch(keys, domain, tally, due)
+            return found or dict.fromkeys(keys, NOTHING)
+        finally:
+            batches.home.leave()
 
     async def _carry(self, asks: list[_Ask]) -> list[dict[str, Found]]:
         """What several callers asked for, each of whom may change the values it gets."""

@@ -230,9 +230,9 @@ class Writer:
             await self._parts.files.ask(overlay.open, until=until)
 
     async def keep_on_file(self, drafts: Sequence[Draft], *, until: float) -> None:
-        """Copy what Redis holds to this host's file."""
+        """Copy what Redis holds to this host's file; also where the reader who came upon it leaves, since it is told once."""
         if self._parts.files is not None:
-            await self._offer(self._parts.files, drafts, until=until)
+            await asyncio.wait([self._homes.here().own(self._offer(self._parts.files, drafts, until=until))])
 
     async def _offer(
         self,

@@ -530,6 +530,31 @@ async def test_a_mirror_does_not_take_back_what_was_seen(hosts: Rig, tmp_path: P
         assert await cache.get("other", MISSING) == (MISSING if how.startswith("clear") else "old")
 
 
+@pytest.mark.parametrize("how", ["delete", "set", "clear"])
+async def test_a_reader_who_leaves_takes_no_word_along(hosts: Rig, tmp_path: Path, how: str) -> None:
+    """B6, G3, SPEC 12: what a read has learned of another host is put on file although its only caller has left."""
+    here, there = await hosts.open(**MIRROR), await elsewhere(hosts, tmp_path)
+    await here.set("key", "old")
+    hosts.clock.advance(1)
+    if how == "set":
+        await there.set("key", "new")
+    else:
+        await (there.delete("key") if how == "delete" else there.clear())
+    hosts.clock.advance(6)
+    files(here).hang()
+    reading = asyncio.create_task(here.get("key"))
+    async with asyncio.timeout(20):
+        while not files(here).calls["put_many"] > 1:  # noqa: ASYNC110 - it is a test
+            await asyncio.sleep(0.001)
+    reading.cancel()
+    await asyncio.wait([reading])
+    files(here).heal()
+    await asyncio.gather(*here._machine.homes.here()._tasks)
+    fresh = await hosts.open(**MIRROR)
+    out(fresh)
+    assert await fresh.get("key", MISSING) == ("new" if how == "set" else MISSING)
+
+
 async def test_an_empty_redis_is_missed_from_not_lied_for(hosts: Rig) -> None:
     """OR-21: nothing that memory or files remember answers for what a fallback domain lost with Redis."""
     cache = await hosts.open()
