@@ -10,6 +10,7 @@
 With Redis usable, a Redis miss is a miss.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final, NamedTuple
@@ -24,7 +25,7 @@ from toolcache.entry import MEMORY, Held
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected
 from toolcache.found import NOTHING, Found, found_in
-from toolcache.home import Homes
+from toolcache.home import Home, Homes, ending
 from toolcache.horizon import Horizon
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
@@ -187,10 +188,21 @@ class Reader:
         try:
             found = ALONE if alone else await batches.share(_Ask(keys, domain, tally, due))
             if found is ALONE:
-                return await self._fetch(keys, domain, tally, due)
+                return await self._unaided(batches.home, keys, domain, tally, due)
             return found or dict.fromkeys(keys, NOTHING)
         finally:
             batches.home.leave()
+
+    async def _unaided(
+        self, home: Home, keys: Sequence[str], domain: Domain, tally: Tally, due: Due
+    ) -> dict[str, Found]:
+        """In the caller's task. Who leaves does not take along how the store is found: it is asked once more, for that."""
+        try:
+            return await self._fetch(keys, domain, tally, due)
+        except asyncio.CancelledError:
+            if not (home.given_up or home.owns(asyncio.current_task()) or ending()):
+                home.own(self._fetch(keys, domain, tally, due))
+            raise
 
     async def _carry(self, asks: list[_Ask]) -> list[dict[str, Found]]:
         """What several callers asked for, each of whom may change the values it gets."""

@@ -17,7 +17,7 @@ from toolcache.drafts import NOWHERE, Draft, Outcome, noted
 from toolcache.entry import Durability
 from toolcache.epochs import NAMESPACE
 from toolcache.errors import CacheClosedError
-from toolcache.home import Home, Homes
+from toolcache.home import Home, Homes, ending
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.loops import PerLoop
@@ -139,7 +139,7 @@ class Writer:
             else:
                 batches.ask(ask, alone=True).add_done_callback(done)
 
-        if all(task.cancelling() for task in asyncio.all_tasks()):  # the loop is ending, and is to begin nothing new
+        if ending():
             asyncio.get_running_loop().call_later(_A_MOMENT, go_on)
         else:
             go_on()
