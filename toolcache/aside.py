@@ -7,12 +7,14 @@ Python, or by one long call of C, comes in steps, between which it is let go of.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from math import inf
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from toolcache.forks import watch
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -53,12 +55,20 @@ class _Hands:
     """Threads of our own: those of the loop's executor may all be doing what waits for a cache."""
 
     def __init__(self) -> None:
-        self.forked()
+        self._pool: ThreadPoolExecutor | None = None
         watch(self)
+
+    def pool(self) -> "ThreadPoolExecutor":
+        """Them all, from when there is something to do for the first time."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(_HANDS, "aside")
+        return self._pool
 
     def forked(self) -> None:
         """The parent's threads do not run here."""
-        self.pool = ThreadPoolExecutor(_HANDS, "aside")
+        self._pool = None
 
 
 _hands: Final = _Hands()
@@ -66,7 +76,7 @@ _hands: Final = _Hands()
 
 async def aside(work: Callable[[], T]) -> T:
     """Do work in a thread. Who is cancelled meanwhile leaves it to come to its end, for nobody."""
-    return await asyncio.get_running_loop().run_in_executor(_hands.pool, copy_context().run, work)
+    return await asyncio.get_running_loop().run_in_executor(_hands.pool(), copy_context().run, work)
 
 
 class Pace:
