@@ -136,6 +136,19 @@ async def test_who_is_alone_and_leaves_is_forgotten(batches: Batches[str, str], 
     assert carrier.carried == []
 
 
+async def test_where_all_of_a_tick_leave_nothing_is_asked(batches: Batches[str, str], carrier: Carrier) -> None:
+    """LC-02: as when a loop ends, which is to begin nothing new that could not end."""
+    everybody = [asyncio.ensure_future(batches.share(item)) for item in "abc"]
+    await asyncio.sleep(0)
+    for one in everybody:
+        one.cancel()
+    await asyncio.wait(everybody)
+    await asyncio.sleep(0)
+    assert batches.idle
+    assert carrier.carried == []
+    assert await batches.share("d") is ALONE
+
+
 async def test_very_many_of_one_tick_have_a_turn_each(batches: Batches[str, str], carrier: Carrier) -> None:
     """Fact: where a hundred come at once, the loop goes round in between; in their order, and nobody is forgotten."""
 

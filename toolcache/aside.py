@@ -7,8 +7,14 @@ Python, or by one long call of C, comes in steps, between which it is let go of.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from math import inf
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from toolcache.forks import watch
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -17,6 +23,9 @@ LARGE: Final = 65_536
 
 _MUCH: Final = 4 * LARGE
 """Bytes of several values, none of them large, up to which the same goes."""
+
+_HANDS: Final = 8
+"""Threads, made as they are needed and kept as long as the process: one costs more than most of what they do."""
 
 _STEP: Final = 0.000_5
 _PAUSE: Final = 0.000_1
@@ -42,9 +51,32 @@ def _nothing() -> None:
     """The work of who has to wait for others alone."""
 
 
+class _Hands:
+    """Threads of our own: those of the loop's executor may all be doing what waits for a cache."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        watch(self)
+
+    def pool(self) -> "ThreadPoolExecutor":
+        """Them all, from when there is something to do for the first time."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(_HANDS, "aside")
+        return self._pool
+
+    def forked(self) -> None:
+        """The parent's threads do not run here."""
+        self._pool = None
+
+
+_hands: Final = _Hands()
+
+
 async def aside(work: Callable[[], T]) -> T:
     """Do work in a thread. Who is cancelled meanwhile leaves it to come to its end, for nobody."""
-    return await asyncio.to_thread(work)
+    return await asyncio.get_running_loop().run_in_executor(_hands.pool(), copy_context().run, work)
 
 
 class Pace:

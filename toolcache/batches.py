@@ -97,7 +97,7 @@ class Batches(Generic[A, R]):
             raise
         finally:  # also where the caller leaves meanwhile
             self._sharing = []
-            if len(together) > 1:
+            if len(together) > 1 and not all(answer.done() for _, answer in together):  # as when the loop ends
                 self._send(together)
         return ALONE if len(together) == 1 else await mine
 

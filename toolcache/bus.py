@@ -220,8 +220,7 @@ class Bus:
             for key in keys:
                 self._homes.detach(key)
             return
-        for key, name, raw in zip(keys, names, raws, strict=True):
-            blob = None if raw is None else self._entries.read(name, raw, redis)
+        for key, blob in zip(keys, await self._entries.read_each(names, raws, redis), strict=True):
             self._homes.hear(key, ZERO if blob is None else blob.header.version)
 
 

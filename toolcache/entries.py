@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgpack import unpackb
 
-from toolcache.aside import LARGE, Pace, aside
+from toolcache.aside import LARGE, Lengthy, Pace, aside, is_much
 from toolcache.blob import NEVER, CorruptBlobError
 from toolcache.codec.coder import CONTAINERS, IMMUTABLE
 from toolcache.codec.envelope import Blob
@@ -143,8 +143,21 @@ class Entries:
             live=False,
         )
 
-    async def read_aside(self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer) -> list[Blob | None]:
-        """``read`` for several, with what takes time done aside: values are opened, too."""
+    async def read_each(self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer) -> list[Blob | None]:
+        """``read`` for several, whatever a store holds there; what takes time is found out aside."""
+        found: list[Blob | None] = []
+        if not is_much(raws):
+            read = self.read
+            try:
+                for name, raw in zip(names, raws, strict=True):
+                    found.append(None if raw is None else read(name, raw, layer))
+            except Lengthy:
+                pass
+        done = len(found)
+        return found if done == len(names) else found + await self._read_aside(names[done:], raws[done:], layer)
+
+    async def _read_aside(self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer) -> list[Blob | None]:
+        """The same aside; values are opened, too."""
         parts = self._parts
 
         def unpack(name: str, raw: bytes, pace: Pace) -> Blob | CorruptBlobError:
@@ -174,7 +187,7 @@ class Entries:
             known: what was unpacked of it already.
 
         Raises:
-            Lengthy: there is too much to be unpacked; ``read_aside`` does it.
+            Lengthy: there is too much to be unpacked; ``read_each`` does it.
         """
         digest = key_digest(name)
         try:

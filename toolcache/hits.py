@@ -72,7 +72,7 @@ class Hits:
         """
         now, era, touch, tally = self._now(), self._memory.era, self._touch, self._tallies.of(domain)
         values: dict[str, Any] = {}
-        absent, others, seconds, held = [], 0, 0.0, None
+        absent, others, seconds, last = [], 0, 0.0, None
         for key, held in zip(keys, map(self._memory.front.get, keys), strict=True):
             if held is not None and now < held.settled_until and held.era == era and held.tally is tally:
                 try:
@@ -80,6 +80,7 @@ class Hits:
                 except (CorruptBlobError, Lengthy):
                     absent.append(key)
                     continue
+                last = held
                 held.hits += 1
                 if held.seconds:
                     seconds += held.seconds
@@ -93,8 +94,8 @@ class Hits:
         before, count = tally.hits, len(values) - others
         tally.hits = before + count
         tally.seconds_saved += seconds
-        if -before & _SAMPLE < count and held is not None:
-            self._sample(held)
+        if -before & _SAMPLE < count and last is not None:
+            self._sample(last)
         return values, absent
 
     def _seek(self, key: str) -> Held | None:

@@ -137,6 +137,11 @@ class Home:
             task.exception()  # retrieved: whoever waits has it, and a write-back has nobody waiting
 
 
+def ending() -> bool:
+    """Whether all that runs in this loop is being cancelled: it ends, and is to begin nothing new."""
+    return all(task.cancelling() for task in asyncio.all_tasks())
+
+
 class Homes:
     """The homes of one cache."""
 

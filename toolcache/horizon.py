@@ -7,7 +7,6 @@ not, they are asked for with each read. The log of this host is asked each time:
 
 from collections.abc import Iterable, Sequence
 
-from toolcache.aside import Lengthy, is_much
 from toolcache.codec.envelope import Blob
 from toolcache.drafts import Draft
 from toolcache.entries import Entries
@@ -59,11 +58,11 @@ class Horizon:
             return None
         news: list[Draft] = []
         if ahead:
-            news, raws = self._learn(ahead, raws[: len(ahead)], layer, token), raws[len(ahead) :]
+            news, raws = await self._learn(ahead, raws[: len(ahead)], layer, token), raws[len(ahead) :]
         elif layer is self._files and not self.know_of(own) and await self._ask(layer, own, until=until) is None:
             return None
         era = self._memory.era
-        found = await self._read(names, raws, layer)
+        found = await self._entries.read_each(names, raws, layer)
         tags = {blob.tags for blob in found if blob is not None and blob.tags and blob.encoded is not None}
         if tags:
             above = {name for some in tags for name in self._epochs.names(some)}
@@ -81,19 +80,6 @@ class Horizon:
                     found[at] = blob._replace(encoded=None)
         return found
 
-    async def _read(self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer) -> list[Blob | None]:
-        """What a layer's blobs say; what takes time is found out aside."""
-        found: list[Blob | None] = []
-        if not is_much(raws):
-            read = self._entries.read
-            try:
-                for name, raw in zip(names, raws, strict=True):
-                    found.append(None if raw is None else read(name, raw, layer))
-            except Lengthy:
-                pass
-        done = len(found)
-        return found if done == len(names) else found + await self._entries.read_aside(names[done:], raws[done:], layer)
-
     async def ask(self, layer: Layer, names: Iterable[str], *, until: float) -> bool:
         """Have a layer say of epochs what may be news; False where it cannot be asked."""
         news = await self._ask(layer, names, until=until)
@@ -107,7 +93,7 @@ class Horizon:
             return []
         token = self._epochs.ask(lacking)
         raws = layer.peek(lacking) or await layer.read(lacking, until=until)
-        return None if raws is None else self._learn(lacking, raws, layer, token)
+        return None if raws is None else await self._learn(lacking, raws, layer, token)
 
     def know_of(self, names: Iterable[str]) -> bool:
         """Take note of what this host's log knows of epochs, without I/O; False where it has to be asked."""
@@ -152,13 +138,13 @@ class Horizon:
     def _lacking(self, names: Iterable[str], layer: Layer) -> list[str]:
         return self._epochs.unknown(names) if layer is self._redis else list(names)
 
-    def _learn(self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer, token: object) -> list[Draft]:
+    async def _learn(
+        self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer, token: object
+    ) -> list[Draft]:
         news = [
             self._entries.copy_of(name, blob)
-            for name, raw in zip(names, raws, strict=True)
-            if raw is not None
-            and (blob := self._entries.read(name, raw, layer)) is not None
-            and self._raise(name, blob.header.version)
+            for name, blob in zip(names, await self._entries.read_each(names, raws, layer), strict=True)
+            if blob is not None and self._raise(name, blob.header.version)
         ]
         if layer is self._redis:
             self._epochs.learn(names, token)

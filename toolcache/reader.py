@@ -10,6 +10,7 @@
 With Redis usable, a Redis miss is a miss.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final, NamedTuple
@@ -24,7 +25,7 @@ from toolcache.entry import MEMORY, Held
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected
 from toolcache.found import NOTHING, Found, found_in
-from toolcache.home import Homes
+from toolcache.home import Home, Homes, ending
 from toolcache.horizon import Horizon
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
@@ -179,12 +180,29 @@ class Reader:
     ) -> dict[str, Found]:
         """Ask the layers for keys that memory could not answer; what is found goes into memory."""
         due = due or self._parts.due()
+        if self._parts.redis is None:  # the log groups by itself
+            return await self._fetch(keys, domain, tally, due)
         alone = len(keys) > _MANY or (self._large and not self._large.isdisjoint(keys))
-        if self._parts.redis is not None and not alone:  # the log groups by itself
-            found = await self._batches.here().share(_Ask(keys, domain, tally, due))
-            if found is not ALONE:
-                return found or dict.fromkeys(keys, NOTHING)
-        return await self._fetch(keys, domain, tally, due)
+        batches = self._batches.here()
+        batches.home.enter()
+        try:
+            found = ALONE if alone else await batches.share(_Ask(keys, domain, tally, due))
+            if found is ALONE:
+                return await self._unaided(batches.home, keys, domain, tally, due)
+            return found or dict.fromkeys(keys, NOTHING)
+        finally:
+            batches.home.leave()
+
+    async def _unaided(
+        self, home: Home, keys: Sequence[str], domain: Domain, tally: Tally, due: Due
+    ) -> dict[str, Found]:
+        """In the caller's task. Who leaves does not take along how the store is found: it is asked once more, for that."""
+        try:
+            return await self._fetch(keys, domain, tally, due)
+        except asyncio.CancelledError:
+            if not (home.given_up or home.owns(asyncio.current_task()) or ending()):
+                home.own(self._fetch(keys, domain, tally, due))
+            raise
 
     async def _carry(self, asks: list[_Ask]) -> list[dict[str, Found]]:
         """What several callers asked for, each of whom may change the values it gets."""
@@ -248,8 +266,9 @@ class Reader:
             due = due.without(self._clock.monotonic() - begun)
             # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
             last = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
-            for held in [found.held for found in last.values() if found.held is not None]:
-                held.gone_until = inf  # for memory to say: to ask Redis in between may set the clock
+            for key, (held, _, _) in last.items():
+                if held is not None and held is not self._memory.find(key):  # which has filed its own by their ends
+                    held.gone_until = inf  # for memory to say: to ask Redis in between may set the clock
         answer = await self._ask_redis(redis, names, domain, tally, token, due)
         if answer is None:
             rest = {key: name for key, name in names.items() if key not in owed}

@@ -17,7 +17,7 @@ from toolcache.drafts import NOWHERE, Draft, Outcome, noted
 from toolcache.entry import Durability
 from toolcache.epochs import NAMESPACE
 from toolcache.errors import CacheClosedError
-from toolcache.home import Home, Homes
+from toolcache.home import Home, Homes, ending
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.loops import PerLoop
@@ -139,7 +139,7 @@ class Writer:
             else:
                 batches.ask(ask, alone=True).add_done_callback(done)
 
-        if all(task.cancelling() for task in asyncio.all_tasks()):  # the loop is ending, and is to begin nothing new
+        if ending():
             asyncio.get_running_loop().call_later(_A_MOMENT, go_on)
         else:
             go_on()
@@ -230,9 +230,9 @@ class Writer:
             await self._parts.files.ask(overlay.open, until=until)
 
     async def keep_on_file(self, drafts: Sequence[Draft], *, until: float) -> None:
-        """Copy what Redis holds to this host's file."""
+        """Copy what Redis holds to this host's file; also where the reader who came upon it leaves, since it is told once."""
         if self._parts.files is not None:
-            await self._offer(self._parts.files, drafts, until=until)
+            await asyncio.wait([self._homes.here().own(self._offer(self._parts.files, drafts, until=until))])
 
     async def _offer(
         self,

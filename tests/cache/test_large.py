@@ -11,14 +11,17 @@ from rig import Rig
 from servers import RedisServer
 
 from toolcache.aside import LARGE
+from toolcache.blob import NEVER
 from toolcache.cache import Cache
 from toolcache.codec import envelope
 from toolcache.codec.coder import Coder
 from toolcache.codec.compress import Compressor, decompress
 from toolcache.entry import MISSING
 from toolcache.errors import CacheClosedError, SerializationError, ValueTooLargeError
+from toolcache.keys.text import key_digest
 from toolcache.protocols import Encoded
 from toolcache.testing import FakeClock
+from toolcache.versions import ZERO
 
 MANY: list[Any] = [
     "text " * LARGE,
@@ -343,6 +346,17 @@ async def test_large_hits_are_counted_as_hits_of_memory(clock: FakeClock, tmp_pa
     await rig.aclose()
 
 
+async def test_a_large_value_among_small_ones_is_found(rig: Rig, cache: Cache) -> None:
+    """Wherever in a batch it stands, and though one in a thousand hits is timed: that of a large value cannot be."""
+    values: dict[str, Any] = {"small": [1], "large": [*range(50_000)], "other": [2]}
+    await cache.set_many(values)
+    for keys in (["small", "large"], ["large", "small"], ["small", "other", "large"]):
+        fresh = await rig.open() if rig.far else cache
+        for _ in range(2):
+            assert await fresh.get_many(keys) == {key: values[key] for key in keys}
+            assert await cache.get_many(keys) == {key: values[key] for key in keys}
+
+
 async def test_large_bodies_are_compressed_and_decompressed_aside(
     clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,4 +402,27 @@ async def test_many_values_are_read_aside_where_they_are_large_together(
     assert await cache.get_many(list(mapping)) == mapping
     assert len(threads) == len(mapping)
     assert here not in threads
+    await rig.aclose()
+
+
+async def test_what_is_large_in_the_place_of_an_epoch_raises_nothing(
+    clock: FakeClock, tmp_path: Path, own_redis: RedisServer
+) -> None:
+    """G1, G7: whatever a store holds where an epoch should be, a read is answered."""
+    rig = Rig("memory+redis", clock, tmp_path, own_redis)
+    cache = await rig.open()
+    await cache.set("key", 1, tags=["tag"])
+    epochs = cache._machine._epochs
+    for name in (epochs.namespace, *epochs.names(("tag",))):
+        small = cache._parts.envelope.pack(  # as long as it is compressed
+            Encoded(bytes(2 * LARGE), "m"),
+            digest=key_digest(name),
+            version=ZERO,
+            created_ms=0,
+            fresh_until_ms=NEVER,
+            gone_ms=NEVER,
+        )
+        for blob in (small, small + bytes(LARGE)):
+            await asyncio.to_thread(own_redis.command, "SET", name, blob)
+            assert await (await rig.open()).get("key") == 1
     await rig.aclose()

@@ -126,6 +126,28 @@ async def test_a_frozen_redis_costs_one_deadline(outage: Rig) -> None:
     await back_to_normal(outage, cache)
 
 
+async def test_callers_with_less_patience_do_not_hide_a_frozen_redis(outage: Rig) -> None:
+    """SPEC 12: what a caller does not wait for is found out all the same, and costs the next ones nothing."""
+    cache = await outage.open()
+    await cache.set("key", 1)
+    assert cache._parts.redis is not None
+    store = cache._parts.redis.store
+    assert isinstance(store, ChaosStore)
+    store.hang()
+    for number in range(10):
+        asked = store.calls["get_many"]
+        reading = asyncio.create_task(cache.get(f"key{number}"))
+        while store.calls["get_many"] == asked:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert reading.cancelled()
+    await asyncio.wait(cache._machine.homes.here()._tasks)
+    assert redis_breaker(cache).state.value == "open"
+    assert (await timed(cache.get("another")))[1] < SLACK
+    store.heal()
+
+
 async def test_all_steps_of_a_call_share_one_deadline(own_redis: RedisServer, tmp_path: Path) -> None:
     """DECISIONS, layers: what reads before it writes waits for a frozen Redis once, not twice."""
     task = AgentTask("agent", "do it", {})

@@ -530,6 +530,60 @@ async def test_a_mirror_does_not_take_back_what_was_seen(hosts: Rig, tmp_path: P
         assert await cache.get("other", MISSING) == (MISSING if how.startswith("clear") else "old")
 
 
+@pytest.mark.parametrize("how", ["delete", "set", "clear"])
+async def test_a_reader_who_leaves_takes_no_word_along(hosts: Rig, tmp_path: Path, how: str) -> None:
+    """B6, G3, SPEC 12: what a read has learned of another host is put on file although its only caller has left."""
+    here, there = await hosts.open(**MIRROR), await elsewhere(hosts, tmp_path)
+    await here.set("key", "old")
+    hosts.clock.advance(1)
+    if how == "set":
+        await there.set("key", "new")
+    else:
+        await (there.delete("key") if how == "delete" else there.clear())
+    hosts.clock.advance(6)
+    files(here).hang()
+    reading = asyncio.create_task(here.get("key"))
+    async with asyncio.timeout(20):
+        while not files(here).calls["put_many"] > 1:  # noqa: ASYNC110 - it is a test
+            await asyncio.sleep(0.001)
+    reading.cancel()
+    await asyncio.wait([reading])
+    files(here).heal()
+    await asyncio.gather(*here._machine.homes.here()._tasks)
+    fresh = await hosts.open(**MIRROR)
+    out(fresh)
+    assert await fresh.get("key", MISSING) == ("new" if how == "set" else MISSING)
+
+
+async def test_what_memory_remembers_of_a_debt_ends_as_it_was_to(hosts: Rig) -> None:
+    """Where files fail, a debt is read out of memory: its entry stays in the index of ends, and leaves it when it is written."""
+    cache = await hosts.open()
+    await cache.set("warm", "up")
+    out(cache)
+    assert await cache.set("key", "owed", ttl=20) is Durability.FILE
+    hosts.clock.advance(6)
+    files(cache).fail_with(OSError, on=["get_many"])
+    redis(cache).heal()
+    redis(cache).hang()
+    before = redis(cache).calls["get_many"]
+    hosts.clock.advance(2)
+    reading = asyncio.create_task(cache.get("key"))
+    async with asyncio.timeout(20):
+        while redis(cache).calls["get_many"] == before:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+    writing = asyncio.create_task(cache.set("key", "later", ttl=20))
+    await asyncio.sleep(0)
+    redis(cache).heal()
+    assert await reading in {"owed", "later"}
+    await writing
+    hosts.clock.advance(100)
+    memory = cache._parts.memory
+    for _ in range(3):
+        memory.sweep()
+    assert not memory.is_due
+    assert memory.find("key") is None
+
+
 async def test_an_empty_redis_is_missed_from_not_lied_for(hosts: Rig) -> None:
     """OR-21: nothing that memory or files remember answers for what a fallback domain lost with Redis."""
     cache = await hosts.open()

@@ -118,6 +118,33 @@ async def test_a_thousand_computations_leave_no_task(options: dict[str, Any]) ->
         assert {name for name in tasks() - standing if not name.startswith("toolcache-redis")} == set()
 
 
+@pytest.mark.parametrize("keys", [["key"], [f"key{number}" for number in range(100)]])
+async def test_a_close_waits_for_reads_under_way(own_redis: RedisServer, keys: list[str]) -> None:
+    """LC-04: who has asked for a value has it, though nobody else asks for one and the cache is closed meanwhile."""
+    options: dict[str, Any] = {"redis_url": own_redis.url, "files": False, "op_timeout": 10, "coherence": False}
+    async with ToolCache(**options) as cache:
+        await cache.set_many(dict.fromkeys(keys, 1))
+    cache = ToolCache(**options)
+    assert await cache.get("other") is None
+    store, asked, go_on = cache._parts.redis.store, asyncio.Event(), asyncio.Event()
+    get_many = store.get_many
+
+    async def late(keys: Any) -> Any:
+        asked.set()
+        await go_on.wait()
+        return await get_many(keys)
+
+    store.get_many = late
+    reading = asyncio.create_task(cache.get_many(keys))
+    await asked.wait()
+    closing = asyncio.create_task(cache.aclose())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    go_on.set()
+    await closing
+    assert await reading == dict.fromkeys(keys, 1)
+
+
 async def test_a_computation_longer_than_the_drain(options: dict[str, Any]) -> None:
     """LC-04: aclose(drain=0.1) cancels a computation of 10 s, tells its callers, and returns at once."""
     cache = ToolCache(**options)
