@@ -126,6 +126,7 @@ async def test_a_close_waits_for_reads_under_way(own_redis: RedisServer, keys: l
         await cache.set_many(dict.fromkeys(keys, 1))
     cache = ToolCache(**options)
     assert await cache.get("other") is None
+    assert cache._parts.redis is not None
     store, asked, go_on = cache._parts.redis.store, asyncio.Event(), asyncio.Event()
     get_many = store.get_many
 
@@ -134,7 +135,7 @@ async def test_a_close_waits_for_reads_under_way(own_redis: RedisServer, keys: l
         await go_on.wait()
         return await get_many(keys)
 
-    store.get_many = late
+    store.get_many = late  # type: ignore[method-assign]  # as a server does that takes its time
     reading = asyncio.create_task(cache.get_many(keys))
     await asked.wait()
     closing = asyncio.create_task(cache.aclose())
