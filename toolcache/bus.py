@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from toolcache.blob import read_header
 from toolcache.causes import describe
 from toolcache.drafts import Outcome
 from toolcache.entries import Entries
@@ -220,9 +221,9 @@ class Bus:
             for key in keys:
                 self._homes.detach(key)
             return
-        for key, name, raw in zip(keys, names, raws, strict=True):
-            blob = None if raw is None else self._entries.read(name, raw, redis)
-            self._homes.hear(key, ZERO if blob is None else blob.header.version)
+        for key, raw in zip(keys, raws, strict=True):
+            header = None if raw is None else read_header(raw)
+            self._homes.hear(key, ZERO if header is None else header.version)
 
 
 class _Listener:

@@ -59,7 +59,7 @@ class Horizon:
             return None
         news: list[Draft] = []
         if ahead:
-            news, raws = self._learn(ahead, raws[: len(ahead)], layer, token), raws[len(ahead) :]
+            news, raws = await self._learn(ahead, raws[: len(ahead)], layer, token), raws[len(ahead) :]
         elif layer is self._files and not self.know_of(own) and await self._ask(layer, own, until=until) is None:
             return None
         era = self._memory.era
@@ -107,7 +107,7 @@ class Horizon:
             return []
         token = self._epochs.ask(lacking)
         raws = layer.peek(lacking) or await layer.read(lacking, until=until)
-        return None if raws is None else self._learn(lacking, raws, layer, token)
+        return None if raws is None else await self._learn(lacking, raws, layer, token)
 
     def know_of(self, names: Iterable[str]) -> bool:
         """Take note of what this host's log knows of epochs, without I/O; False where it has to be asked."""
@@ -152,13 +152,14 @@ class Horizon:
     def _lacking(self, names: Iterable[str], layer: Layer) -> list[str]:
         return self._epochs.unknown(names) if layer is self._redis else list(names)
 
-    def _learn(self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer, token: object) -> list[Draft]:
+    async def _learn(
+        self, names: Sequence[str], raws: Sequence[bytes | None], layer: Layer, token: object
+    ) -> list[Draft]:
+        blobs = await self._read(names, raws, layer)
         news = [
             self._entries.copy_of(name, blob)
-            for name, raw in zip(names, raws, strict=True)
-            if raw is not None
-            and (blob := self._entries.read(name, raw, layer)) is not None
-            and self._raise(name, blob.header.version)
+            for name, blob in zip(names, blobs, strict=True)
+            if blob is not None and self._raise(name, blob.header.version)
         ]
         if layer is self._redis:
             self._epochs.learn(names, token)

@@ -248,8 +248,10 @@ class Reader:
             due = due.without(self._clock.monotonic() - begun)
             # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
             last = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
-            for held in [found.held for found in last.values() if found.held is not None]:
-                held.gone_until = inf  # for memory to say: to ask Redis in between may set the clock
+            for key, (held, _, _) in last.items():
+                # For memory to say: to ask Redis in between may set the clock. What is there already is filed by its end.
+                if held is not None and self._memory.find(key) is not held:
+                    held.gone_until = inf
         answer = await self._ask_redis(redis, names, domain, tally, token, due)
         if answer is None:
             rest = {key: name for key, name in names.items() if key not in owed}

@@ -108,7 +108,7 @@ async def test_the_echo_of_an_own_delete_or_clear_keeps_no_computation_out(open_
             assert await cache.get("key", MISSING) == number
 
 
-@pytest.mark.parametrize("how", ["set", "delete", "clear"])
+@pytest.mark.parametrize("how", ["set", "set large", "delete", "clear"])
 async def test_a_computation_that_another_process_overtook(open_cache: Open, how: str) -> None:
     """SPEC 6, LR-19: its waiters get its value, later callers do not, and it is stored nowhere."""
     one, two = await open_cache(), await open_cache()
@@ -121,10 +121,14 @@ async def test_a_computation_that_another_process_overtook(open_cache: Open, how
 
     first = asyncio.create_task(two.get_or_set("key", compute))
     await started.wait()
-    await {"set": lambda: one.set("key", "new"), "delete": lambda: one.delete("key"), "clear": one.clear}[how]()
+    new = "new" if how == "set" else ["new"] * 50_000
+    if how.startswith("set"):
+        await one.set("key", new)
+    else:
+        await {"delete": lambda: one.delete("key"), "clear": one.clear}[how]()
     await until(lambda: not two._machine.homes.flying("key"))
     await asyncio.sleep(0.1)  # echoes of the write come, and are to change nothing
-    after = "new" if how == "set" else "later"
+    after = new if how.startswith("set") else "later"
     assert await two.get_or_set("key", lambda: "later") == after
     go.set()
     assert await first == "overtaken"
