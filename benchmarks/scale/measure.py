@@ -10,8 +10,6 @@ from benchmarks.place import Place
 from benchmarks.scale.fleet import Fleet, Server, Worker
 
 _MEMORY: Final = "4GB"
-_SETTLE: Final = 0.5
-_ROUNDS: Final = 4
 _PATIENT: Final = 30.0
 """Seconds that an operation may take: what is measured is the work, on however busy a machine."""
 
@@ -25,6 +23,8 @@ class Effort:
     processes: Sequence[int]
     tags: Sequence[int]
     count: int
+    rounds: int
+    settle: float
 
 
 FULL: Final = Effort(
@@ -33,8 +33,10 @@ FULL: Final = Effort(
     processes=(1, 2, 4, 8),
     tags=(0, 1, 2, 4, 8, 16),
     count=1_500,
+    rounds=4,
+    settle=0.5,
 )
-QUICK: Final = Effort(keys=(100, 1_000), sizes=(100, 10_000), processes=(1, 2), tags=(0, 2), count=60)
+QUICK: Final = Effort(keys=(100, 1_000), sizes=(100, 10_000), processes=(1, 2), tags=(0, 2), count=60, rounds=1, settle=0.1)
 
 
 @dataclass
@@ -89,7 +91,7 @@ class Bench:
                 (worker,) = fleet.workers
                 worker.do("fill", count=1_000, first=10**9)  # what the first entries bring with them is not theirs
                 filled = worker.do("fill", count=keys)
-                got = _least([worker.do("read", count=self._effort.count * 10, keys=keys) for _ in range(_ROUNDS)])
+                got = _least([worker.do("read", count=self._effort.count * 10, keys=keys) for _ in range(self._effort.rounds)])
                 sweep.add(keys, filled["cpu"] * 1e6, got["cpu"] * 1e6, filled["resident"])
         return sweep
 
@@ -159,12 +161,12 @@ class Bench:
         """What the server spends on a write that one process makes, and, as ``told``, each of the others."""
         first, *others = fleet.workers
         rounds = []
-        for _ in range(_ROUNDS):
+        for _ in range(self._effort.rounds):
             before = sum(worker.do("clock")["cpu"] for worker in others)
             gauge = self._server.gauge()
             first.do("write", count=count, keys=count, at_once=at_once)
             after = self._server.gauge()
-            time.sleep(_SETTLE)  # they go on listening
+            time.sleep(self._effort.settle)  # they go on listening
             spent = sum(worker.do("clock")["cpu"] for worker in others) - before
             rounds.append({name: (after[name] - gauge[name]) / count for name in after})
             rounds[-1]["told"] = spent / count / max(1, len(others))
@@ -209,11 +211,11 @@ class Bench:
                 first, *others = fleet.workers
                 first.do("write", count=50, keys=50)
                 rounds = []
-                for _ in range(_ROUNDS):
-                    time.sleep(_SETTLE)
+                for _ in range(self._effort.rounds):
+                    time.sleep(self._effort.settle)
                     before = sum(worker.do("clock")["cpu"] for worker in others)
                     rounds.append(first.do("write", count=count, keys=count))
-                    time.sleep(_SETTLE)
+                    time.sleep(self._effort.settle)
                     spent = sum(worker.do("clock")["cpu"] for worker in others) - before
                     rounds[-1]["told"] = spent / count / max(1, len(others))
                 least = _least(rounds)
@@ -239,7 +241,7 @@ class Bench:
                 worker.do("read", count=100, keys=100)
                 worker.do("write", count=100, keys=100, tags=tags)
                 worker.do("read", count=1_000, keys=100)
-                hit = _least([worker.do("read", count=count * 10, keys=100) for _ in range(_ROUNDS)])
+                hit = _least([worker.do("read", count=count * 10, keys=100) for _ in range(self._effort.rounds)])
             sweep.add(
                 number, put["cpu"] * 1e6, got["cpu"] * 1e6, server["cpu"] * 1e6, weight, hit["cpu"] * 1e6,
             )  # fmt: skip
@@ -263,7 +265,7 @@ class Bench:
     def _charged(self, worker: Worker, duty: str, **order: Any) -> tuple[dict[str, float], dict[str, float]]:
         """What a duty comes to, and what the server spends on each of its operations: the least of some rounds."""
         done, spent = [], []
-        for _ in range(_ROUNDS):
+        for _ in range(self._effort.rounds):
             before = self._server.gauge()
             done.append(worker.do(duty, **order))
             after = self._server.gauge()
