@@ -178,3 +178,21 @@ async def test_who_leaves_the_line_holds_up_nobody(batches: Batches[str, str], c
     assert [answer for answer in answers if isinstance(answer, str)] == [
         str(number) for number in range(100) if not 20 <= number < 80
     ]
+
+
+async def test_nobody_overtakes_who_has_just_been_called(batches: Batches[str, str]) -> None:
+    """Fact: who comes in the tick in which the last of the line are called comes after them."""
+    order: list[int] = []
+
+    async def come(number: int) -> None:
+        await batches.turn()
+        order.append(number)
+        await batches.ask(str(number))
+
+    tasks = [asyncio.create_task(come(number)) for number in range(17)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert order == list(range(16))
+    await come(17)
+    await asyncio.gather(*tasks)
+    assert order == list(range(18))

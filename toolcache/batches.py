@@ -47,6 +47,7 @@ class Batches(Generic[A, R]):
         self._under_way = 0
         self._crowded = False
         self._line: deque[asyncio.Future[None]] = deque()
+        self._calling = False
 
     @property
     def idle(self) -> bool:
@@ -55,21 +56,23 @@ class Batches(Generic[A, R]):
 
     async def turn(self) -> None:
         """Come before ``ask``: where very many ask in one tick, most wait for another, since the loop is others' too."""
-        if self._line or len(self._waiting) >= _ROOM:
+        if self._calling or len(self._waiting) >= _ROOM:
             loop = asyncio.get_running_loop()
-            if not self._line:
+            if not self._calling:
+                self._calling = True
                 loop.call_soon(self._call)
             turn: asyncio.Future[None] = loop.create_future()
             self._line.append(turn)
             await turn
 
     def _call(self) -> None:
-        """The next ones, once in each tick, whatever becomes of them."""
+        """The next ones, once in each tick, whatever becomes of them; and once more, that nobody overtakes the last."""
+        self._calling = bool(self._line)
         for _ in range(min(_ROOM, len(self._line))):
             turn = self._line.popleft()
             if not turn.done():
                 turn.set_result(None)
-        if self._line:
+        if self._calling:
             asyncio.get_running_loop().call_soon(self._call)
 
     def begin(self) -> None:

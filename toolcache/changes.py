@@ -3,9 +3,7 @@
 A write goes on where its caller has left, and what the layers said of it is taken note of all the same.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -18,15 +16,14 @@ from toolcache.durations import Duration
 from toolcache.entries import Entries
 from toolcache.entry import Durability, Held, Missing
 from toolcache.errors import CacheClosedError
-from toolcache.forks import watch
 from toolcache.found import Found
 from toolcache.home import Homes
+from toolcache.order import Order
 from toolcache.parts import Due, Parts
 from toolcache.protocols import Encoded
 from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.stats import Tallies
-from toolcache.tags import labels
 from toolcache.writer import Writer
 
 
@@ -72,28 +69,24 @@ class Changes:
         self._find = find
         self._tells_of = tells_of
         self._far = parts.redis is not None or parts.files is not None
-        self._alone = parts.redis is None
-        self.coming: dict[str, Future[None]] = {}
-        watch(self)
-
-    def forked(self) -> None:
-        """Whoever had a turn, it was in the parent."""
-        self.coming.clear()
+        self._alone = parts.redis is None and parts.files is not None
+        self._order = Order()
+        self.coming: Mapping[str, object] = self._order.last
 
     async def set(
-        self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
+        self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: tuple[str, ...]
     ) -> Durability:
         """Store a value; where it is safe. Raises Lengthy for ``set_many``, before anything was changed."""
         if self._alone:  # Redis takes what comes in one tick together, the log what comes while it is at work
             await self._writer.turn()
-        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encoded = self._entries.encode(value, domain, given)
+        lifetime = self._entries.lifetime(ttl, domain)
+        encoded = self._entries.encode(value, domain, tags)
         if not self._parts.enabled:
             return Durability.MEMORY
         due = self._parts.due() if self._reader.met else await self.meet()
         if self.coming:  # one of them may be of this key
             raise Lengthy
-        held = self._set_near(place, value, encoded, domain, lifetime, given)
+        held = self._set_near(place, value, encoded, domain, lifetime, tags)
         draft = self._entries.draft_of(place, held, encoded)
         return (await self._set_far((place,), (draft,), (held,), domain, due))[0].durability
 
@@ -103,13 +96,13 @@ class Changes:
         values: Sequence[Any],
         domain: Domain,
         ttl: Duration | Missing | None,
-        tags: Iterable[str],
+        tags: tuple[str, ...],
     ) -> list[Durability]:
         """Store values; where each is safe. If one cannot be stored, none is."""
-        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
-        encode = partial(self._entries.encode_all, values, domain, given)
+        lifetime = self._entries.lifetime(ttl, domain)
+        encode = partial(self._entries.encode_all, values, domain, tags)
         try:
-            encoded: Sequence[Encoded] = [self._entries.encode(value, domain, given) for value in values]
+            encoded: Sequence[Encoded] = [self._entries.encode(value, domain, tags) for value in values]
         except Lengthy:
             encoded = []
         near = [Durability.MEMORY] * len(places)
@@ -123,10 +116,10 @@ class Changes:
                 if len(encoded) < len(values):
                     encoded = await aside(encode)
                 self._check_open()
-                helds = self._set_all_near(places, values, encoded, domain, lifetime, given)
+                helds = self._set_all_near(places, values, encoded, domain, lifetime, tags)
             due = self._parts.due()
         else:
-            helds = self._set_all_near(places, values, encoded, domain, lifetime, given)
+            helds = self._set_all_near(places, values, encoded, domain, lifetime, tags)
         if not self._far:
             return near
         drafts = list(map(self._entries.draft_of, places, helds, encoded))
@@ -167,14 +160,14 @@ class Changes:
         return held
 
     async def add(
-        self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: Iterable[str]
+        self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: tuple[str, ...]
     ) -> bool:
         """Store a value only if none is there; whether it was stored."""
-        lifetime, given = self._entries.lifetime(ttl, domain), labels(tags)
+        lifetime = self._entries.lifetime(ttl, domain)
         try:
-            encoded = self._entries.encode(value, domain, given)
+            encoded = self._entries.encode(value, domain, tags)
         except Lengthy:
-            encode = partial(self._entries.encode_all, (value,), domain, given)
+            encode = partial(self._entries.encode_all, (value,), domain, tags)
             async with self._turn([place]):
                 (encoded,) = await aside(encode)
             self._check_open()
@@ -185,7 +178,7 @@ class Changes:
         if found.held is not None:
             return False
         tally = self._tallies.of(domain)
-        held = self._entries.fresh(place, value, encoded, domain, tally, lifetime, given, found.version)
+        held = self._entries.fresh(place, value, encoded, domain, tally, lifetime, tags, found.version)
         if self._far:
             draft = self._entries.draft_of(place, held, encoded, once=True, dead=found.version)
             (outcome,) = await self._writer.write([draft], due=due)
@@ -204,7 +197,7 @@ class Changes:
     async def delete_many(self, places: list[str], domain: Domain) -> list[bool]:
         """Remove them everywhere; for each, whether a value was there."""
         self._tallies.of(domain).deletes += len(places)
-        due = await self.meet()
+        due = await self.come()
         if self.coming:
             async with self._turn(places):
                 was, drafts = self._delete_near(places)
@@ -232,21 +225,12 @@ class Changes:
 
         Who takes versions in it takes them in the order of calls, however long the values of each take to be encoded.
         """
-        ahead = {self.coming[place] for place in places if place in self.coming}
-        turn: Future[None] = Future()
-        turn.set_running_or_notify_cancel()  # who waits for it and is cancelled does not cancel it
-        self.coming.update(dict.fromkeys(places, turn))
         home = self._homes.here()
         home.enter()
         try:
-            for other in ahead:
-                await asyncio.wrap_future(other)
-            yield
+            async with self._order.turn(places):
+                yield
         finally:
-            for place in places:
-                if self.coming.get(place) is turn:
-                    del self.coming[place]
-            turn.set_result(None)
             home.leave()
 
     def _check_open(self) -> None:
@@ -256,6 +240,12 @@ class Changes:
     def _tombstone(self, place: str) -> Draft:
         name, version = self._entries.name(place), self._entries.version(place)
         return self._entries.draft(name, version, self._parts.tombstone_ttl, flags=TOMBSTONE)
+
+    async def come(self) -> Due:
+        """The budget of a call that deletes: behind the sets that were called before, which may stand in a line."""
+        if self._alone:
+            await self._writer.turn()
+        return await self.meet()
 
     async def meet(self) -> Due:
         """The budget of a call that writes; before the first one Redis is asked for the time."""

@@ -44,7 +44,7 @@ from toolcache.runs import Runs
 from toolcache.sets import Sets
 from toolcache.stats import LayerTally, Tallies, Tally
 from toolcache.sweeper import Sweeper
-from toolcache.tags import UNTAGGED, labels
+from toolcache.tags import labels
 from toolcache.writer import Writer
 
 
@@ -283,14 +283,15 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> Durability:
         """Store a value; where it is safe."""
+        given = labels(tags)  # once: they may be gone through but once
         try:
             if self.keep is None:
-                return await self._changes.set(self._enter(key), value, domain, ttl, tags)
-            if tags is UNTAGGED:
+                return await self._changes.set(self._enter(key), value, domain, ttl, given)
+            if not given:
                 return self.keep(key, value, domain, ttl)
         except Lengthy:
             pass
-        return (await self._changes.set_many([self._enter(key)], [value], domain, ttl, tags))[0]
+        return (await self._changes.set_many([self._enter(key)], [value], domain, ttl, given))[0]
 
     async def set_many(
         self,
@@ -302,7 +303,7 @@ class Machine:
     ) -> dict[str, Durability]:
         """Store values; where each is safe. If one cannot be stored, none is."""
         places = self.enter(mapping)
-        safe = await self._changes.set_many(places, list(mapping.values()), domain, ttl, tags)
+        safe = await self._changes.set_many(places, list(mapping.values()), domain, ttl, labels(tags))
         return dict(zip(mapping, safe, strict=True))
 
     async def add(
@@ -315,7 +316,7 @@ class Machine:
         tags: Iterable[str] = (),
     ) -> bool:
         """Store a value only if none is there; whether it was stored."""
-        return await self._changes.add(self._enter(key), value, domain, ttl, tags)
+        return await self._changes.add(self._enter(key), value, domain, ttl, labels(tags))
 
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""
@@ -329,7 +330,7 @@ class Machine:
     async def clear(self) -> Invalidation:
         """Forget the namespace in every layer."""
         self.enter(())
-        return await self._invalidator.clear(await self._changes.meet())
+        return await self._invalidator.clear(await self._changes.come())
 
     async def invalidate(self, tags: Iterable[str]) -> Invalidation:
         """Forget in every layer what carries one of these tags, or one beneath it."""
@@ -337,7 +338,7 @@ class Machine:
         if not given:
             raise ValueError("name at least one tag: invalidate(tags=['news'])")
         self.enter(())
-        return await self._invalidator.invalidate("tags", given, await self._changes.meet())
+        return await self._invalidator.invalidate("tags", given, await self._changes.come())
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""

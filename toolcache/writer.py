@@ -128,6 +128,8 @@ class Writer:
 
     def _go_on(self, ask: _Ask, names: Sequence[str], home: Home, batches: _Batches) -> None:
         """Write once more what a caller has left behind. What had been done is there, in the same versions, and stays so."""
+        for draft in ask.drafts:
+            draft.live = False  # it may have been done, and have been overwritten since then: it gives way
 
         def done(_: object = None) -> None:
             self._overlaps.end(names)

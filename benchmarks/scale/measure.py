@@ -36,7 +36,9 @@ FULL: Final = Effort(
     rounds=4,
     settle=0.5,
 )
-QUICK: Final = Effort(keys=(100, 1_000), sizes=(100, 10_000), processes=(1, 2), tags=(0, 2), count=60, rounds=1, settle=0.1)
+QUICK: Final = Effort(
+    keys=(100, 1_000), sizes=(100, 10_000), processes=(1, 2), tags=(0, 2), count=60, rounds=1, settle=0.1
+)
 
 
 @dataclass
@@ -91,7 +93,9 @@ class Bench:
                 (worker,) = fleet.workers
                 worker.do("fill", count=1_000, first=10**9)  # what the first entries bring with them is not theirs
                 filled = worker.do("fill", count=keys)
-                got = _least([worker.do("read", count=self._effort.count * 10, keys=keys) for _ in range(self._effort.rounds)])
+                got = _least(
+                    [worker.do("read", count=self._effort.count * 10, keys=keys) for _ in range(self._effort.rounds)]
+                )
                 sweep.add(keys, filled["cpu"] * 1e6, got["cpu"] * 1e6, filled["resident"])
         return sweep
 

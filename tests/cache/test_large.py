@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +234,7 @@ async def test_the_order_of_calls_holds_between_loops_and_ends_with_a_fork(
     codec.hold()
     writing = asyncio.create_task(pages.set("page", GREAT))
     await codec.reached()
-    pages._machine._changes.forked()
+    pages._machine._changes._order.forked()
     await pages.set("page", "in the child")
     assert await pages.get("page") == "in the child"
     codec.go_on.set()
@@ -282,6 +282,43 @@ async def test_who_is_cancelled_while_a_large_value_is_made_has_changed_nothing(
     await behind
     codec.go_on.set()
     assert await pages.get("page") == "behind"
+
+
+async def test_who_leaves_before_its_turn_lets_nobody_overtake(rig: Rig, pages: Cache, codec: PageCodec) -> None:
+    """DECISIONS Versions: those who come after a cancelled caller are still behind those who were ahead of it."""
+    codec.hold()
+    writing = asyncio.create_task(pages.set("page", GREAT))
+    await codec.reached()
+    leaving = [asyncio.create_task(pages.set("page", number)) for number in range(3)]
+    behind = asyncio.create_task(pages.set("page", "behind"))
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    await asyncio.wait(leaving)
+    later = asyncio.create_task(pages.set("page", "later"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert await pages.get("page", MISSING) is MISSING
+    codec.go_on.set()
+    await asyncio.gather(writing, behind, later)
+    assert not pages._machine._changes.coming
+    for cache in (pages, await reader_of(rig, pages, codec)):
+        assert await cache.get("page") == "later"
+
+
+@pytest.mark.parametrize("value", ["small", GREAT])
+async def test_tags_that_can_be_gone_through_once_are_kept(pages: Cache, value: Any) -> None:
+    """SPEC 6: whatever list they are, and however large the value."""
+    calls: list[Callable[[Iterable[str]], Awaitable[Any]]] = [
+        lambda tags: pages.set("key", value, tags=tags),
+        lambda tags: pages.set_many({"key": value}, tags=tags),
+        lambda tags: pages.add("key", value, tags=tags),
+    ]
+    for give in calls:
+        await give(iter(["tag"]))
+        assert await pages.get("key") == value
+        await pages.invalidate(tags=["tag"])
+        assert await pages.get("key", MISSING) is MISSING
 
 
 async def test_what_callers_get_of_a_large_output_is_made_aside(pages: Cache, codec: PageCodec) -> None:

@@ -3,15 +3,18 @@
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rig import Rig
 
 from toolcache.cache import Cache
-from toolcache.entry import Durability
+from toolcache.entry import MISSING, Durability
 from toolcache.parts import Parts
-from toolcache.testing import ChaosStore
+from toolcache.protocols import PutResult, Write
+from toolcache.testing import ChaosStore, FakeClock
 
 
 @pytest.fixture(params=["memory+file", "memory+redis", "memory+redis+file"])
@@ -118,3 +121,70 @@ async def test_very_many_at_once_leave_the_loop_to_others_in_between(
     assert sum(packed.values()) >= 100
     assert max(packed.values()) <= 20
     assert await cache.get("key 99") == 99
+
+
+async def test_what_is_called_later_wins_over_those_in_line(clock: FakeClock, tmp_path: Path) -> None:
+    """DECISIONS Versions: a set that waits for its turn has been called, and what is called after it counts."""
+    rig = Rig("memory+file", clock, tmp_path / "files", None)
+    cache = await rig.open()
+    calls: list[Callable[[], Awaitable[Any]]] = [
+        lambda: cache.delete("key99"),
+        cache.clear,
+        lambda: cache.invalidate(tags=["tag"]),
+        lambda: cache.set("key99", "later"),
+    ]
+    for later in calls:
+        tasks = [asyncio.create_task(cache.set(f"key{number}", number, tags=["tag"])) for number in range(100)]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in tasks)
+        await later()
+        await asyncio.gather(*tasks)
+        for one in (cache, await rig.open()):
+            assert await one.get("key99", "later") == "later"
+    await rig.aclose()
+
+
+@pytest.mark.parametrize("layering", ["memory+redis", "memory+redis+file"])
+async def test_what_was_done_and_deleted_does_not_come_back(
+    rig: Rig, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G3: a write whose caller left after Redis had done it is not done once more above another's delete."""
+    other = await rig.open()
+    await cache.set("warm", "up")
+    redis, done = stores(cache)[0], asyncio.Event()
+    put_many = redis.put_many
+
+    async def silent(writes: Sequence[Write], /) -> list[PutResult]:
+        await put_many(writes)
+        done.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(redis, "put_many", silent)
+    task = asyncio.create_task(cache.set("key", "value"))
+    await done.wait()
+    monkeypatch.undo()
+    assert await other.get("key") == "value"
+    assert await other.delete("key") is True
+    task.cancel()
+    await asyncio.wait([task])
+    await cache.aclose()
+    assert await (await rig.open()).get("key", MISSING) is MISSING
+
+
+@pytest.mark.parametrize("layering", ["memory+redis+file"])
+async def test_what_was_left_behind_does_not_overtake_a_later_write(rig: Rig, cache: Cache) -> None:
+    """DECISIONS Versions: not where the later one was done first, and is known to this host alone."""
+    await cache.set("warm", "up")
+    redis = stores(cache)[0]
+    redis.delay(0.2)
+    task = asyncio.create_task(cache.set("key", "first"))
+    await asyncio.sleep(0.01)
+    redis.heal()
+    redis.fail_with(ConnectionResetError, on=["put_many"])
+    assert await cache.set("key", "later") is Durability.FILE
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.gather(*cache._machine.homes.here()._tasks)
+    assert await cache.get("key") == "later"
+    assert await (await rig.open()).get("key") == "later"

@@ -740,3 +740,24 @@ async def test_a_second_clear_of_another_host_is_kept_beside_the_first(hosts: Ri
     late = await hosts.open(**MIRROR)  # a process that has heard of nothing
     out(late)
     assert await late.get("key") is None
+
+
+async def test_what_memory_has_is_filed_by_its_end_while_redis_is_asked(hosts: Rig) -> None:
+    """Fact: what is owed, and cannot be read from the disk, answers from memory; who deletes it meanwhile leaves no trace."""
+    cache = await hosts.open()
+    memory = cache._parts.memory
+    redis(cache).fail_with(ConnectionResetError, on=["put_many"])
+    assert await cache.set("key", "value", ttl=60) is Durability.FILE
+    hosts.clock.advance(10)
+    files(cache).fail_with(OSError(errno.EIO, "a disk that fails"), on=["get_many"])
+    redis(cache).heal()
+    redis(cache).delay(0.05)
+    reading = asyncio.create_task(cache.get("key"))
+    await asyncio.sleep(0.02)
+    assert memory.remove("key") is not None
+    await reading
+    hosts.clock.advance(100)
+    for _ in range(10):
+        memory.sweep()
+    assert not memory.is_due
+    assert len(memory) == 0
