@@ -141,7 +141,7 @@ async def test_domains_agents_and_catalogs_are_tags_of_the_caches_own(
     rig: Rig, cache: Cache, monkeypatch: pytest.MonkeyPatch, own: str
 ) -> None:
     """C11, DECISIONS: an epoch of the same kind covers what carries one, as a whole and by its exact name."""
-    monkeypatch.setattr("toolcache.changes.labels", tuple)  # no caller may give such a tag
+    monkeypatch.setattr("toolcache.machine.labels", tuple)  # no caller may give such a tag
     await cache.set("covered", 1, tags=["news", own])
     await cache.set("spared", 1, tags=["news", own + "x"])
     receipt = await cache._machine._invalidator.invalidate("own", [own], cache._parts.due())
