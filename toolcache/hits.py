@@ -40,10 +40,7 @@ class Hits:
             return MISSING
         try:
             value = held.value if held.thaw is None else held.thaw(held.value)
-        except (
-            CorruptBlobError,
-            Lengthy,
-        ):  # a codec of others that does not read what it wrote; or one that has much to do
+        except (CorruptBlobError, Lengthy):  # a codec of others that does not read what it wrote, or a large value
             return MISSING
         held.hits += 1
         tally = held.tally
@@ -111,7 +108,7 @@ class Hits:
         if self._memory.find(held.key) is held and isinstance(held.tally, Tally):
             try:
                 held.own()
-            except (CorruptBlobError, Lengthy):  # the last of several may have been no hit
+            except CorruptBlobError:  # a codec of others that has read it just now
                 return
             took = self._now() - begun
             self._memory_tally.latency.add(took)

@@ -2,23 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hearing import until
 from rig import Rig
-from servers import RedisServer
 
-from toolcache.blob import NEVER
 from toolcache.cache import Cache
-from toolcache.codec.envelope import Envelope
 from toolcache.compute import Context
 from toolcache.entry import MISSING
-from toolcache.epochs import NAMESPACE
 from toolcache.errors import CacheWriteError
-from toolcache.keys.text import key_digest
-from toolcache.protocols import Encoded, Write
 from toolcache.tags import scopes
 from toolcache.testing import FakeClock
 from toolcache.versions import ZERO
@@ -320,26 +313,3 @@ async def test_a_write_overtakes_what_nobody_joins_since_a_clear(rig: Rig, cache
     assert await cache.get("key") == expected
     await settle(cache)
     assert await cache.get("key") == expected
-
-
-@pytest.mark.parametrize("body", [bytes(1 << 20), bytes(range(256)) * 1_000], ids=["compressed", "whole"])
-async def test_a_large_value_in_the_place_of_an_epoch_hurts_nobody(
-    body: bytes, clock: FakeClock, tmp_path: Path, redis_server: RedisServer
-) -> None:
-    """SPEC 12: whatever stands in Redis, no read and no write raises for it."""
-    rig = Rig("memory+redis", clock, tmp_path, redis_server)
-    cache = await rig.open(envelope=Envelope(compress_above=None if len(body) < 1 << 20 else 16_384))
-    name, now_ms = cache._machine._horizon.name(NAMESPACE), int(clock.time() * 1000)
-    blob = cache._parts.envelope.pack(
-        Encoded(body, "m"),
-        digest=key_digest(name),
-        version=cache._parts.hybrid.next(),
-        created_ms=now_ms,
-        fresh_until_ms=NEVER,
-        gone_ms=NEVER,
-    )
-    await redis(cache).put_many([Write(name, blob)])
-    assert await cache.get("key", MISSING) is MISSING
-    await cache.set("key", "value")
-    assert await (await rig.open()).get("key") == "value"
-    await rig.aclose()

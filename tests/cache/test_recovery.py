@@ -500,6 +500,11 @@ async def test_a_mirrored_domain_is_there_while_redis_is_away_and_only_then(host
     assert await cache.get_many(["key0", "key1"]) == {"key1": "again"}
 
 
+async def change(cache: Cache, how: str) -> None:
+    """Replace the key's value, or have it be gone."""
+    await (cache.set("key", "new") if how == "set" else cache.delete("key") if how == "delete" else cache.clear())
+
+
 @pytest.mark.parametrize("how", ["delete", "set", "clear", "clear again"])
 async def test_a_mirror_does_not_take_back_what_was_seen(hosts: Rig, tmp_path: Path, how: str) -> None:
     """B6, G3: another host deletes, replaces or clears; once this one has read so, it stands in the next outage, in each
@@ -511,10 +516,7 @@ async def test_a_mirror_does_not_take_back_what_was_seen(hosts: Rig, tmp_path: P
         hosts.clock.advance(1)
     await here.set_many({"key": "old", "other": "old"})
     hosts.clock.advance(1)
-    if how == "set":
-        await there.set("key", "new")
-    else:
-        await (there.delete("key") if how == "delete" else there.clear())
+    await change(there, how)
     hosts.clock.advance(6)
     seen = "new" if how == "set" else MISSING
     assert await here.get("key", MISSING) == seen
@@ -536,10 +538,7 @@ async def test_a_reader_who_leaves_takes_no_word_along(hosts: Rig, tmp_path: Pat
     here, there = await hosts.open(**MIRROR), await elsewhere(hosts, tmp_path)
     await here.set("key", "old")
     hosts.clock.advance(1)
-    if how == "set":
-        await there.set("key", "new")
-    else:
-        await (there.delete("key") if how == "delete" else there.clear())
+    await change(there, how)
     hosts.clock.advance(6)
     files(here).hang()
     reading = asyncio.create_task(here.get("key"))
@@ -740,24 +739,3 @@ async def test_a_second_clear_of_another_host_is_kept_beside_the_first(hosts: Ri
     late = await hosts.open(**MIRROR)  # a process that has heard of nothing
     out(late)
     assert await late.get("key") is None
-
-
-async def test_what_memory_has_is_filed_by_its_end_while_redis_is_asked(hosts: Rig) -> None:
-    """Fact: what is owed, and cannot be read from the disk, answers from memory; who deletes it meanwhile leaves no trace."""
-    cache = await hosts.open()
-    memory = cache._parts.memory
-    redis(cache).fail_with(ConnectionResetError, on=["put_many"])
-    assert await cache.set("key", "value", ttl=60) is Durability.FILE
-    hosts.clock.advance(10)
-    files(cache).fail_with(OSError(errno.EIO, "a disk that fails"), on=["get_many"])
-    redis(cache).heal()
-    redis(cache).delay(0.05)
-    reading = asyncio.create_task(cache.get("key"))
-    await asyncio.sleep(0.02)
-    assert memory.remove("key") is not None
-    await reading
-    hosts.clock.advance(100)
-    for _ in range(10):
-        memory.sweep()
-    assert not memory.is_due
-    assert len(memory) == 0
