@@ -13,7 +13,7 @@ from hearing import state, until
 from servers import RedisServer
 
 from toolcache import MISSING, AgentTask, Durability, Settings, ToolCache
-from toolcache.errors import CacheWriteError, ValueTooLargeError
+from toolcache.errors import CacheWriteError, ComputeTimeoutError, ValueTooLargeError
 from toolcache.settings import Options
 from toolcache.stores.log.ops import FileOps
 from toolcache.stores.redis.store import RedisStore
@@ -303,6 +303,88 @@ async def computing(one: ToolCache, two: ToolCache, *, patience: float = 0.3, **
     await two.get_or_set("k", compute, **options)
     await first
     return runs
+
+
+# -- values that near their end ------------------------------------------------------------------------------------
+
+
+async def fails() -> Any:
+    """A source that is down."""
+    raise OSError("down")
+
+
+@proves("grace", "grace_retry")
+async def test_grace(open_cache: Open) -> None:
+    """Within it an old value stands in, and after ``grace_retry`` it is tried again; without it, the failure is told."""
+    clock, runs = FakeClock(), []
+
+    async def source() -> Any:
+        runs.append("try")
+        raise OSError("down")
+
+    cache = open_cache(clock=clock, files=False, grace="1m", grace_retry="5s")
+    await cache.get_or_set("k", lambda: [1], ttl=10)
+    clock.advance(11)
+    assert [await cache.get_or_set("k", source, ttl=10) for _ in range(3)] == [[1]] * 3
+    clock.advance(4)
+    assert await cache.get_or_set("k", source, ttl=10) == [1]
+    assert runs == ["try"]
+    clock.advance(2)
+    assert await cache.get_or_set("k", source, ttl=10) == [1]
+    assert runs == ["try", "try"]
+    other = open_cache(clock=clock, files=False)
+    await other.get_or_set("k", lambda: [1], ttl=10)
+    clock.advance(11)
+    with pytest.raises(OSError, match="down"):
+        await other.get_or_set("k", fails, ttl=10)
+
+
+@proves("refresh_ahead")
+async def test_refresh_ahead(open_cache: Open) -> None:
+    """What is ripe is computed anew while it still answers."""
+    clock = FakeClock()
+    cache = open_cache(clock=clock, files=False, refresh_ahead=0.5)
+    await cache.get_or_set("k", lambda: [1], ttl=100)
+    clock.advance(80)
+    assert await cache.get_or_set("k", lambda: [2], ttl=100) == [1]
+    await until(lambda: not cache._machine.homes.here()._tasks)
+    assert await cache.get("k") == [2]
+
+
+@proves("soft_timeout", "hard_timeout")
+async def test_patience(open_cache: Open) -> None:
+    """Who has an old value waits no longer than the one, nobody longer than the other."""
+
+    async def hangs() -> Any:
+        await asyncio.Event().wait()
+
+    clock = FakeClock()
+    soft = open_cache(clock=clock, files=False, grace=100, soft_timeout=0.01)
+    await soft.get_or_set("k", lambda: [1], ttl=10)
+    clock.advance(11)
+    assert await soft.get_or_set("k", hangs, ttl=10) == [1]
+    await soft.aclose(drain=0.01)
+    with pytest.raises(ComputeTimeoutError):
+        await open_cache(files=False, hard_timeout=0.01).get_or_set("k", hangs)
+
+
+@proves("negative_ttl")
+async def test_negative_ttl(open_cache: Open) -> None:
+    """It is how long a computed None is good."""
+    cache = open_cache(files=False, negative_ttl=3)
+    await cache.get_or_set("k", lambda: None, ttl=100)
+    assert await cache.ttl("k") == pytest.approx(3, abs=0.5)
+
+
+@proves("jitter")
+async def test_jitter(open_cache: Open) -> None:
+    """What was computed at once ends by and by."""
+    cache = open_cache(files=False, jitter=0.5)
+    for number in range(20):
+        await cache.get_or_set(str(number), lambda: 1, ttl=1000)
+    spans = [await cache.ttl(str(number)) or 0 for number in range(20)]
+    assert max(spans) - min(spans) > 50
+    assert min(spans) > 490
 
 
 @proves("lock")

@@ -12,6 +12,7 @@ from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
 from toolcache.credentials import AnyCredentialProvider
 from toolcache.events import Announcer, FilesUnavailable
+from toolcache.freshness import DEFAULT, UNSAID, Freshness, Policy
 from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
 from toolcache.parts import Parts
@@ -69,6 +70,7 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCrede
         files=files,
         mirror=frozenset(settings.mirror),
         default_ttl=settings.default_ttl,
+        freshness=_freshness(settings),
         tombstone_ttl=settings.journal_max_age + _TOMBSTONE_MARGIN,
         journal_max_age=settings.journal_max_age,
         trust=None if redis is None else _TRUST,
@@ -81,6 +83,12 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCrede
         where_redis=redis[1] if redis else "",
         where_files=str(where or ""),
     )
+
+
+def _freshness(settings: Settings) -> Freshness:
+    """What is to be done about values that near their end, as far as it is not the usual."""
+    told = {name: getattr(settings, name) for name in Freshness._fields}
+    return UNSAID if Policy(**told) == DEFAULT else Freshness(**told)
 
 
 def directory(settings: Settings, redis: str) -> "Path":

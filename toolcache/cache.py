@@ -15,7 +15,8 @@ from toolcache.durations import Duration
 from toolcache.entries import remaining
 from toolcache.entry import MISSING, Durability, Entry, Invalidation, Missing
 from toolcache.errors import UnsupportedKeyError
-from toolcache.found import whole
+from toolcache.found import found_in, whole
+from toolcache.freshness_options import FreshnessOptions, said
 from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.parts import Parts
@@ -66,20 +67,21 @@ class Cache:
     async def get_entry(self, key: str) -> Entry | None:
         """The value with its instants, tags and where it was found; None if there is none."""
         found = await self._machine.find_one(key, GENERAL)
-        held, now = found.held, self._parts.clock.time()
-        value = await whole(found.value)
+        held, now = found.held or found.stale, self._parts.clock.time()
+        value = await whole(found.value if found.stale is None else found_in(found.stale).value)
         if held is None or value is MISSING:
             return None
         return Entry(
             value=value,
             created_at=held.created_ms / 1000,
-            expires_at=float("inf") if held.gone_ms == NEVER else held.gone_ms / 1000,
+            expires_at=float("inf") if held.fresh_until_ms == NEVER else held.fresh_until_ms / 1000,
             age=max(0.0, now - held.created_ms / 1000),
-            ttl=remaining(held.created_ms, held.gone_ms, now),
+            ttl=max(0.0, remaining(held.created_ms, held.fresh_until_ms, now)),
             tags=held.tags,
             layer=held.layer,
             hits=held.hits,
             size=held.size,
+            stale=found.stale is not None,
         )
 
     async def exists(self, key: str) -> bool:
@@ -89,7 +91,7 @@ class Cache:
     async def ttl(self, key: str) -> float | None:
         """Seconds until the value is gone: ``inf`` if it stays, None if there is none."""
         held = (await self._machine.find_one(key, GENERAL, counted=False)).held
-        return None if held is None else remaining(held.created_ms, held.gone_ms, self._parts.clock.time())
+        return None if held is None else remaining(held.created_ms, held.fresh_until_ms, self._parts.clock.time())
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """The hits among the keys, in their order; what memory lacks is one round trip."""
@@ -103,6 +105,7 @@ class Cache:
         ttl: Duration | Missing | None = MISSING,
         tags: Iterable[str] = (),
         lock: bool | None = None,
+        **freshness: Unpack[FreshnessOptions],
     ) -> Any:
         """The value of a key, computed and stored if it is missing: one computation per key, whoever asks.
 
@@ -113,9 +116,11 @@ class Cache:
             tags: labels kept with the entry.
             lock: whether other processes wait meanwhile for this one's value, or this one for theirs; as the setting
                 ``lock`` says unless given. Saves work; promises nothing.
+            freshness: what is done about a value that nears its end, or is past it; see ``Freshness``.
 
         Raises:
             Exception: whatever ``compute`` raised, the same for all who waited; nothing is stored then.
+            ComputeTimeoutError: it has taken longer than ``hard_timeout``, and no older value could stand in.
             ReentrantFlightError: ``compute`` asks for its own key.
 
         Examples:
@@ -123,7 +128,9 @@ class Cache:
             42
         """
         value = self._hit(key)
-        return await self._fill(key, compute, ttl=ttl, tags=tags, lock=lock) if value is MISSING else value
+        if value is not MISSING:
+            return value
+        return await self._fill(key, compute, ttl=ttl, tags=tags, lock=lock, freshness=said(freshness))
 
     async def set(
         self, key: str, value: Any, ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()
@@ -169,6 +176,19 @@ class Cache:
             CacheWriteError: a configured layer may still hold the value and nothing durable says otherwise.
         """
         return (await self._machine.delete_many((key,), GENERAL))[key]
+
+    async def expire(self, key: str) -> bool:
+        """Say that a value is past its time: a miss to all, which may stand in until the end it had; whether one was there.
+
+        Raises:
+            CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
+
+        Examples:
+            >>> _ = await cache.set("rates", {"EUR": 1.08}, ttl="1h")
+            >>> await cache.expire("rates"), await cache.get("rates")
+            (True, None)
+        """
+        return await self._machine.expire(key, GENERAL)
 
     async def delete_many(self, keys: Iterable[str]) -> dict[str, bool]:
         """Remove several keys in one round trip; for each, whether a value was there."""

@@ -13,10 +13,11 @@ from toolcache.blob import TOMBSTONE
 from toolcache.domains import Domain
 from toolcache.drafts import Draft, Outcome
 from toolcache.durations import Duration
-from toolcache.entries import Entries
-from toolcache.entry import Durability, Held, Missing
+from toolcache.entries import Entries, remaining
+from toolcache.entry import MISSING, Durability, Held, Missing
 from toolcache.errors import CacheClosedError
-from toolcache.found import Found
+from toolcache.found import Found, whole
+from toolcache.freshness import Life
 from toolcache.home import Homes
 from toolcache.order import Order
 from toolcache.parts import Due, Parts
@@ -79,14 +80,14 @@ class Changes:
         """Store a value; where it is safe. Raises Lengthy for ``set_many``, before anything was changed."""
         if self._alone:  # Redis takes what comes in one tick together, the log what comes while it is at work
             await self._writer.turn()
-        lifetime = self._entries.lifetime(ttl, domain)
+        life = self._entries.life(ttl, domain)
         encoded = self._entries.encode(value, domain, tags)
         if not self._parts.enabled:
             return Durability.MEMORY
         due = self._parts.due() if self._reader.met else await self.meet()
         if self.coming:  # one of them may be of this key
             raise Lengthy
-        held = self._set_near(place, value, encoded, domain, lifetime, tags)
+        held = self._set_near(place, value, encoded, domain, life, tags)
         draft = self._entries.draft_of(place, held, encoded)
         return (await self._set_far((place,), (draft,), (held,), domain, due))[0].durability
 
@@ -99,7 +100,11 @@ class Changes:
         tags: tuple[str, ...],
     ) -> list[Durability]:
         """Store values; where each is safe. If one cannot be stored, none is."""
-        lifetime = self._entries.lifetime(ttl, domain)
+        return await self._store(places, values, domain, self._entries.life(ttl, domain), tags)
+
+    async def _store(
+        self, places: list[str], values: Sequence[Any], domain: Domain, life: Life, tags: tuple[str, ...]
+    ) -> list[Durability]:
         encode = partial(self._entries.encode_all, values, domain, tags)
         try:
             encoded: Sequence[Encoded] = [self._entries.encode(value, domain, tags) for value in values]
@@ -116,10 +121,10 @@ class Changes:
                 if len(encoded) < len(values):
                     encoded = await aside(encode)
                 self._check_open()
-                helds = self._set_all_near(places, values, encoded, domain, lifetime, tags)
+                helds = self._set_all_near(places, values, encoded, domain, life, tags)
             due = self._parts.due()
         else:
-            helds = self._set_all_near(places, values, encoded, domain, lifetime, tags)
+            helds = self._set_all_near(places, values, encoded, domain, life, tags)
         if not self._far:
             return near
         drafts = list(map(self._entries.draft_of, places, helds, encoded))
@@ -141,21 +146,21 @@ class Changes:
         values: Sequence[Any],
         encoded: Sequence[Encoded],
         domain: Domain,
-        lifetime: float,
+        life: Life,
         tags: tuple[str, ...],
     ) -> list[Held]:
         return [
-            self._set_near(place, value, body, domain, lifetime, tags)
+            self._set_near(place, value, body, domain, life, tags)
             for place, value, body in zip(places, values, encoded, strict=True)
         ]
 
     def _set_near(
-        self, place: str, value: Any, encoded: Encoded, domain: Domain, lifetime: float, tags: tuple[str, ...]
+        self, place: str, value: Any, encoded: Encoded, domain: Domain, life: Life, tags: tuple[str, ...]
     ) -> Held:
         """Store a value in memory."""
         tally = self._tallies.of(domain)
         tally.sets += 1
-        held = self._entries.fresh(place, value, encoded, domain, tally, lifetime, tags)
+        held = self._entries.fresh(place, value, encoded, domain, tally, life, tags)
         self._put(place, held)
         return held
 
@@ -163,7 +168,7 @@ class Changes:
         self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: tuple[str, ...]
     ) -> bool:
         """Store a value only if none is there; whether it was stored."""
-        lifetime = self._entries.lifetime(ttl, domain)
+        life = self._entries.life(ttl, domain)
         try:
             encoded = self._entries.encode(value, domain, tags)
         except Lengthy:
@@ -178,7 +183,7 @@ class Changes:
         if found.held is not None:
             return False
         tally = self._tallies.of(domain)
-        held = self._entries.fresh(place, value, encoded, domain, tally, lifetime, tags, found.version)
+        held = self._entries.fresh(place, value, encoded, domain, tally, life, tags, found.version)
         if self._far:
             draft = self._entries.draft_of(place, held, encoded, once=True, dead=found.version)
             (outcome,) = await self._writer.write([draft], due=due)
@@ -193,6 +198,16 @@ class Changes:
             self._reader.forget([place])
             return True
         return self._put(place, held) or self._far
+
+    async def expire(self, place: str, domain: Domain) -> bool:
+        """Store the value that is there once more, as one that is past its time; whether one was there."""
+        found = await self._find(place, domain, self._parts.due())
+        held, value = found.held, await whole(found.value)
+        if held is None or value is MISSING:
+            return False
+        left = remaining(held.created_ms, held.gone_ms, self._parts.clock.time())
+        await self._store([place], [value], domain, Life(0.0, left), held.tags)
+        return True
 
     async def delete_many(self, places: list[str], domain: Domain) -> list[bool]:
         """Remove them everywhere; for each, whether a value was there."""

@@ -1,11 +1,15 @@
 """Running what makes a missing value."""
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from types import FunctionType
 from typing import Any, TypeAlias
 
 from toolcache.durations import Duration
+from toolcache.entry import Held
+from toolcache.errors import ComputeTimeoutError
+from toolcache.freshness import DEFAULT, Policy
 
 Compute: TypeAlias = Callable[[], Any] | Callable[[], Awaitable[Any]] | Callable[["Context"], Any]
 
@@ -26,10 +30,29 @@ class Context:
         ...     return answer.text
     """
 
-    def __init__(self, ttl: Duration | None, tags: tuple[str, ...]) -> None:
+    def __init__(self, ttl: Duration | None, tags: tuple[str, ...], policy: Policy = DEFAULT) -> None:
         self.ttl = ttl
         self.tags = tags
         self.skipped = False
+        self.unmodified = False
+        self.stale: Held | None = None
+        self.policy = policy
+
+    @property
+    def stale_value(self) -> Any:
+        """The value that is past its time, a copy of the computation's own; None where there is none."""
+        return None if self.stale is None else self.stale.own()
+
+    def not_modified(self) -> Any:
+        """The value that is past its time is still right: return this, and it is kept as if it were new.
+
+        Raises:
+            LookupError: there is none.
+        """
+        if self.stale is None:
+            raise LookupError("there is no older value that could be right: compute one")
+        self.unmodified = True
+        return self.stale.own()
 
     def skip(self) -> None:
         """Do not store the value; those who wait get it all the same."""
@@ -37,9 +60,25 @@ class Context:
 
 
 async def run(compute: Compute, context: Context) -> Any:
-    """The value: ``compute`` is sync or async, and takes no argument or the context."""
+    """The value: ``compute`` is sync or async, and takes no argument or the context.
+
+    Raises:
+        ComputeTimeoutError: it has taken longer than the policy allows.
+        Exception: whatever it raises.
+    """
     value = compute(context) if takes_context(compute) else compute()  # type: ignore[call-arg]  # told apart just before
-    return await value if inspect.isawaitable(value) else value
+    if not inspect.isawaitable(value):
+        return value
+    limit = context.policy.hard_timeout
+    if limit is None:
+        return await value
+    try:
+        async with asyncio.timeout(limit) as timeout:
+            return await value
+    except TimeoutError:
+        if not timeout.expired():
+            raise
+        raise ComputeTimeoutError(limit) from None
 
 
 def takes_context(compute: Callable[..., Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 
 from toolcache.durations import Duration, seconds
 from toolcache.fields import Frozen
+from toolcache.freshness import UNSAID, Freshness
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
@@ -29,6 +30,7 @@ class Domain(Frozen):
             changes.
         vector: values are vectors of finite floats.
         dimensions: the only length its vectors may have; None for any.
+        freshness: what is done about its values when they near their end; see ``Freshness``.
 
     Raises:
         ValueError: for a name, TTL, cost or number of dimensions that cannot be.
@@ -45,6 +47,7 @@ class Domain(Frozen):
     shared: bool
     vector: bool
     dimensions: int | None
+    freshness: Freshness
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Domain(Frozen):
         shared: bool = False,
         vector: bool = False,
         dimensions: int | None = None,
+        freshness: Freshness = UNSAID,
     ) -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(
@@ -75,6 +79,7 @@ class Domain(Frozen):
             shared=shared,
             vector=vector,
             dimensions=dimensions,
+            freshness=freshness,
         )
 
 

@@ -20,7 +20,20 @@ class Draft:
     """
 
     __slots__ = (
-        *("name", "version", "created_ms", "gone_ms", "encoded", "cost_ms", "tags", "flags", "live", "once", "dead"),
+        *(
+            "name",
+            "version",
+            "created_ms",
+            "fresh_until_ms",
+            "gone_ms",
+            "encoded",
+            "cost_ms",
+            "tags",
+            "flags",
+            "live",
+            "once",
+            "dead",
+        ),
     )
 
     def __init__(
@@ -30,6 +43,7 @@ class Draft:
         version: bytes,
         created_ms: int,
         gone_ms: int,
+        fresh_until_ms: int | None = None,
         encoded: Encoded | None = None,
         cost_ms: int = 0,
         tags: tuple[str, ...] = (),
@@ -42,6 +56,7 @@ class Draft:
         self.version = version
         self.created_ms = created_ms
         self.gone_ms = gone_ms
+        self.fresh_until_ms = gone_ms if fresh_until_ms is None else fresh_until_ms
         self.encoded = encoded
         self.cost_ms = cost_ms
         self.tags = tags

@@ -14,9 +14,10 @@ from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
 from toolcache.drafts import Draft
 from toolcache.durations import Duration, seconds
-from toolcache.entry import MEMORY, MISSING, Held, Missing
+from toolcache.entry import MEMORY, MISSING, Aging, Held, Missing
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected, ClockAnomaly
+from toolcache.freshness import DEFAULT, UNSAID, Freshness, Life, Policy
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
@@ -31,7 +32,8 @@ _EMPTY: Final = Encoded(b"", "")
 class Entries:
     """Makes the entries of one cache.
 
-    ``trust`` is how long, in seconds, memory may answer from what Redis said before it asks again.
+    ``trust`` is how long, in seconds, memory may answer from what Redis said before it asks again. ``ages`` says whether
+    any entry has been more than fresh or gone so far.
     """
 
     def __init__(self, parts: Parts, epochs: Epochs) -> None:
@@ -52,6 +54,8 @@ class Entries:
         self._quick = min(self._most, LARGE)
         self._redis = None if parts.redis is None else parts.redis.name
         self._trust = self.trust = parts.trust
+        self._freshness = parts.freshness
+        self.ages = False
         self._span = (inf, NEVER)
 
     def name(self, place: str) -> str:
@@ -64,6 +68,20 @@ class Entries:
             known = self._parts.default_ttl if domain.ttl is None else domain.ttl
             return inf if known is None else known
         return inf if ttl is None else seconds(ttl)
+
+    def policy(self, domain: Domain, said: Freshness = UNSAID) -> Policy:
+        """What is done about values of a domain that near their end, where the caller has ``said`` so much."""
+        if said is UNSAID and domain.freshness is UNSAID and self._freshness is UNSAID:
+            return DEFAULT
+        return Policy.of(said, domain.freshness, self._freshness)
+
+    def life(
+        self, ttl: Duration | Missing | None, domain: Domain, policy: Policy | None = None, *, computed: bool = False
+    ) -> Life:
+        """The ages of a value that is stored now, under the domain's policy unless another one is given."""
+        lifetime = self.lifetime(ttl, domain)
+        policy = policy or self.policy(domain)
+        return Life(lifetime, lifetime) if policy is DEFAULT else policy.life(lifetime, computed=computed)
 
     def version(self, place: str | None = None, *, above: bytes = ZERO, tags: tuple[str, ...] = ()) -> bytes:
         """One above what is known of the place and of every epoch that applies."""
@@ -120,6 +138,7 @@ class Entries:
             version=held.version,
             created_ms=held.created_ms,
             gone_ms=held.gone_ms,
+            fresh_until_ms=held.fresh_until_ms,
             encoded=encoded,
             cost_ms=int(held.seconds * 1000),
             tags=held.tags,
@@ -136,6 +155,7 @@ class Entries:
             version=header.version,
             created_ms=header.created_ms,
             gone_ms=header.gone_ms,
+            fresh_until_ms=header.fresh_until_ms,
             encoded=encoded,
             cost_ms=header.cost_ms,
             tags=tags,
@@ -221,14 +241,15 @@ class Entries:
         encoded: Encoded,
         domain: Domain,
         tally: Tally,
-        lifetime: float,
+        life: Life,
         tags: tuple[str, ...],
         above: bytes = ZERO,
     ) -> Held:
         """The entry of a live write: above all that is known of the place and of every epoch that applies."""
         kept, thaw, size = self.form(value, encoded, domain)
-        span_ms = self.span_ms(lifetime)
-        return self.live(kept, thaw, size, tally, lifetime, span_ms, tags, self._memory.find(place), above)
+        span_ms = self.span_ms(life.gone)
+        held = self.live(kept, thaw, size, tally, life.gone, span_ms, tags, self._memory.find(place), above)
+        return held if life.plain else self._aged(held, life, self._ms(life.fresh))
 
     def live(
         self,
@@ -267,15 +288,16 @@ class Entries:
         *,
         version: bytes,
         era: int,
-        lifetime: float,
+        life: Life,
         tags: tuple[str, ...],
         took: float = 0.0,
     ) -> Held:
         """An entry of a version, created now; ``era`` is memory's at a time when no epoch lay above that."""
         now_ms = int(self._time() * 1000)
-        return self._hold(
-            value, encoded, None, domain, tally, version, now_ms, self.span_ms(lifetime), era, lifetime, took, tags, MEMORY
+        held = self._hold(
+            value, encoded, None, domain, tally, version, now_ms, self.span_ms(life.gone), era, life.gone, took, tags, MEMORY
         )  # fmt: skip
+        return held if life.plain else self._aged(held, life, self._ms(life.fresh))
 
     def hold(
         self, blob: Blob, value: Any, thaw: Callable[[bytes], Any], domain: Domain, tally: Tally, layer: str, era: int
@@ -284,14 +306,37 @@ class Entries:
 
         ``era`` is memory's before the blob was looked at: an epoch that has come since has the entry looked at once more.
         """
-        (_, version, created_ms, _, gone_ms, cost_ms, *_), tags, encoded = blob
+        (_, version, created_ms, fresh_until_ms, gone_ms, cost_ms, *_), tags, encoded = blob
         if gone_ms == NEVER:
             left, span_ms = inf, NEVER
         else:
             left, span_ms = remaining(created_ms, gone_ms, self._time()), gone_ms - created_ms
-        return self._hold(
+        held = self._hold(
             value, encoded or _EMPTY, thaw, domain, tally, version, created_ms, span_ms, era, left, cost_ms / 1000, tags, layer
         )  # fmt: skip
+        policy = self.policy(domain)
+        if fresh_until_ms == gone_ms and policy.refresh_ahead is None:
+            return held
+        fresh_ms = NEVER if fresh_until_ms == NEVER else fresh_until_ms - created_ms
+        fresh = remaining(created_ms, fresh_until_ms, self._time())
+        ripe = policy.life(fresh_ms / 1000).ripe - fresh_ms / 1000 + fresh if fresh < inf else inf
+        return self._aged(held, Life(fresh, left, ripe), fresh_ms)
+
+    def _aged(self, held: Held, life: Life, fresh_ms: int) -> Aging:
+        """The entry with its ages, of which so much is left."""
+        self.ages = True
+        now, trust = self._now(), self.trust if held.layer == self._redis else self._trust
+        return Aging.aged(
+            held,
+            fresh_ms=fresh_ms,
+            fresh_until=now + life.fresh,
+            ripe_at=now + life.ripe,
+            trusted_until=inf if trust is None else now + trust,
+        )
+
+    @staticmethod
+    def _ms(lifetime: float) -> int:
+        return NEVER if lifetime == inf else int(lifetime * 1000) or int(lifetime > 0)
 
     def time_anew(self, held: Held) -> None:
         """Say once more when an entry ends: to write it to Redis may have set the clock."""

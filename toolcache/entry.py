@@ -169,6 +169,15 @@ class Held:
         """When its life is over, in milliseconds since the epoch; NEVER if it has no end."""
         return NEVER if self.span_ms >= NEVER else self.created_ms + self.span_ms
 
+    @property
+    def fresh_until_ms(self) -> int:
+        """From when on it is stale; most are fresh until they are gone."""
+        return self.gone_ms
+
+    def doubt(self) -> None:
+        """It may have changed in a layer: it answers no more before that was asked."""
+        self.settled_until = 0.0
+
     def unlink(self) -> None:
         """Leave the neighbours, where there are any, without a word to policy or index: they have been cleared."""
         if getattr(self, "newer", NOBODY) is not NOBODY:
@@ -185,6 +194,52 @@ class Held:
 
 NOBODY: Final = cast("Held", None)
 """The neighbour of an entry that has left: to put it there takes a quarter of what it takes to delete a link."""
+
+
+class Aging(Held):
+    """An entry that has more ages than fresh and gone: it is stale for a while before it ends, or ripe before it is stale.
+
+    ``fresh_ms`` is how long it is fresh, of ``span_ms`` in all. The others are monotonic seconds: until when it is fresh,
+    from when on it is to be computed anew in the background, and until when it answers without a layer being asked.
+    """
+
+    __slots__ = ("fresh_ms", "fresh_until", "ripe_at", "trusted_until")
+
+    fresh_ms: int
+    fresh_until: float
+    ripe_at: float
+    trusted_until: float
+
+    @staticmethod
+    def aged(held: Held, *, fresh_ms: int, fresh_until: float, ripe_at: float, trusted_until: float) -> "Aging":
+        """The same entry with these ages; it has not been in memory yet."""
+        self = _new(Aging)
+        for name in _SET:
+            setattr(self, name, getattr(held, name))
+        self.fresh_ms = fresh_ms
+        self.fresh_until = fresh_until
+        self.ripe_at = ripe_at
+        self.trusted_until = trusted_until
+        self.settled_until = min(fresh_until, ripe_at, trusted_until)
+        return self
+
+    @property
+    def fresh_until_ms(self) -> int:
+        """From when on it is stale, in milliseconds since the epoch; NEVER if it does not become so."""
+        return NEVER if self.fresh_ms >= NEVER else self.created_ms + self.fresh_ms
+
+    def doubt(self) -> None:
+        """See ``Held.doubt``."""
+        self.settled_until = self.trusted_until = 0.0
+
+    def settle(self) -> None:
+        """It is being computed anew: until it is stale, it answers as before."""
+        self.ripe_at = inf
+        self.settled_until = min(self.fresh_until, self.trusted_until)
+
+
+_SET: Final = tuple(name for name in Held.__slots__ if name not in {"after", "before", "newer", "older"})
+"""What an entry has before it comes into memory."""
 
 
 class Invalidation(Frozen):

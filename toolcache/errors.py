@@ -9,6 +9,7 @@
     ├── CacheWriteError             a delete (or, with ``strict=True``, any write) that is safe nowhere
     ├── ReentrantFlightError        a computation that waits for itself
     ├── FlightAbortedError          a computation that cancelled itself
+    ├── ComputeTimeoutError         a computation that took longer than ``hard_timeout``
     ├── DispatchError               a request that is to run once was not answered by its run
     │   ├── AlreadyInProgressError      it is running, and the caller did not want to wait
     │   ├── WaitTimeoutError            it is still running after ``wait_timeout``
@@ -92,6 +93,15 @@ class ReentrantFlightError(ToolCacheError, RuntimeError):
         self, message: str = "this computation waits for itself: it asks for a key being computed for it"
     ) -> None:
         super().__init__(message)
+
+
+class ComputeTimeoutError(ToolCacheError, TimeoutError):
+    """A computation took longer than ``hard_timeout``, and no older value could stand in."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the computation was given up after {seconds:g} s (hard_timeout): make it quicker, or allow it more"
+        )
 
 
 class FlightAbortedError(ToolCacheError):

@@ -70,6 +70,17 @@ class ValueNotStored(Frozen):
         return f"{self.domain}: the value computed for entry {self.key} cannot be stored ({self.reason}); its callers have it"
 
 
+class StaleServed(Frozen):
+    """A value could not be computed, and one that is past its time stood in for it."""
+
+    domain: str
+    reason: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.domain}: entry {self.key} could not be computed ({self.reason}); its last value stands in"
+
+
 class DataAtRisk(Frozen):
     """A write was acknowledged by this process's memory alone, although more was configured."""
 
@@ -257,6 +268,7 @@ Event = (
     BreakerChanged
     | StoreFault
     | BlobRejected
+    | StaleServed
     | ValueNotStored
     | DataAtRisk
     | RedisUnavailable

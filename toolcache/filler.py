@@ -4,22 +4,27 @@ What was written while a computation ran, here or elsewhere, is newer than its v
 goes to those who waited and is stored nowhere.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
+from zlib import crc32
 
 from toolcache.aside import Lengthy, aside
+from toolcache.blob import NEVER
 from toolcache.compute import Compute, Context, run
 from toolcache.crowd import ComputeMany, Crowd
 from toolcache.domains import Domain
 from toolcache.drafts import Draft, Outcome
 from toolcache.entries import Entries
-from toolcache.entry import MISSING, Held
+from toolcache.entry import MISSING, Aging, Held
 from toolcache.epochs import Epochs
 from toolcache.errors import SerializationError
-from toolcache.events import ValueNotStored
+from toolcache.events import StaleServed, ValueNotStored
 from toolcache.flight import Flight
-from toolcache.found import Found
+from toolcache.found import Found, found_in
+from toolcache.freshness import DEFAULT, Policy
 from toolcache.home import Homes
 from toolcache.keys.text import key_digest
 from toolcache.parts import Due, Parts
@@ -29,6 +34,9 @@ from toolcache.tags import labels
 from toolcache.turns import Turns
 from toolcache.versions import ZERO
 from toolcache.writer import Writer
+
+_REMEMBERED: Final = 10_000
+"""Keys whose computation has failed of late, at most, before those whose time is over are looked for."""
 
 
 class _Find(Protocol):
@@ -80,6 +88,7 @@ class Filler:
         self._turns = Turns(parts, homes)
         self._acknowledge = acknowledge
         self._now = parts.clock.monotonic
+        self._throttled: dict[str, float] = {}
         self._far = parts.redis is not None or parts.files is not None
 
     async def fill(
@@ -91,16 +100,19 @@ class Filler:
         ttl: float | None,
         tags: tuple[str, ...],
         lock: bool | None = None,
+        policy: Policy = DEFAULT,
     ) -> Any:
         """The value of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
         begun, flights = self._now(), self._homes.here().flights
         flight = flights.find(key)
         if flight is None:
             locked = self._parts.lock if lock is None else lock
-            start = partial(self._fly, key, compute, domain, Context(ttl, tags), locked=locked)
-            found = await flights.join(key, start, under=self._epochs.names(tags))
+            start = partial(self._fly, key, compute, domain, Context(ttl, tags, policy), locked=locked)
+            found = await flights.join(key, start, under=self._epochs.names(tags), patience=policy.soft_timeout)
+        elif flight.refreshes and flight.stand_in is not None and self._is_fresh(flight.stand_in):
+            found = flight.stand_in
         else:
-            found = await flights.ride(key, flight)
+            found = await flights.ride(key, flight, patience=policy.soft_timeout)
         tally = self._tallies.of(domain)
         tally.latency.add(self._now() - begun)
         if flight is not None and found.held is not None:  # others were computing it
@@ -146,25 +158,50 @@ class Filler:
         tally.seconds_saved += sum(found.held.seconds for found in joined if found.held is not None)
 
     async def _fly(
-        self, key: str, compute: Compute, domain: Domain, context: Context, flight: Flight[Found], /, *, locked: bool
+        self,
+        key: str,
+        compute: Compute,
+        domain: Domain,
+        context: Context,
+        flight: Flight[Found],
+        /,
+        *,
+        locked: bool,
+        anew: bool = False,
     ) -> Found:
         due = self._parts.due()
         found = (await self._find((key,), domain, due=due))[key]
-        if found.held is not None:
+        if found.held is not None and not anew:
+            if self._is_ripe(found.held, context.policy):
+                self._refresh(
+                    key, found.held, flight, partial(self._fly, key, compute, domain, context, locked=locked, anew=True)
+                )
             return found
+        flight.refreshes = anew and found.held is not None
+        if flight.refreshes:
+            flight.stand_in = found
+        elif (stand_in := self._stand_in(key, found, context, flight)) is not None:
+            return stand_in
         turn = self._turns.turn(key, due) if locked and self._turns.layers else None
         flight.on_detach = None if turn is None else turn.end  # nobody is to wait for what will not be stored
         try:
+            ripe = found.version if anew else ZERO
             while turn is not None and await turn.ahead():
                 found = (await self._find((key,), domain, counted=False, due=turn.due))[key]
-                if found.held is not None:
+                if found.held is not None and found.version > ripe:
                     self._tallies.of(domain).found_after_all(found.held.seconds)
                     return found
             self._homes.here().flights.see(key, flight, found.version)
             # Taken before the computation: whatever is written meanwhile is newer, and wins.
             flight.version = version = self._entries.version(above=found.version, tags=context.tags)
             begun = self._now()
-            value = await run(compute, context)
+            try:
+                value = await run(compute, context)
+            except Exception as error:
+                if flight.stand_in is None or flight.detached:
+                    raise
+                self._give_up(key, domain, context.policy, error)
+                return flight.stand_in
             took = self._now() - begun
             return await self._keep(
                 key, value, domain=domain, context=context, version=version, took=took, flight=flight
@@ -172,6 +209,60 @@ class Filler:
         finally:
             if turn is not None:
                 turn.end(flight.written)
+
+    def _is_fresh(self, found: Found) -> bool:
+        return found.held is not None and int(self._parts.clock.time() * 1000) < found.held.fresh_until_ms
+
+    def _is_ripe(self, held: Held, policy: Policy) -> bool:
+        """Whether it is time to compute it anew: as whoever made it said, or who asks for it."""
+        if isinstance(held, Aging) and self._now() >= held.ripe_at:
+            return True
+        if policy.refresh_ahead is None or held.fresh_until_ms == NEVER:
+            return False
+        chance = crc32(held.version) / 2**32  # the same whenever it is asked, and another for each value
+        ripe = policy.refresh_ahead + (1 - policy.refresh_ahead) / 2 * chance
+        return self._parts.clock.time() * 1000 >= held.created_ms + ripe * (held.fresh_until_ms - held.created_ms)
+
+    def _stand_in(self, key: str, found: Found, context: Context, flight: Flight[Found]) -> Found | None:
+        """Take note of what may stand in for the value; the same, if it is not yet time to try again."""
+        stale, policy = found.stale, context.policy
+        if not isinstance(stale, Aging):
+            return None
+        context.stale = stale
+        if policy.grace is None or self._now() >= stale.fresh_until + policy.grace:
+            return None
+        flight.stand_in = found_in(stale)
+        return flight.stand_in if self._now() < self._throttled.get(key, 0.0) else None
+
+    def _give_up(self, key: str, domain: Domain, policy: Policy, error: Exception) -> None:
+        """No try for a while: the source has failed, and is asked once for all who want the value."""
+        now = self._now()
+        if len(self._throttled) >= _REMEMBERED:
+            self._throttled = {key: until for key, until in self._throttled.items() if until > now}
+        self._throttled[key] = now + policy.grace_retry
+        name = key_digest(self._entries.name(key))[:4].hex()
+        self._parts.announce(StaleServed(domain.name, type(error).__name__, name))
+
+    def _refresh(
+        self,
+        key: str,
+        held: Held,
+        flight: Flight[Found],
+        again: Callable[[Flight[Found]], Coroutine[Any, Any, Found]],
+    ) -> None:
+        """Compute a key anew in the background, once the flight that has found it ripe is over."""
+        if isinstance(held, Aging):
+            held.settle()
+        home = self._homes.here()
+
+        async def refresh() -> None:
+            await asyncio.wait((flight.task,))
+            with contextlib.suppress(
+                Exception
+            ):  # the value that is there is good for a while; then somebody tries again
+                await home.flights.join(key, again, under=flight.under)
+
+        home.own(refresh())
 
     async def _keep(
         self,
@@ -193,7 +284,9 @@ class Filler:
         tally.computed += 1
         tally.compute_seconds += took
         try:
-            lifetime = self._entries.lifetime(context.ttl, domain)
+            negative = value is None and context.policy.negative_ttl is not None
+            ttl = context.policy.negative_ttl if negative else context.ttl
+            life = self._entries.life(ttl, domain, context.policy, computed=True)
             tags = labels(context.tags)
             try:
                 encoded = self._entries.encode(value, domain, tags)
@@ -210,7 +303,7 @@ class Filler:
             return Found(held, value=value)
         era, overtaken = self._parts.memory.era, flight.detached or self._epochs.covers(version, tags)
         held = self._entries.made(
-            value, encoded, domain, tally, version=version, era=era, lifetime=lifetime, tags=tags, took=took
+            value, encoded, domain, tally, version=version, era=era, life=life, tags=tags, took=took
         )
         if self._parts.enabled and not (context.skipped or overtaken):
             self._parts.memory.put(key, held)

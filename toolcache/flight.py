@@ -28,6 +28,9 @@ class Flight(Generic[T]):
     """One computation in the air.
 
     Attributes:
+        alone: whether it goes on although nobody waits.
+        refreshes: whether it computes anew what is still good.
+        stand_in: what those take who do not wait for long.
         detached: its result may no longer be stored.
         on_detach: called when that comes about, on whatever loop.
         written: the task that stores its result, if there is one.
@@ -40,11 +43,14 @@ class Flight(Generic[T]):
 
     __slots__ = (
         "_waiting",
+        "alone",
         "detached",
         "heard",
         "on_detach",
         "party",
+        "refreshes",
         "seen",
+        "stand_in",
         "task",
         "under",
         "version",
@@ -56,6 +62,9 @@ class Flight(Generic[T]):
     def __init__(self, under: Collection[str] = ()) -> None:
         self.under = under
         self.detached = False
+        self.alone = False
+        self.refreshes = False
+        self.stand_in: T | None = None
         self.on_detach: Callable[[], None] | None = None
         self.written: asyncio.Task[None] | None = None
         self.heard = ZERO
@@ -146,6 +155,7 @@ class Flights(Generic[T]):
         *,
         under: Collection[str] = (),
         goes_on: Callable[[], bool] | None = None,
+        patience: float | None = None,
     ) -> T:
         """Wait for the key's flight, starting it with ``start`` if there is none, ``under`` epochs of these names.
 
@@ -159,13 +169,34 @@ class Flights(Generic[T]):
         flight = self._by_key.get(key)
         if flight is None:
             flight = self._launch(key, start, under)
-        return await self.ride(key, flight, goes_on=goes_on)
+        return await self.ride(key, flight, goes_on=goes_on, patience=patience)
 
-    async def ride(self, key: str, flight: Flight[T], *, goes_on: Callable[[], bool] | None = None) -> T:
-        """Wait for a flight of the key, as ``join`` does."""
+    async def ride(
+        self,
+        key: str,
+        flight: Flight[T],
+        *,
+        goes_on: Callable[[], bool] | None = None,
+        patience: float | None = None,
+    ) -> T:
+        """Wait for a flight of the key, as ``join`` does.
+
+        After ``patience`` seconds what stands in for it is taken, if there is anything; the flight goes on then.
+        """
         within = _boarding.get()
         flight.board(within)
         try:
+            if patience is None:
+                return await flight.end(key)
+            try:
+                async with asyncio.timeout(patience) as limit:
+                    return await flight.end(key)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+            if (instead := flight.stand_in) is not None and not flight.detached:
+                flight.alone = True
+                return instead
             return await flight.end(key)
         finally:
             self._leave(key, flight, within, goes_on)
@@ -347,7 +378,7 @@ class Flights(Generic[T]):
         if within is not None:
             within.waits_for.discard(flight)
         flight.waiters -= 1
-        if flight.waiters or flight.task.done() or (goes_on is not None and goes_on()):
+        if flight.waiters or flight.alone or flight.task.done() or (goes_on is not None and goes_on()):
             return
         self._forget(key, flight)
         if flight.party is not None:

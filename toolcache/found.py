@@ -11,12 +11,14 @@ from toolcache.versions import ZERO
 class Found(NamedTuple):
     """What a read found: the entry and its value, or None and whose version stood there (a tombstone's, say).
 
+    What is past its time, and not gone yet, is ``stale``, and no ``held``.
     Where a copy of what memory holds takes its time, ``value`` is Lengthy: who wants it has ``whole`` make it aside.
     """
 
     held: Held | None
     version: bytes = ZERO
     value: Any = None
+    stale: Held | None = None
 
 
 NOTHING: Final = Found(None)

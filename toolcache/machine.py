@@ -27,6 +27,7 @@ from toolcache.errors import CacheClosedError
 from toolcache.filler import Filler
 from toolcache.follower import Follower
 from toolcache.found import Found, whole
+from toolcache.freshness import UNSAID, Freshness
 from toolcache.hits import Hits
 from toolcache.home import Home, Homes
 from toolcache.horizon import Horizon
@@ -205,7 +206,7 @@ class Machine:
         found = await self.find(places, domain, final=final)
         values = {}
         for key, place in zip(keys, places, strict=True):
-            held, _, value = found[place]
+            held, _, value, _ = found[place]
             if type(value) is Lengthy:
                 value = await whole(value)
             if held is not None and value is not MISSING:
@@ -223,10 +224,13 @@ class Machine:
         ttl: Duration | Missing | None = MISSING,
         tags: Iterable[str] = (),
         lock: bool | None = None,
+        freshness: Freshness = UNSAID,
     ) -> Any:
         """The value, computed if it is missing; ``lock`` as the cache is told, unless given."""
         value = self.hit(key)
-        return await self.fill(key, compute, domain, ttl=ttl, tags=tags, lock=lock) if value is MISSING else value
+        if value is not MISSING:
+            return value
+        return await self.fill(key, compute, domain, ttl=ttl, tags=tags, lock=lock, freshness=freshness)
 
     async def fill(
         self,
@@ -237,10 +241,12 @@ class Machine:
         ttl: Duration | Missing | None = MISSING,
         tags: Iterable[str] = (),
         lock: bool | None = None,
+        freshness: Freshness = UNSAID,
     ) -> Any:
         """The same of a key that is no hit."""
         place, (lifetime, given) = self._enter(key), self._terms(ttl, tags, domain)
-        return await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock)
+        policy = self._entries.policy(domain, freshness)
+        return await self._filler.fill(place, compute, domain, ttl=lifetime, tags=given, lock=lock, policy=policy)
 
     async def compute_many(
         self,
@@ -258,7 +264,10 @@ class Machine:
             async for some in Pieces(absent):
                 places.update(zip(some, self.enter(some), strict=True))
             landed = await self._filler.fill_many(
-                list(places.values()), compute, domain, Context(*self._terms(ttl, tags, domain))
+                list(places.values()),
+                compute,
+                domain,
+                Context(*self._terms(ttl, tags, domain), self._entries.policy(domain)),
             )
             async for some in Pieces(absent):
                 values.update((key, landed[places[key]]) for key in some)
@@ -317,6 +326,10 @@ class Machine:
     ) -> bool:
         """Store a value only if none is there; whether it was stored."""
         return await self._changes.add(self._enter(key), value, domain, ttl, labels(tags))
+
+    async def expire(self, key: str, domain: Domain) -> bool:
+        """Have a value be past its time; whether one was there."""
+        return await self._changes.expire(self._enter(key), domain)
 
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""

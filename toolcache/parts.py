@@ -6,6 +6,7 @@ from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
 from toolcache.events import Announcer
 from toolcache.fields import Frozen
+from toolcache.freshness import UNSAID, Freshness
 from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
 from toolcache.protocols import Clock
@@ -44,6 +45,7 @@ class Parts(Frozen):
     files: Layer | None = None
     mirror: frozenset[str] = frozenset()
     default_ttl: float | None = 3600.0
+    freshness: Freshness = UNSAID
     tombstone_ttl: float = 87_000.0
     journal_max_age: float = 86_400.0
     trust: float | None = None

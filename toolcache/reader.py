@@ -20,8 +20,8 @@ from toolcache.batches import ALONE, Batches
 from toolcache.blob import TOMBSTONE, CorruptBlobError
 from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
-from toolcache.entries import Entries, remaining
-from toolcache.entry import MEMORY, Held
+from toolcache.entries import Entries
+from toolcache.entry import MEMORY
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected
 from toolcache.found import NOTHING, Found, found_in
@@ -33,10 +33,9 @@ from toolcache.loops import PerLoop
 from toolcache.owed import Owed
 from toolcache.parts import Due, Parts
 from toolcache.protocols import SupportsOverlay
+from toolcache.recall import Recall
 from toolcache.stats import Tally
 from toolcache.writer import Writer
-
-_OUTAGE_TRUST: Final = 1.0
 
 _REMEMBERED: Final = 1_024
 """Keys of large values that are known as such, so as to be asked for apart."""
@@ -66,6 +65,8 @@ class Reader:
 
     Attributes:
         met: whether Redis, where it is configured, has been asked for the time.
+        look: what memory answers by itself.
+        alive: whether memory holds a value.
     """
 
     def __init__(
@@ -83,6 +84,9 @@ class Reader:
         self._memory = parts.memory
         self._epochs = epochs
         self._entries = entries
+        self._recall = Recall(parts, epochs, entries)
+        self.look = self._recall.look
+        self.alive = self._recall.alive
         self._horizon = horizon
         self._writer = writer
         self._owed = owed
@@ -100,22 +104,6 @@ class Reader:
         if self._parts.redis is not None:
             await self._horizon.read(self._parts.redis, (), until=until)
         self.met = True
-
-    def look(self, key: str) -> Found:
-        """What memory holds of the key, if it may answer without a further thought."""
-        held = self._memory.find(key)
-        if held is None or not self._current(key, held) or self._clock.monotonic() >= held.settled_until:
-            return NOTHING
-        return found_in(held)
-
-    def alive(self, key: str) -> bool:
-        """Whether memory holds a value of the key, settled or not."""
-        held = self._memory.find(key)
-        return (
-            held is not None
-            and self._current(key, held)
-            and remaining(held.created_ms, held.gone_ms, self._clock.time()) > 0
-        )
 
     def interrupt(self, key: str) -> None:
         """The key was written: reads under way must not bring what they found into memory."""
@@ -143,7 +131,7 @@ class Reader:
         if self._parts.redis is not None and held.layer == self._parts.redis.name:
             self._memory.remove(key)
         else:
-            held.settled_until = 0.0
+            held.doubt()
 
     def doubt_all(self) -> None:
         """Changes may have gone unheard: all that memory holds is to be compared before it answers again."""
@@ -173,7 +161,7 @@ class Reader:
         found = self._take(name, blob, files, domain, tally, era)
         if found.held is not None:
             self._memory.put(key, found.held)
-        return found
+        return self._recall.by_age(key, found)
 
     async def fetch(
         self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due | None = None
@@ -232,7 +220,7 @@ class Reader:
             found = await self._ask_layers(names, domain, tally, token, due)
             admits = self._epochs.admits
             untagged = admits(())
-            for key, (held, _, _) in found.items():
+            for key, (held, *_) in found.items():
                 if held is None or self._fills.get(key) is not token:
                     continue
                 if held.size > LARGE:
@@ -247,7 +235,7 @@ class Reader:
             for key in keys:
                 if self._fills.get(key) is token:
                     del self._fills[key]
-        return found
+        return {key: self._recall.by_age(key, it) for key, it in found.items()} if self._entries.ages else found
 
     async def _ask_layers(
         self, names: dict[str, str], domain: Domain, tally: Tally, token: object, due: Due
@@ -266,7 +254,7 @@ class Reader:
             due = due.without(self._clock.monotonic() - begun)
             # What Redis is owed answers, if only by having ended, unless something newer has been written to it since.
             last = {key: found[key] if found[key].version >= v else Found(None, v) for key, v in owed.items()}
-            for key, (held, _, _) in last.items():
+            for key, (held, *_) in last.items():
                 if held is not None and held is not self._memory.find(key):  # which has filed its own by their ends
                     held.gone_until = inf  # for memory to say: to ask Redis in between may set the clock
         answer = await self._ask_redis(redis, names, domain, tally, token, due)
@@ -274,13 +262,13 @@ class Reader:
             rest = {key: name for key, name in names.items() if key not in owed}
             mirrored = files is not None and domain.name in self._parts.mirror
             copies = await self._ask(files, rest, domain, tally, due.files) if files and mirrored and rest else {}
-            answer = {key: self._remembered(key, (last | copies).get(key, NOTHING)) for key in names}
+            answer = {key: self._recall.remembered(key, (last | copies).get(key, NOTHING)) for key in names}
             self._owed.insist(names, answer, asked=False)
             return self._uncovered(answer, era)
         if owed:
             answer |= {key: last[key] for key, version in owed.items() if version >= answer[key].version}
             # What Redis is owed may lie beneath an epoch that only Redis knows.
-            above = {name for held, _, _ in last.values() if held is not None for name in self._epochs.names(held.tags)}
+            above = {name for held, *_ in last.values() if held is not None for name in self._epochs.names(held.tags)}
             await self._horizon.ask(redis, above, until=due.redis)
         self._owed.insist(names, answer, asked=True)
         return self._uncovered(answer, era)
@@ -332,7 +320,7 @@ class Reader:
         era = self._memory.era
         blobs = await self._horizon.read(layer, list(names.values()), until=until)
         if blobs is None:
-            return {key: self._remembered(key, NOTHING) for key in names}
+            return {key: self._recall.remembered(key, NOTHING) for key in names}
         return {
             key: self._take(name, blob, layer, domain, tally, era)
             for (key, name), blob in zip(names.items(), blobs, strict=True)
@@ -362,35 +350,12 @@ class Reader:
     def _newest(self, key: str, found: Found, token: object) -> Found:
         """Redis answered: its word settles what memory holds, unless memory holds a later write of this process."""
         held = self._memory.find(key)
-        if held is None or not self._current(key, held):
+        if held is None or not self._recall.current(key, held):
             return found
         if found.version < held.version and (held.layer == MEMORY or self._fills.get(key) is not token):
             # On its way, or taken by nobody, or written while this read was under way.
-            return self._remembered(key, found)
+            return self._recall.remembered(key, found)
         if found.held is None or found.version != held.version:
             # Evicted, flushed, deleted or overwritten: with Redis usable, its word counts, in the next outage too.
             self._memory.remove(key)
         return found
-
-    def _remembered(self, key: str, found: Found) -> Found:
-        """What memory holds past its trust, while nobody better can be asked."""
-        held = self._memory.find(key)
-        if held is None or held.version < found.version or not self._current(key, held):
-            return found
-        left = remaining(held.created_ms, held.gone_ms, self._clock.time())
-        if left <= 0:
-            return found
-        held.settled_until = self._clock.monotonic() + min(left, _OUTAGE_TRUST)
-        return found_in(held)
-
-    def _current(self, key: str, held: Held) -> bool:
-        """Whether the entry has outlived every epoch; one of an older era is looked at once."""
-        era = self._memory.era
-        if held.era != era:
-            if held.era < self._memory.forgotten or self._epochs.covers(held.version, held.tags):
-                self._memory.remove(key)
-                return False
-            if held.era < self._memory.doubted:
-                held.settled_until = 0.0
-            held.era = era
-        return True

@@ -95,7 +95,9 @@ class Sets:
 
     def _agree(self, domain: Domain, ttl: Duration | Missing | None) -> _Terms:
         """Terms, which the next set of such a value will find."""
-        lifetime = self._entries.lifetime(ttl, domain)
-        terms = _Terms(domain, ttl, lifetime, self._entries.span_ms(lifetime), self._tallies.of(domain))
+        life = self._entries.life(ttl, domain)
+        if not life.plain:
+            raise Lengthy
+        terms = _Terms(domain, ttl, life.gone, self._entries.span_ms(life.gone), self._tallies.of(domain))
         self._last = terms
         return terms

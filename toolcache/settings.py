@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypedDict, Unpack
 
-from toolcache import sources, spelling
+from toolcache import freshness_options, sources, spelling
 from toolcache.codec.compress import Method
 from toolcache.codec.envelope import MAX_BODY
 from toolcache.codec.vectors import Precision
@@ -54,6 +54,13 @@ class Options(TypedDict, total=False):
     default_ttl: Duration | None
     ttls: Mapping[str, Duration]
     costs: Mapping[str, float]
+    grace: Duration | None
+    grace_retry: Duration
+    refresh_ahead: float | None
+    soft_timeout: Duration | None
+    hard_timeout: Duration | None
+    negative_ttl: Duration | None
+    jitter: float | None
     strategy: Strategy
     max_memory: Size
     max_entries: int | None
@@ -100,6 +107,14 @@ class Settings(Frozen):
         ttls: the same for single domains: ``{"search": "30m"}``, as text ``search=30m,catalog=2d``.
         costs: what computing one value of a domain costs in US dollars: ``{"embedding": 0.0001}``; for the savings in
             ``stats()``.
+        grace: how long past its time a value may stand in for one that cannot be computed, or not in time; None for never.
+        grace_retry: how long such a value goes on to do so before the next try.
+        refresh_ahead: the share of its time, such as 0.8, after which a value that is asked for is computed anew in the
+            background; None for never.
+        soft_timeout: how long a caller waits for a computation before an old value stands in; None for no limit.
+        hard_timeout: how long a computation may take; None for no limit.
+        negative_ttl: how long a computed None is good; None for as long as any other value.
+        jitter: the share of its time by which a computed value may be good for less, at random; None for not at all.
         strategy: which entry leaves memory first: ``"adaptive"``, ``"s3fifo"``, ``"lru"``, ``"lfu"`` or ``"fifo"``.
         max_memory: bytes that memory may hold.
         max_entries: entries that memory may hold; None for no such limit.
@@ -140,6 +155,13 @@ class Settings(Frozen):
     default_ttl: float | None = 3600.0
     ttls: Mapping[str, float] = each(factory=dict)
     costs: Mapping[str, float] = each(factory=dict)
+    grace: float | None = None
+    grace_retry: float = 10.0
+    refresh_ahead: float | None = None
+    soft_timeout: float | None = None
+    hard_timeout: float | None = None
+    negative_ttl: float | None = None
+    jitter: float | None = None
     strategy: Strategy = "adaptive"
     max_memory: int = 64 << 20
     max_entries: int | None = None
@@ -252,6 +274,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "default_ttl": spelling.unlimited(spelling.span),
     "ttls": spelling.per_domain(spelling.span),
     "costs": spelling.per_domain(spelling.dollars),
+    **freshness_options.READERS,
     "strategy": spelling.choice(*STRATEGIES),
     "max_memory": spelling.byte_size,
     "max_entries": spelling.unlimited(spelling.count),

@@ -70,6 +70,17 @@ def bounded_size(most: int) -> Reader:
     return read
 
 
+def share(value: Any, name: str) -> float:
+    """A part of a whole, more than nothing and less than all."""
+    try:
+        part = float(value)
+    except (TypeError, ValueError):
+        part = math.nan
+    if isinstance(value, bool) or not 0 < part < 1:
+        raise ValueError(f"{name} is a share between 0 and 1, such as 0.8, not {value!r}")
+    return part
+
+
 def count(value: Any, name: str) -> int:
     """A whole number from 1 up."""
     number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value

@@ -315,7 +315,7 @@ class Writer:
             digest=key_digest(draft.name),
             version=draft.version,
             created_ms=draft.created_ms,
-            fresh_until_ms=draft.gone_ms,
+            fresh_until_ms=draft.fresh_until_ms,
             gone_ms=draft.gone_ms,
             cost_ms=draft.cost_ms,
             tags=draft.tags,
