@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         CircuitOpenError,
         DispatchError,
         FlightAbortedError,
+        MissingScopeError,
         ReentrantFlightError,
         RunTimeoutError,
         SerializationError,
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from toolcache.keys.canonical import Digest
+    from toolcache.keys.files import file_digest
     from toolcache.keys.plan import make_key
+    from toolcache.keys.scopes import scope
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
@@ -69,6 +72,7 @@ __all__ = [
     "FlightAbortedError",
     "Health",
     "Invalidation",
+    "MissingScopeError",
     "Progress",
     "ReentrantFlightError",
     "RunContext",
@@ -92,9 +96,11 @@ __all__ = [
     "WaitTimeoutError",
     "cached",
     "dispatch_agents",
+    "file_digest",
     "get_cache",
     "idempotent",
     "make_key",
+    "scope",
 ]
 
 _HOMES = {
@@ -119,9 +125,11 @@ _HOMES = {
     "ToolCache": "tool_cache",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
+    "file_digest": "keys.files",
     "get_cache": "tool_cache",
     "idempotent": "dispatch.decorator",
     "make_key": "keys.plan",
+    "scope": "keys.scopes",
 }
 
 
