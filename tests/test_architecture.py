@@ -29,7 +29,7 @@ LEVELS: Final[dict[str, str]] = {
     "promises": "protocols credentials peeks swaps",
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "drafts overlaps batches changes claim layer parts entries found freshness_options recall horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk invalidator "
-    "record record_body ledger answers hold untold terms work course runs sets machine requests report cache spelling sources settings assembly",
+    "record record_body ledger answers hold untold terms work course runs sets machine requests report rules keeper decorated functions blocking_functions keeping cache spelling sources settings assembly",
     "face": "normalize tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",
     "edges": "exporters integrations cli web blocking testing __main__",

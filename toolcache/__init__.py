@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SerializationError,
         SettingsError,
         StoredAgentError,
+        StoredCallError,
         StoresUnavailableError,
         TakeoverLimitError,
         TaskMismatchError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from toolcache.keys.files import file_digest
     from toolcache.keys.plan import make_key
     from toolcache.keys.scopes import scope
+    from toolcache.keys.tagging import make_tag
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
@@ -83,6 +85,7 @@ __all__ = [
     "SettingsError",
     "Stats",
     "StoredAgentError",
+    "StoredCallError",
     "StoresUnavailableError",
     "TakeoverLimitError",
     "TaskError",
@@ -100,6 +103,7 @@ __all__ = [
     "get_cache",
     "idempotent",
     "make_key",
+    "make_tag",
     "scope",
 ]
 
@@ -129,6 +133,7 @@ _HOMES = {
     "get_cache": "tool_cache",
     "idempotent": "dispatch.decorator",
     "make_key": "keys.plan",
+    "make_tag": "keys.tagging",
     "scope": "keys.scopes",
 }
 
