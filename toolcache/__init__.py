@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         CacheClosedError,
         CacheWriteError,
         CircuitOpenError,
+        ComputeTimeoutError,
         DispatchError,
         FlightAbortedError,
         MissingScopeError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         ValueTooLargeError,
         WaitTimeoutError,
     )
+    from toolcache.freshness import Freshness
     from toolcache.keys.canonical import Digest
     from toolcache.keys.files import file_digest
     from toolcache.keys.plan import make_key
@@ -65,6 +67,7 @@ __all__ = [
     "CacheWriteError",
     "CircuitBreaker",
     "CircuitOpenError",
+    "ComputeTimeoutError",
     "Context",
     "Digest",
     "DispatchError",
@@ -72,6 +75,7 @@ __all__ = [
     "Durability",
     "Entry",
     "FlightAbortedError",
+    "Freshness",
     "Health",
     "Invalidation",
     "MissingScopeError",
@@ -118,6 +122,7 @@ _HOMES = {
     "Domain": "domains",
     "Durability": "entry",
     "Entry": "entry",
+    "Freshness": "freshness",
     "Health": "stats",
     "Invalidation": "entry",
     "Progress": "dispatch.results",

@@ -25,7 +25,7 @@ class Verbal(Generic[_P]):
     VERBS: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, function: Callable[_P, Any], plan: KeyPlan) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(cast("Any", self), function)
         self.__wrapped__: Callable[..., Any] = function
         self._plan = plan
         self._instance: tuple[object, ...] = ()

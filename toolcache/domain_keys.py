@@ -5,8 +5,9 @@
     search:{catalog version}:{top_k}:{digest of the query}
     metadata:{tool}:{version}                         metadata:{tool}:{version}:{digest}, for a tenant
     idempotency:{digest of the task}
-    response:{agent}:{digest of agent, goal, model, temperature and tools}
-    model:{model}:{digest of model, messages and parameters}
+    response:{digest of agent, goal, model, temperature and tools}
+    model:{digest of model, messages and parameters}
+    {own domain}:{digest of its fields}               {own domain}:{version}:{digest of its fields}
 
 Parts are percent-encoded, so only the joiner is a raw colon and no two sets of parts share a key. A tenant becomes part
 of every digest. The form is frozen: it is what stored entries are found by.
@@ -17,6 +18,7 @@ from math import isfinite
 from typing import Any
 
 from toolcache.dispatch.tasks import AgentTask
+from toolcache.domains import Domain
 from toolcache.keys.canonical import digest
 from toolcache.keys.text import join, join_each
 
@@ -72,12 +74,22 @@ class DomainKeys:
             "temperature": None if temperature is None else _degree(temperature),
             "tools": _as_set(tools),
         }
-        return join("response", agent, self._digest(asked))
+        return join("response", self._digest(asked))
 
     def completion(self, model: str, messages: Any, params: Mapping[str, Any] | None = None) -> str:
         """What a model answers to a whole conversation, the system's prompt included, under all of its parameters."""
         said = list(messages) if isinstance(messages, tuple) else messages
-        return join("model", model, self._digest({"model": model, "messages": said, "params": dict(params or {})}))
+        return join("model", self._digest({"model": model, "messages": said, "params": dict(params or {})}))
+
+    def declared(self, domain: Domain[Any], fields: Mapping[str, Any]) -> str:
+        """What a domain of the user's own has for these fields."""
+        if fields.keys() != set(domain.key):
+            wrong = sorted(fields.keys() ^ set(domain.key))
+            raise TypeError(
+                f"the key of the domain {domain.name!r} is made of {', '.join(domain.key)}: see {', '.join(wrong)}"
+            )
+        version = () if domain.version is None else (domain.version,)
+        return join(domain.name, *version, self._digest(domain.normal(fields)))
 
     def _digest(self, value: Any) -> str:
         own = digest(value)

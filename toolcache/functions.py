@@ -152,7 +152,7 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
             nonlocal computed
             computed = True
             self._counts.misses += not anew
-            return await self.__wrapped__(*args, **kwargs)
+            return cast("_R", await self.__wrapped__(*args, **kwargs))
 
         value = await keeper.answer(key, run, self._tags(args, kwargs), anew=anew)
         self._counts.hits += not computed

@@ -98,6 +98,7 @@ class OurKeeper:
         self.is_quick = True
 
     async def answer(self, key: str, run: Run, tags: tuple[str, ...], *, anew: bool = False) -> Any:
+        """See ``Keeper``."""
         rules = self._rules
         making = self._or_recall(key, run, tags) if rules.errors and not anew else run
         if rules.judges:
@@ -111,10 +112,12 @@ class OurKeeper:
         return await self._fill(key, making, tags, anew=anew)
 
     async def forget(self, key: str) -> bool:
+        """See ``Keeper``."""
         keys = [key, _failed(key)] if self._rules.errors else [key]
         return any((await self._machine.delete_many(keys, self._row)).values())
 
     async def clear(self) -> Invalidation:
+        """See ``Keeper``."""
         gone: Invalidation = await self._machine.forget_label(self._label)
         return gone
 
@@ -156,7 +159,9 @@ class OurKeeper:
             if made is not MISSING:
                 return made
             error = raised or rules.rebuilt(told)
-            if error is None:  # a failure that is none of those that are asked for, or of an attempt that another joined
+            if (
+                error is None
+            ):  # a failure that is none of those that are asked for, or of an attempt that another joined
                 return await run(context)
             raise error
 
@@ -193,6 +198,7 @@ class CallingKeeper(OurKeeper):
         self.hit, self.is_quick = _miss, False
 
     async def clear(self) -> Invalidation:
+        """See ``Keeper``."""
         gone: Invalidation = await self._cache.invalidate(tags=[self._tag])
         return gone
 
@@ -201,13 +207,13 @@ class CallingKeeper(OurKeeper):
         if rules.lock is not None:
             more["lock"] = rules.lock
         ttl = {} if callable(rules.ttl) or rules.ttl is MISSING else {"ttl": rules.ttl}
-        filled: Awaitable[Any] = self._cache.get_or_set(key, making, tags=(*tags, self._tag), **ttl, **more, **rules.given)
+        filled: Awaitable[Any] = self._cache.get_or_set(
+            key, making, tags=(*tags, self._tag), **ttl, **more, **rules.given
+        )
         return filled
 
     def _recall(self, key: str, attempt: Run, tags: tuple[str, ...]) -> Awaitable[Any]:
-        known: Awaitable[Any] = self._cache.get_or_set(
-            key, attempt, tags=(*tags, self._tag), **_LASTING
-        )
+        known: Awaitable[Any] = self._cache.get_or_set(key, attempt, tags=(*tags, self._tag), **_LASTING)
         return known
 
 
@@ -232,6 +238,7 @@ class ForeignKeeper:
         self.hit: Callable[[str], Any] = _miss
 
     async def answer(self, key: str, run: Run, tags: tuple[str, ...], *, anew: bool = False) -> Any:
+        """See ``Keeper``."""
         context = Context(None, tags)
         if not anew:
             return await self._cache.get_or_set(key, lambda: run(context), tags=tags, **self._options)
@@ -240,9 +247,11 @@ class ForeignKeeper:
         return value
 
     async def forget(self, key: str) -> bool:
+        """See ``Keeper``."""
         return await self._cache.delete(key)
 
     async def clear(self) -> Invalidation:
+        """See ``Keeper``."""
         raise no_labels(self._cache)
 
 

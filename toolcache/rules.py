@@ -65,7 +65,7 @@ class Rules:
         check_names(options)
         self._options = options
         self._tags = labels(options.get("tags", ()))
-        self.ttl = ttl if isinstance(ttl, Missing) or ttl is None or callable(ttl) else seconds(ttl)
+        self.ttl: Lifetime = ttl if ttl is MISSING or ttl is None or callable(ttl) else seconds(ttl)
         self._condition = _callable("condition", options.get("condition"))
         self._errors = _errors(options.get("cache_errors", ()))
         if "error_ttl" in options and not self._errors:
@@ -144,7 +144,9 @@ def _callable(name: str, value: Any) -> Callable[[Any], object] | None:
 
 
 def _errors(given: Any) -> dict[type[Exception], Rebuild | None]:
-    kinds = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given if isinstance(given, Sequence) else (given,))
+    kinds = (
+        dict(given) if isinstance(given, Mapping) else dict.fromkeys(given if isinstance(given, Sequence) else (given,))
+    )
     for kind, rebuild in kinds.items():
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise TypeError("cache_errors names classes of errors: write cache_errors=(LookupError,)")
