@@ -5,8 +5,8 @@
     search:{catalog version}:{top_k}:{digest of the query}
     metadata:{tool}:{version}                         metadata:{tool}:{version}:{digest}, for a tenant
     idempotency:{digest of the task}
-    response:{digest of agent, goal, model, temperature and tools}
-    model:{digest of model, messages and parameters}
+    response:{agent}:{digest of agent, goal, model, temperature and tools}
+    model:{model}:{digest of model, messages and parameters}
     {own domain}:{digest of its fields}               {own domain}:{version}:{digest of its fields}
 
 Parts are percent-encoded, so only the joiner is a raw colon and no two sets of parts share a key. A tenant becomes part
@@ -74,12 +74,12 @@ class DomainKeys:
             "temperature": None if temperature is None else _degree(temperature),
             "tools": _as_set(tools),
         }
-        return join("response", self._digest(asked))
+        return join("response", agent, self._digest(asked))
 
     def completion(self, model: str, messages: Any, params: Mapping[str, Any] | None = None) -> str:
         """What a model answers to a whole conversation, the system's prompt included, under all of its parameters."""
         said = list(messages) if isinstance(messages, tuple) else messages
-        return join("model", self._digest({"model": model, "messages": said, "params": dict(params or {})}))
+        return join("model", model, self._digest({"model": model, "messages": said, "params": dict(params or {})}))
 
     def declared(self, domain: Domain[Any], fields: Mapping[str, Any]) -> str:
         """What a domain of the user's own has for these fields."""

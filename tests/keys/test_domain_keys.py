@@ -24,9 +24,9 @@ SAID: list[dict[str, Any]] = [
 def test_golden_keys_of_answers() -> None:
     """BUG-69: these forms are frozen."""
     asked = {"agent": "faq", "goal": "refund", "model": "small", "temperature": 0.0, "tools": [str(digest("a"))]}
-    assert KEYS.response("faq", "refund", model="small", temperature=0, tools=["a"]) == f"response:{digest(asked)}"
+    assert KEYS.response("faq", "refund", model="small", temperature=0, tools=["a"]) == f"response:faq:{digest(asked)}"
     whole = {"model": "a:b", "messages": SAID, "params": {"top_p": 1}}
-    assert KEYS.completion("a:b", SAID, {"top_p": 1}) == f"model:{digest(whole)}"
+    assert str(KEYS.completion("a:b", SAID, {"top_p": 1})) == f"model:a%3Ab:{digest(whole)}"
 
 
 @pytest.mark.parametrize(
