@@ -103,32 +103,19 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
     def _as_function(self) -> Callable[_P, Coroutine[Any, Any, _R]]:
         if not self._plan.is_steady:
             return super()._as_function()
-        counts, place = self._counts, self._place
         if self._own is None:
-
-            async def found(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-                keeper = place.here()
-                if not keeper.is_quick:
-                    return await self(*args, **kwargs)
-                key = place.known.find(args, kwargs) or self._learn(keeper, args, kwargs)
-                value = keeper.hit(key)
-                if value is MISSING:
-                    return await self._answer(keeper, key, args, kwargs)
-                counts.hits += 1
-                return cast("_R", value)
-
-            return found
-
+            return self._where_it_may_move()
         # What does not change is looked up once: half of what such a hit costs would be that.
-        keeper = place.here()
+        keeper, counts, varies, scopes = self._place.here(), self._counts, self._plan.varies, self._plan.scopes
         if not keeper.is_quick:
             return super()._as_function()
-        hit, find = keeper.hit, place.known.find
+        hit, find = keeper.hit, self._place.known.find
 
         async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            key = find(args, kwargs)
+            told = (*scopes(), *args) if varies else args
+            key = find(told, kwargs)
             if key is None:
-                key = self._learn(keeper, args, kwargs)
+                key = self._learn(keeper, told, args, kwargs)
             value = hit(key)
             if value is MISSING:
                 return await self._answer(keeper, key, args, kwargs)
@@ -137,10 +124,27 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
 
         return call
 
-    def _learn(self, keeper: Keeper, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """The key of a call, as memory knows it, to be found by its arguments from now on."""
+    def _where_it_may_move(self) -> Callable[_P, Coroutine[Any, Any, _R]]:
+        counts, place, varies, scopes = self._counts, self._place, self._plan.varies, self._plan.scopes
+
+        async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            keeper = place.here()
+            if not keeper.is_quick:
+                return await self(*args, **kwargs)
+            told = (*scopes(), *args) if varies else args
+            key = place.known.find(told, kwargs) or self._learn(keeper, told, args, kwargs)
+            value = keeper.hit(key)
+            if value is MISSING:
+                return await self._answer(keeper, key, args, kwargs)
+            counts.hits += 1
+            return cast("_R", value)
+
+        return call
+
+    def _learn(self, keeper: Keeper, told: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """The key of a call, as memory knows it, to be found from now on by what was told: scopes and arguments."""
         key = place_of(key_text(self._key(keeper.tenant, args, kwargs)))
-        self._place.known.learn(args, kwargs, key)
+        self._place.known.learn(told, kwargs, key)
         return key
 
     async def _answer(

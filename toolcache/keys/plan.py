@@ -64,7 +64,9 @@ class KeyPlan:
         name: the first part of the keys.
         parameters: the names of the function's parameters.
         of_method: whether the function has an instance, or a class, before its arguments.
-        is_steady: whether equal arguments are sure to give equal keys, as nothing of the caller's own has a say.
+        varies: whether keys depend on scopes.
+        scopes: tells these.
+        is_steady: whether equal arguments, in equal scopes, are sure to give equal keys, as nothing else has a say.
 
     Raises:
         SettingsError: for a name that is no parameter or stands in both lists, and for a function without a name and without ``key_prefix``.
@@ -101,6 +103,8 @@ class KeyPlan:
             strict=strict,
         )
         self.is_steady = self._choice.is_steady
+        self.varies = self._choice.varies
+        self.scopes = self._choice.scopes
         settled = {*self._choice.whole, *self._choice.never, self._self}
         self._others = tuple(name for name in parameters if name not in settled)
         self._self_chosen = self._self in self._choice.whole
