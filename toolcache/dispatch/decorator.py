@@ -6,7 +6,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast, overload
 from toolcache.answers import RunStatus
 from toolcache.cache import Cache
 from toolcache.decorated import Decorated, refuse_unless_async
-from toolcache.keys.plan import KeyPlan
+from toolcache.keys.plan import KeyPlan, marks
 from toolcache.terms import OnceOptions, Terms
 from toolcache.tool_cache import get_cache
 
@@ -52,7 +52,7 @@ class IdempotentFunction(Decorated[_P, _R]):
     def key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> str:
         """The key of a call, for ``once``, ``status`` and ``forget`` of the cache."""
         settings = getattr(self._store(), "settings", None)
-        return self._plan.key((*self._instance, *args), kwargs, getattr(settings, "tenant", None))
+        return self._plan.key((*self._instance, *args), kwargs, marks(getattr(settings, "tenant", None)))
 
     async def status(self, /, *args: _P.args, **kwargs: _P.kwargs) -> RunStatus:
         """How far a call has come."""
