@@ -12,8 +12,7 @@ from toolcache.blob import NEVER
 from toolcache.compute import Compute
 from toolcache.domains import GENERAL, IDEMPOTENCY
 from toolcache.durations import Duration
-from toolcache.entries import remaining
-from toolcache.entry import MISSING, Durability, Entry, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Entry, Invalidation, Missing, remaining
 from toolcache.errors import UnsupportedKeyError
 from toolcache.found import found_in, whole
 from toolcache.freshness_options import FreshnessOptions, said
