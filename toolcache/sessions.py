@@ -85,11 +85,12 @@ class Sessions:
         if max_turns is not None and (type(max_turns) is not int or max_turns < 1):
             raise ValueError(f"max_turns is a whole number of at least 1, or None, not {max_turns!r}")
         self._cache = cache
-        self._machine = cache._machine
-        self._parts = cache._parts
+        self._keys = cache._keys  # noqa: SLF001 - the same
+        self._machine = cache._machine  # noqa: SLF001 - this is a room of the cache
+        self._parts = self._machine.parts
         self._ledger = self._machine.ledger
         self._place = self._ledger.redis or self._ledger.files or self._ledger.memory
-        self._domain = cache._rows[SESSION.name]
+        self._domain = cache.domains[SESSION.name]
         self._tags = (domain_label(SESSION.name),)
         self._max_turns = max_turns
         self._max_size = None if max_size is None else size(max_size, name="max_size")
@@ -120,12 +121,12 @@ class Sessions:
         Raises:
             SessionUnavailableError: the store that keeps it does not answer.
         """
-        name, begun = self._name(session_id), self._machine.parts.clock.monotonic()
+        name, begun = self._name(session_id), self._parts.clock.monotonic()
         found = await self._look(name, session_id)
         if touch and found.session is not None:
             found = await self._touch(name, found.session, found)
         tally = self._machine.tallies.of(self._domain)
-        tally.latency.add(self._machine.parts.clock.monotonic() - begun)
+        tally.latency.add(self._parts.clock.monotonic() - begun)
         tally.misses += found.session is None
         tally.far_hits += found.session is not None
         return found.session
@@ -252,19 +253,17 @@ class Sessions:
         Raises:
             SessionUnavailableError: the store that keeps it does not answer; it may have been forgotten or not.
         """
-        name = self._name(session_id)
+        name, was = self._name(session_id), False
         self._machine.tallies.of(self._domain).deletes += 1
-        here = self._machine.homes.here()
 
         def decide(seen: Seen) -> Put | Verdict:
             nonlocal was
             was = was or self._stands(seen.record)
             return Put(None, Verdict.OURS)
 
-        was = False
         # What cannot be read may be forgotten all the same: there is no other way out of it.
-        answer = await here.see_through(self._ledger.settle(self._place, name, decide, UNKNOWN, blindly=True))
-        if answer is None:
+        settling = self._ledger.settle(self._place, name, decide, UNKNOWN, blindly=True)
+        if await self._machine.homes.here().see_through(settling) is None:
             raise self._unavailable()
         return was
 
@@ -273,7 +272,7 @@ class Sessions:
     def _name(self, session_id: str) -> str:
         if not isinstance(session_id, str) or not session_id:
             raise UnsupportedKeyError("the id of a session is text of at least one character")
-        (place,) = self._machine.enter((self._cache._keys.session(session_id),))
+        (place,) = self._machine.enter((self._keys.session(session_id),))
         return self._ledger.name(place)
 
     def _unavailable(self) -> SessionUnavailableError:

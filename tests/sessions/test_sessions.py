@@ -244,12 +244,16 @@ class TestOneSessionOfMany:
         """C8: where both have changed the same to different values, the second one is told, and nothing of it saved."""
         here, there = pair(open_cache)
         await here.sessions.save(Session("chat", state={"a": 1}))
-        with pytest.raises(SessionConflictError, match="state of this session was changed here and elsewhere"):
+
+        async def edit_both() -> None:
             async with here.sessions.edit("chat") as mine:
                 async with there.sessions.edit("chat") as theirs:
                     theirs.state = one
                 mine.state = other
                 mine.add("not kept")
+
+        with pytest.raises(SessionConflictError, match="state of this session was changed here and elsewhere"):
+            await edit_both()
         found = await seen(there)
         assert (found.state, found.history) == (one, [])
 
@@ -257,10 +261,14 @@ class TestOneSessionOfMany:
         """C8: a session that was forgotten within the block is not brought back."""
         here, there = pair(open_cache)
         await here.sessions.append("chat", "first")
-        with pytest.raises(SessionConflictError, match="forgotten"):
+
+        async def edit_the_forgotten() -> None:
             async with here.sessions.edit("chat") as mine:
                 await there.sessions.forget("chat")
                 mine.add("second")
+
+        with pytest.raises(SessionConflictError, match="forgotten"):
+            await edit_the_forgotten()
         assert await here.sessions.resume("chat") is None
 
     async def test_both_begin_one(self, open_cache: Open) -> None:
@@ -423,12 +431,16 @@ class TestScopes:
         told = [repr(session), repr(session.turns), repr(cache.sessions)]
         with pytest.raises(SessionConflictError) as caught:
             await cache.sessions.save(Session("id-secret"))
-        with pytest.raises(SessionConflictError) as merging:
+
+        async def edit_at_once() -> None:
             async with cache.sessions.edit("id-secret") as mine:
                 await cache.sessions.update(
                     "id-secret", lambda theirs: theirs.state.update({"key-secret": "one-secret"})
                 )
                 mine.state["key-secret"] = "other-secret"
+
+        with pytest.raises(SessionConflictError) as merging:
+            await edit_at_once()
         told += [str(caught.value), str(merging.value)]
         assert "secret" not in " ".join(told)
 
