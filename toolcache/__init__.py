@@ -29,6 +29,9 @@ if TYPE_CHECKING:
         ReentrantFlightError,
         RunTimeoutError,
         SerializationError,
+        SessionConflictError,
+        SessionError,
+        SessionUnavailableError,
         SettingsError,
         StoredAgentError,
         StoresUnavailableError,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from toolcache.keys.canonical import Digest
     from toolcache.keys.plan import make_key
     from toolcache.resilience.breaker import CircuitBreaker
+    from toolcache.session import Session
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
@@ -79,6 +83,10 @@ __all__ = [
     "RunStatus",
     "RunTimeoutError",
     "SerializationError",
+    "Session",
+    "SessionConflictError",
+    "SessionError",
+    "SessionUnavailableError",
     "Settings",
     "SettingsError",
     "Stats",
@@ -118,6 +126,7 @@ _HOMES = {
     "Progress": "dispatch.results",
     "RunContext": "work",
     "RunStatus": "answers",
+    "Session": "session",
     "Settings": "settings",
     "Stats": "stats",
     "TaskError": "dispatch.results",

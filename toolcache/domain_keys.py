@@ -7,6 +7,8 @@
     idempotency:{digest of the task}
     response:{digest of agent, goal, model, temperature and tools}
     model:{digest of model, messages and parameters}
+    session:{session}                                 session:{session}:{digest}, for a tenant
+    memory:{agent}:{digest of the query}
     {own domain}:{digest of its fields}               {own domain}:{version}:{digest of its fields}
 
 Parts are percent-encoded, so only the joiner is a raw colon and no two sets of parts share a key. A tenant becomes part
@@ -79,6 +81,15 @@ class DomainKeys:
     def completion(self, model: str, messages: Any, params: Mapping[str, Any]) -> str:
         """What a model makes of messages; all of them count, and every parameter."""
         return join("model", self._digest([model, messages, dict(params)]))
+
+    def session(self, session_id: str) -> str:
+        """What an agent knows of a conversation."""
+        tenant = () if self._tenant is None else (self._digest(session_id),)
+        return join("session", session_id, *tenant)
+
+    def memory(self, agent: str, query: Any) -> str:
+        """What an agent remembers of a query."""
+        return join("memory", agent, self._digest(query))
 
     def declared(self, domain: Domain[Any], fields: Mapping[str, Any]) -> str:
         """What a domain of the user's own has for these fields."""

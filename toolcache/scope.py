@@ -69,7 +69,7 @@ class Scope(Machine):
         """Values by key; the missing ones computed by one call, or all of them."""
         if domain.name in self._off:
             self.enter(keys)
-            return dict(await run_many(compute, keys))
+            return dict(await run_many(compute, list(keys)))
         return await super().compute_many(keys, compute, domain, **how)
 
     async def set(

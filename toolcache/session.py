@@ -51,7 +51,7 @@ class Session:
         created_at: when it was first saved, in seconds since the epoch; 0.0 for one that never was.
         updated_at: when it was last saved.
         expires_at: until when it is kept.
-        ttl: for how many seconds it is kept after each save; None before the first.
+        ttl: for how many seconds it is kept after each save; 0.0 before the first.
         base: while it is being merged, what it was when it was last read or saved.
         lineage: the last revisions, oldest first.
         record: what stands for it in the store.
@@ -79,7 +79,7 @@ class Session:
         self.created_at = 0.0
         self.updated_at = 0.0
         self.expires_at = 0.0
-        self.ttl: float | None = None
+        self.ttl: float = 0.0
         self.base: Session | None = None
         self.record: Any = None
         self.lineage: tuple[str, ...] = ()

@@ -10,26 +10,17 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from inspect import isawaitable
-from math import inf
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakValueDictionary
 
-from toolcache.aside import LARGE, Lengthy, aside
-from toolcache.blob import CorruptBlobError
 from toolcache.domains import SESSION
 from toolcache.durations import Duration, Size, size
 from toolcache.entry import MISSING, Missing
-from toolcache.errors import SessionConflictError, SessionError, SessionUnavailableError, UnsupportedKeyError
-from toolcache.ledger import Answer
+from toolcache.errors import SessionConflictError, UnsupportedKeyError
 from toolcache.loops import PerLoop
-from toolcache.protocols import Encoded
-from toolcache.record import Put, Record, Seen, State, Verdict
-from toolcache.session import Merge, Session, body_of, merged, session_of, token, trim
-from toolcache.swaps import UNKNOWN, Standing
-from toolcache.tags import domain_label
-from toolcache.versions import ZERO
+from toolcache.session import Merge, Session, merged, token, trim
+from toolcache.session_records import SessionRecords
 
 if TYPE_CHECKING:
     from toolcache.domain_cache import DomainCache
@@ -38,14 +29,6 @@ _MOST: Final = 200
 """Turns of a history, unless another limit is given."""
 _TRIES: Final = 256
 """Others may have saved first so often in a row: with eight at it all the time, less than once in 10¹⁴ saves."""
-
-
-class _Found(NamedTuple):
-    """What stands there: the session, if there is one, and what is to be expected in its place."""
-
-    session: Session | None
-    record: Record | None
-    standing: Standing
 
 
 _Change = Callable[[Session | None], Any]
@@ -87,11 +70,8 @@ class Sessions:
         self._cache = cache
         self._keys = cache._keys  # noqa: SLF001 - the same
         self._machine = cache._machine  # noqa: SLF001 - this is a room of the cache
-        self._parts = self._machine.parts
-        self._ledger = self._machine.ledger
-        self._place = self._ledger.redis or self._ledger.files or self._ledger.memory
         self._domain = cache.domains[SESSION.name]
-        self._tags = (domain_label(SESSION.name),)
+        self._records = SessionRecords(self._machine, self._domain.labels)
         self._max_turns = max_turns
         self._max_size = None if max_size is None else size(max_size, name="max_size")
         self._measure = measure or self._bytes_of
@@ -121,12 +101,13 @@ class Sessions:
         Raises:
             SessionUnavailableError: the store that keeps it does not answer.
         """
-        name, begun = self._name(session_id), self._parts.clock.monotonic()
-        found = await self._look(name, session_id)
+        name, now = self._name(session_id), self._machine.parts.clock.monotonic
+        begun = now()
+        found = await self._records.look(name, session_id)
         if touch and found.session is not None:
-            found = await self._touch(name, found.session, found)
+            found = await self._records.prolong(name, found.session, found)
         tally = self._machine.tallies.of(self._domain)
-        tally.latency.add(self._parts.clock.monotonic() - begun)
+        tally.latency.add(now() - begun)
         tally.misses += found.session is None
         tally.far_hits += found.session is not None
         return found.session
@@ -156,7 +137,7 @@ class Sessions:
                 return session
             if theirs is None or merge is None:
                 raise _outdated(own, revision)
-            session.base = await self._base(session)
+            session.base = await self._records.base(session)
             return merge(session, theirs)
 
         saved = await self._write(session.id, change, ttl)
@@ -243,7 +224,7 @@ class Sessions:
             SessionConflictError: others have changed the same to other values, or have forgotten it; nothing was saved.
             SessionUnavailableError, SerializationError, ValueTooLargeError: as ``save``.
         """
-        session = (await self._look(self._name(session_id), session_id)).session or Session(session_id)
+        session = (await self._records.look(self._name(session_id), session_id)).session or Session(session_id)
         yield session
         await self.save(session, ttl=ttl, merge=merge)
 
@@ -253,19 +234,9 @@ class Sessions:
         Raises:
             SessionUnavailableError: the store that keeps it does not answer; it may have been forgotten or not.
         """
-        name, was = self._name(session_id), False
+        name = self._name(session_id)
         self._machine.tallies.of(self._domain).deletes += 1
-
-        def decide(seen: Seen) -> Put | Verdict:
-            nonlocal was
-            was = was or self._stands(seen.record)
-            return Put(None, Verdict.OURS)
-
-        # What cannot be read may be forgotten all the same: there is no other way out of it.
-        settling = self._ledger.settle(self._place, name, decide, UNKNOWN, blindly=True)
-        if await self._machine.homes.here().see_through(settling) is None:
-            raise self._unavailable()
-        return was
+        return await self._records.remove(name)
 
     # -- how --------------------------------------------------------------------------------------------------------
 
@@ -273,45 +244,7 @@ class Sessions:
         if not isinstance(session_id, str) or not session_id:
             raise UnsupportedKeyError("the id of a session is text of at least one character")
         (place,) = self._machine.enter((self._keys.session(session_id),))
-        return self._ledger.name(place)
-
-    def _unavailable(self) -> SessionUnavailableError:
-        return SessionUnavailableError(self._place.name, self._place.fault)
-
-    def _stands(self, record: Record | None) -> bool:
-        return record is not None and self._parts.clock.time() < record.expires_at
-
-    async def _look(self, name: str, session_id: str) -> _Found:
-        """What stands there, by the word of the store."""
-        await self._ledger.heed(self._place, tags=self._tags)
-        answer = await self._ledger.settle(self._place, name, lambda _: Verdict.KEPT, UNKNOWN)
-        return await self._found(session_id, answer)
-
-    async def _found(self, session_id: str, answer: Answer | None) -> _Found:
-        if answer is None:
-            raise self._unavailable()
-        record = answer.record
-        if record is None or not self._stands(record):
-            return _Found(None, record, answer.standing)
-        return _Found(await self._read(session_id, record), record, answer.standing)
-
-    async def _read(self, session_id: str, record: Record) -> Session:
-        output = record.output or Encoded(b"", "")
-        decode = partial(self._parts.coder.decode, output)
-        try:
-            body = await aside(decode) if len(output.body) > LARGE else decode()
-            session = session_of(session_id, body, updated_at=record.finished_at, expires_at=record.expires_at)
-        except CorruptBlobError:
-            raise SessionError(
-                "this session was saved in a form that this cache cannot read: use the version and the codecs that saved it, "
-                "or forget() it"
-            ) from None
-        session.record = record
-        return session
-
-    async def _base(self, session: Session) -> Session | None:
-        """A session as it was read."""
-        return None if session.record is None else await self._read(session.id, session.record)
+        return self._machine.ledger.name(place)
 
     async def _write(
         self, session_id: str, change: _Change, ttl: Duration | Missing | None, *, alone: bool = True
@@ -327,25 +260,20 @@ class Sessions:
     async def _try(
         self, name: str, owner: bytes, session_id: str, change: _Change, ttl: Duration | Missing | None
     ) -> Session:
-        found = await self._look(name, session_id)
+        found = await self._records.look(name, session_id)
         for _ in range(_TRIES):
             made = change(found.session)
             session = self._next(await made if isawaitable(made) else made, found.session, owner, ttl)
-            record = await self._record_of(session, owner, found.record)
-            answer = await self._swap(name, record, found)
-            if answer is not None and answer.verdict is Verdict.OURS:
-                session.record = record
-                return session
-            found = await self._found(session_id, answer)
+            found = await self._records.replace(name, session, found, owner)
             if found.session is not None and any(one.endswith(owner.hex()) for one in found.session.lineage):
-                return found.session  # the reply was lost, and others have gone on since
+                return found.session  # ours, or what others have made of it since, where the reply was lost
         raise SessionConflictError(
             f"others have saved this session {_TRIES} times in a row meanwhile: let fewer write to it at once"
         )
 
     def _next(self, session: Session, theirs: Session | None, owner: bytes, ttl: Duration | Missing | None) -> Session:
         """What a session is once it is saved in the place of theirs."""
-        now, made = self._parts.clock.time(), Session(session.id, state=session.state, context=session.context)
+        now, made = self._machine.parts.clock.time(), Session(session.id, state=session.state, context=session.context)
         number, before = 1, theirs.lineage if theirs is not None else ()
         made.created_at, made.updated_at = now, now
         if theirs is not None:
@@ -354,62 +282,15 @@ class Sessions:
             made.ttl = theirs.ttl
         else:
             made.ttl = self._machine.lifetime(ttl, self._domain)
-        made.expires_at = now + (inf if made.ttl is None else made.ttl)
+        made.expires_at = now + made.ttl
         turns = [turn if turn.at else turn._replace(at=now) for turn in session.turns]
         made.turns = trim(turns, most=self._max_turns, room=self._max_size, measure=self._measure)
         made.revision = f"{number}-{owner.hex()}"
         made.lineage = (*before, made.revision)
         return made
 
-    async def _record_of(self, session: Session, owner: bytes, before: Record | None) -> Record:
-        """The record of a session that is to take the place of another."""
-        try:
-            encoded = self._parts.coder.at_once(body_of(session))
-        except Lengthy as lengthy:
-            encoded = await lengthy.aside()
-        self._ledger.check(encoded)
-        return Record(
-            state=State.COMPLETED,
-            owner=owner,
-            fence=self._ledger.version(above=ZERO if before is None else before.fence, tags=self._tags),
-            expires_at=session.expires_at,
-            started_at=session.created_at,
-            finished_at=session.updated_at,
-            output=encoded,
-            tags=self._tags,
-        )
-
-    async def _swap(self, name: str, record: Record, found: _Found) -> Answer | None:
-        """Have a record stand in the place of what was found there; goes on even when the caller is cancelled."""
-        expected = None if found.record is None else found.record.owner
-
-        def decide(seen: Seen) -> Put | Verdict:
-            owner = None if seen.record is None else seen.record.owner
-            if owner == record.owner:  # the reply was lost
-                return Verdict.OURS
-            left = record.expires_at - self._parts.clock.time()
-            return Put(record, Verdict.OURS, left) if owner == expected else Verdict.LOST
-
-        settling = self._ledger.settle(self._place, name, decide, found.standing)
-        return await self._machine.homes.here().see_through(settling)
-
-    async def _touch(self, name: str, session: Session, found: _Found) -> _Found:
-        """Have what was found be kept for longer; what others have saved meanwhile is."""
-        if found.record is None or session.ttl is None:
-            return found
-        record = found.record._replace(
-            owner=os.urandom(16),
-            fence=self._ledger.version(above=found.record.fence, tags=self._tags),
-            expires_at=self._parts.clock.time() + session.ttl,
-        )
-        answer = await self._swap(name, record, found)
-        if answer is None or answer.verdict is not Verdict.OURS:
-            return await self._found(session.id, answer)
-        session.expires_at, session.record = record.expires_at, record
-        return found
-
     def _bytes_of(self, value: Any) -> int:
-        return len(self._parts.coder.encode(value).body)
+        return len(self._machine.parts.coder.encode(value).body)
 
 
 def _outdated(own: str | None, theirs: str | None) -> SessionConflictError:

@@ -3,7 +3,8 @@
 import os
 import threading
 from collections.abc import Mapping
-from typing import Self, Unpack
+from functools import cached_property
+from typing import TYPE_CHECKING, Self, Unpack
 
 from toolcache.assembly import assemble
 from toolcache.clock import SYSTEM
@@ -15,6 +16,10 @@ from toolcache.errors import SettingsError
 from toolcache.protocols import Clock
 from toolcache.results import Results
 from toolcache.settings import Options, Settings
+
+if TYPE_CHECKING:
+    from toolcache.memories import Memories
+    from toolcache.sessions import Sessions
 
 
 class ToolCache(Discovery, Embeddings, Completions, Results):
@@ -82,6 +87,20 @@ class ToolCache(Discovery, Embeddings, Completions, Results):
     def closed(self) -> bool:
         """Whether ``aclose()`` was called."""
         return self._machine.homes.closed
+
+    @cached_property
+    def sessions(self) -> "Sessions":
+        """What agents know of their conversations; see ``Sessions``."""
+        from toolcache.sessions import Sessions
+
+        return Sessions(self)
+
+    @cached_property
+    def memories(self) -> "Memories":
+        """What agents remember; see ``Memories``."""
+        from toolcache.memories import Memories
+
+        return Memories(self)
 
 
 _default: ToolCache | None = None
