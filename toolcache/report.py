@@ -58,6 +58,8 @@ def stats(
         pending=journal.pending,
         replayed=journal.replayed,
         dispatch=(dispatch_tally or DispatchTally()).snapshot(),
+        strategy=parts.memory.strategy,
+        tiers=parts.memory.tiers(),
     )
 
 

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from toolcache.fields import Fields, Frozen
+from toolcache.fields import Fields, Frozen, each
+from toolcache.tiers import Tier
 
 _BASE: Final = 1e-7
 _PER_DOUBLING: Final = 4
@@ -318,6 +319,7 @@ class Stats(Frozen):
     ``entries``, ``bytes``, ``evictions`` and ``expirations`` are memory's.
     ``pending`` are writes of this host that Redis has not taken yet, ``replayed`` those that it was told of since.
     ``dispatch`` is of requests that run once; what they save is told there, and is not in ``dollars_saved``.
+    ``strategy`` says what leaves memory first; ``tiers`` what is in each where it is "tiered", from "hot" down.
     """
 
     hits: int
@@ -336,6 +338,8 @@ class Stats(Frozen):
     pending: int
     replayed: int
     dispatch: DispatchStats
+    strategy: str = "adaptive"
+    tiers: Mapping[str, Tier] = each(factory=dict)
 
 
 class LayerHealth(Frozen):

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Final
 
@@ -13,6 +13,7 @@ from toolcache.memory.expiry import Expiry
 from toolcache.memory.share import Share
 from toolcache.protocols import Clock, MemoryPolicy
 from toolcache.tags import RESERVED
+from toolcache.tiers import SupportsTiers, Tier
 
 OVERHEAD: Final = 512
 """Bytes that an entry takes besides its value, its tags and the letters of its key: resident memory, measured."""
@@ -32,6 +33,9 @@ _PATIENCE: Final = 2
 
 _BURIED: Final = 4
 """Entries left by ``clear`` that each write frees: a cleared store is empty long before it is full again."""
+
+_LAPSED: Final = 4
+"""Entries that each write has leave for want of use, where the policy wants that."""
 
 _ROUNDING: Final = 0.001
 
@@ -83,6 +87,7 @@ class MemoryStore:
         self._clock = clock
         self._now = clock.monotonic
         self._policy = policy
+        self._tiers = policy if isinstance(policy, SupportsTiers) else None
         self._expiry = Expiry()
         self._lock = threading.Lock()
         watch(self)
@@ -116,12 +121,27 @@ class MemoryStore:
     @property
     def next_expiry(self) -> float:
         """The monotonic instant from which ``sweep`` has work; ``inf`` if nothing ends."""
-        return self._now() if self._buried else self._expiry.due
+        if self._buried:
+            return self._now()
+        return self._expiry.due if self._tiers is None else min(self._expiry.due, self._tiers.due)
 
     @property
     def is_due(self) -> bool:
         """Whether ``sweep`` has work now."""
         return self.next_expiry <= self._now()
+
+    @property
+    def strategy(self) -> str:
+        """What the policy is called."""
+        name = getattr(self._policy, "name", None)
+        return name if isinstance(name, str) else type(self._policy).__name__.lower()
+
+    def tiers(self) -> Mapping[str, Tier]:
+        """What each tier holds, where the policy has tiers."""
+        if self._tiers is None:
+            return {}
+        with self._lock:
+            return self._tiers.tiers()
 
     def share(self, tally: Counts) -> Share:
         """What the entries of a tally have of the store; to be read."""
@@ -184,7 +204,7 @@ class MemoryStore:
                 freed.append(self._drop(old))
                 return False
             self.writes += 1
-            return True
+            return self._tiers is None or held not in self._lapse(_LAPSED, freed)
         finally:
             lock.release()
 
@@ -247,6 +267,7 @@ class MemoryStore:
             if self._buried:
                 self._bury(limit, freed)
             freed += self._expire(self._now(), limit - len(freed), limit * _PATIENCE)
+            self._lapse(limit - len(freed), freed)
         return len(freed)
 
     def _cost(self, key: str, held: Held) -> int:
@@ -270,7 +291,9 @@ class MemoryStore:
         """Take out what has ended, or else what the policy names."""
         if self._expiry.due <= now and (ended := self._expire(now, 1, _PATIENCE)):
             return ended[0]
-        key = self._policy.evict()
+        return self._evict(self._policy.evict())
+
+    def _evict(self, key: str) -> Held:
         held = self.front.pop(key, None)
         if held is None:
             held = self.shards[hash(key) & self.mask].pop(key)
@@ -278,6 +301,13 @@ class MemoryStore:
         self._weigh(held.tally, -1, -self._cost(key, held)).evictions += 1
         self.evictions += 1
         return held
+
+    def _lapse(self, limit: int, freed: list[Held]) -> list[Held]:
+        """Take out what the policy has leave although there is room."""
+        while self._tiers is not None and limit > 0 and (key := self._tiers.lapsed()) is not None:
+            freed.append(self._evict(key))
+            limit -= 1
+        return freed
 
     def _expire(self, now: float, limit: int, patience: int) -> list[Held]:
         ended = self._expiry.take(now, limit, patience)
