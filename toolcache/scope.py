@@ -22,6 +22,7 @@ from toolcache.machine import How, Machine
 from toolcache.memory.store import MemoryStore
 from toolcache.modes import Mode, Modes
 from toolcache.tags import agent_label
+from toolcache.views import AgentTerms
 
 _REMEMBERED: Final = 4_096
 """Keys of an agent whose form is kept in mind."""
@@ -33,21 +34,21 @@ class Scope(Machine):
     Args:
         machine: the cache's.
         agent: its name.
-        general: the row of keys of its own.
-        off: the domains that it does without: they are computed always, and nothing of them is kept.
+        terms: what it is told; domains that it does without are computed always, and nothing of them is kept.
     """
 
-    def __init__(self, machine: Machine, agent: str, *, general: Domain[Any], off: frozenset[str]) -> None:
+    def __init__(self, machine: Machine, agent: str, terms: AgentTerms) -> None:
         vars(self).update(vars(machine))
-        self._general = general
-        self._off = off
+        self._terms = terms
+        self._off = terms.off
+        self._rows: dict[str, Domain[Any]] = {}
         self._label = (agent_label(agent),)
         self.entrance = door = _Door(machine.entrance, agent)
         self.enter, self._enter = door.each, door.one
         self._hits = _Hits(self._hits, door)
         self.hit = self._hits.one
         self.modes = _Modes(machine.parts.memory, machine.modes)
-        self.lookups = _Lookups(machine.lookups, door, self._hits, self.modes, off)
+        self.lookups = _Lookups(machine.lookups, door, self._hits, self.modes, terms.off)
         self._near = self.keep is not None
         self.keep = None  # which knows no labels
 
@@ -70,7 +71,13 @@ class Scope(Machine):
         if domain.name in self._off:
             self.enter(keys)
             return dict(await run_many(compute, list(keys)))
-        return await super().compute_many(keys, compute, domain, **how)
+
+        async def make(places: list[str]) -> dict[str, Any]:
+            asked = dict(zip(self.enter(keys), keys, strict=True))
+            made = await run_many(compute, [asked[place] for place in places])
+            return {place: made[asked[place]] for place in places}
+
+        return await super().compute_many(keys, make, domain, **how)
 
     async def set(
         self,
@@ -85,7 +92,7 @@ class Scope(Machine):
         """Store a value; where it is safe."""
         if self._near or domain.name in self._off:
             return (await self.set_many({key: value}, domain, ttl=ttl, tags=tags, own=own))[key]
-        return await super().set(key, value, self._row(domain), ttl=ttl, tags=tags, own=own + self._label)
+        return await super().set(key, value, self.row(domain), ttl=ttl, tags=tags, own=self._with_label(own))
 
     async def set_many(
         self,
@@ -100,7 +107,7 @@ class Scope(Machine):
         if domain.name in self._off:
             self.enter(mapping)
             return dict.fromkeys(mapping, Durability.MEMORY)
-        return await super().set_many(mapping, self._row(domain), ttl=ttl, tags=tags, own=own + self._label)
+        return await super().set_many(mapping, self.row(domain), ttl=ttl, tags=tags, own=self._with_label(own))
 
     async def add(
         self,
@@ -113,14 +120,24 @@ class Scope(Machine):
         own: tuple[str, ...] = (),
     ) -> bool:
         """Store a value only if none is there; whether it was stored."""
-        return await super().add(key, value, self._row(domain), ttl=ttl, tags=tags, own=own + self._label)
+        return await super().add(key, value, self.row(domain), ttl=ttl, tags=tags, own=self._with_label(own))
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain[Any]) -> float:
         """Seconds; infinite for None."""
-        return super().lifetime(ttl, self._row(domain))
+        return super().lifetime(ttl, self.row(domain))
 
-    def _row(self, domain: Domain[Any]) -> Domain[Any]:
-        return self._general if domain.name == GENERAL.name else domain
+    def row(self, domain: Domain[Any]) -> Domain[Any]:
+        """A domain's row, with what the agent is told."""
+        row = self._rows.get(domain.name)
+        if row is None:
+            terms = self._terms
+            ttl = terms.ttls.get(domain.name, terms.default_ttl if domain.ttl is None else domain.ttl)
+            row = domain._replace(ttl=ttl, freshness=domain.freshness.over(terms.freshness))
+            self._rows[domain.name] = row
+        return row
+
+    def _with_label(self, own: tuple[str, ...]) -> tuple[str, ...]:
+        return own if self._label[0] in own else own + self._label
 
     def _context(
         self,
@@ -130,7 +147,7 @@ class Scope(Machine):
         domain: Domain[Any],
         freshness: Freshness = UNSAID,
     ) -> Context:
-        return super()._context(ttl, tags, own + self._label, self._row(domain), freshness)
+        return super()._context(ttl, tags, self._with_label(own), self.row(domain), freshness)
 
 
 class _Door(Entrance):
@@ -138,7 +155,7 @@ class _Door(Entrance):
 
     def __init__(self, entrance: Entrance, agent: str) -> None:
         self._whole = entrance
-        self._parts = ("agent", agent)
+        self._parts = ("@a", agent)
         self._known = lru_cache(_REMEMBERED)(self._inside)
         self.used = False  # what is to be closed is the cache
 

@@ -125,8 +125,8 @@ def inside(parts: Iterable[str], key: str) -> str:
     """The key text of a key, user's or domain's, that stands beneath some parts, apart from all that does not.
 
     Examples:
-        >>> inside(("agent", "faq"), "weather:São Paulo")
-        'agent:faq:weather:S%C3%A3o%20Paulo'
+        >>> inside(("@a", "faq"), "weather:São Paulo")
+        '@a:faq:weather:S%C3%A3o%20Paulo'
     """
     return place_of(_cut(_opening(*parts) + key_text(key)))
 
