@@ -30,6 +30,9 @@ if TYPE_CHECKING:
         ReentrantFlightError,
         RunTimeoutError,
         SerializationError,
+        SessionConflictError,
+        SessionError,
+        SessionUnavailableError,
         SettingsError,
         StoredAgentError,
         StoresUnavailableError,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from toolcache.keys.plan import make_key
     from toolcache.keys.scopes import scope
     from toolcache.resilience.breaker import CircuitBreaker
+    from toolcache.session import Session
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
@@ -83,6 +87,10 @@ __all__ = [
     "RunStatus",
     "RunTimeoutError",
     "SerializationError",
+    "Session",
+    "SessionConflictError",
+    "SessionError",
+    "SessionUnavailableError",
     "Settings",
     "SettingsError",
     "Stats",
@@ -124,6 +132,7 @@ _HOMES = {
     "Progress": "dispatch.results",
     "RunContext": "work",
     "RunStatus": "answers",
+    "Session": "session",
     "Settings": "settings",
     "Stats": "stats",
     "TaskError": "dispatch.results",

@@ -37,11 +37,12 @@ class Cache:
 
     Args:
         parts: what the cache is made of.
+        machine: one that is there already, of these parts.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, machine: Machine | None = None) -> None:
         self._parts = parts
-        self._machine = Machine(parts)
+        self._machine = Machine(parts) if machine is None else machine
         self._requests = Requests(self._machine)
         self._request_domain = IDEMPOTENCY
         self._hit = self._machine.hit

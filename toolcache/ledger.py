@@ -135,9 +135,9 @@ class Ledger:
         """The store key of the record of a request."""
         return store_key("i", self._parts.namespace, place)
 
-    def version(self, above: bytes = ZERO) -> bytes:
-        """A version above all that is known to have been cleared."""
-        return self._entries.version(above=above)
+    def version(self, above: bytes = ZERO, tags: tuple[str, ...] = ()) -> bytes:
+        """A version above all that is known to have been cleared, also by one of these tags."""
+        return self._entries.version(above=above, tags=tags)
 
     def floor(self) -> bytes:
         """Up to which version all of the namespace is known to have been cleared."""
