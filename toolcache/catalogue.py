@@ -6,10 +6,12 @@ files     what is owed; without Redis, everything; while Redis is unusable, the 
 """
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Final
 
 from toolcache.blob import NEVER
+from toolcache.domains import GENERAL
 from toolcache.entries import remaining
 from toolcache.entry import MEMORY, Held
 from toolcache.fields import Frozen
@@ -17,7 +19,7 @@ from toolcache.keys.globs import Glob, written
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.scanner import Scanned, Scanner, UnlistedError
-from toolcache.tags import RESERVED, domain_label
+from toolcache.tags import RESERVED, domain_of
 
 _REMEMBERED: Final = 1 << 15
 """Keys that are known to have come, at least; twice as many at most. Only a server whose table is growing names one twice."""
@@ -56,8 +58,6 @@ class Catalogue:
         self._parts = parts
         self._memory = parts.memory
         self._scanner = scanner
-        self._redis, self._files = parts.redis, parts.files
-        self._mirrored = {domain_label(name) for name in parts.mirror}
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
 
@@ -90,10 +90,9 @@ class Catalogue:
         self, place: str, created_ms: int, fresh_until_ms: int, tags: tuple[str, ...], layer: str, size: int, hits: int
     ) -> KeyInfo:
         ttl = remaining(created_ms, fresh_until_ms, self._parts.clock.time())
-        domains = [tag for tag in tags if tag.startswith(_DOMAIN)]
         return KeyInfo(
             key=written(place),
-            domain=domains[0].removeprefix(_DOMAIN) if domains else None,
+            domain=domain_of(tags),
             size=size,
             created_at=created_ms / 1000,
             expires_at=inf if fresh_until_ms == NEVER else fresh_until_ms / 1000,
@@ -105,35 +104,43 @@ class Catalogue:
         )
 
     async def _each(self, prefix: str) -> AsyncIterator[Sequence[Held | Scanned]]:
-        """Some of the entries at a time, from where a read would have them."""
-        redis, files = self._redis, self._files
-        alone = redis is None and files is None
+        """Some of the entries at a time, from where a read would have them.
+
+        What is nearer comes first: what is written on to the next layer meanwhile is found there, if not here.
+        """
+        redis, files = self._parts.redis, self._parts.files
+        last = redis or files
         async for helds in self._scanner.memory(prefix):
-            yield [held for held in helds if alone or held.layer == MEMORY]
-        asked = True
-        if redis is not None:
-            try:
-                async for found in self._scanner.layer(redis, prefix):
-                    yield [one for one in found if not self._is_owed(one)]
-            except UnlistedError:
-                asked = False
-        if files is not None:
-            try:
+            yield [held for held in helds if last is None or held.layer == MEMORY]
+        try:
+            if files is not None and files is not last:
                 async for found in self._scanner.layer(files, prefix):
-                    yield [one for one in found if redis is None or self._is_owed(one) or self._answers(one, asked)]
-            except UnlistedError:
-                asked = asked and redis is not None
-        if not asked:
-            async for helds in self._scanner.memory(prefix):
-                yield helds
+                    yield [one for one in found if self._is_owed(one)]
+            if last is not None:
+                async for found in self._scanner.layer(last, prefix):
+                    yield [one for one in found if not self.has_ended(one)]
+        except UnlistedError:
+            async for some in self._instead(prefix):
+                yield some
+
+    async def _instead(self, prefix: str) -> AsyncIterator[Sequence[Held | Scanned]]:
+        """What answers while a layer cannot be asked: all of memory, and copies on file."""
+        async for helds in self._scanner.memory(prefix):
+            yield helds
+        files = self._parts.files
+        if files is not None and self._parts.redis is not None:
+            with suppress(UnlistedError):
+                async for found in self._scanner.layer(files, prefix):
+                    yield [one for one in found if self._is_owed(one) or self._is_mirrored(one)]
 
     def _is_owed(self, one: Scanned) -> bool:
-        """Whether this host has something newer for Redis than what that has."""
+        """Whether this host has it for Redis."""
         return self._overlay is not None and self._overlay.pending(one.name) is not None
 
-    def _answers(self, one: Scanned, asked: bool) -> bool:
-        """Whether a copy on file stands in for Redis."""
-        return not asked and not self._mirrored.isdisjoint(one.tags)
+    def has_ended(self, one: Scanned) -> bool:
+        """Whether this host has told Redis, or is to tell it, that it is gone."""
+        newest = None if self._overlay is None else self._overlay.newest(one.name)
+        return newest is not None and newest.ended and newest.version > one.header.version
 
-
-_DOMAIN: Final = domain_label("")
+    def _is_mirrored(self, one: Scanned) -> bool:
+        return (domain_of(one.tags) or GENERAL.name) in self._parts.mirror

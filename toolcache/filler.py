@@ -189,7 +189,7 @@ class Filler:
             flight.stand_in, context.stale = found, found.held
         elif (stand_in := self._stand_in(key, found, context, flight)) is not None and not flight.anew:
             return stand_in
-        turn = self._turns.turn(key, due) if locked and self._turns.layers else None
+        turn = self._turns.turn(key, due) if locked and self._turns.layers and not flight.detached else None
         flight.on_detach = None if turn is None else turn.end  # nobody is to wait for what will not be stored
         try:
             ripe = found.version if anew else ZERO

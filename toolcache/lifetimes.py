@@ -16,7 +16,7 @@ from toolcache.domains import Domain
 from toolcache.drafts import Draft, Outcome
 from toolcache.durations import Duration
 from toolcache.entries import Entries
-from toolcache.entry import MEMORY, MISSING, Held
+from toolcache.entry import MEMORY, MISSING, Held, Missing
 from toolcache.found import Found, whole
 from toolcache.freshness import Life
 from toolcache.parts import Due, Parts
@@ -67,7 +67,7 @@ class Lifetimes:
         self._tells_of = tells_of
         self._far = parts.redis is not None or parts.files is not None
 
-    async def touch(self, place: str, domain: Domain, ttl: Duration | None) -> bool:
+    async def touch(self, place: str, domain: Domain, ttl: Duration | Missing | None) -> bool:
         """Have the value that is there last so long from now; whether one was there."""
         life = self._entries.life(ttl, domain)
         for _ in range(_TRIES):

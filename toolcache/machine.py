@@ -34,6 +34,7 @@ from toolcache.invalidator import Invalidator
 from toolcache.journal import Journal
 from toolcache.keys.text import key_text, store_key
 from toolcache.ledger import Ledger
+from toolcache.lifetimes import Lifetimes
 from toolcache.lookups import Lookups
 from toolcache.modes import Mode, Modes
 from toolcache.owed import Owed
@@ -48,6 +49,7 @@ from toolcache.sets import Sets
 from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
 from toolcache.tags import labels
+from toolcache.upkeep import Upkeep
 from toolcache.writer import Writer
 
 
@@ -128,6 +130,19 @@ class Machine:
             tallies=self.tallies,
             find=self.lookups.find_again,
             tells_of=self.bus.tells_of,
+        )
+        self._lifetimes = Lifetimes(
+            parts,
+            entries=self._entries,
+            writer=self._writer,
+            reader=self._reader,
+            risk=self._risk,
+            tallies=self.tallies,
+            find=self.lookups.find_again,
+            tells_of=self.bus.tells_of,
+        )
+        self.upkeep = Upkeep(
+            parts, self.entrance, self.scanner, self._changes, self._invalidator, self.homes, self._risk
         )
         self._filler = Filler(
             parts,
@@ -270,6 +285,10 @@ class Machine:
     async def expire(self, key: str, domain: Domain) -> bool:
         """Have a value be past its time; whether one was there."""
         return await self._changes.expire(self._enter(key), domain)
+
+    async def touch(self, key: str, domain: Domain, ttl: Duration | Missing | None) -> bool:
+        """Have a value last so long from now; whether one was there."""
+        return await self._lifetimes.touch(self._enter(key), domain, ttl)
 
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""

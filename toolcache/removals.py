@@ -5,7 +5,7 @@ What is written after the beginning is left alone, so it ends however much is ad
 this process under a key that matches is not stored; of what others compute, nobody here knows.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TypeAlias
 
 from toolcache.catalogue import Catalogue, KeyInfo
@@ -76,7 +76,8 @@ class Removals:
     async def _list(self, run: "_Run", layer: Layer) -> None:
         try:
             async for some in self._scanner.layer(layer, run.glob.prefix):
-                await self._take(run, [(one.place, one.header.version, one) for one in some])
+                left = [one for one in some if not self._catalogue.has_ended(one)]
+                await self._take(run, [(one.place, one.header.version, one) for one in left])
         except UnlistedError:
             run.unlisted.append(layer)
 
@@ -94,7 +95,7 @@ class Removals:
         try:
             _, outcomes = await self._changes.remove(places, GENERAL)
         except CacheWriteError:
-            run.unsafe += len(places)
+            run.unsafe = True
             return
         run.removed += len(places)
         run.cut += sum(type(place) is KeyText and "~" in place for place in places)
@@ -105,7 +106,8 @@ class Removals:
         if run.where is None:
             return True
         said = run.where(self._catalogue.info(one))
-        if isinstance(said, Awaitable):
+        if isinstance(said, Coroutine):
+            said.close()
             raise TypeError(
                 "the predicate of an invalidation is a plain function: one that is awaited says nothing yet"
             )
@@ -124,7 +126,7 @@ class Removals:
     def _report(self, run: "_Run") -> None:
         """Raise, where what was to go may be served again; files beneath a Redis that was listed answer nobody."""
         if run.unsafe:
-            raise CacheWriteError("invalidate", f"{run.unsafe} of {run.unsafe + run.removed} keys")
+            raise CacheWriteError("invalidate", "entries that were found could not be deleted")
         if self._layers and self._layers[0] in run.unlisted:
             self._risk.unlisted("invalidate", self._layers[0].name, run.start)
 
@@ -137,7 +139,7 @@ class _Run(Fields):
     where: Predicate | None
     removed: int = 0
     cut: int = 0
-    unsafe: int = 0
+    unsafe: bool = False
     queued: bool = False
     off_file: bool = False
     unlisted: list[Layer] = each(factory=list)

@@ -5,6 +5,7 @@ from typing import Any
 
 from toolcache.catalogue import Catalogue, KeyInfo
 from toolcache.changes import Changes
+from toolcache.entrance import Entrance
 from toolcache.entry import Invalidation
 from toolcache.home import Homes
 from toolcache.invalidator import Invalidator
@@ -21,6 +22,7 @@ class Upkeep:
 
     Args:
         parts: the cache's parts.
+        entrance: the way in.
         scanner: lists a layer.
         changes: deletes.
         invalidator: raises epochs.
@@ -29,8 +31,16 @@ class Upkeep:
     """
 
     def __init__(
-        self, parts: Parts, scanner: Scanner, changes: Changes, invalidator: Invalidator, homes: Homes, risk: Risk
+        self,
+        parts: Parts,
+        entrance: Entrance,
+        scanner: Scanner,
+        changes: Changes,
+        invalidator: Invalidator,
+        homes: Homes,
+        risk: Risk,
     ) -> None:
+        self._entrance = entrance
         self._changes = changes
         self._invalidator = invalidator
         self._catalogue = Catalogue(parts, scanner)
@@ -38,11 +48,14 @@ class Upkeep:
 
     def scan(self, pattern: str) -> AsyncIterator[KeyInfo]:
         """Of the entries whose keys match a pattern."""
-        return self._catalogue.scan(Glob(pattern))
+        glob = Glob(pattern)
+        self._entrance.pass_through()
+        return self._catalogue.scan(glob)
 
     async def invalidate(self, options: Mapping[str, Any], domains: Collection[str]) -> Invalidation:
         """Forget what the options mean; see ``Targets``."""
         meant = target(options, domains)
+        self._entrance.pass_through()
         if meant.glob is not None:
             return await self._removals.remove(meant.scope, meant.glob, meant.where)
         return await self._invalidator.invalidate(meant.scope, meant.labels, await self._changes.come())
