@@ -300,14 +300,7 @@ class Entries:
         return held if life.plain else self._aged(held, life, self._ms(life.fresh))
 
     def hold(
-        self,
-        blob: Blob,
-        value: Any,
-        thaw: Callable[[bytes], Any] | None,
-        domain: Domain,
-        tally: Tally,
-        layer: str,
-        era: int,
+        self, blob: Blob, value: Any, thaw: Callable[[bytes], Any], domain: Domain, tally: Tally, layer: str, era: int
     ) -> Held:
         """An entry for memory of what a layer held.
 

@@ -1,13 +1,15 @@
 """Holdings: what can be asked of a cache about all that it holds, rather than about one key."""
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from toolcache.catalogue import KeyInfo
 from toolcache.domains import DOMAINS, Domain
 from toolcache.entry import Invalidation
 from toolcache.machine import Machine
-from toolcache.targets import Targets
+
+if TYPE_CHECKING:
+    from toolcache.catalogue import KeyInfo
+    from toolcache.targets import Targets
 
 
 class Holdings:
@@ -23,7 +25,7 @@ class Holdings:
         """
         return await self._machine.clear()
 
-    async def invalidate(self, **what: Unpack[Targets]) -> Invalidation:
+    async def invalidate(self, **what: "Unpack[Targets]") -> Invalidation:
         """Forget many entries, in every layer and process, by what they have in common; one kind in each call.
 
         What carries a tag, or belongs to a domain, an agent, a version of a catalog or a tool, is forgotten in the time it
@@ -54,7 +56,7 @@ class Holdings:
         """Those that there are, by name."""
         return DOMAINS
 
-    def scan(self, pattern: str = "*") -> AsyncIterator[KeyInfo]:
+    def scan(self, pattern: str = "*") -> "AsyncIterator[KeyInfo]":
         """The live entries of this namespace, without their values, whichever layer has them; each key once.
 
         It goes through memory, Redis (with SCAN, on all nodes of a cluster) and files piece by piece, and holds up nobody. What

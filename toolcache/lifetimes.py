@@ -76,8 +76,9 @@ class Lifetimes:
             held, value = found.held, await whole(found.value)
             if held is None or value is MISSING:
                 return False
-            blob = self._again(held, await self._encoded(value, domain, held.tags), life)
-            new = self._entries.hold(blob, value, None, domain, self._tallies.of(domain), MEMORY, era)
+            encoded = await self._encoded(value, domain, held.tags)
+            blob, thaw = self._again(held, encoded, life), self._parts.coder.copier(encoded)
+            new = self._entries.hold(blob, value, thaw, domain, self._tallies.of(domain), MEMORY, era)
             new.seconds = held.seconds
             if await self._keep(place, blob, new, domain, due):
                 return True

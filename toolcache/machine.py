@@ -9,8 +9,9 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from math import inf
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from toolcache.answers import Answers
 from toolcache.aside import Lengthy
@@ -44,13 +45,15 @@ from toolcache.places import Places
 from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
-from toolcache.scanner import Scanner
 from toolcache.sets import Sets
 from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
 from toolcache.tags import labels
-from toolcache.upkeep import Upkeep
 from toolcache.writer import Writer
+
+if TYPE_CHECKING:
+    from toolcache.scanner import Scanner
+    from toolcache.upkeep import Upkeep
 
 
 class How(TypedDict, total=False):
@@ -95,7 +98,6 @@ class Machine:
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
         self._owed = Owed(parts, self._horizon)
         self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._owed, self._writer, self.homes)
-        self.scanner = Scanner(parts, self._epochs, self._entries, self._horizon, self._reader.recall)
         self._risk = Risk(parts, self._entries)
         self.ledger = Ledger(parts, self._epochs, self._entries, self._horizon)
         self.answers = Answers(parts, self.ledger)
@@ -141,9 +143,6 @@ class Machine:
             find=self.lookups.find_again,
             tells_of=self.bus.tells_of,
         )
-        self.upkeep = Upkeep(
-            parts, self.entrance, self.scanner, self._changes, self._invalidator, self.homes, self._risk
-        )
         self._filler = Filler(
             parts,
             self._epochs,
@@ -159,6 +158,20 @@ class Machine:
             if parts.redis is not None or parts.files is not None
             else Sets(parts, places, self._entries, self.homes, self.sweeper, self.tallies, self._changes.coming).one
         )
+
+    @cached_property
+    def scanner(self) -> "Scanner":
+        """Lists a layer; made when it is first asked for."""
+        from toolcache.scanner import Scanner
+
+        return Scanner(self.parts, self._epochs, self._entries, self._horizon, self._reader.recall)
+
+    @cached_property
+    def upkeep(self) -> "Upkeep":
+        """Looks after many entries; made when it is first asked for."""
+        from toolcache.upkeep import Upkeep
+
+        return Upkeep(self.parts, self.entrance, self.scanner, self._changes, self._invalidator, self.homes, self._risk)
 
     # -- computing ----------------------------------------------------------------------------------------------
 
