@@ -29,6 +29,7 @@ LEVELS: Final[dict[str, str]] = {
     "promises": "encoded protocols credentials listing peeks swaps tiers",
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "drafts overlaps modes lookups entrance batches changes claim layer parts entries found freshness_options recall horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk invalidator scanner "
+    "catalogue holdings lifetimes removals targets upkeep "
     "record record_body ledger answers hold untold terms work course runs sets machine requests report cache spelling sources settings assembly",
     "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies session session_records sessions warming insight savings alerts semantic agents views memories normalize "
     "schedule reactions scope __init__",

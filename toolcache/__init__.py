@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # as typing has it, whose import would be most of this on
 if TYPE_CHECKING:
     from toolcache.answers import RunStatus
     from toolcache.cache import Cache
+    from toolcache.catalogue import KeyInfo
     from toolcache.compute import Context
     from toolcache.decorator import cached
     from toolcache.dispatch.decorator import idempotent
@@ -80,6 +81,7 @@ __all__ = [
     "Freshness",
     "Health",
     "Invalidation",
+    "KeyInfo",
     "MissingScopeError",
     "Progress",
     "ReentrantFlightError",
@@ -129,6 +131,7 @@ _HOMES = {
     "Freshness": "freshness",
     "Health": "stats",
     "Invalidation": "entry",
+    "KeyInfo": "catalogue",
     "Progress": "dispatch.results",
     "RunContext": "work",
     "RunStatus": "answers",

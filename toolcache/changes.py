@@ -219,6 +219,10 @@ class Changes:
 
     async def delete_many(self, places: list[str], domain: Domain) -> list[bool]:
         """Remove them everywhere; for each, whether a value was there."""
+        return (await self.remove(places, domain))[0]
+
+    async def remove(self, places: list[str], domain: Domain) -> tuple[list[bool], list[Outcome]]:
+        """The same, and what the layers below memory made of it, where there are any."""
         self._tallies.of(domain).deletes += len(places)
         due = await self.come()
         if self.coming:
@@ -228,10 +232,10 @@ class Changes:
         else:
             was, drafts = self._delete_near(places)
         if not self._far:
-            return was
+            return was, []
         outcomes = await self._writer.write(drafts, due=due, then=partial(self._landed, places, drafts, ()))
         self._risk.report("delete", drafts, outcomes, raising=True)
-        return [here or there.was_live for here, there in zip(was, outcomes, strict=True)]
+        return [here or there.was_live for here, there in zip(was, outcomes, strict=True)], outcomes
 
     def _delete_near(self, places: Sequence[str]) -> tuple[list[bool], list[Draft]]:
         """Remove them from memory; for each, whether a value was there, and what is to be written."""

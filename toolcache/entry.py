@@ -259,10 +259,18 @@ class Invalidation(Frozen):
     """What became of an invalidation, layer by layer.
 
     "done": the layer knows. "queued": it will be told, and until then nothing old is served by this host. "failed": it
-    could not be told. None: not configured.
+    could not be told, or not be listed. None: not configured.
+
+    ``scope`` says what was forgotten: "namespace", "tags", "domain", "agent", "catalog_version", "tool", "pattern" or
+    "where". What is found key by key, by the last two, is counted: ``removed`` entries, of which ``cut`` have keys of more
+    than 200 bytes, that can be read, and were compared, at their beginning only; and ``detached`` computations under way in
+    this process, whose values are not stored. An epoch knows none of these numbers: ``removed`` is None.
     """
 
     scope: str
     memory: str
     redis: str | None
     files: str | None
+    removed: int | None = None
+    cut: int = 0
+    detached: int = 0

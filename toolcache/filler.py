@@ -189,7 +189,7 @@ class Filler:
             return found
         if (old := self._older(key, found, flight, context)) is not None:
             return old
-        turn = self._turns.turn(key, due) if locked and self._turns.layers else None
+        turn = self._turns.turn(key, due) if locked and self._turns.layers and not flight.detached else None
         flight.on_detach = None if turn is None else turn.end  # nobody is to wait for what will not be stored
         try:
             ripe = found.version if anew else ZERO
