@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SessionUnavailableError,
         SettingsError,
         StoredAgentError,
+        StoredCallError,
         StoresUnavailableError,
         TakeoverLimitError,
         TaskMismatchError,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from toolcache.keys.files import file_digest
     from toolcache.keys.plan import make_key
     from toolcache.keys.scopes import scope
+    from toolcache.keys.tagging import make_tag
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.session import Session
     from toolcache.settings import Settings
@@ -97,6 +99,7 @@ __all__ = [
     "SettingsError",
     "Stats",
     "StoredAgentError",
+    "StoredCallError",
     "StoresUnavailableError",
     "TakeoverLimitError",
     "TaskError",
@@ -114,6 +117,7 @@ __all__ = [
     "get_cache",
     "idempotent",
     "make_key",
+    "make_tag",
     "scope",
 ]
 
@@ -146,6 +150,7 @@ _HOMES = {
     "get_cache": "tool_cache",
     "idempotent": "dispatch.decorator",
     "make_key": "keys.plan",
+    "make_tag": "keys.tagging",
     "scope": "keys.scopes",
 }
 
