@@ -35,6 +35,7 @@ from toolcache.invalidator import Invalidator
 from toolcache.journal import Journal
 from toolcache.keys.text import key_text, store_key
 from toolcache.ledger import Ledger
+from toolcache.messages import Messages
 from toolcache.owed import Owed
 from toolcache.parts import Due, Parts
 from toolcache.pieces import Pieces
@@ -78,11 +79,13 @@ class Machine:
         self.answers = Answers(parts, self.ledger)
         self.runs = Runs(parts, self.ledger, self.answers, self.homes)
         self.sweeper = Sweeper(parts.memory)
-        self._follower = Follower(parts, self._horizon, self._reader, self.homes)
+        self.messages = Messages(parts)
+        self._follower = Follower(parts, self._horizon, self._reader, self.homes, self.messages)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
         self.journal = Journal(parts, self._owed.catch_up, self.ledger.replay, self.homes)
         self.bus = Bus(
-            parts, self._entries, self._horizon, self._reader, self.homes, self._emptied, self.runs.assert_anew
+            *(parts, self._entries, self._horizon, self._reader, self.homes, self.messages),
+            *(self._emptied, self.runs.assert_anew),
         )
         self._changes = Changes(
             parts,
@@ -352,6 +355,11 @@ class Machine:
             raise ValueError("name at least one tag: invalidate(tags=['news'])")
         self.enter(())
         return await self._invalidator.invalidate("tags", given, await self._changes.come())
+
+    async def forget(self, scope: str, labels: Sequence[str]) -> Invalidation:
+        """The same of labels that were looked at already, or are the cache's own; ``scope`` says what they stand for."""
+        self.enter(())
+        return await self._invalidator.invalidate(scope, labels, await self._changes.come())
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""

@@ -7,7 +7,6 @@ from typing import Any, Self, TypeAlias, Unpack, overload
 
 from toolcache.answers import RunStatus
 from toolcache.assembly import assemble
-from toolcache.cache import Cache
 from toolcache.clock import SYSTEM
 from toolcache.compute import Compute
 from toolcache.course import Settled
@@ -22,13 +21,14 @@ from toolcache.errors import SettingsError
 from toolcache.protocols import Clock
 from toolcache.settings import Options, Settings
 from toolcache.terms import Terms
+from toolcache.told import Told
 from toolcache.work import Work
 
 TTL: TypeAlias = Duration | Missing | None
 """A lifetime: the domain's if it is not given, None for ever."""
 
 
-class ToolCache(Cache):
+class ToolCache(Told):
     """A cache over memory → Redis → files that knows the domains of agents.
 
     Every getter takes ``compute``: on a miss it is run, its value stored and returned, once per key, whoever asks.
