@@ -25,8 +25,8 @@ MAX_LINES: Final = 400
 # From the bottom up. A module imports what stands below it; within a level, modules may import one another without
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
-    "words": "aside causes errors fields rare forks loops pieces wakes blob entry events clock versions durations freshness domains tags",
-    "promises": "protocols credentials peeks swaps",
+    "words": "mishaps aside causes errors fields rare forks loops pieces wakes blob entry events clock versions durations freshness domains tags",
+    "promises": "channels protocols credentials peeks swaps",
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "messages drafts overlaps batches changes claim layer parts entries found freshness_options recall horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk invalidator "
     "record record_body ledger answers hold untold terms work course runs sets machine requests report cache spelling sources settings assembly",

@@ -17,10 +17,14 @@ from toolcache.events import (
     DispatchDegraded,
     DuplicateExecution,
     FilesUnavailable,
+    HandlerFailed,
     JournalReplayed,
     LeaseLost,
+    MessageRejected,
+    MessagesRefused,
     RedisAvailable,
     RedisUnavailable,
+    ScheduleFailed,
     StaleServed,
     StoreFault,
     TakenOver,
@@ -49,9 +53,14 @@ SAMPLES: dict[type, Any] = {
     DuplicateExecution: DuplicateExecution("0a1b2c3d", "redis"),
     TaskMismatch: TaskMismatch("0a1b2c3d"),
     DispatchDegraded: DispatchDegraded("0a1b2c3d", "redis", "timed out"),
+    HandlerFailed: HandlerFailed("data.updated", "forget", "ValueError"),
+    MessageRejected: MessageRejected("redis", "crc"),
+    MessagesRefused: MessagesRefused("redis", "tc1:x:default"),
+    ScheduleFailed: ScheduleFailed("search", "OSError"),
 }
 DISPATCH = (TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded)
-WARNINGS = {RedisUnavailable, BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused, *DISPATCH}
+TOLD = (HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed)
+WARNINGS = {RedisUnavailable, BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused, *DISPATCH, *TOLD}
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from toolcache.fields import Frozen
+from toolcache.mishaps import HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed
 
 if TYPE_CHECKING:
     from toolcache.protocols import Clock, Listener
@@ -246,51 +247,6 @@ class DispatchDegraded(Frozen):
         return f"{self.layer}: request {self.key} goes on without it ({self.reason}): {_UNTOLD.get(self.layer, 'it may run twice')}"
 
 
-class HandlerFailed(Frozen):
-    """A handler of an event of the application raised, or has so many waiting that one was dropped; the others go on."""
-
-    name: str
-    """The event's."""
-    handler: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"handler {self.handler} of event {self.name} failed ({self.reason}); the other handlers go on"
-
-
-class MessageRejected(Frozen):
-    """What came as a message of another process was none: damaged, foreign, too large or not authenticated."""
-
-    layer: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.layer}: a message was dropped ({self.reason}): it is none of another process of this cache"
-
-
-class MessagesRefused(Frozen):
-    """A layer will not pass on what other processes emit; events reach the processes that it lets listen."""
-
-    layer: str
-    channel: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.layer} passes on no events of other processes: the user may not listen to &{self.channel}; "
-            "handlers here hear what this process emits, and no more"
-        )
-
-
-class ScheduleFailed(Frozen):
-    """What runs on a schedule failed; it is run again when it is due."""
-
-    name: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"schedule {self.name} failed ({self.reason}); it runs again when it is due"
-
-
 _UNTOLD = {
     "redis": "until it is back, other hosts do not know of it and may run it too",
     "file": "only Redis keeps it from running twice, should this process die",
@@ -340,7 +296,7 @@ _WARN = (
     *(HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed),
 )
 _LOG_EVERY = 30.0
-_KIND = ("name", "after", "layer", "operation", "kind", "domain", "directory", "reason")
+_KIND = ("name", "handler", "after", "layer", "operation", "kind", "domain", "directory", "reason")
 """What tells one kind of trouble from another; the key does not."""
 
 

@@ -353,8 +353,7 @@ class Machine:
         given = labels(tags)
         if not given:
             raise ValueError("name at least one tag: invalidate(tags=['news'])")
-        self.enter(())
-        return await self._invalidator.invalidate("tags", given, await self._changes.come())
+        return await self.forget("tags", given)
 
     async def forget(self, scope: str, labels: Sequence[str]) -> Invalidation:
         """The same of labels that were looked at already, or are the cache's own; ``scope`` says what they stand for."""

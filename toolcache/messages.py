@@ -18,11 +18,12 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from toolcache.aside import Lengthy
 from toolcache.blob import CorruptBlobError
+from toolcache.channels import SupportsMessages
 from toolcache.errors import SerializationError
 from toolcache.events import MessageRejected, MessagesRefused
 from toolcache.keys.text import key_digest, store_key
 from toolcache.parts import Parts
-from toolcache.protocols import SupportsMessages, Write
+from toolcache.protocols import Write
 
 MAX_MESSAGE: Final = 65_536
 """Bytes of name and payload, encoded."""

@@ -320,28 +320,6 @@ class Watch(Protocol):
 
 
 @runtime_checkable
-class Hearer(Watch, Protocol):
-    """A watch that is told as well what others publish on the channel of messages, of its namespace."""
-
-    def told(self, message: bytes, /) -> None:
-        """This was published, by whoever may: it can be anything."""
-        ...
-
-    def deaf(self) -> None:
-        """The store will not pass on what is published."""
-        ...
-
-
-@runtime_checkable
-class SupportsMessages(Protocol):
-    """A shared store that passes messages on to those that it tells of changes, and keeps none."""
-
-    async def publish(self, channel: str, message: bytes, /) -> int:
-        """Have all who listen to a channel told; how many the store knows of. Repeated, it is told again."""
-        ...
-
-
-@runtime_checkable
 class SupportsTracking(Protocol):
     """A shared store that tells what others write to it."""
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-from toolcache.protocols import Hearer, Watch
+from toolcache.channels import Hearer
+from toolcache.protocols import Watch
 from toolcache.wakes import Wakes
 
 
