@@ -27,6 +27,7 @@ from toolcache.events import (
     ScheduleFailed,
     StaleServed,
     StoreFault,
+    StrategyFailed,
     TakenOver,
     TaskMismatch,
     TrackingRefused,
@@ -38,6 +39,7 @@ SAMPLES: dict[type, Any] = {
     BreakerChanged: BreakerChanged("redis", "closed", "open", "5 failures in a row"),
     StoreFault: StoreFault("redis", "get", "conn", "ConnectionError ECONNREFUSED"),
     BlobRejected: BlobRejected("file", "crc", "0a1b2c3d"),
+    StrategyFailed: StrategyFailed("Mine", "evict", "KeyError"),
     StaleServed: StaleServed("search", "OSError", "0a1b2c3d"),
     ValueNotStored: ValueNotStored("search", "too large", "0a1b2c3d"),
     DataAtRisk: DataAtRisk("delete", "0a1b2c3d"),
@@ -60,7 +62,17 @@ SAMPLES: dict[type, Any] = {
 }
 DISPATCH = (TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded)
 TOLD = (HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed)
-WARNINGS = {RedisUnavailable, BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused, *DISPATCH, *TOLD}
+WARNINGS = {
+    RedisUnavailable,
+    BreakerChanged,
+    FilesUnavailable,
+    ClockAnomaly,
+    DataAtRisk,
+    TrackingRefused,
+    StrategyFailed,
+    *DISPATCH,
+    *TOLD,
+}
 
 
 @pytest.fixture

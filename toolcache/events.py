@@ -9,7 +9,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from toolcache.fields import Frozen
-from toolcache.mishaps import HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed
+from toolcache.mishaps import HandlerFailed as HandlerFailed  # noqa: PLC0414 - theirs to import from here
+from toolcache.mishaps import MessageRejected as MessageRejected  # noqa: PLC0414 - theirs to import from here
+from toolcache.mishaps import MessagesRefused as MessagesRefused  # noqa: PLC0414 - theirs to import from here
+from toolcache.mishaps import ScheduleFailed as ScheduleFailed  # noqa: PLC0414 - theirs to import from here
 
 if TYPE_CHECKING:
     from toolcache.protocols import Clock, Listener
@@ -80,6 +83,20 @@ class StaleServed(Frozen):
 
     def __str__(self) -> str:
         return f"{self.domain}: entry {self.key} could not be computed ({self.reason}); its last value stands in"
+
+
+class StrategyFailed(Frozen):
+    """A strategy that was passed as a class did what no strategy may; the default has taken its place, for good."""
+
+    strategy: str
+    operation: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"strategy {self.strategy} failed in {self.operation} ({self.reason}): "
+            "'adaptive' has taken its place; try it with toolcache.testing.MemoryPolicyContract"
+        )
 
 
 class DataAtRisk(Frozen):
@@ -271,6 +288,7 @@ Event = (
     | BlobRejected
     | StaleServed
     | ValueNotStored
+    | StrategyFailed
     | DataAtRisk
     | RedisUnavailable
     | RedisAvailable
@@ -292,7 +310,7 @@ Event = (
 
 _WARN = (
     *(BreakerChanged, RedisUnavailable, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused),
-    *(TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded),
+    *(TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded, StrategyFailed),
     *(HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed),
 )
 _LOG_EVERY = 30.0

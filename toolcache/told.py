@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from toolcache.cache import Cache
+from toolcache.domain_cache import DomainCache
 from toolcache.spelling import count
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 H = TypeVar("H", bound=Callable[..., Any])
 
 
-class Told(Cache):
+class Told(DomainCache):
     """A cache that reacts to events, and warms itself."""
 
     _reactions: "Reactions | None" = None

@@ -5,11 +5,14 @@ import contextvars
 from typing import Any
 
 import pytest
+from hearing import until
 
 from toolcache import CacheWriteError, SerializationError, ToolCache
+from toolcache.domains import GENERAL
 from toolcache.events import HandlerFailed
 from toolcache.messages import MAX_MESSAGE
 from toolcache.reactions import Emitted
+from toolcache.tags import agent_label, catalog_label, domain_label, tool_label
 from toolcache.testing import Recorder
 
 
@@ -159,8 +162,7 @@ async def test_a_slow_one_holds_up_nobody(cache: ToolCache) -> None:
 
     cache.on("a", max_parallel=1)(lambda event: seen.append(event.number))
     emissions = [await cache.emit("a", number=number) for number in range(10)]
-    while len(seen) < 10:
-        await asyncio.sleep(0)
+    await until(lambda: len(seen) == 10)
     assert seen == list(range(10))  # one after another, in order
     assert at_once == 3
     go.set()
@@ -198,8 +200,7 @@ async def test_handlers_run_in_a_context_of_their_own(cache: ToolCache) -> None:
         return "value"
 
     assert await cache.get_or_set("key", compute) == "value"
-    while len(seen) < 2:
-        await asyncio.sleep(0)
+    await until(lambda: len(seen) == 2)
     assert seen == ["none", "computed"]
 
 
@@ -242,11 +243,10 @@ async def test_closing_does_not_wait_for_ever() -> None:
 
 
 async def keep(cache: ToolCache, **labels: str) -> None:
-    """An entry for each label, under its name."""
+    """An entry for each label, under its name: a tag, or one of the cache's own."""
     for name, label in labels.items():
-        machine = cache._machine
-        key = machine.enter([name])[0]
-        await machine._changes.set_many([key], [name], cache._catalog, 60, (label,))
+        own, tags = ((label,), ()) if label.startswith("@") else ((), (label,))
+        await cache._machine.set(name, name, GENERAL, tags=tags, own=own)
 
 
 REACTIONS: list[tuple[str, dict[str, Any], str]] = [
@@ -282,8 +282,8 @@ async def test_what_is_forgotten_by_itself(cache: ToolCache, event: str, payload
 
 async def test_rules_of_ones_own(cache: ToolCache) -> None:
     """C13: ``react`` says what else is forgotten, at which event; a list stands for several."""
-    entries = {"a": "prices:1:eu", "b": "prices:2", "c": "prices:3", "d": "@a:faq", "e": "@t:search", "f": "@c:v1"}
-    entries |= {"g": "@d:metadata"}
+    entries = {"a": "prices:1:eu", "b": "prices:2", "c": "prices:3", "d": agent_label("faq"), "e": tool_label("search")}
+    entries |= {"f": catalog_label("v1"), "g": domain_label("metadata")}
     cache.react("price.changed", tags=["prices:{sku}"])
     await keep(cache, **entries)
     await cache.emit("price.changed", sku=["1", "3"])
@@ -318,5 +318,4 @@ async def test_handlers_are_told_even_where_nothing_could_be_forgotten(cache: To
     cache._machine.forget = fail  # type: ignore[method-assign, assignment]  # as in an outage of all layers
     with pytest.raises(CacheWriteError):
         await cache.emit("data.updated", data_type="a")
-    while not seen:
-        await asyncio.sleep(0)
+    await until(lambda: seen)
