@@ -30,13 +30,8 @@ LEVELS: Final[dict[str, str]] = {
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "messages drafts overlaps modes lookups entrance batches changes claim layer parts entries found freshness_options recall horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk invalidator scanner "
     "record record_body ledger answers hold untold terms work course runs sets machine requests report cache spelling sources settings assembly",
-<<<<<<< HEAD
-    "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
-    "schedule reactions rules told __init__",
-=======
     "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories normalize "
-    "schedule reactions __init__",
->>>>>>> b2380c631bb6dbd5c4544bbb4c13818a22aa69ee
+    "schedule reactions rules told __init__",
     "edges": "exporters integrations cli web blocking testing __main__",
 }
 RANKS: Final = {name: rank for rank, names in enumerate(LEVELS.values()) for name in names.split()}
