@@ -31,7 +31,7 @@ LEVELS: Final[dict[str, str]] = {
     "machine": "messages drafts overlaps modes lookups entrance batches changes claim layer parts entries found freshness_options recall horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk invalidator scanner "
     "record record_body ledger answers hold untold terms work course runs sets machine requests report cache spelling sources settings assembly",
     "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories normalize "
-    "schedule reactions rules told __init__",
+    "schedule reactions requested rules told warm_items warm_plan __init__",
     "edges": "exporters integrations cli web blocking testing __main__",
 }
 RANKS: Final = {name: rank for rank, names in enumerate(LEVELS.values()) for name in names.split()}

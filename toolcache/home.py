@@ -81,6 +81,12 @@ class Home:
             self._attendants[run] = task
         return absent
 
+    def dismiss(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have it run no more."""
+        attendant = self._attendants.pop(run, None)
+        if attendant is not None:
+            attendant.cancel()
+
     def _unstaff(self, _: object) -> None:
         self.staffed = False
 

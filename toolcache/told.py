@@ -4,12 +4,18 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolcache.domain_cache import DomainCache
+from toolcache.durations import Duration
 from toolcache.spelling import count
 
 if TYPE_CHECKING:
+    from toolcache.dispatch.results import Progress
     from toolcache.entry import Invalidation
     from toolcache.reactions import Emission, Emitted, Handler, Reactions, ReactionTally
+    from toolcache.requested import Requested
     from toolcache.rules import Rule
+    from toolcache.schedule import Scheduled
+    from toolcache.warm_plan import WarmPlan
+    from toolcache.warming import WarmReport
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -19,6 +25,7 @@ class Told(DomainCache):
 
     _reactions: "Reactions | None" = None
     _rules: "dict[str, Rule] | None" = None
+    _requested: "Requested | None" = None
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -135,3 +142,83 @@ class Told(DomainCache):
         rule = (self._rules or RULES).get(event.name)
         labels = [] if rule is None else rule.labels(event.name, event.payload)
         return await self._machine.forget("event", labels) if labels else None
+
+    # -- ahead of those who ask ---------------------------------------------------------------------------------------
+
+    async def warm(self, plan: "WarmPlan", *, on_progress: "Callable[[Progress], None] | None" = None) -> "WarmReport":
+        """Have what a plan names be in the cache; what is there already is left as it is.
+
+        Each item is computed as if somebody asked for it, so whoever does so meanwhile, here or in another process, waits for
+        the same computation. What fails touches no other item. Cancelled, it leaves nothing running.
+
+        Args:
+            plan: what is to be there, and what that may cost.
+            on_progress: told whenever an item is begun or done; must not block. Its faults are counted, not feared.
+
+        Returns:
+            How many items were there, were computed, or failed and why; ``print`` shows it as a table.
+
+        Raises:
+            OSError: the plan's file cannot be read.
+            ValueError: the plan has a ``max_cost_usd``, and nobody knows what a computation costs.
+            CacheClosedError: the cache is closed.
+        """
+        from toolcache.warming import warm
+
+        self._machine.enter(())
+        return await warm(self, plan, on_progress)
+
+    def schedule(
+        self,
+        job: "WarmPlan | Callable[[], Any]",
+        *,
+        every: Duration | None = None,
+        cron: str | None = None,
+        at_start: bool = False,
+        jitter: Duration | None = None,
+        timezone: str | None = None,
+        name: str | None = None,
+    ) -> "Scheduled":
+        """Have a plan, or any function, run again and again, until the cache is closed.
+
+        Of the processes that share the namespace, one runs at each time; a run that takes longer than the interval lets the
+        times go by that it misses, and is followed by one. What fails is told by ``ScheduleFailed``, and runs again when
+        it is due.
+
+        Args:
+            job: a plan to warm by, or a function, sync or async, without an argument.
+            every: from one time to the next, counted from midnight UTC on 1970-01-01: ``"1h"`` is on the hour.
+            cron: five fields: minute, hour, day of the month, month, day of the week; needs the ``schedule`` extra.
+            at_start: whether it runs now as well, in each process.
+            jitter: each run begins up to so much later, at random.
+            timezone: in which the fields of ``cron`` are meant, such as ``"Europe/Berlin"``; UTC unless given.
+            name: by which the processes know it as the same; the plan's or function's, and when it runs, unless given.
+
+        Returns:
+            A handle: ``cancel()``, ``next_at``, ``last``.
+
+        Raises:
+            ValueError: neither or both of ``every`` and ``cron``, one that cannot be, or another schedule has the name.
+            ModuleNotFoundError: ``cron`` without the extra.
+            UnsupportedEventLoopError: no asyncio loop is running.
+        """
+        from toolcache.schedule import Scheduled, times
+
+        self._machine.enter(())
+        scheduled = Scheduled(self, job, times(every, cron, timezone), at_start=at_start, jitter=jitter, name=name)
+        scheduled.start()
+        return scheduled
+
+    @property
+    def _schedules(self) -> "dict[str, Scheduled]":
+        schedules: dict[str, Scheduled] = vars(self).setdefault("_scheduled", {})
+        return schedules
+
+    @property
+    def requested(self) -> "Requested":
+        """What this process is asked for most often, counted from when this is first touched, for ``WarmPlan(top=...)``."""
+        if self._requested is None:
+            from toolcache.requested import count_requests
+
+            self._requested = count_requests(self)
+        return self._requested
