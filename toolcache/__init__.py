@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
+    from toolcache.warm_plan import WarmPlan
+    from toolcache.warming import WarmReport
     from toolcache.work import RunContext
 
 __version__ = "0.1.0"
@@ -111,6 +113,8 @@ __all__ = [
     "UnsupportedKeyError",
     "ValueTooLargeError",
     "WaitTimeoutError",
+    "WarmPlan",
+    "WarmReport",
     "cached",
     "dispatch_agents",
     "file_digest",
@@ -144,6 +148,8 @@ _HOMES = {
     "Stats": "stats",
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
+    "WarmPlan": "warm_plan",
+    "WarmReport": "warming",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "file_digest": "keys.files",
