@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # as typing has it, whose import would be most of this on
 if TYPE_CHECKING:
     from toolcache.answers import RunStatus
     from toolcache.cache import Cache
+    from toolcache.catalogue import KeyInfo
     from toolcache.compute import Context
     from toolcache.decorator import cached
     from toolcache.dispatch.decorator import idempotent
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
         ReentrantFlightError,
         RunTimeoutError,
         SerializationError,
+        SessionConflictError,
+        SessionError,
+        SessionUnavailableError,
         SettingsError,
         StoredAgentError,
         StoredCallError,
@@ -50,9 +54,12 @@ if TYPE_CHECKING:
     from toolcache.keys.scopes import scope
     from toolcache.keys.tagging import make_tag
     from toolcache.resilience.breaker import CircuitBreaker
+    from toolcache.session import Session
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
+    from toolcache.warm_plan import WarmPlan
+    from toolcache.warming import WarmReport
     from toolcache.work import RunContext
 
 __version__ = "0.1.0"
@@ -78,6 +85,7 @@ __all__ = [
     "Freshness",
     "Health",
     "Invalidation",
+    "KeyInfo",
     "MissingScopeError",
     "Progress",
     "ReentrantFlightError",
@@ -85,6 +93,10 @@ __all__ = [
     "RunStatus",
     "RunTimeoutError",
     "SerializationError",
+    "Session",
+    "SessionConflictError",
+    "SessionError",
+    "SessionUnavailableError",
     "Settings",
     "SettingsError",
     "Stats",
@@ -101,6 +113,8 @@ __all__ = [
     "UnsupportedKeyError",
     "ValueTooLargeError",
     "WaitTimeoutError",
+    "WarmPlan",
+    "WarmReport",
     "cached",
     "dispatch_agents",
     "file_digest",
@@ -125,13 +139,17 @@ _HOMES = {
     "Freshness": "freshness",
     "Health": "stats",
     "Invalidation": "entry",
+    "KeyInfo": "catalogue",
     "Progress": "dispatch.results",
     "RunContext": "work",
     "RunStatus": "answers",
+    "Session": "session",
     "Settings": "settings",
     "Stats": "stats",
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
+    "WarmPlan": "warm_plan",
+    "WarmReport": "warming",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "file_digest": "keys.files",
