@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from toolcache.freshness import Freshness
     from toolcache.keys.canonical import Digest
     from toolcache.keys.plan import make_key
+    from toolcache.policies import ToolPolicy
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
@@ -90,6 +91,7 @@ __all__ = [
     "TemplateError",
     "ToolCache",
     "ToolCacheError",
+    "ToolPolicy",
     "UnsupportedEventLoopError",
     "UnsupportedKeyError",
     "ValueTooLargeError",
@@ -122,6 +124,7 @@ _HOMES = {
     "Stats": "stats",
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
+    "ToolPolicy": "policies",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "get_cache": "tool_cache",

@@ -7,6 +7,7 @@
     idempotency:{digest of the task}
     response:{digest of agent, goal, model, temperature and tools}
     model:{digest of model, messages and parameters}
+    tool:{tool}:{digest of its parameters}            tool:{server}:{tool}:{digest}, for a tool of a server
     {own domain}:{digest of its fields}               {own domain}:{version}:{digest of its fields}
 
 Parts are percent-encoded, so only the joiner is a raw colon and no two sets of parts share a key. A tenant becomes part
@@ -79,6 +80,16 @@ class DomainKeys:
     def completion(self, model: str, messages: Any, params: Mapping[str, Any]) -> str:
         """What a model makes of messages; all of them count, and every parameter."""
         return join("model", self._digest([model, messages, dict(params)]))
+
+    def tool(self, server: str, tool: str, params: Mapping[str, Any], *told: Any) -> str:
+        """What a tool has said; what else tells one call from another comes last."""
+        where = (server,) if server else ()
+        given = [dict(params), *told] if any(one is not None for one in told) else dict(params)
+        return join("tool", *where, tool, self._digest(given))
+
+    def tools(self, what: str, server: str) -> str:
+        """A note on the tools of a server."""
+        return join("tool", f"@{what}", self._digest(server))
 
     def declared(self, domain: Domain[Any], fields: Mapping[str, Any]) -> str:
         """What a domain of the user's own has for these fields."""

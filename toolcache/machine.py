@@ -290,6 +290,11 @@ class Machine:
         self.enter(())
         return await self._invalidator.invalidate("tags", given, await self._changes.come())
 
+    async def forget(self, scope: str, own: Sequence[str]) -> Invalidation:
+        """Forget in every layer what carries one of these labels of the cache's own; ``scope`` says what that is."""
+        self.enter(())
+        return await self._invalidator.invalidate(scope, own, await self._changes.come())
+
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""
         return self._entries.lifetime(ttl, domain)

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Mapping
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from toolcache.assembly import assemble
 from toolcache.clock import SYSTEM
@@ -15,6 +15,10 @@ from toolcache.errors import SettingsError
 from toolcache.protocols import Clock
 from toolcache.results import Results
 from toolcache.settings import Options, Settings
+
+if TYPE_CHECKING:
+    from toolcache.tool_calls import Run
+    from toolcache.tools import ToolName, Tools
 
 
 class ToolCache(Discovery, Embeddings, Completions, Results):
@@ -58,6 +62,7 @@ class ToolCache(Discovery, Embeddings, Completions, Results):
         elif options:
             settings = settings.replace(**options)
         super().__init__(assemble(settings, clock=clock, credentials=credentials), settings)
+        self._tools: Tools | None = None
 
     @classmethod
     def from_env(
@@ -82,6 +87,36 @@ class ToolCache(Discovery, Embeddings, Completions, Results):
     def closed(self) -> bool:
         """Whether ``aclose()`` was called."""
         return self._machine.homes.closed
+
+    @property
+    def tools(self) -> "Tools":
+        """What is known of tools, and what you say of them: ``cache.tools["web_search"] = ToolPolicy("exact")``."""
+        if self._tools is None:
+            from toolcache.tools import Tools
+
+            self._tools = Tools(self)
+        return self._tools
+
+    async def call_tool(self, name: "ToolName", run: "Run", /, **params: Any) -> Any:
+        """What a tool says to these parameters: kept, dispatched once or just run, as ``tools.verdict(name)`` tells.
+
+        Your own policy decides, ``cache.tools[name]``; else the hints of its server, if you trust it; else it is run.
+        Results that say ``isError``, partial ones and streams go to whoever asked, and are not kept.
+
+        Args:
+            name: that of the tool, or that of its server and its own: ``("github", "search")``.
+            run: calls the tool: sync or async, given the parameters by their names.
+            params: the parameters. Those that decide have a canonical form; see ``Cache.get_or_set`` on keys.
+
+        Raises:
+            Exception: whatever ``run`` raises; and what ``once`` raises, where a tool is dispatched once.
+            UnsupportedKeyError: a parameter that decides has no canonical form.
+
+        Examples:
+            >>> cache.tools["web_search"] = ToolPolicy("exact", ttl="5m", key_params=["query"])
+            >>> hits = await cache.call_tool("web_search", search, query="asyncio", trace="7f")
+        """
+        return await self.tools.call(name, run, params)
 
 
 _default: ToolCache | None = None
