@@ -48,15 +48,15 @@ class Known(NamedTuple):
     digest: str | None
 
 
-def identity(server: str, name: str) -> str:
-    """The one name of a tool of a server."""
-    return join(server, name) if server else name
+def results_of(server: str, name: str) -> str:
+    """The label of what one tool has said."""
+    return tool_label(join(server, name))
 
 
 def labels_of(server: str, name: str) -> tuple[str, ...]:
     """What the results of a tool can be invalidated by, beside their domain."""
-    label = tool_label(identity(server, name))
-    return (label, results_label(server)) if server else (label,)
+    own = results_of(server, name)
+    return (own, results_label(server)) if server else (own,)
 
 
 def results_label(server: str) -> str:
@@ -129,7 +129,7 @@ class KnownTools:
     def _labels(self, server: str, names: Iterable[str]) -> list[str]:
         """What covers all that is kept of these tools, and of the list that they are in."""
         about = [domain_label(SEARCH.name), *([server_label(server)] if server else [])]
-        each = {label for name in names for label in (tool_label(identity(server, name)), tool_label(name))}
+        each = {label for name in names for label in (results_of(server, name), tool_label(name))}
         return [*about, *sorted(each)]
 
     async def _forget(self, labels: Sequence[str]) -> Invalidation:

@@ -15,6 +15,7 @@ from toolcache.freshness import UNSAID, Freshness
 from toolcache.freshness_options import READERS as FRESHNESS
 from toolcache.freshness_options import FreshnessOptions, said
 from toolcache.spelling import Reader, choice, nearest, span, unlimited, words
+from toolcache.tags import labels
 from toolcache.terms import OnceOptions, Terms
 from toolcache.tool_definitions import Hints
 
@@ -29,6 +30,7 @@ class ToolOptions(FreshnessOptions, OnceOptions, total=False):
     ignore_params: Iterable[str]
     threshold: float
     version: str
+    tags: Iterable[str]
     condition: Hook
     dump: Hook
     load: Hook
@@ -42,13 +44,22 @@ class ToolPolicy(Frozen):
             parameters is dispatched once, as by ``Cache.once``, and its answer given to all who call again. ``"none"``: each
             call is run. ``"semantic"``: calls that mean the same share a result; until there is an engine for that, only
             the same parameters mean the same, as with ``"exact"``.
-        options: ``ttl``: how long a result is good, or the answer of what runs once is kept; 5 minutes and 1 hour unless
-            given, None for ever. ``key_params``: the parameters that decide; all unless given. Of what runs once, the
-            others must be the same when a call is repeated. ``ignore_params``: those that decide nothing. ``dump``,
-            ``load``: make plain data of a result, and a result of that. And of those that keep results: ``error_ttl``, how
-            long a result that says ``isError`` is kept, not at all unless given; ``condition``, whether a result may be
-            kept; ``threshold``, how much alike two calls are that mean the same, above 0, at most 1, for "semantic"; what
-            ``Freshness`` knows. Of what runs once: what ``Terms`` knows, but for ``retention``, which is ``ttl``.
+        options: as below, each with the kinds that have a use for it.
+
+    Attributes:
+        ttl: how long a result is kept; 5 minutes unless given, of "once" an hour. None for ever.
+        key_params: the parameters that decide which call it is; all unless given. Of "once", the others must be the same
+            when the call is repeated.
+        ignore_params: those that may differ.
+        dump: makes plain data of a result, for what cannot be stored as it is.
+        load: makes a result of that data.
+        error_ttl: how long a result that says ``isError`` is kept; not at all unless given. Of "once": see ``Terms``.
+        condition: a function of a result: whether it may be kept. Of "exact" and "semantic", as the following.
+        version: of the tool: with another one nothing is found of what was kept before.
+        tags: of what is kept.
+        freshness: what is done about a result that nears its end: ``grace``, ``refresh_ahead``, …; see ``Freshness``.
+        threshold: of "semantic": how much alike two calls are that mean the same; above 0, at most 1.
+        terms: of "once": on what conditions, ``timeout``, ``on_store_down``, …; see ``Terms``.
 
     Raises:
         TypeError: there is no such option, or the kind has no use for it.
@@ -66,6 +77,7 @@ class ToolPolicy(Frozen):
     threshold: float | None
     error_ttl: float | None
     version: str | None
+    tags: tuple[str, ...]
     condition: Hook | None
     dump: Hook | None
     load: Hook | None
@@ -203,13 +215,14 @@ _READERS: Final[dict[str, Reader]] = {
     "threshold": _likeness,
     "error_ttl": span,
     "version": words,
+    "tags": lambda value, _name: labels(value),
     "condition": _hook,
     "dump": _hook,
     "load": _hook,
 }
-_UNSAID: Final[dict[str, Any]] = dict.fromkeys(_READERS) | {"ttl": MISSING, "ignore_params": ()}
+_UNSAID: Final[dict[str, Any]] = dict.fromkeys(_READERS) | {"ttl": MISSING, "ignore_params": (), "tags": ()}
 _KEYED: Final = {"ttl", "key_params", "ignore_params", "dump", "load"}
-_EXACT: Final = _KEYED | {"error_ttl", "version", "condition"} | FRESHNESS.keys()
+_EXACT: Final = _KEYED | {"error_ttl", "version", "tags", "condition"} | FRESHNESS.keys()
 _USES: Final[dict[str, set[str]]] = {
     "exact": _EXACT,
     "none": set(),

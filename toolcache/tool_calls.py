@@ -84,7 +84,16 @@ class ToolCalls:
                 raise UnkeptResult(result, kind)
             return self._plain(key, result, policy)
 
-        fill = partial(self._machine.fill, key, compute, self._row, ttl=policy.ttl, own=own, freshness=policy.freshness)
+        fill = partial(
+            self._machine.fill,
+            key,
+            compute,
+            self._row,
+            ttl=policy.ttl,
+            tags=policy.tags,
+            own=own,
+            freshness=policy.freshness,
+        )
         try:
             value = self._machine.hit(key)
             value = await fill() if value is MISSING else value
