@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ComputeTimeoutError,
         DispatchError,
         FlightAbortedError,
+        MissingScopeError,
         ReentrantFlightError,
         RunTimeoutError,
         SerializationError,
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
     )
     from toolcache.freshness import Freshness
     from toolcache.keys.canonical import Digest
+    from toolcache.keys.files import file_digest
     from toolcache.keys.plan import make_key
+    from toolcache.keys.scopes import scope
     from toolcache.policies import ToolPolicy
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.settings import Settings
@@ -74,6 +77,7 @@ __all__ = [
     "Freshness",
     "Health",
     "Invalidation",
+    "MissingScopeError",
     "Progress",
     "ReentrantFlightError",
     "RunContext",
@@ -98,9 +102,11 @@ __all__ = [
     "WaitTimeoutError",
     "cached",
     "dispatch_agents",
+    "file_digest",
     "get_cache",
     "idempotent",
     "make_key",
+    "scope",
 ]
 
 _HOMES = {
@@ -127,9 +133,11 @@ _HOMES = {
     "ToolPolicy": "policies",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
+    "file_digest": "keys.files",
     "get_cache": "tool_cache",
     "idempotent": "dispatch.decorator",
     "make_key": "keys.plan",
+    "scope": "keys.scopes",
 }
 
 
