@@ -1,11 +1,6 @@
-"""Policies: what a call of a tool is to be: answered from the cache, dispatched once, or just run.
+"""Policies: what a user says of a tool: whether its calls are answered from the cache, dispatched once or just run."""
 
-Whoever uses the cache decides. Where nobody has, the hints of a trusted server do; the table in docs/how-to/tools.md is
-all there is to it, and `decide` is that table. What nobody knows anything of is never kept.
-"""
-
-from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeAlias, Unpack
 
 from toolcache.durations import Duration
@@ -14,10 +9,11 @@ from toolcache.fields import Frozen
 from toolcache.freshness import UNSAID, Freshness
 from toolcache.freshness_options import READERS as FRESHNESS
 from toolcache.freshness_options import FreshnessOptions, said
-from toolcache.spelling import Reader, choice, nearest, span, unlimited, words
+from toolcache.keys.choice import Choice, Normalize
+from toolcache.keys.scopes import Vary
+from toolcache.spelling import Reader, choice, nearest, span, switch, unlimited, words
 from toolcache.tags import labels
 from toolcache.terms import OnceOptions, Terms
-from toolcache.tool_definitions import Hints
 
 Hook: TypeAlias = Callable[[Any], Any]
 
@@ -27,7 +23,10 @@ class ToolOptions(FreshnessOptions, OnceOptions, total=False):
 
     ttl: Duration | None
     key_params: Iterable[str]
-    ignore_params: Iterable[str]
+    ignore: Iterable[str]
+    normalize: Normalize
+    vary: Vary
+    strict_scope: bool
     threshold: float
     version: str
     tags: Iterable[str]
@@ -48,9 +47,12 @@ class ToolPolicy(Frozen):
 
     Attributes:
         ttl: how long a result is kept; 5 minutes unless given, of "once" an hour. None for ever.
-        key_params: the parameters that decide which call it is; all unless given. Of "once", the others must be the same
-            when the call is repeated.
-        ignore_params: those that may differ.
+        key_params: the parameters that decide which call it is, or paths into them; all unless given. Of "once", the others
+            must be the same when the call is repeated.
+        ignore: those that may differ.
+        normalize: what is done to the values that decide, for the key alone; see ``toolcache.normalize``.
+        vary: names of scopes, such as ``["user"]``, by which calls differ; see ``toolcache.scope``.
+        strict_scope: whether it is an error if one of these is not said.
         dump: makes plain data of a result, for what cannot be stored as it is.
         load: makes a result of that data.
         error_ttl: how long a result that says ``isError`` is kept; not at all unless given. Of "once": see ``Terms``.
@@ -73,7 +75,10 @@ class ToolPolicy(Frozen):
     kind: str
     ttl: float | Missing | None
     key_params: tuple[str, ...] | None
-    ignore_params: tuple[str, ...]
+    ignore: tuple[str, ...]
+    normalize: Normalize | None
+    vary: Vary
+    strict_scope: bool
     threshold: float | None
     error_ttl: float | None
     version: str | None
@@ -105,75 +110,48 @@ class ToolPolicy(Frozen):
                 "terms": Terms.of(terms),
             }
         )
+        rules = self.normalize if isinstance(self.normalize, Mapping) else {}
+        decide = rules if self.key_params is None else map(_first, self.key_params)
+        self._choice({*decide, *self.ignore}, self.key_params, self.normalize)  # what is wrong is told now
 
-    def chosen(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters that decide which call it is."""
-        if self.key_params is not None:
-            return {name: params[name] for name in self.key_params if name in params}
-        return self.counted(params)
+    def chosen(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What decides which call it is.
 
-    def counted(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Those that must be the same when what runs once is called again."""
-        return {name: value for name, value in params.items() if name not in self.ignore_params}
+        Raises:
+            UnsupportedKeyError: a path leads nowhere.
+            MissingScopeError: a scope is not said that must be.
+        """
+        if not (self.normalize or self.vary or self.key_params):
+            return {name: value for name, value in params.items() if name not in self.ignore}
+        # A call may leave parameters out.
+        paths, rules = self.key_params, self.normalize
+        paths = None if paths is None else tuple(path for path in paths if _first(path) in params)
+        decide = set(params).difference(self.ignore) if paths is None else paths
+        if isinstance(rules, Mapping):
+            rules = {name: rule for name, rule in rules.items() if name in decide}
+        return self._choice(params, paths, rules).values(params)
 
+    def others(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What must be the same when what runs once is called again."""
+        aside = {*self.ignore, *(params if self.key_params is None else self.key_params)}
+        return {name: value for name, value in params.items() if name not in aside}
 
-class Act(Enum):
-    """What a call of a tool is."""
-
-    CACHE = "cached"
-    """Answered with the kept result, if there is one; its result is kept."""
-    ONCE = "dispatched once"
-    """Run once, whoever asks for it."""
-    RUN = "run"
-    """Run, whatever is known; nothing is kept."""
-
-
-class Verdict(Frozen):
-    """What a call of a tool is, and why.
-
-    Attributes:
-        act: what it is.
-        policy: under what terms; that of the user, or what goes without saying.
-        why: in words.
-    """
-
-    act: Act
-    policy: ToolPolicy
-    why: str
-
-
-def decide(policy: ToolPolicy | None, hints: Hints | None, *, trusted: bool) -> Verdict:
-    """What calls of a tool are.
-
-    Args:
-        policy: what the user says of the tool, if anything: it wins.
-        hints: what its server says of it; None where nothing was learned.
-        trusted: whether the user trusts that server.
-
-    Examples:
-        >>> decide(None, Hints(read_only=True), trusted=True).act.value
-        'cached'
-        >>> decide(None, Hints(read_only=True), trusted=False).act.value
-        'run'
-    """
-    if policy is not None:
-        return Verdict(_ACTS[policy.kind], policy, "your policy says so" + _ALIKE.get(policy.kind, ""))
-    if hints is None:
-        return Verdict(Act.RUN, NONE, "nothing is known of this tool")
-    if not trusted:
-        return Verdict(Act.RUN, NONE, "its server is not trusted, so its hints count for nothing")
-    return _believe(hints)
+    def _choice(self, names: Collection[str], paths: tuple[str, ...] | None, rules: Normalize | None) -> Choice:
+        """What is done with parameters of these names."""
+        ignored = [name for name in self.ignore if name in names]
+        return Choice(
+            "the tool",
+            names,
+            chosen=paths,
+            ignored=ignored,
+            normalize=rules,
+            vary=self.vary,
+            strict=self.strict_scope,
+        )
 
 
-def _believe(hints: Hints) -> Verdict:
-    """What calls of a tool are by its hints alone."""
-    if hints.read_only and hints.destructive:
-        return Verdict(Act.RUN, NONE, "it is said to change nothing and to destroy: neither is believed")
-    if hints.read_only:
-        return Verdict(Act.CACHE, EXACT, "its server says that it changes nothing")
-    if hints.idempotent:
-        return Verdict(Act.ONCE, AGAIN, "its server says that doing it again changes nothing more")
-    return Verdict(Act.RUN, NONE, "it may change something, and more each time")
+def _first(path: str) -> str:
+    return path.partition(".")[0]
 
 
 def _names(value: Any, name: str) -> tuple[str, ...]:
@@ -211,7 +189,10 @@ def _refuse(kind: str, name: str) -> None:
 _READERS: Final[dict[str, Reader]] = {
     "ttl": unlimited(span),
     "key_params": _names,
-    "ignore_params": _names,
+    "ignore": _names,
+    "normalize": lambda value, _name: value,
+    "vary": lambda value, _name: value if isinstance(value, str | Mapping) else tuple(value),
+    "strict_scope": switch,
     "threshold": _likeness,
     "error_ttl": span,
     "version": words,
@@ -220,8 +201,14 @@ _READERS: Final[dict[str, Reader]] = {
     "dump": _hook,
     "load": _hook,
 }
-_UNSAID: Final[dict[str, Any]] = dict.fromkeys(_READERS) | {"ttl": MISSING, "ignore_params": (), "tags": ()}
-_KEYED: Final = {"ttl", "key_params", "ignore_params", "dump", "load"}
+_UNSAID: Final[dict[str, Any]] = dict.fromkeys(_READERS) | {
+    "ttl": MISSING,
+    "ignore": (),
+    "vary": (),
+    "strict_scope": False,
+    "tags": (),
+}
+_KEYED: Final = {"ttl", "key_params", "ignore", "normalize", "vary", "strict_scope", "dump", "load"}
 _EXACT: Final = _KEYED | {"error_ttl", "version", "tags", "condition"} | FRESHNESS.keys()
 _USES: Final[dict[str, set[str]]] = {
     "exact": _EXACT,
@@ -231,12 +218,3 @@ _USES: Final[dict[str, set[str]]] = {
 }
 _KINDS: Final = tuple(_USES)
 _KEEPS: Final = ("exact", "semantic")
-_ACTS: Final = {"exact": Act.CACHE, "semantic": Act.CACHE, "once": Act.ONCE, "none": Act.RUN}
-_ALIKE: Final = {"semantic": "; only the same parameters mean the same as yet"}
-
-EXACT: Final = ToolPolicy("exact")
-"""For tools that are said to change nothing."""
-AGAIN: Final = ToolPolicy("once", on_store_down="run")
-"""For tools that are said to change nothing more when called again: so one that cannot be dispatched once is run."""
-NONE: Final = ToolPolicy("none")
-"""For all others."""

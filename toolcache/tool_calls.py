@@ -17,8 +17,9 @@ from toolcache.errors import SerializationError, StoredAgentError
 from toolcache.events import ValueNotStored
 from toolcache.ledger import short
 from toolcache.modes import Mode
-from toolcache.policies import AGAIN, ToolPolicy
+from toolcache.policies import ToolPolicy
 from toolcache.tool_results import Kind, kind_of
+from toolcache.verdicts import AGAIN
 
 if TYPE_CHECKING:
     from toolcache.machine import Machine

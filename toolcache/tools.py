@@ -16,9 +16,10 @@ from toolcache.entry import MISSING, Invalidation
 from toolcache.errors import CacheClosedError, CacheWriteError, UnsupportedKeyError
 from toolcache.keys.canonical import digest
 from toolcache.known_tools import KnownTools, Learned, labels_of
-from toolcache.policies import AGAIN, Act, ToolPolicy, Verdict, decide
+from toolcache.policies import ToolPolicy
 from toolcache.tool_calls import Asked, Run, ToolCalls, run_tool
 from toolcache.tool_notes import ToolNotes
+from toolcache.verdicts import AGAIN, Act, Verdict, decide
 
 if TYPE_CHECKING:
     from toolcache.domain_cache import DomainCache
@@ -154,8 +155,8 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
             request = self._key(server, tool, params, definition, turn), ""
             retention = self._row.ttl
         else:
-            asked_for = str(digest(policy.counted(params)))
-            request = self._key(server, tool, policy.chosen(params)), asked_for
+            others = policy.others(params)
+            request = self._key(server, tool, policy.chosen(params)), str(digest(others)) if others else ""
             retention = self._retention if policy.ttl is MISSING else policy.ttl
         return await self._calls.once(request, policy, retention, asked)
 

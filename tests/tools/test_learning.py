@@ -17,8 +17,8 @@ from tools.toolbox import AGAIN, READS, Tool, defined
 
 from toolcache import ToolCache, ToolPolicy
 from toolcache.known_tools import Learned
-from toolcache.policies import Act
 from toolcache.tool_definitions import Hints, ToolDefinition
+from toolcache.verdicts import Act
 
 Open = Callable[..., Awaitable[ToolCache]]
 

@@ -10,10 +10,11 @@ from rig import SteadyClock
 from tenacity import AsyncRetrying, stop_after_attempt
 from tools.toolbox import AGAIN, READS, Tool, defined
 
-from toolcache import ToolCache, ToolPolicy
+from toolcache import ToolCache, ToolPolicy, scope
 from toolcache.errors import (
     AlreadyInProgressError,
     CacheClosedError,
+    MissingScopeError,
     RunTimeoutError,
     StoredAgentError,
     TaskMismatchError,
@@ -21,6 +22,7 @@ from toolcache.errors import (
 )
 from toolcache.events import Event, StaleServed, ValueNotStored
 from toolcache.keys.canonical import digest
+from toolcache.normalize import casefold
 
 Open = Callable[..., Awaitable[ToolCache]]
 MINUTE = 60.0
@@ -110,10 +112,10 @@ class TestKeepsResults:
 class TestOptions:
     """Each option of a policy does what it says."""
 
-    async def test_key_params_and_ignore_params(self, local: ToolCache) -> None:
-        """BUG-106: ``key_params`` are those that decide; ``ignore_params`` those that do not."""
+    async def test_key_params_and_ignore(self, local: ToolCache) -> None:
+        """BUG-106: ``key_params`` are those that decide; ``ignore`` those that do not."""
         local.tools["a"] = ToolPolicy("exact", key_params=["query"])
-        local.tools["b"] = ToolPolicy("exact", ignore_params=["trace"])
+        local.tools["b"] = ToolPolicy("exact", ignore=["trace"])
         for name in "ab":
             tool = Tool()
             assert await local.call_tool(name, tool, query="x", trace="1") == 1
@@ -123,6 +125,36 @@ class TestOptions:
         assert [await local.call_tool("a", tool, top=top) for top in (1, 2)] == [1, 1], (
             "one that is left out is left out"
         )
+
+    async def test_normalize_and_paths(self, local: ToolCache) -> None:
+        """BUG-106: ``normalize`` is for the key alone, of all texts or by name; ``key_params`` may be paths, and left out."""
+        policies = [
+            ToolPolicy("exact", normalize=casefold),
+            ToolPolicy("exact", normalize={"query": casefold}),
+            ToolPolicy("exact", key_params=["query", "filters.lang"], normalize={"query": casefold}),
+        ]
+        for policy in policies:
+            await local.clear()
+            local.tools["a"] = policy
+            tool = Tool()
+            for query, lang, runs in (("Oslo", "no", 1), ("OSLO", "no", 1), ("Oslo", "en", 2)):
+                assert await local.call_tool("a", tool, query=query, filters={"lang": lang}) == runs
+            assert tool.params[0]["query"] == "Oslo"
+            assert await local.call_tool("a", tool) == 3
+
+    async def test_vary_and_strict_scope(self, local: ToolCache) -> None:
+        """BUG-111: ``vary`` keeps results of scopes apart; with ``strict_scope`` one that is missing is an error."""
+        for kind in ("exact", "once"):
+            local.tools[kind] = ToolPolicy(kind, vary=["user"], strict_scope=True)
+            tool = Tool()
+            for user, runs in (("ada", 1), ("bob", 2), ("ada", 1)):
+                with scope(user=user):
+                    assert await local.call_tool(kind, tool, query="x") == runs
+            with pytest.raises(MissingScopeError, match="user"):
+                await local.call_tool(kind, tool, query="x")
+            assert tool.runs == 2
+        local.tools["exact"] = ToolPolicy("exact", vary={"user": lambda: None})
+        assert await local.call_tool("exact", Tool(), query="x") == 1
 
     async def test_what_has_no_canonical_form(self, local: ToolCache) -> None:
         """BUG-71: a parameter that cannot be part of a key is refused by name, unless it decides nothing."""
@@ -235,7 +267,19 @@ class TestOptions:
             ("exact", {"ttl": "soon"}, ValueError, "ttl"),
             ("exact", {"error_ttl": "soon"}, ValueError, "error_ttl"),
             ("exact", {"key_params": "query"}, TypeError, "list of parameters"),
-            ("exact", {"ignore_params": [1]}, TypeError, "all of them texts"),
+            ("exact", {"ignore": [1]}, TypeError, "all of them texts"),
+            ("exact", {"key_params": ["a..b"]}, ValueError, "no path"),
+            ("exact", {"key_params": ["a"], "ignore": ["a"]}, ValueError, "cannot be in the key and be ignored"),
+            (
+                "exact",
+                {"normalize": {"a": casefold}, "key_params": ["b"]},
+                ValueError,
+                "normalize of the tool names 'a'",
+            ),
+            ("exact", {"normalize": "casefold"}, ValueError, "normalize of the tool is a function"),
+            ("exact", {"vary": "user"}, ValueError, "list of names of scopes"),
+            ("exact", {"strict_scope": True}, ValueError, "needs names of scopes"),
+            ("exact", {"strict_scope": "perhaps", "vary": ["user"]}, ValueError, "strict_scope is a switch"),
             ("exact", {"condition": True}, TypeError, "condition is a function"),
             ("exact", {"dump": "json"}, TypeError, "dump is a function"),
             ("exact", {"version": ""}, ValueError, "version"),
@@ -288,7 +332,7 @@ class TestRunsOnce:
 
     async def test_key_params_say_which_and_the_others_must_agree(self, local: ToolCache) -> None:
         """C6: the parameters that are not in ``key_params`` must be the same when a call is repeated, unless ignored."""
-        local.tools["pay"] = ToolPolicy("once", key_params=["order"], ignore_params=["trace"])
+        local.tools["pay"] = ToolPolicy("once", key_params=["order"], ignore=["trace"])
         tool = Tool()
         assert await local.call_tool("pay", tool, order="7", cents=100, trace="1") == 1
         assert await local.call_tool("pay", tool, order="7", cents=100, trace="2") == 1

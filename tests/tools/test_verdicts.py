@@ -12,9 +12,9 @@ from tools.toolbox import Tool, defined
 
 from toolcache import ToolCache, ToolPolicy
 from toolcache.errors import StoredAgentError
-from toolcache.policies import Act, decide
 from toolcache.tool_definitions import Hints
 from toolcache.tool_results import Kind, kind_of
+from toolcache.verdicts import Act, decide
 
 PAGE: Final = (Path(__file__).parents[2] / "docs/how-to/tools.md").read_text("utf-8")
 POLICIES: Final = ("–", "exact", "semantic", "once", "none")
