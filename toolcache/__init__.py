@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from toolcache.keys.plan import make_key
     from toolcache.keys.scopes import scope
     from toolcache.keys.tagging import make_tag
+    from toolcache.policies import ToolPolicy
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.session import Session
     from toolcache.settings import Settings
@@ -109,6 +110,7 @@ __all__ = [
     "TemplateError",
     "ToolCache",
     "ToolCacheError",
+    "ToolPolicy",
     "UnsupportedEventLoopError",
     "UnsupportedKeyError",
     "ValueTooLargeError",
@@ -150,6 +152,7 @@ _HOMES = {
     "ToolCache": "tool_cache",
     "WarmPlan": "warm_plan",
     "WarmReport": "warming",
+    "ToolPolicy": "policies",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "file_digest": "keys.files",
