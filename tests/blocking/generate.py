@@ -22,7 +22,7 @@ PACKAGE: Final = Path(toolcache.__file__).parent
 BY_HAND: Final = {"aclose", "from_env", "from_url", "closed"}
 """What the face itself has, and says otherwise."""
 
-_HEAD: Final = '"""{title}\n\nWritten by tests/blocking/generate.py."""\n\n'
+_HEAD: Final = '"""{title}\n\nWritten by tests/blocking/generate.py.\n"""\n\n'
 _CALLABLES: Final = {"Compute": "_find", "Embed": "_embed", "Work": "_run"}
 _OF_COMPUTATIONS: Final = {"batch_size=batch_size"}
 """What is said of computations alone."""

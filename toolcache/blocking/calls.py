@@ -9,12 +9,12 @@ in a thread of its own.
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from toolcache.compute import Compute, Context, takes_context
 from toolcache.embeddings import Embed
@@ -22,6 +22,14 @@ from toolcache.errors import CacheClosedError, FlightAbortedError
 from toolcache.work import RunContext, Work
 
 T = TypeVar("T")
+
+
+class Start(Protocol):
+    """Has a coroutine run on a loop."""
+
+    def __call__(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> "Future[T]":
+        """What becomes of it."""
+        ...
 
 
 class _Order:
@@ -68,19 +76,30 @@ class Call:
     def __init__(self) -> None:
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._left = False
+        self._left = self._answered = False
         self._abrupt: BaseException | None = None
 
-    def wait(self, begin: Callable[[], "Future[T]"]) -> T:
+    def wait(self, ask: Callable[[], Coroutine[Any, Any, T]], start: Start) -> T:
         """What comes of a call.
+
+        Args:
+            ask: makes what is to be awaited.
+            start: has it run, on a loop.
 
         Raises:
             CacheClosedError: the cache was closed meanwhile.
             BaseException: whatever the call raises, or interrupts this thread; the call is given up then.
         """
+
+        async def asked() -> T:
+            try:
+                return await ask()
+            finally:
+                self._answered = True
+
         future: Future[T] | None = None
         try:
-            future = begin()
+            future = start(asked)
             future.add_done_callback(lambda _: self._orders.put(None))
             while (order := self._orders.get()) is not None:
                 order.fill()
@@ -146,7 +165,7 @@ class Call:
     async def _ordered(self, work: Callable[[], Any], *, aside: bool) -> Any:
         order = _Order(work)
         with self._lock:
-            aside = aside or self._left
+            aside = aside or self._left or self._answered
             if not aside:
                 self._orders.put(order)
         if aside:

@@ -32,7 +32,7 @@ class Face:
     def __init__(self, cache: ToolCache, *, own: bool) -> None:
         self._cache = cache
         self._own = own
-        self._portal = Portal(cache.aclose if own else _nothing)
+        self._portal = Portal(cache, own=own)
         finalize(self, Portal.let_go, self._portal).atexit = False  # then the portal sees to that itself, and waits
 
     def _call(self, method: Callable[P, Asked[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -82,7 +82,7 @@ class Face:
 
     def _wait(self, call: Call, ask: Callable[[], Asked[T]]) -> T:
         try:
-            return call.wait(lambda: self._portal.start(ask))
+            return call.wait(ask, self._portal.start)
         except FlightAbortedError:
             if self._cache.closed or self._portal.closed:
                 raise CacheClosedError from None
@@ -106,10 +106,6 @@ class Face:
         finally:
             if close := getattr(items, "aclose", None):
                 self._call(close)
-
-
-async def _nothing() -> None:
-    """There is nothing to close."""
 
 
 def _no_loop() -> NoReturn:

@@ -1,6 +1,7 @@
 """BlockingToolCache: the cache for threads and scripts."""
 
 import os
+import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -118,7 +119,7 @@ class BlockingToolCache(BlockingOwn, BlockingCache):
 
     def __del__(self) -> None:
         portal: Portal | None = getattr(self, "_portal", None)  # None where the settings were refused
-        if portal is not None and portal.running and self._own:
+        if portal is not None and portal.running and self._own and not sys.is_finalizing():
             warnings.warn(f"unclosed {self!r}: use 'with' or call close()", ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
