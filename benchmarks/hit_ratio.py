@@ -26,6 +26,9 @@ from toolcache.protocols import MemoryPolicy
 from toolcache.settings import STRATEGIES
 from toolcache.testing.policies import held_of
 
+POLICIES: Final = tuple(name for name in STRATEGIES if name not in {"tiered", "ttl"})
+"""Those that go by what is asked for and in which order. A trace has neither lifetimes nor sizes: "ttl" would be "fifo"."""
+
 EXACT: Final = {"lru": "LRU", "fifo": "FIFO", "lfu": "LFU"}
 """Ours, and whose hits they must have."""
 
@@ -72,7 +75,7 @@ class Row:
 def main() -> None:
     """Run the command line."""
     parser = arguments(__doc__)
-    parser.add_argument("--policies", metavar="NAMES", help=f"these of ours: {', '.join(STRATEGIES)}")
+    parser.add_argument("--policies", metavar="NAMES", help=f"these of ours: {', '.join(POLICIES)}")
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes; as many as cores unless given"
     )
@@ -96,9 +99,9 @@ def main() -> None:
 def measure(options: Any) -> dict[str, Any]:
     """Try every policy with every size on every trace wanted."""
     wanted = chosen(traces(), options.only, quick=options.quick)
-    policies = options.policies.split(",") if options.policies else list(STRATEGIES)
-    if unknown := set(policies) - set(STRATEGIES):
-        sys.exit(f"no policy {', '.join(unknown)} here: there are {', '.join(STRATEGIES)}")
+    policies = options.policies.split(",") if options.policies else list(POLICIES)
+    if unknown := set(policies) - set(POLICIES):
+        sys.exit(f"no policy {', '.join(unknown)} here: there are {', '.join(POLICIES)}")
     work = [(trace, policy, size) for trace in wanted for size in trace.sizes for policy in policies]
     rows: dict[tuple[str, int], Row] = {}
     with (
@@ -167,7 +170,7 @@ def hits_on(keys: Iterable[int], policy: MemoryPolicy, size: int) -> int:
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """What each finds, in percent; of ours those that must be exact are marked where they are not."""
-    ours = [policy for policy in STRATEGIES if policy in rows[0].hits]
+    ours = [policy for policy in POLICIES if policy in rows[0].hits]
     others = [name for name, key in OTHERS.items() if any(row.theirs(key) is not None for row in rows)]
     head = ["", "entries", *ours, *(f"[{name}]" for name in others)]
     cells = [head]

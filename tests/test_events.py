@@ -23,6 +23,7 @@ from toolcache.events import (
     RedisUnavailable,
     StaleServed,
     StoreFault,
+    StrategyFailed,
     TakenOver,
     TaskMismatch,
     TrackingRefused,
@@ -34,6 +35,7 @@ SAMPLES: dict[type, Any] = {
     BreakerChanged: BreakerChanged("redis", "closed", "open", "5 failures in a row"),
     StoreFault: StoreFault("redis", "get", "conn", "ConnectionError ECONNREFUSED"),
     BlobRejected: BlobRejected("file", "crc", "0a1b2c3d"),
+    StrategyFailed: StrategyFailed("Mine", "evict", "KeyError"),
     StaleServed: StaleServed("search", "OSError", "0a1b2c3d"),
     ValueNotStored: ValueNotStored("search", "too large", "0a1b2c3d"),
     DataAtRisk: DataAtRisk("delete", "0a1b2c3d"),
@@ -51,7 +53,16 @@ SAMPLES: dict[type, Any] = {
     DispatchDegraded: DispatchDegraded("0a1b2c3d", "redis", "timed out"),
 }
 DISPATCH = (TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded)
-WARNINGS = {RedisUnavailable, BreakerChanged, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused, *DISPATCH}
+WARNINGS = {
+    RedisUnavailable,
+    BreakerChanged,
+    FilesUnavailable,
+    ClockAnomaly,
+    DataAtRisk,
+    TrackingRefused,
+    StrategyFailed,
+    *DISPATCH,
+}
 
 
 @pytest.fixture

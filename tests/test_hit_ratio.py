@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.hit_curves import page
-from benchmarks.hit_ratio import Row, beside, chosen, exact, hits_on, table, try_out, verdicts
+from benchmarks.hit_ratio import POLICIES, Row, beside, chosen, exact, hits_on, table, try_out, verdicts
 from benchmarks.traces import Trace, traces
 from toolcache.memory.adaptive import Adaptive
 from toolcache.memory.lru import LRU
-from toolcache.settings import STRATEGIES
 from toolcache.testing.policies import PolicyDriver
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +49,7 @@ def test_a_smoke_run_gives_figures(tmp_path: Path) -> None:
     assert "made traces: there is nobody to compare with" in done.stdout
     run = json.loads((tmp_path / "run").read_text("utf-8"))
     assert {row["size"] for row in run["rows"]} == {100, 500, 2_000}
-    assert all(set(row["hits"]) == set(STRATEGIES) and row["hits"]["lru"] == 0 for row in run["rows"])
+    assert all(set(row["hits"]) == set(POLICIES) and row["hits"]["lru"] == 0 for row in run["rows"])
     assert all(row["hits"]["adaptive"] > 0.95 * row["accesses"] * row["size"] / 2_500 for row in run["rows"])
 
 

@@ -5,6 +5,7 @@ import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from hearing import state, until
 from servers import RedisServer
 
 from toolcache import MISSING, AgentTask, Durability, Settings, ToolCache
-from toolcache.errors import CacheWriteError, ComputeTimeoutError, ValueTooLargeError
+from toolcache.entry import Held
+from toolcache.errors import CacheWriteError, ComputeTimeoutError, SettingsError, ValueTooLargeError
+from toolcache.events import StrategyFailed
 from toolcache.settings import Options
 from toolcache.stores.log.ops import FileOps
 from toolcache.stores.redis.store import RedisStore
@@ -441,7 +444,7 @@ async def test_fsync(open_cache: Open, tmp_path: Path, monkeypatch: pytest.Monke
 async def test_strategy(open_cache: Open) -> None:
     """LRU and FIFO let a scan of new keys push everything out; the others keep what was hit."""
     kept = {}
-    for strategy in ("adaptive", "fifo", "lfu", "lru", "s3fifo"):
+    for strategy in ("adaptive", "fifo", "lfu", "lru", "s3fifo", "tiered", "ttl"):
         cache = open_cache(strategy=strategy, max_entries=20, files=False)
         for i in range(10):
             await cache.set(f"hot{i}", i)
@@ -451,22 +454,98 @@ async def test_strategy(open_cache: Open) -> None:
         for i in range(100):
             await cache.set(f"scan{i}", i)
         kept[strategy] = len(await cache.get_many(f"hot{i}" for i in range(10)))
-    assert kept == {"adaptive": 10, "fifo": 0, "lfu": 10, "lru": 0, "s3fifo": 10}
+    assert kept == {"adaptive": 10, "fifo": 0, "lfu": 10, "lru": 0, "s3fifo": 10, "tiered": 10, "ttl": 0}
 
 
 @proves("strategy")
 async def test_strategy_tells_all_apart(open_cache: Open) -> None:
     """Of the same reads and writes, each strategy lets something else go; none is another one under its name."""
     left = {}
-    for strategy in ("adaptive", "fifo", "lfu", "lru", "s3fifo"):
-        cache = open_cache(strategy=strategy, max_entries=20, files=False)
+    for strategy in ("adaptive", "fifo", "lfu", "lru", "s3fifo", "tiered", "ttl"):
+        cache = open_cache(strategy=strategy, max_entries=20, max_memory="12kB", files=False)
         dice = random.Random(7)
         for i in range(1_000):
             key = f"k{int(dice.paretovariate(0.7)) % 100}"
             if await cache.get(key, MISSING) is MISSING:
-                await cache.set(key, i)
+                await cache.set(key, i, ttl=3_600 * (1 + i * 5 % 7))
         left[strategy] = frozenset(await cache.get_many(f"k{i}" for i in range(100)))
     assert len(set(left.values())) == len(left)
+
+
+class Newest:
+    """Lets go of what came last: no strategy that anybody has."""
+
+    touch = None
+
+    def __init__(self) -> None:
+        self._keys: dict[str, None] = {}
+
+    def admit(self, key: str, _entry: Held, /) -> None:
+        self._keys[key] = None
+
+    def replace(self, key: str, entry: Held, old: Held, /) -> None:
+        """Nothing changes."""
+
+    def evict(self) -> str:
+        return self._keys.popitem()[0]
+
+    def forget(self, key: str, _entry: Held, /) -> None:
+        del self._keys[key]
+
+    def clear(self) -> None:
+        self._keys.clear()
+
+
+@proves("strategy")
+async def test_strategy_of_ones_own(open_cache: Open) -> None:
+    """B2: a class, or what makes a policy, decides what leaves; statistics tell its name."""
+    for strategy in (Newest, lambda: Newest()):  # noqa: PLW0108 - a function is what is tried
+        cache = open_cache(strategy=strategy, max_entries=3, files=False)
+        await cache.set_many({f"k{i}": i for i in range(9)})
+        assert list(await cache.get_many(f"k{i}" for i in range(9))) == ["k0", "k1", "k8"]
+        assert cache.stats().strategy == "Newest"
+    with pytest.raises(SettingsError, match="the dict that it made is no MemoryPolicy: it lacks admit"):
+        open_cache(strategy=lambda: {"no": "policy"}, files=False)
+
+
+@proves("strategy")
+async def test_strategy_of_ones_own_that_fails(open_cache: Open) -> None:
+    """B2: it is told as an event, when memory is free again to answer, and the default takes its place."""
+
+    class Wrong(Newest):
+        def evict(self) -> str:
+            return "anything"
+
+    cache = open_cache(strategy=Wrong, max_entries=3, files=False)
+    seen: list[object] = []
+    cache.subscribe(lambda event: seen.append((event, cache.stats().entries)))
+    await cache.set_many({f"k{i}": i for i in range(9)})
+    assert cache.stats().entries == 3
+    await asyncio.sleep(0)
+    assert seen == [(StrategyFailed("Wrong", "evict", "named a key that is not held"), 3)]
+    assert cache.stats().strategy == "adaptive"
+    assert len(await cache.get_many(f"k{i}" for i in range(9))) == 3
+
+
+@proves("tiers")
+async def test_tiers(open_cache: Open) -> None:
+    """B2: sizes and times are those of the option, and statistics tell what came up, went down and lies where."""
+    tiers = {"hot": ("10kB", "1m"), "warm": ("20kB", "2m"), "cold": ("30kB", None)}
+    cache = open_cache(tiers=tiers, files=False)
+    for i in range(100):
+        await cache.set(f"k{i}", b"x" * 500)
+    for i in range(90, 100):
+        assert await cache.get(f"k{i}") is not None
+    stats = cache.stats()
+    assert (stats.strategy, list(stats.tiers)) == ("tiered", ["hot", "warm", "cold"])
+    assert [(tier.max_bytes, tier.ttl) for tier in stats.tiers.values()] == [(10_000, 60), (20_000, 120), (30_000, inf)]
+    assert all(0 < tier.bytes <= tier.max_bytes for tier in stats.tiers.values())
+    assert sum(tier.entries for tier in stats.tiers.values()) == stats.entries
+    assert (stats.tiers["hot"].promotions, stats.tiers["hot"].demotions) == (10, 10 - stats.tiers["hot"].entries)
+    assert stats.bytes <= 60_000
+    whole = open_cache(strategy="tiered", max_memory="40kB", files=False).stats().tiers
+    assert [tier.max_bytes for tier in whole.values()] == [10_000, 10_000, 20_000]
+    assert open_cache().stats().tiers == {}
 
 
 @proves("max_memory")

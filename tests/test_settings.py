@@ -39,6 +39,12 @@ SAMPLES: list[tuple[str, Any, str, Any]] = [
     ("negative_ttl", "1m", "60s", 60.0),
     ("jitter", 0.1, "0.1", 0.1),
     ("strategy", "lru", "lru", "lru"),
+    (
+        "tiers",
+        {"hot": ("16MB", "5m"), "warm": (2**25, 3600), "cold": ("64 MiB", None)},
+        "hot=16MB/300s, warm=32MiB/1h, cold=64MiB/none",
+        {"hot": (16 * 10**6, 300.0), "warm": (2**25, 3600.0), "cold": (2**26, None)},
+    ),
     ("max_memory", "100MB", "100MB", 10**8),
     ("max_entries", 5000, "5000", 5000),
     ("max_disk", 1 << 20, "1MiB", 1 << 20),
@@ -60,6 +66,22 @@ SAMPLES: list[tuple[str, Any, str, Any]] = [
     ("fsync", "always", "always", "always"),
     ("strict", True, "true", True),
 ]
+
+
+TIERS = {"hot": ("1MB", "5m"), "warm": ("1MB", "1h"), "cold": ("1MB", None)}
+
+
+def test_tiers_say_what_the_strategy_is_and_how_much_memory_there_is() -> None:
+    """B2: tiers alone are enough, may be said twice, and can be replaced; without them the strategy divides ``max_memory``."""
+    settings = Settings(tiers=TIERS)
+    assert (settings.strategy, settings.max_memory) == ("tiered", 3 * 10**6)
+    assert Settings(tiers=TIERS, strategy="tiered", max_memory="3MB") == settings
+    assert settings.replace(namespace="shop").tiers == settings.tiers
+    larger = settings.replace(tiers={**TIERS, "cold": ("4MB", None)})
+    assert (larger.strategy, larger.max_memory) == ("tiered", 6 * 10**6)
+    assert Settings(strategy="tiered").tiers is None
+    assert Settings(strategy="tiered").max_memory == 64 << 20
+    assert Settings(strategy="lru").replace(tiers=TIERS).strategy == "tiered"
 
 
 def test_every_setting_has_a_sample() -> None:
@@ -181,6 +203,21 @@ def test_an_unknown_name_is_refused_with_the_nearest(make: Any, origin: str, sug
         ({"costs": {"search": -1}}, r"costs\['search'\]"),
         ({"costs": {"search": "cheap"}}, r"costs\['search'\]"),
         ({"strategy": "lfo"}, "strategy is one of"),
+        ({"strategy": "toolcache.memory.lru:LRU"}, "strategy is one of"),
+        (
+            {"strategy": dict},
+            r"dict is no MemoryPolicy: it lacks admit, replace, evict, forget, touch \(a method, or None\)",
+        ),
+        ({"strategy": 7}, "strategy is one of .*, or a class that is a MemoryPolicy, not 7"),
+        ({"tiers": {"hot": ("1MB", "5m")}}, "tiers gives a size and a time to each of hot, warm, cold"),
+        ({"tiers": {**TIERS, "tepid": ("1MB", 1)}}, "tiers gives a size and a time to each of hot, warm, cold"),
+        ({"tiers": "hot=1MB/5m"}, "tiers gives a size and a time to each of hot, warm, cold"),
+        ({"tiers": 5}, "tiers gives a size and a time to each of hot, warm, cold"),
+        ({"tiers": {**TIERS, "hot": "1MB"}}, r"tiers\['hot'\] is a size and a time"),
+        ({"tiers": {**TIERS, "hot": ("1MB", "soon")}}, r"tiers\['hot'\]='soon'"),
+        ({"tiers": {**TIERS, "warm": (0, "1h")}}, r"tiers\['warm'\]"),
+        ({"tiers": TIERS, "strategy": "lru"}, "tiers belong to strategy='tiered'"),
+        ({"tiers": TIERS, "max_memory": "64MB"}, "the tiers hold 3,000,000 bytes in all, and max_memory is another"),
         ({"max_memory": "many"}, "max_memory='many'"),
         ({"max_memory": 0}, "max_memory"),
         ({"max_entry": "9GB"}, "argument max_entry: max_entry is at most 4,294,967,295 bytes, not '9GB'"),

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         CacheClosedError,
         CacheWriteError,
         CircuitOpenError,
+        ComputeTimeoutError,
         DispatchError,
         FlightAbortedError,
+        MissingScopeError,
         ReentrantFlightError,
         RunTimeoutError,
         SerializationError,
@@ -41,8 +43,11 @@ if TYPE_CHECKING:
         ValueTooLargeError,
         WaitTimeoutError,
     )
+    from toolcache.freshness import Freshness
     from toolcache.keys.canonical import Digest
+    from toolcache.keys.files import file_digest
     from toolcache.keys.plan import make_key
+    from toolcache.keys.scopes import scope
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
@@ -62,6 +67,7 @@ __all__ = [
     "CacheWriteError",
     "CircuitBreaker",
     "CircuitOpenError",
+    "ComputeTimeoutError",
     "Context",
     "Digest",
     "DispatchError",
@@ -69,8 +75,10 @@ __all__ = [
     "Durability",
     "Entry",
     "FlightAbortedError",
+    "Freshness",
     "Health",
     "Invalidation",
+    "MissingScopeError",
     "Progress",
     "ReentrantFlightError",
     "RunContext",
@@ -94,9 +102,11 @@ __all__ = [
     "WaitTimeoutError",
     "cached",
     "dispatch_agents",
+    "file_digest",
     "get_cache",
     "idempotent",
     "make_key",
+    "scope",
 ]
 
 _HOMES = {
@@ -111,6 +121,7 @@ _HOMES = {
     "Domain": "domains",
     "Durability": "entry",
     "Entry": "entry",
+    "Freshness": "freshness",
     "Health": "stats",
     "Invalidation": "entry",
     "Progress": "dispatch.results",
@@ -122,9 +133,11 @@ _HOMES = {
     "ToolCache": "tool_cache",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
+    "file_digest": "keys.files",
     "get_cache": "tool_cache",
     "idempotent": "dispatch.decorator",
     "make_key": "keys.plan",
+    "scope": "keys.scopes",
 }
 
 

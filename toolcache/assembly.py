@@ -1,9 +1,12 @@
 """Settings to parts: the one place where stores, policies and codecs are chosen. Opens nothing."""
 
+import asyncio
 import re
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from importlib import import_module
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from toolcache.blob import RECORD_ROOM
@@ -11,7 +14,8 @@ from toolcache.clock import SYSTEM
 from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
 from toolcache.credentials import AnyCredentialProvider
-from toolcache.events import Announcer, FilesUnavailable
+from toolcache.errors import SettingsError
+from toolcache.events import Announcer, Event, FilesUnavailable
 from toolcache.freshness import DEFAULT, UNSAID, Freshness, Policy
 from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
@@ -21,6 +25,7 @@ from toolcache.protocols import Clock, MemoryPolicy, Store, SupportsSeparateRead
 from toolcache.resilience.breaker import CircuitBreaker
 from toolcache.resilience.guard import Guard
 from toolcache.settings import STRATEGIES, Settings
+from toolcache.spelling import TIERS
 from toolcache.versions import HybridClock, process_clock
 
 if TYPE_CHECKING:
@@ -54,7 +59,7 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCrede
         hybrid=hybrid,
         memory=MemoryStore(
             clock=clock,
-            policy=_policy(settings.strategy),
+            policy=_policy(settings, clock, announce),
             max_bytes=settings.max_memory,
             max_entries=settings.max_entries,
         ),
@@ -107,10 +112,42 @@ def directory(settings: Settings, redis: str) -> "Path":
     return common / f"redis-{sha256(address.encode()).hexdigest()[:16]}"
 
 
-def _policy(strategy: str) -> MemoryPolicy:
+def _policy(settings: Settings, clock: Clock, announce: Announcer) -> MemoryPolicy:
+    strategy = settings.strategy
+    if not isinstance(strategy, str):
+        return _guarded(strategy, announce)
     module, _, name = STRATEGIES[strategy].partition(":")
-    policy: MemoryPolicy = getattr(import_module(module), name)()
+    kind = getattr(import_module(module), name)
+    policy: MemoryPolicy = kind(_tiers(settings), clock.monotonic) if strategy == "tiered" else kind()
     return policy
+
+
+def _tiers(settings: Settings) -> dict[str, tuple[int, float]]:
+    """What each tier may hold, and for how long what is not used."""
+    given = settings.tiers or {
+        name: (int(share * settings.max_memory), span)
+        for name, share, span in zip(TIERS, (0.25, 0.25, 0.5), (300.0, 3600.0, None), strict=True)
+    }
+    return {name: (size, inf if span is None else span) for name, (size, span) in given.items()}
+
+
+def _guarded(make: Callable[[], MemoryPolicy], announce: Announcer) -> MemoryPolicy:
+    """What a class of somebody else's makes, if it can be a policy."""
+    from toolcache.memory.guarded import Guarded, lacks
+
+    policy = make()
+    if missing := lacks(policy):
+        raise SettingsError(
+            f"argument strategy: the {type(policy).__name__} that it made is no MemoryPolicy: it lacks {', '.join(missing)}"
+        )
+
+    def tell(event: Event) -> None:
+        try:
+            asyncio.get_running_loop().call_soon(announce, event)  # not under the lock of memory, where this is called
+        except RuntimeError:
+            announce(event)
+
+    return Guarded(policy, tell)
 
 
 def _redis(

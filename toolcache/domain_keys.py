@@ -5,15 +5,20 @@
     search:{catalog version}:{top_k}:{digest of the query}
     metadata:{tool}:{version}                         metadata:{tool}:{version}:{digest}, for a tenant
     idempotency:{digest of the task}
+    response:{agent}:{digest of agent, goal, model, temperature and tools}
+    model:{model}:{digest of model, messages and parameters}
+    {own domain}:{digest of its fields}               {own domain}:{version}:{digest of its fields}
 
 Parts are percent-encoded, so only the joiner is a raw colon and no two sets of parts share a key. A tenant becomes part
 of every digest. The form is frozen: it is what stored entries are found by.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from toolcache.dispatch.tasks import AgentTask
+from toolcache.domains import Domain
 from toolcache.keys.canonical import digest
 from toolcache.keys.text import join, join_each
 
@@ -60,6 +65,46 @@ class DomainKeys:
             raise TypeError(f"a result belongs to an AgentTask, not to {type(task).__name__}")
         return join("idempotency", task.digest(namespace=self._namespace, tenant=self._tenant))
 
+    def response(self, agent: str, goal: Any, *, model: Any, temperature: float | None, tools: Any = ()) -> str:
+        """What an agent answers; its tools, by name or as definitions, count as a set."""
+        asked = {
+            "agent": agent,
+            "goal": goal,
+            "model": model,
+            "temperature": None if temperature is None else _degree(temperature),
+            "tools": _as_set(tools),
+        }
+        return join("response", agent, self._digest(asked))
+
+    def completion(self, model: str, messages: Any, params: Mapping[str, Any] | None = None) -> str:
+        """What a model answers to a whole conversation, the system's prompt included, under all of its parameters."""
+        said = list(messages) if isinstance(messages, tuple) else messages
+        return join("model", model, self._digest({"model": model, "messages": said, "params": dict(params or {})}))
+
+    def declared(self, domain: Domain[Any], fields: Mapping[str, Any]) -> str:
+        """What a domain of the user's own has for these fields."""
+        if fields.keys() != set(domain.key):
+            wrong = sorted(fields.keys() ^ set(domain.key))
+            raise TypeError(
+                f"the key of the domain {domain.name!r} is made of {', '.join(domain.key)}: see {', '.join(wrong)}"
+            )
+        version = () if domain.version is None else (domain.version,)
+        return join(domain.name, *version, self._digest(domain.normal(fields)))
+
     def _digest(self, value: Any) -> str:
         own = digest(value)
         return own if self._tenant is None else digest([self._tenant, str(own)])
+
+
+def _degree(temperature: float) -> float:
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not isfinite(temperature):
+        raise ValueError(f"temperature is a number, such as 0 or 0.7, not {type(temperature).__name__}")
+    return float(temperature) + 0.0  # and no zero below zero
+
+
+def _as_set(tools: Any) -> list[str]:
+    """Tools in the one order that they have whoever lists them: that of their digests."""
+    if isinstance(tools, str):
+        raise TypeError("tools is a list of names or definitions: write tools=[name]")
+    listed = tools.items() if isinstance(tools, Mapping) else tools or ()
+    return sorted({str(digest(tool)) for tool in listed})

@@ -180,9 +180,10 @@ class Held:
 
     def unlink(self) -> None:
         """Leave the neighbours, where there are any, without a word to policy or index: they have been cleared."""
-        if getattr(self, "newer", NOBODY) is not NOBODY:
-            self.newer.older, self.older.newer = self.older, self.newer
-            self.newer = self.older = NOBODY
+        newer, older = getattr(self, "newer", NOBODY), getattr(self, "older", NOBODY)
+        if isinstance(newer, Held) and isinstance(older, Held):  # a policy of somebody else's may link otherwise
+            newer.older, older.newer = older, newer
+        self.newer = self.older = NOBODY
         if getattr(self, "after", NOBODY) is not NOBODY:
             self.after.before, self.before.after = self.before, self.after
             self.after = self.before = NOBODY

@@ -3,6 +3,7 @@
     ToolCacheError
     ├── SettingsError               a setting is unknown or out of range
     ├── UnsupportedKeyError         a value that cannot be part of a key
+    ├── MissingScopeError           nobody has said for whom, where a function keeps results apart by it
     ├── SerializationError          a value that cannot be stored and come back equal
     │   └── ValueTooLargeError      a value above ``max_entry``
     ├── CacheClosedError            a call after ``aclose()``, or a write that it did not wait for
@@ -39,6 +40,17 @@ class SettingsError(ToolCacheError, ValueError):
 
 class UnsupportedKeyError(ToolCacheError, TypeError):
     """A value has no canonical form, so two different ones could share a key."""
+
+
+class MissingScopeError(ToolCacheError, LookupError):
+    """A function keeps its results apart by a scope that nobody has said: nothing was looked for or computed.
+
+    ``scope`` is its name.
+    """
+
+    def __init__(self, owner: str, scope: str) -> None:
+        super().__init__(f"nobody has said the scope {scope!r} of {owner}: call it inside of 'with scope({scope}=...)'")
+        self.scope = scope
 
 
 class SerializationError(ToolCacheError, TypeError):

@@ -81,6 +81,20 @@ class StaleServed(Frozen):
         return f"{self.domain}: entry {self.key} could not be computed ({self.reason}); its last value stands in"
 
 
+class StrategyFailed(Frozen):
+    """A strategy that was passed as a class did what no strategy may; the default has taken its place, for good."""
+
+    strategy: str
+    operation: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"strategy {self.strategy} failed in {self.operation} ({self.reason}): "
+            "'adaptive' has taken its place; try it with toolcache.testing.MemoryPolicyContract"
+        )
+
+
 class DataAtRisk(Frozen):
     """A write was acknowledged by this process's memory alone, although more was configured."""
 
@@ -270,6 +284,7 @@ Event = (
     | BlobRejected
     | StaleServed
     | ValueNotStored
+    | StrategyFailed
     | DataAtRisk
     | RedisUnavailable
     | RedisAvailable
@@ -287,7 +302,7 @@ Event = (
 
 _WARN = (
     *(BreakerChanged, RedisUnavailable, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused),
-    *(TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded),
+    *(TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded, StrategyFailed),
 )
 _LOG_EVERY = 30.0
 _KIND = ("name", "after", "layer", "operation", "kind", "domain", "directory", "reason")

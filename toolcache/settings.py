@@ -5,7 +5,7 @@ Each field is a keyword of ``ToolCache(...)``, a ``TOOLCACHE_…`` variable, an 
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypedDict, Unpack
 
 from toolcache import freshness_options, sources, spelling
@@ -15,6 +15,7 @@ from toolcache.codec.vectors import Precision
 from toolcache.durations import Duration, Size
 from toolcache.errors import SettingsError
 from toolcache.fields import Frozen, each
+from toolcache.protocols import MemoryPolicy
 from toolcache.sources import Given
 from toolcache.spelling import Reader
 
@@ -29,11 +30,13 @@ STRATEGIES: Final = {
     "lfu": "toolcache.memory.lfu:LFU",
     "lru": "toolcache.memory.lru:LRU",
     "s3fifo": "toolcache.memory.s3fifo:S3FIFO",
+    "tiered": "toolcache.memory.tiered:Tiered",
+    "ttl": "toolcache.memory.ttl:TTL",
 }
 """The eviction policies of memory, by name."""
 
 Fsync = Literal["promised", "always", "never"]
-Strategy = Literal["adaptive", "fifo", "lfu", "lru", "s3fifo"]
+Strategy = Literal["adaptive", "fifo", "lfu", "lru", "s3fifo", "tiered", "ttl"]
 
 _SECRETS: Final = frozenset({"redis_password", "secret"})
 
@@ -61,7 +64,8 @@ class Options(TypedDict, total=False):
     hard_timeout: Duration | None
     negative_ttl: Duration | None
     jitter: float | None
-    strategy: Strategy
+    strategy: Strategy | Callable[[], MemoryPolicy]
+    tiers: Mapping[str, tuple[Size, Duration | None]] | None
     max_memory: Size
     max_entries: int | None
     max_disk: Size
@@ -115,8 +119,13 @@ class Settings(Frozen):
         hard_timeout: how long a computation may take; None for no limit.
         negative_ttl: how long a computed None is good; None for as long as any other value.
         jitter: the share of its time by which a computed value may be good for less, at random; None for not at all.
-        strategy: which entry leaves memory first: ``"adaptive"``, ``"s3fifo"``, ``"lru"``, ``"lfu"`` or ``"fifo"``.
-        max_memory: bytes that memory may hold.
+        strategy: which entry leaves memory first: ``"adaptive"``, ``"s3fifo"``, ``"lru"``, ``"lfu"``, ``"fifo"``, ``"ttl"`` or
+            ``"tiered"``; or a class of one's own that is a ``MemoryPolicy``.
+        tiers: of the strategy ``"tiered"``, what each of ``"hot"``, ``"warm"`` and ``"cold"`` may hold, and how long an entry may
+            be unused there: ``{"hot": ("16MB", "5m"), "warm": ("16MB", "1h"), "cold": ("32MB", None)}``, as text
+            ``hot=16MB/5m,warm=16MB/1h,cold=32MB/none``. Unless given, a quarter, a quarter and half of ``max_memory``, with
+            these times.
+        max_memory: bytes that memory may hold; with ``tiers``, those of all tiers together.
         max_entries: entries that memory may hold; None for no such limit.
         max_disk: bytes that the files may take.
         max_entry: bytes of the largest encoded value.
@@ -162,7 +171,8 @@ class Settings(Frozen):
     hard_timeout: float | None = None
     negative_ttl: float | None = None
     jitter: float | None = None
-    strategy: Strategy = "adaptive"
+    strategy: Strategy | Callable[[], MemoryPolicy] = "adaptive"
+    tiers: Mapping[str, tuple[int, float | None]] | None = None
     max_memory: int = 64 << 20
     max_entries: int | None = None
     max_disk: int = 1 << 30
@@ -236,7 +246,10 @@ class Settings(Frozen):
 
     def replace(self, **options: Unpack[Options]) -> Self:
         """A copy in which ``options`` win."""
-        return self._of(sources.arguments(vars(self) | options))
+        kept = vars(self)
+        if options.get("tiers") is not None:
+            kept = {name: value for name, value in kept.items() if name not in {"strategy", "max_memory"}}
+        return self._of(sources.arguments(kept | options))
 
     @classmethod
     def _of(cls, given: Mapping[str, Given]) -> Self:
@@ -275,7 +288,8 @@ _READERS: Final[Mapping[str, Reader]] = {
     "ttls": spelling.per_domain(spelling.span),
     "costs": spelling.per_domain(spelling.dollars),
     **freshness_options.READERS,
-    "strategy": spelling.choice(*STRATEGIES),
+    "strategy": spelling.choice_or_class(*STRATEGIES),
+    "tiers": spelling.unlimited(spelling.tiers),
     "max_memory": spelling.byte_size,
     "max_entries": spelling.unlimited(spelling.count),
     "max_disk": spelling.byte_size,
@@ -302,9 +316,21 @@ _READERS: Final[Mapping[str, Reader]] = {
 def _fill(settings: Settings, given: Mapping[str, Given]) -> None:
     for name in given.keys() - set(Settings._fields):
         _unknown(given[name].origin, name, Settings._fields)
-    Frozen.__init__(settings, **{name: _parse(name, one) for name, one in given.items()})
+    read = {name: _parse(name, one) for name, one in given.items()}
+    if read.get("tiers") is not None:
+        _check_tiers(read)
+    Frozen.__init__(settings, **read)
     if settings.mirror and not (settings.files and (settings.fallback or settings.redis_url is None)):
         raise SettingsError("mirror writes domains to files, and files=False or fallback=False keeps them out")
+
+
+def _check_tiers(read: dict[str, Any]) -> None:
+    """Tiers are the strategy's that has some, and say how much memory there is."""
+    if read.setdefault("strategy", "tiered") != "tiered":
+        raise SettingsError(f"tiers belong to strategy='tiered', and strategy is {read['strategy']!r}: leave one out")
+    whole = sum(size for size, _ in read["tiers"].values())
+    if read.setdefault("max_memory", whole) != whole:
+        raise SettingsError(f"the tiers hold {whole:,} bytes in all, and max_memory is another: leave it out")
 
 
 def _parse(name: str, given: Given) -> Any:

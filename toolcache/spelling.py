@@ -23,6 +23,9 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _SHORTEST_SECRET: Final = 16
 
+TIERS: Final = ("hot", "warm", "cold")
+_TIERED: Final = "hot=16MB/5m,warm=16MB/1h,cold=32MB/none"
+
 
 def switch(value: object, name: str) -> bool:
     """A bool, or the text that stands for one."""
@@ -110,6 +113,40 @@ def choice(*choices: str) -> Reader:
         return str(value)
 
     return one
+
+
+def choice_or_class(*choices: str) -> Reader:
+    """One of some words, or what makes a policy; text is never the name of something to be imported."""
+    named = choice(*choices)
+
+    def one(value: Any, name: str) -> Any:
+        if isinstance(value, str):
+            return named(value, name)
+        from toolcache.memory.guarded import lacks
+
+        if isinstance(value, type) and (missing := lacks(value)):
+            raise ValueError(f"{name}: {value.__name__} is no MemoryPolicy: it lacks {', '.join(missing)}")
+        if not callable(value):
+            raise TypeError(f"{name} is one of {', '.join(choices)}, or a class that is a MemoryPolicy, not {value!r}")
+        return value
+
+    return one
+
+
+def tiers(value: Any, name: str) -> dict[str, tuple[int, float | None]]:
+    """Bytes and seconds of each tier, from the highest down."""
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in _parts(value)]
+        value = {tier.strip(): tuple(map(str.strip, one.split("/"))) for tier, _, one in pairs}
+    if not isinstance(value, Mapping) or set(value) != set(TIERS):
+        raise ValueError(f"{name} gives a size and a time to each of {', '.join(TIERS)}, such as {_TIERED}")
+    read = {}
+    for tier in TIERS:
+        one = value[tier]
+        if not isinstance(one, tuple | list) or len(one) != 2:  # noqa: PLR2004 - a size and a time
+            raise ValueError(f"{name}[{tier!r}] is a size and a time, such as ('16MB', '5m'), not {one!r}")
+        read[tier] = (byte_size(one[0], f"{name}[{tier!r}]"), unlimited(span)(one[1], f"{name}[{tier!r}]"))
+    return read
 
 
 def path(value: Any, name: str) -> "Path":

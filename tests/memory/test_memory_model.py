@@ -1,6 +1,7 @@
 """The memory store against a model that is a plain dictionary, whatever the order of calls."""
 
 from collections.abc import Callable
+from math import inf
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,13 +11,27 @@ from toolcache.blob import NEVER
 from toolcache.entry import Held
 from toolcache.memory.adaptive import Adaptive
 from toolcache.memory.fifo import FIFO
+from toolcache.memory.guarded import Guarded
 from toolcache.memory.lfu import LFU
 from toolcache.memory.lru import LRU
 from toolcache.memory.s3fifo import S3FIFO
 from toolcache.memory.store import MemoryStore
+from toolcache.memory.tiered import Tiered
+from toolcache.memory.ttl import TTL
 from toolcache.protocols import MemoryPolicy
 from toolcache.testing import FakeClock
 from toolcache.testing.policies import held_of
+
+
+def roomy_tiers() -> Tiered:
+    """Tiers out of which nothing leaves as long as there is room: else it is not the store that is tried."""
+    return Tiered({"hot": (1_500, inf), "warm": (1_500, inf), "cold": (10**6, inf)}, FakeClock().monotonic)
+
+
+def guarded() -> Guarded:
+    """A policy of somebody else's, which keeps its promises."""
+    return Guarded(LRU(), lambda event: None)
+
 
 KEYS = st.sampled_from([f"key {i}" for i in range(8)] + ["ключ"])
 MAX_BYTES = 1_000
@@ -27,7 +42,10 @@ OVERHEAD = 20
 class Model(RuleBasedStateMachine):
     """What may be there is what was put last and not removed since; what must be there is that, unless others needed room."""
 
-    @initialize(policy=st.sampled_from([Adaptive, FIFO, LFU, LRU, S3FIFO]), front=st.integers(0, MAX_ENTRIES))
+    @initialize(
+        policy=st.sampled_from([Adaptive, FIFO, LFU, LRU, S3FIFO, TTL, roomy_tiers, guarded]),
+        front=st.integers(0, MAX_ENTRIES),
+    )
     def begin(self, policy: Callable[[], MemoryPolicy], front: int) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore(

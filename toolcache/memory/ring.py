@@ -8,7 +8,7 @@ from typing import Final
 
 from toolcache.entry import NOBODY, Held
 
-_EACH: Final = 512
+EACH: Final = 512
 """Bytes that an entry takes besides its value, about: what is empty takes room, too."""
 
 
@@ -35,7 +35,7 @@ class Ring:
         entry.newer = knot
         newest.newer = knot.older = entry
         self.count += 1
-        self.weight += entry.size + _EACH
+        self.weight += entry.size + EACH
 
     def pull(self, entry: Held) -> None:
         """Take an entry out, wherever it is."""
@@ -45,7 +45,7 @@ class Ring:
         # An entry that keeps links to others would keep them, and their values, alive.
         entry.older = entry.newer = NOBODY
         self.count -= 1
-        self.weight -= entry.size + _EACH
+        self.weight -= entry.size + EACH
 
     def swap(self, entry: Held, old: Held) -> None:
         """Put an entry in the place of another."""

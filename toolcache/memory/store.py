@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Final
 
@@ -12,6 +12,8 @@ from toolcache.forks import watch
 from toolcache.memory.expiry import Expiry
 from toolcache.memory.share import Share
 from toolcache.protocols import Clock, MemoryPolicy
+from toolcache.tags import RESERVED
+from toolcache.tiers import SupportsTiers, Tier
 
 OVERHEAD: Final = 512
 """Bytes that an entry takes besides its value, its tags and the letters of its key: resident memory, measured."""
@@ -32,7 +34,13 @@ _PATIENCE: Final = 2
 _BURIED: Final = 4
 """Entries left by ``clear`` that each write frees: a cleared store is empty long before it is full again."""
 
+_LAPSED: Final = 4
+"""Entries that each write has leave for want of use, where the policy wants that."""
+
 _ROUNDING: Final = 0.001
+
+NO_ERA: Final = -1
+"""No entry is of it."""
 
 
 class MemoryStore:
@@ -60,6 +68,8 @@ class MemoryStore:
         evictions: entries that made room before their end.
         expirations: entries freed after their end.
         era: raised by the cache whenever an epoch changes; an entry of an older era is to be looked at again.
+        settled_era: the era whose entries may answer without a thought; ``NO_ERA`` while anybody looks on.
+        onlookers: who wants each read to be thought about, by names of their own.
         doubted: entries of an older era than this one may not answer before the layers have been asked.
         forgotten: entries of an older era than this one may lie beneath an epoch that nobody here remembers: they are gone.
     """
@@ -77,6 +87,7 @@ class MemoryStore:
         self._clock = clock
         self._now = clock.monotonic
         self._policy = policy
+        self._tiers = policy if isinstance(policy, SupportsTiers) else None
         self._expiry = Expiry()
         self._lock = threading.Lock()
         watch(self)
@@ -96,7 +107,8 @@ class MemoryStore:
         self.writes = 0
         self.evictions = 0
         self.expirations = 0
-        self.era = 0
+        self.era = self.settled_era = 0
+        self.onlookers: set[int] = set()
         self.doubted = 0
         self.forgotten = 0
 
@@ -109,12 +121,27 @@ class MemoryStore:
     @property
     def next_expiry(self) -> float:
         """The monotonic instant from which ``sweep`` has work; ``inf`` if nothing ends."""
-        return self._now() if self._buried else self._expiry.due
+        if self._buried:
+            return self._now()
+        return self._expiry.due if self._tiers is None else min(self._expiry.due, self._tiers.due)
 
     @property
     def is_due(self) -> bool:
         """Whether ``sweep`` has work now."""
         return self.next_expiry <= self._now()
+
+    @property
+    def strategy(self) -> str:
+        """What the policy is called."""
+        name = getattr(self._policy, "name", None)
+        return name if isinstance(name, str) else type(self._policy).__name__.lower()
+
+    def tiers(self) -> Mapping[str, Tier]:
+        """What each tier holds, where the policy has tiers."""
+        if self._tiers is None:
+            return {}
+        with self._lock:
+            return self._tiers.tiers()
 
     def share(self, tally: Counts) -> Share:
         """What the entries of a tally have of the store; to be read."""
@@ -149,7 +176,7 @@ class MemoryStore:
         if held.gone_until == inf and held.span_ms < NEVER:
             held.gone_until = self._end(held, now)
         cost = held.size + self.overhead + (len(key) if key.isascii() else 4 * len(key))
-        if held.tags:
+        if held.tags and not held.tags[0].startswith(RESERVED):
             cost = self._cost(key, held)
         fits = held.gone_until > now and cost <= self.max_bytes and self._most
         freed: list[Held] = []  # until the lock is released: what a value does when it dies is anybody's guess
@@ -177,7 +204,7 @@ class MemoryStore:
                 freed.append(self._drop(old))
                 return False
             self.writes += 1
-            return True
+            return self._tiers is None or held not in self._lapse(_LAPSED, freed)
         finally:
             lock.release()
 
@@ -203,7 +230,26 @@ class MemoryStore:
         """Nothing that is held may answer by itself any more; at once, however much it is."""
         with self._lock:
             self.doubted = self.era + 1
-            self.era += 1
+            self.turn()
+
+    def turn(self) -> None:
+        """Begin another era: every entry is to be looked at once more."""
+        self.era += 1
+        self._settle()
+
+    def look_on(self, name: int) -> None:
+        """From now on every read is to be thought about, until all who look on ``look_away``."""
+        self.onlookers.add(name)
+        self._settle()
+
+    def look_away(self, name: int) -> None:
+        """The end of ``look_on``; may come from the garbage collector at any time, so it takes no lock."""
+        self.onlookers.discard(name)
+        self._settle()
+
+    def _settle(self) -> None:
+        while self.settled_era != (era := NO_ERA if self.onlookers else self.era):
+            self.settled_era = era
 
     def forked(self) -> None:
         """Start empty, with a new lock: another thread of the parent may have held the old one."""
@@ -221,13 +267,18 @@ class MemoryStore:
             if self._buried:
                 self._bury(limit, freed)
             freed += self._expire(self._now(), limit - len(freed), limit * _PATIENCE)
+            self._lapse(limit - len(freed), freed)
         return len(freed)
 
     def _cost(self, key: str, held: Held) -> int:
         # Letters outside ASCII take up to four bytes each.
         letters = len(key) if key.isascii() else 4 * len(key)
         cost = held.size + letters + self.overhead
-        return cost + _TAGS + sum(_TAG + len(tag) for tag in held.tags) if held.tags else cost
+        if not held.tags or held.tags[0].startswith(
+            RESERVED
+        ):  # the cache's own come last, and are shared by all that have them
+            return cost
+        return cost + _TAGS + sum(_TAG + len(tag) for tag in held.tags)
 
     def _end(self, held: Held, now: float) -> float:
         """The monotonic instant of an entry's end: a clock set back never lengthens a life beyond its whole."""
@@ -240,7 +291,9 @@ class MemoryStore:
         """Take out what has ended, or else what the policy names."""
         if self._expiry.due <= now and (ended := self._expire(now, 1, _PATIENCE)):
             return ended[0]
-        key = self._policy.evict()
+        return self._evict(self._policy.evict())
+
+    def _evict(self, key: str) -> Held:
         held = self.front.pop(key, None)
         if held is None:
             held = self.shards[hash(key) & self.mask].pop(key)
@@ -248,6 +301,13 @@ class MemoryStore:
         self._weigh(held.tally, -1, -self._cost(key, held)).evictions += 1
         self.evictions += 1
         return held
+
+    def _lapse(self, limit: int, freed: list[Held]) -> list[Held]:
+        """Take out what the policy has leave although there is room."""
+        while self._tiers is not None and limit > 0 and (key := self._tiers.lapsed()) is not None:
+            freed.append(self._evict(key))
+            limit -= 1
+        return freed
 
     def _expire(self, now: float, limit: int, patience: int) -> list[Held]:
         ended = self._expiry.take(now, limit, patience)
