@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, Self
@@ -17,6 +18,7 @@ from toolcache import (
     BlockingToolCache,
     CacheClosedError,
     Context,
+    Domain,
     RunContext,
     Settings,
     SettingsError,
@@ -230,6 +232,39 @@ def test_domains_have_their_methods(cache: BlockingToolCache) -> None:
     vectors = cache.get_embeddings(iter(["a", "bb", "ccc", "bb"]), "m", compute=embed, batch_size=1)
     assert vectors == [[0.5, 0.25], [2.0, 0.0], [3.0, 0.0], [2.0, 0.0]]
     assert asked == [["bb"], ["ccc"]]
+
+
+def test_domains_of_ones_own_have_theirs(cache: BlockingToolCache) -> None:
+    """B13: ``cache[WEATHER]`` has its methods, whatever the fields are called."""
+    weather: Domain[str] = Domain("weather", ttl="5m", key=("method", "made"))
+    assert cache[weather].get(method="a", made="b") is None
+    assert cache[weather].get(method="a", made="b", compute=lambda: "rain") == "rain"
+    assert cache[weather].get(method="a", made="b", compute=lambda: "sun") == "rain"
+    cache[weather].set("snow", method="a", made="b")
+    assert cache[weather].get(method="a", made="b") == "snow"
+    assert cache[weather].delete(method="a", made="b")
+    assert "weather" in cache.domains
+
+
+def test_a_thread_passes_it_by_or_fills_it_anew(cache: BlockingToolCache) -> None:
+    """B13: ``bypass()`` and ``refreshing()`` hold for the thread that is within, and for no other."""
+    cache.set("key", "old")
+
+    async def there() -> str:
+        await asyncio.sleep(0)
+        return "new"
+
+    with ThreadPoolExecutor(1) as other, cache.bypass():
+        assert cache.get("key") is None
+        assert cache.get_or_set("key", lambda: "new") == "new"
+        assert cache.get_or_set("key", there) == "new"
+        assert other.submit(cache.get, "key").result() == "old"
+    with cache.refreshing():
+        assert cache.get_or_set("key", lambda: "new") == "new"
+    assert cache.get("key") == "new"
+    assert cache.get_or_set("key", lambda: "newer", bypass=True) == "newer"
+    assert cache.get_or_set("key", lambda: "newest", refresh=True) == "newest"
+    assert cache.get("key") == "newest"
 
 
 def test_tags_that_can_be_gone_through_once_are_kept(cache: BlockingToolCache) -> None:

@@ -3,15 +3,15 @@
 import ast
 
 import pytest
-from generate import PACKAGE, Module, modules
+from blocking_face import PACKAGE, Module, modules
 
 
 @pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
 def test_the_methods_are_up_to_date(module: Module) -> None:
-    """B13: what is committed is what ``python tests/blocking/generate.py`` writes, but for how it is laid out."""
+    """B13: what is committed is what ``python tests/blocking_face.py`` writes, but for how it is laid out."""
     file = PACKAGE / "blocking" / f"{module.name}_methods.py"
-    assert file.exists(), "run tests/blocking/generate.py, and let BlockingToolCache inherit what it writes"
-    assert shape(file.read_text("utf-8")) == shape(module.text()), "run tests/blocking/generate.py"
+    assert file.exists(), "run tests/blocking_face.py, and let BlockingToolCache inherit what it writes"
+    assert shape(file.read_text("utf-8")) == shape(module.text()), "run tests/blocking_face.py"
 
 
 def test_there_are_no_others() -> None:

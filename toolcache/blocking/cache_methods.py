@@ -1,9 +1,10 @@
 """The methods of ``Cache``, for callers that wait.
 
-Written by tests/blocking/generate.py.
+Written by tests/blocking_face.py.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Unpack
 
 from toolcache.blocking.face import Face, several
@@ -14,11 +15,14 @@ from toolcache.freshness_options import FreshnessOptions
 from toolcache.protocols import Listener
 from toolcache.stats import Health, Stats
 from toolcache.terms import OnceOptions
+from toolcache.tool_cache import ToolCache
 from toolcache.work import Work
 
 
 class BlockingCache(Face):
     """See ``Cache``."""
+
+    _cache: ToolCache
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key, or ``default``.
@@ -59,6 +63,8 @@ class BlockingCache(Face):
         ttl: Duration | Missing | None = MISSING,
         tags: Iterable[str] = (),
         lock: bool | None = None,
+        bypass: bool = False,
+        refresh: bool = False,
         **freshness: Unpack[FreshnessOptions],
     ) -> Any:
         """The value of a key, computed and stored if it is missing: one computation per key, whoever asks.
@@ -70,6 +76,8 @@ class BlockingCache(Face):
             tags: labels kept with the entry.
             lock: whether other processes wait meanwhile for this one's value, or this one for theirs; as the setting
                 ``lock`` says unless given. Saves work; promises nothing.
+            bypass: compute, and neither look nor store; see ``bypass()``.
+            refresh: compute whatever is there, and store; see ``refreshing()``.
             freshness: what is done about a value that nears its end, or is past it; see ``Freshness``.
 
         Raises:
@@ -83,7 +91,10 @@ class BlockingCache(Face):
         """
         tags = several(tags)
         return self._find(
-            compute, lambda made: self._cache.get_or_set(key, made, ttl=ttl, tags=tags, lock=lock, **freshness)
+            compute,
+            lambda made: self._cache.get_or_set(
+                key, made, ttl=ttl, tags=tags, lock=lock, bypass=bypass, refresh=refresh, **freshness
+            ),
         )
 
     def set(
@@ -216,6 +227,27 @@ class BlockingCache(Face):
             probe: False asks nobody and tells what is known.
         """
         return self._call(self._cache.health, probe=probe)
+
+    def bypass(self) -> AbstractContextManager[None]:
+        """Within the block nothing is looked up and no value is stored: all is computed. Deletes are done all the same.
+
+        It holds for this context alone, and for the tasks that are begun in it. What is to run once still does.
+
+        Examples:
+            >>> with cache.bypass():
+            ...     value = cache.get_or_set("answer", lambda: 6 * 7)
+            >>> cache.exists("answer")
+            False
+        """
+        return self._cache.bypass()
+
+    def refreshing(self) -> AbstractContextManager[None]:
+        """Within the block nothing is looked up: all is computed anew, and stored.
+
+        A computation that was begun outside is not joined, and stores nothing any more; one that fails leaves what is there.
+        It holds for this context alone, and for the tasks that are begun in it.
+        """
+        return self._cache.refreshing()
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener(event)`` for each event from now on; call what is returned to end it."""

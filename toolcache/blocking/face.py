@@ -3,14 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
-from weakref import finalize
 
 from toolcache.blocking.calls import Call
 from toolcache.blocking.portal import Portal
 from toolcache.compute import Compute
 from toolcache.embeddings import Embed
 from toolcache.errors import CacheClosedError, FlightAbortedError, UnsupportedEventLoopError
-from toolcache.tool_cache import ToolCache
 from toolcache.work import Work
 
 P = ParamSpec("P")
@@ -25,22 +23,18 @@ class Face:
     """Asks a cache that lives on the loop of a portal, and waits.
 
     Args:
-        cache: it.
-        own: whether it is closed with this.
+        portal: where it lives.
     """
 
-    def __init__(self, cache: ToolCache, *, own: bool) -> None:
-        self._cache = cache
-        self._own = own
-        self._portal = Portal(cache, own=own)
-        finalize(self, Portal.let_go, self._portal).atexit = False  # then the portal sees to that itself, and waits
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
 
-    def _call(self, method: Callable[P, Asked[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _call(self, method: Callable[P, Asked[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """What a method comes to."""
         self._enter()
         return self._wait(Call(), lambda: method(*args, **kwargs))
 
-    def _hit(self, method: Callable[P, Asked[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _hit(self, method: Callable[P, Asked[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The same of a getter: what memory answers is answered here."""
         self._enter()
         found = _at_once(method(*args, **kwargs))
@@ -84,7 +78,7 @@ class Face:
         try:
             return call.wait(ask, self._portal.start)
         except FlightAbortedError:
-            if self._cache.closed or self._portal.closed:
+            if self._portal.closing:
                 raise CacheClosedError from None
             raise
 

@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
-from toolcache.cache import Cache
 from toolcache.errors import CacheClosedError
 from toolcache.forks import watch
+from toolcache.tool_cache import ToolCache
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -33,7 +33,7 @@ class Portal:
         own: whether the cache is closed when nobody refers to the portal any more.
     """
 
-    def __init__(self, cache: Cache, *, own: bool) -> None:
+    def __init__(self, cache: ToolCache, *, own: bool) -> None:
         self._cache = cache
         self._own = own
         self._lock = threading.Lock()
@@ -46,6 +46,11 @@ class Portal:
     def running(self) -> bool:
         """Whether there is a loop."""
         return self._portal is not None
+
+    @property
+    def closing(self) -> bool:
+        """Whether this is closed, or its cache."""
+        return self.closed or self._cache.closed
 
     def forked(self) -> None:
         """The parent's thread does not run here."""
@@ -111,7 +116,7 @@ class Portal:
             return self._portal
 
 
-def _live(ready: "Future[BlockingPortal]", _cache: Cache) -> None:
+def _live(ready: "Future[BlockingPortal]", _cache: ToolCache) -> None:
     """A loop from beginning to end; the cache lives as long, which at the end of a program is longer than all else."""
     import anyio
     from anyio.from_thread import BlockingPortal

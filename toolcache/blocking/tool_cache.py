@@ -6,21 +6,28 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Self, TypeVar, Unpack
+from weakref import finalize
 
 from toolcache.blocking.cache_methods import BlockingCache
-from toolcache.blocking.face import Face
+from toolcache.blocking.completions_methods import BlockingCompletions
+from toolcache.blocking.declared_methods import BlockingDeclared
+from toolcache.blocking.discovery_methods import BlockingDiscovery
+from toolcache.blocking.embeddings_methods import BlockingEmbeddings
 from toolcache.blocking.portal import Portal
-from toolcache.blocking.tool_cache_methods import BlockingOwn
+from toolcache.blocking.results_methods import BlockingResults
 from toolcache.clock import SYSTEM
 from toolcache.credentials import AnyCredentialProvider
+from toolcache.domains import Domain
 from toolcache.errors import CacheClosedError, SettingsError
 from toolcache.protocols import Clock
 from toolcache.settings import Options, Settings
 from toolcache.tool_cache import ToolCache
 
+T = TypeVar("T")
 
-class BlockingToolCache(BlockingOwn, BlockingCache):
+
+class BlockingToolCache(BlockingDiscovery, BlockingEmbeddings, BlockingCompletions, BlockingResults, BlockingCache):
     """The same cache for code that waits: every method of ``ToolCache``, from any number of threads.
 
     The cache itself lives on an event loop in a thread of its own, begun at first use. What memory holds is answered
@@ -52,7 +59,14 @@ class BlockingToolCache(BlockingOwn, BlockingCache):
         credentials: AnyCredentialProvider | None = None,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(ToolCache(settings, clock=clock, credentials=credentials, **options), own=True)
+        self._live(ToolCache(settings, clock=clock, credentials=credentials, **options), own=True)
+
+    def _live(self, cache: ToolCache, *, own: bool) -> Self:
+        self._cache = cache
+        self._own = own
+        super().__init__(Portal(cache, own=own))
+        finalize(self, Portal.let_go, self._portal).atexit = False  # then the portal sees to that itself, and waits
+        return self
 
     @classmethod
     def over(cls, cache: ToolCache) -> Self:
@@ -62,9 +76,7 @@ class BlockingToolCache(BlockingOwn, BlockingCache):
         """
         if not isinstance(cache, ToolCache):
             raise SettingsError(f"over takes a ToolCache, not {type(cache).__name__}")
-        made = cls.__new__(cls)
-        Face.__init__(made, cache, own=False)
-        return made
+        return cls.__new__(cls)._live(cache, own=False)  # noqa: SLF001 - its own
 
     @classmethod
     def from_env(
@@ -84,6 +96,15 @@ class BlockingToolCache(BlockingOwn, BlockingCache):
     ) -> Self:
         """A cache over the Redis of a URL, whose query may hold settings; see ``Settings.from_url``."""
         return cls(Settings.from_url(url, **options), credentials=credentials)
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        """The rows of the table of domains; see ``ToolCache.domains``."""
+        return self._cache.domains
+
+    def __getitem__(self, domain: Domain[T]) -> BlockingDeclared[T]:
+        """A domain of the user's own; see ``ToolCache``."""
+        return BlockingDeclared(self._cache[domain], self._portal)
 
     @property
     def settings(self) -> Settings:

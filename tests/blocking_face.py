@@ -1,6 +1,6 @@
 """Writes the methods of ``BlockingToolCache``: those of ``ToolCache``, for callers that wait.
 
-    PYTHONPATH=. python tests/blocking/generate.py
+    PYTHONPATH=. python tests/blocking_face.py
 
 A module of methods comes from each module that has some; a test says when they must be written again.
 """
@@ -17,12 +17,13 @@ from typing import Any, Final
 
 import toolcache
 from toolcache import ToolCache
+from toolcache.declared import Declared
 
 PACKAGE: Final = Path(toolcache.__file__).parent
 BY_HAND: Final = {"aclose", "from_env", "from_url", "closed"}
 """What the face itself has, and says otherwise."""
 
-_HEAD: Final = '"""{title}\n\nWritten by tests/blocking/generate.py.\n"""\n\n'
+_HEAD: Final = '"""{title}\n\nWritten by tests/blocking_face.py.\n"""\n\n'
 _CALLABLES: Final = {"Compute": "_find", "Embed": "_embed", "Work": "_run"}
 _OF_COMPUTATIONS: Final = {"batch_size=batch_size"}
 """What is said of computations alone."""
@@ -35,6 +36,15 @@ def tree(module: str) -> ast.Module:
     """The syntax of a module of the package."""
     file = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
     return ast.parse(file.read_text("utf-8"))
+
+
+# What a cache hands out, which has methods to wait for.
+ROOMS: Final[tuple[type[Any], ...]] = (Declared,)
+
+_ROOM: Final = """    def __init__(self, room: {own}, portal: Portal) -> None:
+        super().__init__(portal)
+        self._cache = room
+"""
 
 
 def owners(cls: type[Any]) -> dict[type[Any], list[str]]:
@@ -58,10 +68,11 @@ class Module:
 
     def __init__(self, owner: type[Any], names: list[str]) -> None:
         self.name = owner.__module__.rpartition(".")[2]
-        self.class_name = f"Blocking{owner.__name__}" if owner is not ToolCache else "BlockingOwn"
+        self.class_name = f"Blocking{owner.__name__}"
         self._source = owner.__module__
         self._owner = owner
         self._names = names
+        self._is_room = owner in ROOMS
         self._used: set[str] = set()
 
     def text(self) -> str:
@@ -71,9 +82,20 @@ class Module:
         ]
         methods = [n for n in found.body if isinstance(n, Function) and n.name in self._names]
         body = "\n".join(self._method(method) for method in methods)
-        title = f"The methods of ``{self._owner.__name__}``, for callers that wait."
-        summary = f'    """See ``{self._owner.__name__}``."""\n'
-        return f"{_HEAD.format(title=title)}{self._imports()}\n\nclass {self.class_name}(Face):\n{summary}\n{body}\n"
+        name, bases, own = self._owner.__name__, ["Face"], "ToolCache"
+        begin = ""
+        self._used.add("Portal" if self._is_room else "ToolCache")
+        if self._is_room:
+            generic = [ast.unparse(base) for base in found.bases if ast.unparse(base).startswith("Generic")]
+            bases += generic
+            own = name + "".join(base.removeprefix("Generic") for base in generic)
+            self._used |= {name, *re.findall(r"\w+", " ".join(generic))}
+            begin = f"\n{_ROOM.format(own=own)}"
+        head = _HEAD.format(title=f"The methods of ``{name}``, for callers that wait.")
+        kind = f"\n    _cache: {own}\n{begin}\n"
+        variables = "".join(f'\n{one} = TypeVar("{one}")\n' for one in sorted(self._used & {"T"}))
+        self._used |= {"TypeVar"} if variables else set()
+        return f'{head}{self._imports()}\n{variables}\n\nclass {self.class_name}({", ".join(bases)}):\n    """See ``{name}``."""\n{kind}{body}\n'
 
     def _method(self, method: Function) -> str:
         arguments = method.args
@@ -129,18 +151,17 @@ class Module:
         self._used |= {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
 
     def _imports(self) -> str:
-        known = {
-            "Iterator": "collections.abc",
-            "overload": "typing",
-            "Face": "toolcache.blocking.face",
-            "several": "toolcache.blocking.face",
-        }
+        face = "toolcache.blocking.face"
+        known = {"Iterator": "collections.abc", "overload": "typing", "Face": face, "several": face}
+        known |= {"Portal": "toolcache.blocking.portal", "ToolCache": "toolcache.tool_cache", "TypeVar": "typing"}
         for node in ast.walk(tree(self._source)):
             if isinstance(node, ast.ImportFrom) and node.module:
                 known |= {alias.asname or alias.name: node.module for alias in node.names}
         for node in tree(self._source).body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 known[node.target.id] = self._source
+            elif isinstance(node, ast.ClassDef):
+                known[node.name] = self._source
         lines: dict[str, list[str]] = {}
         for name in sorted({*self._used, "Face"}):
             if name in known:
@@ -179,7 +200,8 @@ def _is_optional(arguments: ast.arguments, name: str) -> bool:
 
 def modules() -> list[Module]:
     """All of them."""
-    return [Module(owner, names) for owner, names in owners(ToolCache).items()]
+    found = [owners(ToolCache), *map(owners, ROOMS)]
+    return [Module(owner, names) for some in found for owner, names in some.items()]
 
 
 def main() -> None:
