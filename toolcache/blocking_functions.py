@@ -37,7 +37,11 @@ class _Faced:
         self._face = face
         self._keeper: Keeper = keeper(face._cache, rules, name)  # noqa: SLF001 - of ours
         self.marks = self._keeper.marks
-        self.hit = self._keeper.hit
+
+    def hit(self, key: str) -> Any:
+        """What is at hand, else MISSING."""
+        self._face._enter()  # noqa: SLF001 - of ours
+        return self._keeper.hit(key)
 
     def answer(self, key: str, make: Callable[[], Any], tags: tuple[str, ...], *, anew: bool) -> Any:
         """The result that is kept, or one that is made and kept."""
