@@ -26,9 +26,9 @@ MAX_LINES: Final = 400
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
     "words": "aside causes errors fields rare forks loops pieces wakes blob entry events clock versions durations freshness domains tags",
-    "promises": "protocols credentials peeks swaps tiers",
+    "promises": "protocols credentials listing peeks swaps tiers",
     "parts": "keys codec memory stores resilience flight epochs stats",
-    "machine": "drafts overlaps batches changes claim layer parts entries found freshness_options recall horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk invalidator "
+    "machine": "drafts overlaps batches changes claim layer parts entries found freshness_options recall horizon scanner filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk invalidator "
     "record record_body ledger answers hold untold terms work course runs sets machine requests report cache spelling sources settings assembly",
     "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",

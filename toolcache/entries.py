@@ -33,14 +33,14 @@ class Entries:
     """Makes the entries of one cache.
 
     ``trust`` is how long, in seconds, memory may answer from what Redis said before it asks again. ``ages`` says whether
-    any entry has been more than fresh or gone so far.
+    any entry has been more than fresh or gone so far. Below ``floor`` no version is believed of files.
     """
 
     def __init__(self, parts: Parts, epochs: Epochs) -> None:
         self._parts = parts
         self._epochs = epochs
         self._values = store_key("v", parts.namespace, "")
-        self._floor = ZERO
+        self.floor = ZERO
         self._memory = parts.memory
         self._coder = parts.coder
         self._flat = parts.coder.flat
@@ -225,14 +225,14 @@ class Entries:
         if encoded is None or (
             header.alive(int(now * 1000))
             and not self._epochs.covers(header.version, tags)
-            and not (header.version < self._floor and layer is self._parts.files)
+            and not (header.version < self.floor and layer is self._parts.files)
         ):
             return blob
         return Blob(header, tags, None)
 
     def shun(self, version: bytes) -> None:
         """Take from the files no value that is older than ``version``: they could not be told of a delete or a clear."""
-        self._floor = max(self._floor, version)
+        self.floor = max(self.floor, version)
 
     def fresh(
         self,

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from toolcache.errors import CircuitOpenError
+from toolcache.listing import Page, SupportsPages
 from toolcache.loops import PerLoop
 from toolcache.peeks import SupportsPeek
 from toolcache.protocols import Clock, PutResult, Store, SupportsRenewal, Write
@@ -45,6 +46,7 @@ class Layer:
         self.tally = LayerTally()
         self._clock = clock
         self._peeks = isinstance(store, SupportsPeek)
+        self._paged = store if isinstance(store, SupportsPages) else None
         self._renewals: PerLoop[Renewal] | None = None
         if isinstance(store, SupportsRenewal):
             renewed = store.renewed
@@ -84,6 +86,10 @@ class Layer:
     ) -> Coroutine[Any, Any, list[PutResult] | None]:
         """The outcomes in the order of the writes; None if the store did not take them, or nobody knows."""
         return self._each(writes, self.store.put_many, "put", until, mutation=True)
+
+    async def page(self, prefix: str, cursor: Any = None) -> Page | None:
+        """Some of what it holds, as ``SupportsPages`` says; None if the store cannot be listed, or asked."""
+        return None if self._paged is None else await self.ask(partial(self._paged.page, prefix, cursor))
 
     async def ask(
         self, operation: Callable[[], Awaitable[T]], *, mutation: bool = False, until: float | None = None

@@ -42,6 +42,7 @@ from toolcache.places import Places
 from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
+from toolcache.scanner import Scanner
 from toolcache.sets import Sets
 from toolcache.stats import LayerTally, Tallies, Tally
 from toolcache.sweeper import Sweeper
@@ -73,6 +74,7 @@ class Machine:
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
         self._owed = Owed(parts, self._horizon)
         self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._owed, self._writer, self.homes)
+        self.scanner = Scanner(parts, self._epochs, self._entries, self._horizon, self._reader.recall)
         self._risk = Risk(parts, self._entries)
         self.ledger = Ledger(parts, self._epochs, self._entries, self._horizon)
         self.answers = Answers(parts, self.ledger)

@@ -67,6 +67,7 @@ class Reader:
         met: whether Redis, where it is configured, has been asked for the time.
         look: what memory answers by itself.
         alive: whether memory holds a value.
+        recall: what memory holds is worth.
     """
 
     def __init__(
@@ -84,9 +85,9 @@ class Reader:
         self._memory = parts.memory
         self._epochs = epochs
         self._entries = entries
-        self._recall = Recall(parts, epochs, entries)
-        self.look = self._recall.look
-        self.alive = self._recall.alive
+        self.recall = Recall(parts, epochs, entries)
+        self.look = self.recall.look
+        self.alive = self.recall.alive
         self._horizon = horizon
         self._writer = writer
         self._owed = owed
@@ -161,7 +162,7 @@ class Reader:
         found = self._take(name, blob, files, domain, tally, era)
         if found.held is not None:
             self._memory.put(key, found.held)
-        return self._recall.by_age(key, found)
+        return self.recall.by_age(key, found)
 
     async def fetch(
         self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due | None = None
@@ -235,7 +236,7 @@ class Reader:
             for key in keys:
                 if self._fills.get(key) is token:
                     del self._fills[key]
-        return {key: self._recall.by_age(key, it) for key, it in found.items()} if self._entries.ages else found
+        return {key: self.recall.by_age(key, it) for key, it in found.items()} if self._entries.ages else found
 
     async def _ask_layers(
         self, names: dict[str, str], domain: Domain, tally: Tally, token: object, due: Due
@@ -262,7 +263,7 @@ class Reader:
             rest = {key: name for key, name in names.items() if key not in owed}
             mirrored = files is not None and domain.name in self._parts.mirror
             copies = await self._ask(files, rest, domain, tally, due.files) if files and mirrored and rest else {}
-            answer = {key: self._recall.remembered(key, (last | copies).get(key, NOTHING)) for key in names}
+            answer = {key: self.recall.remembered(key, (last | copies).get(key, NOTHING)) for key in names}
             self._owed.insist(names, answer, asked=False)
             return self._uncovered(answer, era)
         if owed:
@@ -320,7 +321,7 @@ class Reader:
         era = self._memory.era
         blobs = await self._horizon.read(layer, list(names.values()), until=until)
         if blobs is None:
-            return {key: self._recall.remembered(key, NOTHING) for key in names}
+            return {key: self.recall.remembered(key, NOTHING) for key in names}
         return {
             key: self._take(name, blob, layer, domain, tally, era)
             for (key, name), blob in zip(names.items(), blobs, strict=True)
@@ -350,11 +351,11 @@ class Reader:
     def _newest(self, key: str, found: Found, token: object) -> Found:
         """Redis answered: its word settles what memory holds, unless memory holds a later write of this process."""
         held = self._memory.find(key)
-        if held is None or not self._recall.current(key, held):
+        if held is None or not self.recall.current(key, held):
             return found
         if found.version < held.version and (held.layer == MEMORY or self._fills.get(key) is not token):
             # On its way, or taken by nobody, or written while this read was under way.
-            return self._recall.remembered(key, found)
+            return self.recall.remembered(key, found)
         if found.held is None or found.version != held.version:
             # Evicted, flushed, deleted or overwritten: with Redis usable, its word counts, in the next outage too.
             self._memory.remove(key)

@@ -176,6 +176,24 @@ class Envelope:
         except Exception:  # noqa: BLE001 - no memory or stack left for it: a miss like any other
             raise CorruptBlobError("memory") from None
 
+    def glimpse(self, head: bytes, digest: bytes) -> tuple[Header, tuple[str, ...]]:
+        """What the beginning of a blob says, header and tags; for lists: neither checksum nor seal was compared.
+
+        Raises:
+            CorruptBlobError: it is no blob of the key with this digest, or is sealed otherwise than configured.
+        """
+        header = read_header(head)
+        if header is None:
+            raise CorruptBlobError(_what_is_wrong(head))
+        if header.digest != digest:
+            raise CorruptBlobError("key")
+        if bool(header.flags & SEALED) is (self._seal is None):
+            raise CorruptBlobError("unsealed" if self._seal else "sealed")
+        meta = head[HEADER_SIZE : HEADER_SIZE + header.meta_len]
+        if len(meta) < header.meta_len:
+            raise CorruptBlobError("short")
+        return header, _read_meta(meta)[-1]
+
     def _unpack(self, blob: bytes, digest: bytes, most: int) -> Blob:
         header = read_header(blob)
         if header is None:

@@ -7,6 +7,7 @@ import zlib
 from typing import ClassVar
 
 from toolcache.blob import NEVER, TOMBSTONE, Header, pack_header, read_header
+from toolcache.listing import Glimpse, SupportsPages
 from toolcache.peeks import SupportsPeek
 from toolcache.protocols import Clock, PutStatus, Store, SupportsCount, SupportsScan, Write
 
@@ -283,6 +284,25 @@ class StoreContract:
             assert {key async for key in store.scan(self.key("*"))} == set()
         if isinstance(store, SupportsCount):
             assert await store.count() >= 3
+
+    async def test_lists_what_it_holds_page_after_page(self, store: Store, clock: Clock) -> None:
+        """Where it can: of each blob the header and more, however long its meta; a page asked for again says the same."""
+        if not isinstance(store, SupportsPages):
+            return
+        await asyncio.gather(*(self.put(store, clock, 1, b"v" * 5_000, text=f"a:{n}") for n in range(300)))
+        await self.put(store, clock, 1, text="b:1")
+        found: list[Glimpse] = []
+        cursor, first = None, True
+        while first or cursor is not None:
+            page = await store.page(self.key("a:"), cursor)
+            again = await store.page(self.key("a:"), cursor)
+            assert {one.key for one in page.found} == {one.key for one in again.found}
+            found += page.found
+            cursor, first = page.cursor, False
+        assert {one.key for one in found} == {self.key(f"a:{n}") for n in range(300)}
+        headers = [read_header(one.head) for one in found]
+        assert {header and header.body_len for header in headers} == {5_000}
+        assert max(len(one.head) for one in found) < 5_000
 
     async def test_closing_twice_is_harmless(self, store: Store, clock: Clock) -> None:
         """Closing waits for what was begun; closing again does nothing."""

@@ -29,7 +29,7 @@ from toolcache.stores.log.frame import (
 from toolcache.versions import ZERO
 
 _PACKED: Final = struct.Struct(">16sQQIIIH")
-_SHARDS: Final = 1024
+SHARDS: Final = 1024
 _ENDED: Final = CLAIM | BARE
 _SPECIAL: Final = PENDING | CLAIM
 UNSEEN: Final = b"unseen"
@@ -84,7 +84,7 @@ class Index:
 
     def __init__(self, order: Callable[[int], tuple[int, str] | None]) -> None:
         self._order = order
-        self._shards: list[dict[bytes, bytes]] = [{} for _ in range(_SHARDS)]
+        self._shards: list[dict[bytes, bytes]] = [{} for _ in range(SHARDS)]
         self._marks: dict[bytes, bytes] = {}
         self._held: dict[bytes, Entry] = {}
         self._owed: dict[bytes, bytes] = {}
@@ -234,9 +234,12 @@ class Index:
 
     def shards(self) -> Iterator[list[tuple[bytes, Entry]]]:
         """All entries, a thousandth at a time; each portion is a copy."""
-        for shard in self._shards:
-            # list() of a dict's items is one step for other threads
-            yield [(key, Entry._make(_PACKED.unpack(packed))) for key, packed in list(shard.items())]
+        return map(self.shard, range(SHARDS))
+
+    def shard(self, at: int) -> list[tuple[bytes, Entry]]:
+        """The entries of one of the ``SHARDS``: a copy."""
+        # list() of a dict's items is one step for other threads
+        return [(key, Entry._make(_PACKED.unpack(packed))) for key, packed in list(self._shards[at].items())]
 
     def _newer(self, old: Entry, new: Entry) -> Entry:
         keep = max(old.keep, new.keep)

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
-from toolcache.blob import RECORD
+from toolcache.blob import HEADER_SIZE, RECORD, read_header
+from toolcache.listing import HEAD, Glimpse
 from toolcache.protocols import Debt, Newest
 from toolcache.stores.log.frame import (
     CLAIM,
@@ -25,7 +26,7 @@ _GLANCE_KEYS: Final = 500
 _GLANCE_BYTES: Final = 512 * 1024
 """How much is read on the loop at once: about a millisecond's worth."""
 _FLAGS: Final = 3  # where they stand in a blob
-_KEY_GUESS: Final = 512
+_GUESS: Final = 512 + HEAD
 _ATTEMPTS: Final = 8
 _PORTION: Final = 100
 _PORTION_BYTES: Final = 2**20
@@ -185,23 +186,29 @@ class Reader:
             )
         return found
 
-    def keys(self, prefix: bytes, portion: Iterable[tuple[bytes, Entry]], now_ms: int) -> list[str]:
-        """The keys of those live entries of a portion of the index that start with a prefix. Blocks; for a thread."""
+    def glimpses(self, prefix: bytes, portion: Iterable[tuple[bytes, Entry]], now_ms: int) -> list[Glimpse]:
+        """Of those live entries of a portion of the index whose keys start with a prefix. Blocks; for a thread."""
         found = []
         for name, entry in portion:
             segment = self._log.segments.get(entry.segment)
             if segment is None or not entry.live(now_ms):
                 continue
-            size = min(entry.length, _KEY_GUESS)
-            start = memoryview(self._log.ops.pread(segment.file.fd, size, entry.offset))
-            frame = read_frame(start) if len(start) >= HEAD_SIZE else None
+            start = self._log.ops.pread(segment.file.fd, min(entry.length, _GUESS), entry.offset)
+            frame = read_frame(memoryview(start)) if len(start) >= HEAD_SIZE else None
             if frame is None:
                 continue
-            key = bytes(start[HEAD_SIZE : HEAD_SIZE + frame.key_len])
-            if len(key) < frame.key_len:
-                key = self._log.ops.pread(segment.file.fd, frame.key_len, entry.offset + HEAD_SIZE)
-            if key.startswith(prefix) and digest(key) == name:
-                found.append(key.decode("utf-8", "surrogatepass"))
+            body = HEAD_SIZE + frame.key_len
+            if len(start) < body or not start.startswith(prefix, HEAD_SIZE):
+                if len(start) == _GUESS < body:
+                    start = self._log.ops.pread(segment.file.fd, min(entry.length, body + HEAD), entry.offset)
+                if not start.startswith(prefix, HEAD_SIZE):
+                    continue
+            header = read_header(start[body:])
+            if header is not None and len(start) < (whole := min(body + HEADER_SIZE + header.meta_len, entry.length)):
+                start = self._log.ops.pread(segment.file.fd, whole, entry.offset)
+            key = start[HEAD_SIZE:body]
+            if digest(key) == name:
+                found.append(Glimpse(key.decode("utf-8", "surrogatepass"), start[body:]))
         return found
 
 

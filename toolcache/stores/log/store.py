@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, Final, Literal, TypeVar
@@ -15,12 +15,13 @@ from toolcache.blob import read_header
 from toolcache.errors import CacheClosedError
 from toolcache.events import Event
 from toolcache.forks import watch
+from toolcache.listing import Page
 from toolcache.protocols import Changed, Clock, Debt, Newest, PutResult, Usage, Write
 from toolcache.stores.log.batch import Batch
 from toolcache.stores.log.claims import Claims, Exchange
 from toolcache.stores.log.compaction import Budget
 from toolcache.stores.log.directory import LockedNote
-from toolcache.stores.log.index import digest
+from toolcache.stores.log.index import SHARDS, Entry, digest
 from toolcache.stores.log.log import encode
 from toolcache.stores.log.ops import FileOps
 from toolcache.stores.log.post import Post
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 _OPS: Final = FileOps()
 _SYNC: Final = ("promised", "always", "never")
-_SHARDS_A_JOB: Final = 32
+_ENTRIES_A_PAGE: Final = 250
 _GLANCE: Final = 0.001
 _LISTEN: Final = 0.02
 _LOOKS: Final = 5
@@ -280,12 +281,22 @@ class LogStore:
 
     async def scan(self, prefix: str, /) -> AsyncIterator[str]:
         """The keys of live values that start with ``prefix``."""
-        shared, now_ms = await self._followed(), self._now_ms()
-        shards = shared.log.index.shards()
-        while portion := list(islice(shards, _SHARDS_A_JOB)):
-            entries = [pair for shard in portion for pair in shard]
-            for key in await self._job(shared, shared.reader.keys, encode(prefix), entries, now_ms) if entries else ():
+        cursor: int | None = 0
+        while cursor is not None:
+            found, cursor = await self.page(prefix, cursor)
+            for key, _ in found:
                 yield key
+
+    async def page(self, prefix: str, cursor: int | None = None, /) -> Page:
+        """Some of the live values whose keys start with ``prefix``; see ``SupportsPages``."""
+        shared, at = await self._followed(), cursor or 0
+        entries: list[tuple[bytes, Entry]] = []
+        while at < SHARDS and len(entries) < _ENTRIES_A_PAGE:
+            entries += shared.log.index.shard(at)
+            at += 1
+        read = shared.reader.glimpses
+        found = await self._job(shared, read, encode(prefix), entries, self._now_ms()) if entries else []
+        return Page(found, at if at < SHARDS else None)
 
     async def compact(self) -> int:
         """Remove what is dead now, rather than in a while; the bytes won."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
@@ -12,7 +11,9 @@ from toolcache.credentials import AnyCredentialProvider
 from toolcache.errors import SettingsError
 from toolcache.events import Event, StoreFault
 from toolcache.forks import watch
+from toolcache.listing import Page
 from toolcache.protocols import Clock, PutResult, StoreRestingError, Watch, Write
+from toolcache.stores.redis import pages
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.credentials import Credentials
 from toolcache.stores.redis.dialer import Dialer
@@ -277,13 +278,21 @@ class RedisStore:
 
     async def scan(self, prefix: str, /) -> AsyncIterator[str]:
         """The keys that start with ``prefix``, each at least once."""
-        pattern = re.sub(r"([\\*?\[\]])", r"\\\1", prefix).encode() + b"*"
-        for server in await self._lanes.here().primaries():
-            cursor = b""
-            while cursor != b"0":
-                cursor, keys = await _ask(server, b"SCAN", cursor or b"0", b"MATCH", pattern, b"COUNT", b"500")
-                for key in keys:
-                    yield key.decode(errors="replace")
+        cursor = None
+        while True:
+            found, cursor = await self._keys(prefix, cursor)
+            for key in found:
+                yield key.decode(errors="replace")
+            if cursor is None:
+                return
+
+    async def page(self, prefix: str, cursor: Any = None, /) -> Page:
+        """Some of the keys that start with ``prefix``, with the beginnings of their blobs; see ``SupportsPages``."""
+        found, cursor = await self._keys(prefix, cursor)
+        return await pages.page(found, cursor, self._lanes.here().exchange)
+
+    async def _keys(self, prefix: str, cursor: pages.Cursor | None) -> tuple[list[bytes], pages.Cursor | None]:
+        return await pages.keys(prefix, cursor, self._lanes.here().primaries, lambda: self.run_id)
 
     async def aclose(self) -> None:
         """Close the connections, once what is under way has ended or ``op_timeout`` has passed."""
