@@ -28,9 +28,9 @@ LEVELS: Final[dict[str, str]] = {
     "words": "aside causes errors fields rare forks loops pieces wakes blob entry events clock versions durations freshness domains tags",
     "promises": "protocols credentials listing peeks swaps tiers",
     "parts": "keys codec memory stores resilience flight epochs stats",
-    "machine": "drafts overlaps batches changes claim layer parts entries found freshness_options recall horizon scanner filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk invalidator "
+    "machine": "drafts overlaps modes lookups entrance batches changes claim layer parts entries found freshness_options recall horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk invalidator scanner "
     "record record_body ledger answers hold untold terms work course runs sets machine requests report cache spelling sources settings assembly",
-    "face": "tool_cache decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
+    "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",
     "edges": "exporters integrations cli web blocking testing __main__",
 }

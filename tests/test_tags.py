@@ -71,7 +71,8 @@ async def test_every_way_in_takes_any_iterable_of_texts(cache: ToolCache, way: s
     """A generator is read once, an address with an ``@`` inside is a text like any other."""
     await WAYS[way](cache, (tag for tag in ("mail:a@b", "c")))
     held = [held.tags for shard in cache._parts.memory.shards for held in shard.values()]
-    assert set(held) <= {("mail:a@b", "c")}
+    users = {tuple(tag for tag in tags if not tag.startswith("@")) for tags in held}
+    assert users <= {("mail:a@b", "c")}
     assert held or way in {"set_many of none", "set_result"}  # a result stays on file
 
 

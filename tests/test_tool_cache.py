@@ -412,7 +412,7 @@ async def test_a_vector_that_was_just_made_is_nobody_elses(cache: ToolCache) -> 
 
 async def test_a_domain_may_say_how_long_its_vectors_are(cache: ToolCache) -> None:
     """BUG-114: a vector of another length is refused, alone and in a batch, and nothing is stored."""
-    cache._embedding = cache._embedding._replace(dimensions=2)
+    cache._rows["embedding"] = cache._rows["embedding"]._replace(dimensions=2)
     with pytest.raises(SerializationError, match="3 elements, not 2"):
         await cache.set_embedding("a", "ada", [1.0, 2.0, 3.0])
     with pytest.raises(SerializationError, match="3 elements, not 2"):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         CacheClosedError,
         CacheWriteError,
         CircuitOpenError,
+        ComputeTimeoutError,
         DispatchError,
         FlightAbortedError,
         ReentrantFlightError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         ValueTooLargeError,
         WaitTimeoutError,
     )
+    from toolcache.freshness import Freshness
     from toolcache.keys.canonical import Digest
     from toolcache.keys.plan import make_key
     from toolcache.resilience.breaker import CircuitBreaker
@@ -60,6 +62,7 @@ __all__ = [
     "CacheWriteError",
     "CircuitBreaker",
     "CircuitOpenError",
+    "ComputeTimeoutError",
     "Context",
     "Digest",
     "DispatchError",
@@ -67,6 +70,7 @@ __all__ = [
     "Durability",
     "Entry",
     "FlightAbortedError",
+    "Freshness",
     "Health",
     "Invalidation",
     "Progress",
@@ -108,6 +112,7 @@ _HOMES = {
     "Domain": "domains",
     "Durability": "entry",
     "Entry": "entry",
+    "Freshness": "freshness",
     "Health": "stats",
     "Invalidation": "entry",
     "Progress": "dispatch.results",

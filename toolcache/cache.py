@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -19,12 +19,13 @@ from toolcache.found import found_in, whole
 from toolcache.freshness_options import FreshnessOptions, said
 from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
+from toolcache.modes import Mode
 from toolcache.parts import Parts
 from toolcache.protocols import Listener
 from toolcache.report import health, stats
 from toolcache.requests import Requests
 from toolcache.stats import Health, Stats
-from toolcache.tags import UNTAGGED
+from toolcache.tags import RESERVED, UNTAGGED
 from toolcache.terms import OnceOptions, Terms
 from toolcache.work import Work
 
@@ -46,6 +47,7 @@ class Cache:
         self._request_domain = IDEMPOTENCY
         self._hit = self._machine.hit
         self._fill = self._machine.fill
+        self._seek = self._machine.lookups.seek
         self._keep = self._machine.keep
 
     async def get(self, key: str, default: Any = None) -> Any:
@@ -62,11 +64,11 @@ class Cache:
             True
         """
         value = self._hit(key)
-        return await self._machine.seek(key, GENERAL, default) if value is MISSING else value
+        return await self._seek(key, GENERAL, default) if value is MISSING else value
 
     async def get_entry(self, key: str) -> Entry | None:
         """The value with its instants, tags and where it was found; None if there is none."""
-        found = await self._machine.find_one(key, GENERAL)
+        found = await self._machine.lookups.find_one(key, GENERAL)
         held, now = found.held or found.stale, self._parts.clock.time()
         value = await whole(found.value if found.stale is None else found_in(found.stale).value)
         if held is None or value is MISSING:
@@ -77,7 +79,7 @@ class Cache:
             expires_at=float("inf") if held.fresh_until_ms == NEVER else held.fresh_until_ms / 1000,
             age=max(0.0, now - held.created_ms / 1000),
             ttl=max(0.0, remaining(held.created_ms, held.fresh_until_ms, now)),
-            tags=held.tags,
+            tags=tuple(tag for tag in held.tags if not tag.startswith(RESERVED)),
             layer=held.layer,
             hits=held.hits,
             size=held.size,
@@ -86,16 +88,16 @@ class Cache:
 
     async def exists(self, key: str) -> bool:
         """Whether a value is there; counts neither as a hit nor as a miss."""
-        return (await self._machine.find_one(key, GENERAL, counted=False)).held is not None
+        return (await self._machine.lookups.find_one(key, GENERAL, counted=False)).held is not None
 
     async def ttl(self, key: str) -> float | None:
         """Seconds until the value is gone: ``inf`` if it stays, None if there is none."""
-        held = (await self._machine.find_one(key, GENERAL, counted=False)).held
+        held = (await self._machine.lookups.find_one(key, GENERAL, counted=False)).held
         return None if held is None else remaining(held.created_ms, held.fresh_until_ms, self._parts.clock.time())
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """The hits among the keys, in their order; what memory lacks is one round trip."""
-        return await self._machine.get_many(keys, GENERAL)
+        return await self._machine.lookups.get_many(keys, GENERAL)
 
     async def get_or_set(
         self,
@@ -105,6 +107,8 @@ class Cache:
         ttl: Duration | Missing | None = MISSING,
         tags: Iterable[str] = (),
         lock: bool | None = None,
+        bypass: bool = False,
+        refresh: bool = False,
         **freshness: Unpack[FreshnessOptions],
     ) -> Any:
         """The value of a key, computed and stored if it is missing: one computation per key, whoever asks.
@@ -116,6 +120,8 @@ class Cache:
             tags: labels kept with the entry.
             lock: whether other processes wait meanwhile for this one's value, or this one for theirs; as the setting
                 ``lock`` says unless given. Saves work; promises nothing.
+            bypass: compute, and neither look nor store; see ``bypass()``.
+            refresh: compute whatever is there, and store; see ``refreshing()``.
             freshness: what is done about a value that nears its end, or is past it; see ``Freshness``.
 
         Raises:
@@ -127,10 +133,13 @@ class Cache:
             >>> await cache.get_or_set("answer", lambda: 6 * 7, ttl="1h")
             42
         """
-        value = self._hit(key)
-        if value is not MISSING:
+        if bypass or refresh:
+            mode = Mode.BYPASS if bypass else Mode.REFRESH
+        elif (value := self._hit(key)) is not MISSING:
             return value
-        return await self._fill(key, compute, ttl=ttl, tags=tags, lock=lock, freshness=said(freshness))
+        else:
+            mode = None
+        return await self._fill(key, compute, ttl=ttl, tags=tags, lock=lock, mode=mode, freshness=said(freshness))
 
     async def set(
         self, key: str, value: Any, ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()
@@ -296,6 +305,27 @@ class Cache:
         self._machine.enter(())
         return await health(self._parts, self._machine.journal, self._machine.bus, probe=probe)
 
+    def bypass(self) -> AbstractContextManager[None]:
+        """Within the block nothing is looked up and no value is stored: all is computed. Deletes are done all the same.
+
+        It holds for this context alone, and for the tasks that are begun in it. What is to run once still does.
+
+        Examples:
+            >>> with cache.bypass():
+            ...     value = await cache.get_or_set("answer", lambda: 6 * 7)
+            >>> await cache.exists("answer")
+            False
+        """
+        return self._machine.modes.stay(Mode.BYPASS)
+
+    def refreshing(self) -> AbstractContextManager[None]:
+        """Within the block nothing is looked up: all is computed anew, and stored.
+
+        A computation that was begun outside is not joined, and stores nothing any more; one that fails leaves what is there.
+        It holds for this context alone, and for the tasks that are begun in it.
+        """
+        return self._machine.modes.stay(Mode.REFRESH)
+
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener(event)`` for each event from now on; call what is returned to end it."""
         return self._parts.announce.subscribe(listener)
@@ -327,7 +357,7 @@ class Cache:
 
     def __del__(self) -> None:
         machine: Machine | None = getattr(self, "_machine", None)  # None where the settings were refused
-        if machine is not None and machine.used and not machine.homes.closed:
+        if machine is not None and machine.entrance.used and not machine.homes.closed:
             warnings.warn(
                 f"unclosed {self!r}: use 'async with' or await aclose()", ResourceWarning, stacklevel=2, source=self
             )

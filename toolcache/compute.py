@@ -10,6 +10,7 @@ from toolcache.durations import Duration
 from toolcache.entry import Held
 from toolcache.errors import ComputeTimeoutError
 from toolcache.freshness import DEFAULT, Policy
+from toolcache.tags import labels
 
 Compute: TypeAlias = Callable[[], Any] | Callable[[], Awaitable[Any]] | Callable[["Context"], Any]
 
@@ -30,13 +31,25 @@ class Context:
         ...     return answer.text
     """
 
-    def __init__(self, ttl: Duration | None, tags: tuple[str, ...], policy: Policy = DEFAULT) -> None:
+    def __init__(
+        self, ttl: Duration | None, tags: tuple[str, ...], policy: Policy = DEFAULT, own: tuple[str, ...] = ()
+    ) -> None:
         self.ttl = ttl
         self.tags = tags
+        self.own = own
         self.skipped = False
         self.unmodified = False
         self.stale: Held | None = None
         self.policy = policy
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All that the value can be invalidated by: its tags, and the cache's own labels.
+
+        Raises:
+            ValueError: the computation has set tags that cannot be.
+        """
+        return labels(self.tags) + self.own
 
     @property
     def stale_value(self) -> Any:

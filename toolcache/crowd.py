@@ -17,6 +17,12 @@ ComputeMany: TypeAlias = Callable[[list[str]], Mapping[str, Any]] | Callable[[li
 """Values for the keys given; every key must be answered."""
 
 
+async def run_many(compute: ComputeMany, keys: list[str]) -> Mapping[str, Any]:
+    """What ``compute``, which is sync or async, makes of keys."""
+    values = compute(keys)
+    return await values if inspect.isawaitable(values) else values
+
+
 class _Keep(Protocol):
     def __call__(
         self, key: str, value: Any, *, version: bytes, took: float, flight: Flight[Found]
@@ -33,6 +39,7 @@ class Crowd:
         version: mints one.
         now: monotonic seconds.
         see: told which version a flight found before it computes.
+        anew: whether to compute whatever the layers have.
     """
 
     def __init__(
@@ -43,6 +50,8 @@ class Crowd:
         version: Callable[[], bytes],
         now: Callable[[], float],
         see: Callable[[str, Flight[Found], bytes], None],
+        *,
+        anew: bool = False,
     ) -> None:
         self._compute = compute
         self._find = find
@@ -50,6 +59,7 @@ class Crowd:
         self._version = version
         self._now = now
         self._see = see
+        self._anew = anew
 
     async def travel(self, flights: Mapping[str, Flight[Found]]) -> dict[str, Found]:
         """What has come of all keys: an entry of each."""
@@ -59,7 +69,7 @@ class Crowd:
             found.update(await self._find(some))
 
         await abreast(look, list(flights))
-        landed = {key: item for key, item in found.items() if item.held is not None}
+        landed = {key: item for key, item in found.items() if item.held is not None and not self._anew}
         missing = [key for key in flights if key not in landed]
         if missing:
             version = self._version()
@@ -73,9 +83,7 @@ class Crowd:
 
     async def _make(self, missing: list[str], flights: Mapping[str, Flight[Found]], version: bytes) -> dict[str, Found]:
         begun = self._now()
-        values = self._compute(missing)
-        if inspect.isawaitable(values):
-            values = await values
+        values = await run_many(self._compute, missing)
         took = (self._now() - begun) / len(missing)
         made = {}
         async for some in Pieces(missing):

@@ -3,10 +3,12 @@
 import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, overload
 
-from toolcache.domains import Domain
-from toolcache.entry import Durability
+from toolcache.compute import Compute
+from toolcache.domain_cache import TTL, DomainCache
+from toolcache.domains import EMBEDDING, Domain
+from toolcache.entry import MISSING, Durability
 from toolcache.errors import CacheWriteError, SerializationError
 from toolcache.machine import Machine
 from toolcache.pieces import PIECE, Pieces, abreast
@@ -46,10 +48,10 @@ async def keys_of(texts: Sequence[Any], make: Callable[[Sequence[Any]], list[str
 
 async def look_up(machine: Machine, domain: Domain, keys: Iterable[str], *, final: bool = True) -> dict[str, Any]:
     """The vectors that memory or the layers have, by key. ``final``: see ``Machine.find``."""
-    found, absent = await machine.hits_of(list(dict.fromkeys(keys)), domain)
+    found, absent = await machine.lookups.hits_of(list(dict.fromkeys(keys)), domain)
 
     async def look(some: Sequence[str]) -> None:
-        found.update(await machine.fetch_many(some, domain, final=final))
+        found.update(await machine.lookups.fetch_many(some, domain, final=final))
 
     await abreast(look, absent)
     return found
@@ -129,3 +131,121 @@ async def in_order(keys: Sequence[str], found: Mapping[str, Any]) -> list[Any]:
                     vectors[at] = vectors[at].copy()
                 given.add(keys[at])
     return vectors
+
+
+class Embeddings(DomainCache):
+    """The domain embedding."""
+
+    @overload
+    async def get_embedding(
+        self, text: Any, model: str, *, variant: str | None = None, compute: None = None
+    ) -> list[float] | None: ...
+    @overload
+    async def get_embedding(
+        self, text: Any, model: str, *, variant: str | None = None, compute: Compute
+    ) -> list[float]: ...
+    async def get_embedding(
+        self, text: Any, model: str, *, variant: str | None = None, compute: Compute | None = None
+    ) -> Any:
+        """The vector of a text: as it was stored, to the last bit; a NumPy array as a read-only array.
+
+        Args:
+            text: what is embedded.
+            model: by which model.
+            variant: what else changes the vector: dimensions, task or revision, such as ``"256d"``.
+            compute: makes the vector.
+        """
+        return await self._answer(self._keys.embedding(text, model, variant), EMBEDDING, compute)
+
+    async def set_embedding(
+        self,
+        text: Any,
+        model: str,
+        vector: Vector,
+        *,
+        variant: str | None = None,
+        ttl: TTL = MISSING,
+        tags: Iterable[str] = (),
+    ) -> Durability:
+        """Store a vector; returns where it is safe.
+
+        Raises:
+            SerializationError: it is empty, of another length than the domain's, or an element is no finite float.
+        """
+        check_lengths((vector,), self._rows[EMBEDDING.name])
+        return await self._store(self._keys.embedding(text, model, variant), vector, EMBEDDING, ttl, tags)
+
+    async def delete_embedding(self, text: Any, model: str, *, variant: str | None = None) -> bool:
+        """Forget a vector; whether one was there."""
+        return await self._forget(self._keys.embedding(text, model, variant), EMBEDDING)
+
+    @overload
+    async def get_embeddings(
+        self, texts: Iterable[Any], model: str, *, variant: str | None = None, compute: None = None
+    ) -> list[list[float] | None]: ...
+    @overload
+    async def get_embeddings(
+        self,
+        texts: Iterable[Any],
+        model: str,
+        *,
+        variant: str | None = None,
+        compute: Embed,
+        batch_size: int | None = None,
+    ) -> list[list[float]]: ...
+    async def get_embeddings(
+        self,
+        texts: Iterable[Any],
+        model: str,
+        *,
+        variant: str | None = None,
+        compute: Embed | None = None,
+        batch_size: int | None = None,
+    ) -> Any:
+        """The vectors of several texts, in the order asked; None for a miss without ``compute``.
+
+        Args:
+            texts: what is embedded; a text may come more than once.
+            model: by which model.
+            variant: what else changes the vectors.
+            compute: makes the vectors of the texts it is given, which are those that are missing, each once. What
+                another call is computing just then is waited for.
+            batch_size: how many texts ``compute`` is given at most at a time; all that are missing unless given. What
+                one batch has made is kept when a later one fails.
+
+        Raises:
+            SerializationError: ``compute`` returned another number of vectors than of texts, or of various lengths.
+        """
+        asked = several(texts)
+        keys = await keys_of(asked, lambda some: self._keys.embeddings(some, model, variant))
+        if compute is None:
+            found = await look_up(self._machine, self._rows[EMBEDDING.name], keys)
+        else:
+            by_key = dict(zip(keys, asked, strict=True))
+            found = await embed(self._machine, self._rows[EMBEDDING.name], by_key, compute, batch_size)
+        return await in_order(keys, found)
+
+    async def set_embeddings(
+        self,
+        texts: Iterable[Any],
+        model: str,
+        vectors: Iterable[Vector],
+        *,
+        variant: str | None = None,
+        ttl: TTL = MISSING,
+        tags: Iterable[str] = (),
+    ) -> list[Durability]:
+        """Store vectors in one round trip; returns where each is safe. If one is refused, none is stored.
+
+        Raises:
+            SerializationError: one is empty, of another length than the others or the domain's, or an element is no
+                finite float.
+            ValueError: there are not as many vectors as texts.
+        """
+        asked, given = several(texts), list(vectors)
+        if len(asked) != len(given):
+            raise ValueError(f"{len(asked)} texts and {len(given)} vectors: give one vector for each text")
+        check_lengths(given, self._rows[EMBEDDING.name])
+        keys = await keys_of(asked, lambda some: self._keys.embeddings(some, model, variant))
+        kept = await store(self._machine, self._rows[EMBEDDING.name], keys, given, ttl=ttl, tags=tags)
+        return [kept[key] for key in keys]

@@ -23,7 +23,7 @@ from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import Encoded
 from toolcache.stats import Tally
-from toolcache.tags import UNTAGGED
+from toolcache.tags import UNTAGGED, shared
 from toolcache.versions import ZERO, split
 
 _EMPTY: Final = Encoded(b"", "")
@@ -307,6 +307,7 @@ class Entries:
         ``era`` is memory's before the blob was looked at: an epoch that has come since has the entry looked at once more.
         """
         (_, version, created_ms, fresh_until_ms, gone_ms, cost_ms, *_), tags, encoded = blob
+        tags = shared(tags)
         if gone_ms == NEVER:
             left, span_ms = inf, NEVER
         else:

@@ -56,6 +56,7 @@ class _Fielded:  # noqa: PLW1641 - what may change has no hash; `Frozen` has
         __dataclass_fields__ = _Described()
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         own = cls.__annotations__
         given = {name: value for name, value in vars(cls).items() if name in own}
         made = {name: value.factory for name, value in given.items() if isinstance(value, _Each)}

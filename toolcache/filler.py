@@ -24,13 +24,12 @@ from toolcache.errors import SerializationError
 from toolcache.events import StaleServed, ValueNotStored
 from toolcache.flight import Flight
 from toolcache.found import Found, found_in
-from toolcache.freshness import DEFAULT, Policy
+from toolcache.freshness import Policy
 from toolcache.home import Homes
 from toolcache.keys.text import key_digest
 from toolcache.parts import Due, Parts
 from toolcache.pieces import Pieces, abreast
 from toolcache.stats import Tallies
-from toolcache.tags import labels
 from toolcache.turns import Turns
 from toolcache.versions import ZERO
 from toolcache.writer import Writer
@@ -96,42 +95,50 @@ class Filler:
         key: str,
         compute: Compute,
         domain: Domain,
+        context: Context,
         *,
-        ttl: float | None,
-        tags: tuple[str, ...],
         lock: bool | None = None,
-        policy: Policy = DEFAULT,
+        anew: bool = False,
     ) -> Any:
-        """The value of a key: found, or computed once for all who ask; with ``lock`` those of other processes too."""
+        """The value of a key: found, or computed once for all who ask; with ``lock`` those of other processes too.
+
+        ``anew``: computed whatever there is, by a flight that none but such callers have joined.
+        """
         begun, flights = self._now(), self._homes.here().flights
+        patience = None if anew else context.policy.soft_timeout
         flight = flights.find(key)
-        if flight is None:
-            locked = self._parts.lock if lock is None else lock
-            start = partial(self._fly, key, compute, domain, Context(ttl, tags, policy), locked=locked)
-            found = await flights.join(key, start, under=self._epochs.names(tags), patience=policy.soft_timeout)
-        elif flight.refreshes and flight.stand_in is not None and self._is_fresh(flight.stand_in):
+        if flight is None or (anew and not flight.anew):
+            locked = not anew and (self._parts.lock if lock is None else lock)
+            start = partial(self._fly, key, compute, domain, context, locked=locked, anew=anew)
+            under = self._epochs.names(context.labels)
+            found = await flights.join(key, start, under=under, patience=patience, anew=anew)
+            flight = None
+        elif not anew and flight.refreshes and flight.stand_in is not None and self._is_fresh(flight.stand_in):
             found = flight.stand_in
         else:
-            found = await flights.ride(key, flight, patience=policy.soft_timeout)
+            found = await flights.ride(key, flight, patience=patience)
         tally = self._tallies.of(domain)
         tally.latency.add(self._now() - begun)
-        if flight is not None and found.held is not None:  # others were computing it
+        if isinstance(found.held, Aging) and self._now() >= found.held.fresh_until:
+            tally.stale += 1
+        elif flight is not None and found.held is not None:  # others were computing it
             tally.far_hits += 1
             tally.seconds_saved += found.held.seconds
         return await _own(found, joined=flight is not None)
 
     async def fill_many(
-        self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context
+        self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context, *, anew: bool = False
     ) -> dict[str, Any]:
-        """The values of several keys; those that nobody has, by one computation."""
+        """The values of several keys; those that nobody has, by one computation. ``anew``: see ``fill``."""
         home, late = self._homes.here(), list[_Late]()
         crowd = Crowd(
             compute,
             lambda places: self._find(places, domain, due=self._parts.due()),
             partial(self._keep, domain=domain, context=context, late=late),
-            partial(self._entries.version, tags=context.tags),
+            partial(self._entries.version, tags=context.labels),
             self._now,
             home.flights.see,
+            anew=anew,
         )
 
         async def travel(flights: dict[str, Flight[Found]]) -> dict[str, Found]:
@@ -141,8 +148,8 @@ class Filler:
                 if late:
                     home.own(self._write_back_all(late, domain))
 
-        begun, under = self._now(), self._epochs.names(context.tags)
-        landed, own = await home.flights.join_many(keys, travel, under=under)
+        begun, under = self._now(), self._epochs.names(context.labels)
+        landed, own = await home.flights.join_many(keys, travel, under=under, anew=anew)
         self._count(domain, landed.values(), begun, joined=[found for key, found in landed.items() if key not in own])
         values: dict[str, Any] = {}
         async for some in Pieces(keys):
@@ -179,8 +186,8 @@ class Filler:
             return found
         flight.refreshes = anew and found.held is not None
         if flight.refreshes:
-            flight.stand_in = found
-        elif (stand_in := self._stand_in(key, found, context, flight)) is not None:
+            flight.stand_in, context.stale = found, found.held
+        elif (stand_in := self._stand_in(key, found, context, flight)) is not None and not flight.anew:
             return stand_in
         turn = self._turns.turn(key, due) if locked and self._turns.layers else None
         flight.on_detach = None if turn is None else turn.end  # nobody is to wait for what will not be stored
@@ -193,12 +200,12 @@ class Filler:
                     return found
             self._homes.here().flights.see(key, flight, found.version)
             # Taken before the computation: whatever is written meanwhile is newer, and wins.
-            flight.version = version = self._entries.version(above=found.version, tags=context.tags)
+            flight.version = version = self._entries.version(above=found.version, tags=context.labels)
             begun = self._now()
             try:
                 value = await run(compute, context)
             except Exception as error:
-                if flight.stand_in is None or flight.detached:
+                if flight.stand_in is None or flight.detached or flight.anew:
                     raise
                 self._give_up(key, domain, context.policy, error)
                 return flight.stand_in
@@ -287,7 +294,7 @@ class Filler:
             negative = value is None and context.policy.negative_ttl is not None
             ttl = context.policy.negative_ttl if negative else context.ttl
             life = self._entries.life(ttl, domain, context.policy, computed=True)
-            tags = labels(context.tags)
+            tags = context.labels
             try:
                 encoded = self._entries.encode(value, domain, tags)
             except Lengthy:

@@ -29,6 +29,7 @@ class Flight(Generic[T]):
 
     Attributes:
         alone: whether it goes on although nobody waits.
+        anew: whether none may join it but those who want what is computed from now on.
         refreshes: whether it computes anew what is still good.
         stand_in: what those take who do not wait for long.
         detached: its result may no longer be stored.
@@ -42,27 +43,14 @@ class Flight(Generic[T]):
     """
 
     __slots__ = (
-        "_waiting",
-        "alone",
-        "detached",
-        "heard",
-        "on_detach",
-        "party",
-        "refreshes",
-        "seen",
-        "stand_in",
-        "task",
-        "under",
-        "version",
-        "waiters",
-        "waits_for",
-        "written",
+        *("alone", "anew", "detached", "heard", "on_detach", "party", "refreshes", "seen", "stand_in", "task", "under"),
+        *("version", "waiters", "waits_for", "written", "_waiting"),
     )
 
     def __init__(self, under: Collection[str] = ()) -> None:
         self.under = under
         self.detached = False
-        self.alone = False
+        self.alone = self.anew = False
         self.refreshes = False
         self.stand_in: T | None = None
         self.on_detach: Callable[[], None] | None = None
@@ -156,8 +144,11 @@ class Flights(Generic[T]):
         under: Collection[str] = (),
         goes_on: Callable[[], bool] | None = None,
         patience: float | None = None,
+        anew: bool = False,
     ) -> T:
         """Wait for the key's flight, starting it with ``start`` if there is none, ``under`` epochs of these names.
+
+        ``anew``: one that was not begun for such callers is detached, and not joined.
 
         When the last one who waits has left, it is cancelled, unless it ``goes_on``.
 
@@ -166,9 +157,10 @@ class Flights(Generic[T]):
             FlightAbortedError: the computation cancelled itself, or the cache was closed.
             Exception: whatever the computation raised, the same for all who waited.
         """
-        flight = self._by_key.get(key)
+        flight = self._open(key, anew=anew)
         if flight is None:
             flight = self._launch(key, start, under)
+            flight.anew = anew
         return await self.ride(key, flight, goes_on=goes_on, patience=patience)
 
     async def ride(
@@ -207,6 +199,7 @@ class Flights(Generic[T]):
         start: Callable[[dict[str, Flight[T]]], Coroutine[Any, Any, Mapping[str, T]]],
         *,
         under: Collection[str] = (),
+        anew: bool = False,
     ) -> tuple[dict[str, T], Collection[str]]:
         """Wait for the flights of several keys; those that have none begin together, as one task.
 
@@ -214,6 +207,7 @@ class Flights(Generic[T]):
             keys: each of them once.
             start: makes what those come to that begin, which it is given.
             under: names of the epochs that end them.
+            anew: see ``join``.
 
         Returns:
             What became of each key, and the keys of those that this call began.
@@ -233,9 +227,10 @@ class Flights(Generic[T]):
         try:
             async for some in Pieces(keys):
                 for key in some:
-                    flight, mine = self._by_key.get(key), others
+                    flight, mine = self._open(key, anew=anew), others
                     if flight is None:
                         flight, mine = self._begin(key, own, travel, under), own
+                        flight.anew = anew
                     flight.board(within)
                     mine[key] = flight
             complete.set()
@@ -269,6 +264,14 @@ class Flights(Generic[T]):
     def find(self, key: str) -> Flight[T] | None:
         """The key's flight."""
         return self._by_key.get(key)
+
+    def _open(self, key: str, *, anew: bool) -> Flight[T] | None:
+        """The key's flight, if such a caller may join it; else it is detached."""
+        flight = self._by_key.get(key)
+        if flight is None or flight.anew or not anew:
+            return flight
+        self.detach(key)
+        return None
 
     def hear(self, key: str, version: bytes) -> None:
         """This version stands in the layers now: detach the key's flight, unless it has seen that."""

@@ -59,7 +59,7 @@ class Follower:
             self._forget_all()
         finally:
             # Hits start nobody: the next one of each entry goes the long way, and has somebody follow again.
-            self._memory.era += 1
+            self._memory.turn()
 
     async def catch_up(self) -> None:
         """Take in what has been written since the last time."""

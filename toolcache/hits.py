@@ -36,7 +36,7 @@ class Hits:
         """The value if memory may answer, else MISSING. Everything a hit does is here."""
         memory = self._memory
         held = memory.front.get(key) or self._seek(key)
-        if held is None or self._now() >= held.settled_until or held.era != memory.era:
+        if held is None or self._now() >= held.settled_until or held.era != memory.settled_era:
             return MISSING
         try:
             value = held.value if held.thaw is None else held.thaw(held.value)
@@ -67,7 +67,7 @@ class Hits:
 
         It is ``hit`` for many, with the clock read and the tally raised once for all entries of the domain.
         """
-        now, era, touch, tally = self._now(), self._memory.era, self._touch, self._tallies.of(domain)
+        now, era, touch, tally = self._now(), self._memory.settled_era, self._touch, self._tallies.of(domain)
         values: dict[str, Any] = {}
         absent, others, seconds, last = [], 0, 0.0, None
         for key, held in zip(keys, map(self._memory.front.get, keys), strict=True):

@@ -166,7 +166,7 @@ class Horizon:
         """Take note of an epoch; memory looks at each entry once more. False if it is known."""
         if not self._epochs.advance(name, version):
             return False
-        self._memory.era += 1
+        self._memory.turn()
         if self._epochs.many:
             # What nobody has looked at since the last time may lie beneath one that is forgotten now.
             self._epochs.forget()

@@ -1,6 +1,5 @@
 """What a cache says of itself: ``stats()`` from counters, ``health()`` by trying."""
 
-from collections.abc import Mapping
 from functools import partial
 
 from toolcache.bus import Bus
@@ -52,7 +51,8 @@ def stats(
         expirations=parts.memory.expirations,
         computed=sum(row.computed for row in domains.values()),
         seconds_saved=sum(row.seconds_saved for row in domains.values()),
-        dollars_saved=_dollars(domains),
+        dollars_saved=sum(row.dollars_saved for row in domains.values()),
+        tokens_saved=sum(row.tokens_saved for row in domains.values()),
         layers=layers,
         domains=domains,
         pending=journal.pending,
@@ -127,7 +127,3 @@ async def _count(store: SupportsCount) -> int | None:
         return await store.count()
     except Exception:  # noqa: BLE001 - a user who may not count may still read and write: no fault of the layer
         return None
-
-
-def _dollars(domains: Mapping[str, DomainStats]) -> float:
-    return sum(row.dollars_saved for row in domains.values())

@@ -14,7 +14,6 @@ from toolcache.parts import Parts
 from toolcache.places import Places
 from toolcache.stats import Tallies, Tally
 from toolcache.sweeper import Sweeper
-from toolcache.tags import UNTAGGED
 
 _SAFE: Final = Durability.MEMORY  # an enumeration looks its members up by way of a function
 
@@ -79,7 +78,7 @@ class Sets:
             old = memory.find(place)
         else:
             place = old.key
-        if self._coming:  # one of them may be of this key
+        if self._coming or memory.onlookers:  # one of them may be of this key, or the caller may not mean it
             raise Lengthy
         terms = self._last
         if terms is None or terms.domain is not domain or terms.ttl is not ttl:
@@ -88,7 +87,7 @@ class Sets:
         if self._enabled:
             tally = terms.tally
             tally.sets += 1
-            held = entries.live(kept, thaw, size, tally, terms.lifetime, terms.span_ms, UNTAGGED, old)
+            held = entries.live(kept, thaw, size, tally, terms.lifetime, terms.span_ms, domain.labels, old)
             homes.detach(place)  # computations under way must not overtake it
             memory.put(place, held)
         return _SAFE

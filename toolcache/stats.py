@@ -17,6 +17,8 @@ class _Row(Protocol):
     def name(self) -> str: ...
     @property
     def cost_usd(self) -> float: ...
+    @property
+    def cost_tokens(self) -> float: ...
 
 
 class Histogram:
@@ -69,6 +71,7 @@ class Tally:
     __slots__ = (
         "compute_seconds",
         "computed",
+        "cost_tokens",
         "cost_usd",
         "deletes",
         "far_hits",
@@ -79,14 +82,17 @@ class Tally:
         "sampled",
         "seconds_saved",
         "sets",
+        "stale",
     )
 
-    def __init__(self, cost_usd: float = 0.0) -> None:
+    def __init__(self, cost_usd: float = 0.0, cost_tokens: float = 0.0) -> None:
         self.cost_usd = cost_usd
+        self.cost_tokens = cost_tokens
         self.hits = 0
         self.far_hits = 0
         self.misses = 0
         self.sets = 0
+        self.stale = 0
         self.deletes = 0
         self.computed = 0
         self.compute_seconds = 0.0
@@ -115,6 +121,8 @@ class Tally:
             not_stored=self.not_stored,
             seconds_saved=self.seconds_saved,
             dollars_saved=hits * self.cost_usd,
+            tokens_saved=hits * self.cost_tokens,
+            stale=self.stale,
             entries=entries,
             bytes=size,
             evictions=evictions,
@@ -132,7 +140,7 @@ class Tallies:
         """The tally of a domain, begun when it is first asked for."""
         tally = self._by_name.get(domain.name)
         if tally is None:
-            tally = self._by_name.setdefault(domain.name, Tally(domain.cost_usd))
+            tally = self._by_name.setdefault(domain.name, Tally(domain.cost_usd, domain.cost_tokens))
         return tally
 
     def all(self) -> dict[str, Tally]:
@@ -224,8 +232,9 @@ class Latency(Frozen):
 class DomainStats(Frozen):
     """One domain since the cache was made.
 
-    ``dollars_saved`` is hits × the domain's unit cost, ``seconds_saved`` what computing the values cost that the hits
-    did not; a call that waited for the computation of another is a hit. ``entries``, ``bytes`` and ``evictions`` are
+    ``dollars_saved`` and ``tokens_saved`` are hits × the domain's unit costs, ``seconds_saved`` what computing the
+    values cost that the hits did not; a call that waited for the computation of another is a hit. ``stale`` are calls
+    that were answered by a value past its time, which stood in for one that could not be computed, or not in time. ``entries``, ``bytes`` and ``evictions`` are
     memory's. ``latency`` is of whole calls that read or compute, one for each key that was answered: hits of memory
     are sampled, one in 1,024 from the first on, and count as many as they were.
     """
@@ -240,6 +249,8 @@ class DomainStats(Frozen):
     not_stored: int
     seconds_saved: float
     dollars_saved: float
+    tokens_saved: float
+    stale: int
     entries: int
     bytes: int
     evictions: int
@@ -321,6 +332,7 @@ class Stats(Frozen):
     computed: int
     seconds_saved: float
     dollars_saved: float
+    tokens_saved: float
     layers: Mapping[str, LayerStats]
     domains: Mapping[str, DomainStats]
     pending: int

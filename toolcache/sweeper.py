@@ -2,6 +2,7 @@
 
 import asyncio
 import weakref
+from contextvars import Context
 from math import inf
 from typing import Final
 
@@ -33,7 +34,7 @@ class Sweeper:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:
             raise UnsupportedEventLoopError from None
-        self._timer = self._loop.call_later(_EVERY, self._sweep)
+        self._timer = self._loop.call_later(_EVERY, self._sweep, context=Context())
 
     def stop(self) -> None:
         """No more sweeps."""
@@ -46,4 +47,4 @@ class Sweeper:
         memory = self._memory()
         if memory is not None and self._loop is not None and memory.next_expiry < inf:
             memory.sweep(_SLICE)
-            self._timer = self._loop.call_later(0 if memory.is_due else _EVERY, self._sweep)
+            self._timer = self._loop.call_later(0 if memory.is_due else _EVERY, self._sweep, context=Context())

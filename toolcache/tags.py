@@ -3,10 +3,12 @@
 Those that begin with ``@`` are the cache's own, and no caller may give one:
 
     @n           the namespace itself (see ``toolcache.epochs``)
-    @d: @a: @c:  kept for domains, agents and versions of a catalog
+    @d: @a: @c: @t:  domains, agents, versions of a catalog, tools
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from hashlib import sha256
 from typing import Final
 
 MAX_TAGS: Final = 16
@@ -40,6 +42,42 @@ def labels(tags: Iterable[str]) -> tuple[str, ...]:
         if tag.startswith(RESERVED):
             raise ValueError(f"tag {index} begins with {RESERVED!r}, and such tags are the cache's own: choose another")
     return given
+
+
+def domain_label(name: str) -> str:
+    """The label of all that is in a domain."""
+    return _own("d", name)
+
+
+def agent_label(agent: str) -> str:
+    """The label of all that is an agent's."""
+    return _own("a", agent)
+
+
+def catalog_label(version: str) -> str:
+    """The label of all that was made from one version of a catalog."""
+    return _own("c", version)
+
+
+def tool_label(tool: str) -> str:
+    """The label of all that a tool has said, and of what is said of it."""
+    return _own("t", tool)
+
+
+@lru_cache(1_024)
+def _own(kind: str, name: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"a label is made of a name, which is a text and not empty: not of {type(name).__name__}")
+    label = f"{RESERVED}{kind}:{name}"
+    if len(label) > MAX_LENGTH or label.count(":") >= MAX_LEVELS or name[0] == "~":
+        label = f"{RESERVED}{kind}:~{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return label
+
+
+@lru_cache(4_096)
+def shared(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """The same tags; entries that have equal ones need not have a copy each."""
+    return tags
 
 
 def scopes(tags: Iterable[str]) -> tuple[str, ...]:

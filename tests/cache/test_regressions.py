@@ -64,12 +64,12 @@ async def test_a_key_has_one_place_in_memory_however_it_is_spelled(far: Rig) -> 
     key = join("metadata", "my tool", "1")
     await one._machine.set_many({key: "v"}, METADATA)
     assert await one.get("metadata:my tool:1") == "v"
-    assert await two._machine.get(key, METADATA) == "v"
+    assert await two._machine.lookups.get(key, METADATA) == "v"
     assert await one.delete("metadata:my tool:1") is True
-    assert await one._machine.get(key, METADATA) is None
+    assert await one._machine.lookups.get(key, METADATA) is None
     end = time.monotonic() + BOUND
     far.clock.advance(6)
-    while await two._machine.get(key, METADATA) is not None:
+    while await two._machine.lookups.get(key, METADATA) is not None:
         assert time.monotonic() < end, "still served"
         await asyncio.sleep(0.005)
 

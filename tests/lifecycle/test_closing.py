@@ -290,8 +290,9 @@ def test_what_was_stored_without_closing_is_there(layering: str, options: dict[s
 def test_control_c_in_a_computation(layering: str, options: dict[str, Any]) -> None:
     """SPEC 12, CB-35: SIGINT ends the program as it ends any; the cache is closed on the way, and what was stored stays."""
     code = """
-        import asyncio, sys
+        import asyncio, signal, sys
         from toolcache import ToolCache
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for what they run in the background
         url, files, directory = sys.argv[1:]
         async def compute():
             print("computing", flush=True)

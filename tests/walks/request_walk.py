@@ -557,7 +557,7 @@ class RequestWalk:
             await asyncio.wait(tasks, timeout=0.1)
         assert not tasks, f"they do not end: {tasks}"
         process.tasks.clear()
-        process.cache._machine.used = False
+        process.cache._machine.entrance.used = False
         await process.files.aclose()
 
     async def close(self) -> None:

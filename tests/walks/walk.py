@@ -393,7 +393,7 @@ class Walk:
         await process.do(process.cache._machine._follower.catch_up())
         self.model.follow(process.at)
         # Its first call will have it follow once more.
-        self.model.memories[process.at].behind = not process.cache._machine.used
+        self.model.memories[process.at].behind = not process.cache._machine.entrance.used
 
     # -- what befalls them --------------------------------------------------------------------------------------------
 

@@ -155,7 +155,7 @@ class Process:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        self.cache._machine.used = False
+        self.cache._machine.entrance.used = False
         await self.files.aclose()
 
 

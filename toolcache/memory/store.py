@@ -12,6 +12,7 @@ from toolcache.forks import watch
 from toolcache.memory.expiry import Expiry
 from toolcache.memory.share import Share
 from toolcache.protocols import Clock, MemoryPolicy
+from toolcache.tags import RESERVED
 from toolcache.tiers import SupportsTiers, Tier
 
 OVERHEAD: Final = 512
@@ -37,6 +38,9 @@ _LAPSED: Final = 4
 """Entries that each write has leave for want of use, where the policy wants that."""
 
 _ROUNDING: Final = 0.001
+
+NO_ERA: Final = -1
+"""No entry is of it."""
 
 
 class MemoryStore:
@@ -64,6 +68,8 @@ class MemoryStore:
         evictions: entries that made room before their end.
         expirations: entries freed after their end.
         era: raised by the cache whenever an epoch changes; an entry of an older era is to be looked at again.
+        settled_era: the era whose entries may answer without a thought; ``NO_ERA`` while anybody looks on.
+        onlookers: who wants each read to be thought about, by names of their own.
         doubted: entries of an older era than this one may not answer before the layers have been asked.
         forgotten: entries of an older era than this one may lie beneath an epoch that nobody here remembers: they are gone.
     """
@@ -101,7 +107,8 @@ class MemoryStore:
         self.writes = 0
         self.evictions = 0
         self.expirations = 0
-        self.era = 0
+        self.era = self.settled_era = 0
+        self.onlookers: set[int] = set()
         self.doubted = 0
         self.forgotten = 0
 
@@ -169,7 +176,7 @@ class MemoryStore:
         if held.gone_until == inf and held.span_ms < NEVER:
             held.gone_until = self._end(held, now)
         cost = held.size + self.overhead + (len(key) if key.isascii() else 4 * len(key))
-        if held.tags:
+        if held.tags and not held.tags[0].startswith(RESERVED):
             cost = self._cost(key, held)
         fits = held.gone_until > now and cost <= self.max_bytes and self._most
         freed: list[Held] = []  # until the lock is released: what a value does when it dies is anybody's guess
@@ -223,7 +230,26 @@ class MemoryStore:
         """Nothing that is held may answer by itself any more; at once, however much it is."""
         with self._lock:
             self.doubted = self.era + 1
-            self.era += 1
+            self.turn()
+
+    def turn(self) -> None:
+        """Begin another era: every entry is to be looked at once more."""
+        self.era += 1
+        self._settle()
+
+    def look_on(self, name: int) -> None:
+        """From now on every read is to be thought about, until all who look on ``look_away``."""
+        self.onlookers.add(name)
+        self._settle()
+
+    def look_away(self, name: int) -> None:
+        """The end of ``look_on``; may come from the garbage collector at any time, so it takes no lock."""
+        self.onlookers.discard(name)
+        self._settle()
+
+    def _settle(self) -> None:
+        while self.settled_era != (era := NO_ERA if self.onlookers else self.era):
+            self.settled_era = era
 
     def forked(self) -> None:
         """Start empty, with a new lock: another thread of the parent may have held the old one."""
@@ -248,7 +274,11 @@ class MemoryStore:
         # Letters outside ASCII take up to four bytes each.
         letters = len(key) if key.isascii() else 4 * len(key)
         cost = held.size + letters + self.overhead
-        return cost + _TAGS + sum(_TAG + len(tag) for tag in held.tags) if held.tags else cost
+        if not held.tags or held.tags[0].startswith(
+            RESERVED
+        ):  # the cache's own come last, and are shared by all that have them
+            return cost
+        return cost + _TAGS + sum(_TAG + len(tag) for tag in held.tags)
 
     def _end(self, held: Held, now: float) -> float:
         """The monotonic instant of an entry's end: a clock set back never lengthens a life beyond its whole."""

@@ -1,0 +1,95 @@
+"""DomainCache: a cache that has rows of the table of domains, built in or of a user's own."""
+
+from collections.abc import Coroutine, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias, TypeVar
+
+from toolcache.cache import Cache
+from toolcache.compute import Compute
+from toolcache.declared import Declared
+from toolcache.domain_keys import DomainKeys
+from toolcache.domains import DOMAINS, GENERAL, IDEMPOTENCY, Domain
+from toolcache.durations import Duration
+from toolcache.entry import Durability, Missing
+from toolcache.parts import Parts
+from toolcache.settings import Settings
+
+TTL: TypeAlias = Duration | Missing | None
+"""A lifetime: the domain's if it is not given, None for ever."""
+
+T = TypeVar("T")
+
+
+class DomainCache(Cache):
+    """A cache with domains.
+
+    Args:
+        parts: what it is made of.
+        settings: what it was told; lifetimes and costs of domains win over their rows'.
+
+    Attributes:
+        settings: as given.
+    """
+
+    def __init__(self, parts: Parts, settings: Settings) -> None:
+        super().__init__(parts)
+        self.settings = settings
+        self._keys = DomainKeys(settings.namespace, settings.tenant)
+        self._rows = {row.name: self._told(row) for row in DOMAINS.values()}
+        self._idempotency = self._request_domain = self._rows[IDEMPOTENCY.name]
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        """The rows by name, built-in ones first, then those of the user's own that were asked for."""
+        return MappingProxyType(self._rows)
+
+    def __getitem__(self, domain: Domain[T]) -> Declared[T]:
+        """A domain of the user's own.
+
+        Raises:
+            TypeError: that is no domain.
+            ValueError: it is built in and has methods of its own, or another one of that name was used before.
+
+        Examples:
+            >>> WEATHER = Domain("weather", ttl="5m", key=("location",), cost_usd=0.002)
+            >>> forecast = await cache[WEATHER].get(location="Oslo", compute=lambda: "rain")
+        """
+        if not isinstance(domain, Domain):
+            raise TypeError(
+                f"cache[...] takes a Domain, not {type(domain).__name__}: declare one, or use cache.get(key)"
+            )
+        return Declared(self._machine, self._row(domain), self._keys)
+
+    def _row(self, domain: Domain[Any]) -> Domain[Any]:
+        """A row of the user's own, which the cache knows from now on."""
+        row = self._rows.get(domain.name)
+        if row is None:
+            self._rows[domain.name] = row = domain
+            self._machine.tallies.of(row)  # statistics list it from now on
+        elif domain.name in DOMAINS:
+            method = "get" if domain.name == GENERAL.name else f"methods of its own, such as get_{domain.name}"
+            raise ValueError(f"{domain.name!r} is built in and has {method}: give a domain of your own another name")
+        elif row != domain:
+            raise ValueError(
+                f"another domain {domain.name!r} was used with this cache: declare it once, and import it where it is used"
+            )
+        return row
+
+    def _told(self, domain: Domain[Any]) -> Domain[Any]:
+        ttl = self.settings.ttls.get(domain.name, domain.ttl)
+        cost = self.settings.costs.get(domain.name, domain.cost_usd)
+        return domain._replace(ttl=ttl, cost_usd=cost)
+
+    def _answer(self, key: str, domain: Domain[Any], compute: Compute | None, *own: str) -> Coroutine[Any, Any, Any]:
+        row = self._rows[domain.name]
+        if compute is None:
+            return self._machine.lookups.get(key, row)
+        return self._machine.compute(key, compute, row, own=own)
+
+    def _store(
+        self, key: str, value: Any, domain: Domain[Any], ttl: TTL, tags: Iterable[str], *own: str
+    ) -> Coroutine[Any, Any, Durability]:
+        return self._machine.set(key, value, self._rows[domain.name], ttl=ttl, tags=tags, own=own)
+
+    async def _forget(self, key: str, domain: Domain[Any]) -> bool:
+        return (await self._machine.delete_many((key,), self._rows[domain.name]))[key]
