@@ -29,7 +29,7 @@ LEVELS: Final[dict[str, str]] = {
     "promises": "protocols credentials listing peeks swaps tiers",
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "drafts overlaps modes lookups entrance batches changes claim layer parts entries found freshness_options recall horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk invalidator scanner "
-    "record record_body ledger answers hold untold terms work course runs sets machine requests report cache spelling sources settings assembly",
+    "seen transfer archive gatherer restorer backup moves record record_body ledger answers hold untold terms work course runs sets machine requests report cache spelling sources settings assembly",
     "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories "
     "schedule reactions __init__",
     "edges": "exporters integrations cli web blocking testing __main__",

@@ -20,6 +20,7 @@ from toolcache.freshness_options import FreshnessOptions, said
 from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.modes import Mode
+from toolcache.moves import Moves
 from toolcache.parts import Parts
 from toolcache.protocols import Listener
 from toolcache.report import health, stats
@@ -30,7 +31,7 @@ from toolcache.terms import OnceOptions, Terms
 from toolcache.work import Work
 
 
-class Cache:
+class Cache(Moves):
     """Any value, over memory → Redis → files.
 
     Every method may be called from any asyncio event loop of the process. ``ToolCache`` is a cache that knows the

@@ -10,7 +10,7 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from toolcache.answers import Answers
 from toolcache.aside import Lengthy
@@ -49,6 +49,10 @@ from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
 from toolcache.tags import labels
 from toolcache.writer import Writer
+
+if TYPE_CHECKING:
+    from toolcache.gatherer import Gatherer
+    from toolcache.restorer import Restorer
 
 
 class How(TypedDict, total=False):
@@ -143,6 +147,38 @@ class Machine:
             None
             if parts.redis is not None or parts.files is not None
             else Sets(parts, places, self._entries, self.homes, self.sweeper, self.tallies, self._changes.coming).one
+        )
+
+    # -- moving -------------------------------------------------------------------------------------------------
+
+    def gatherer(self) -> "Gatherer":
+        """What gathers all entries."""
+        from toolcache.gatherer import Gatherer
+
+        return Gatherer(
+            self.parts,
+            entries=self._entries,
+            epochs=self._epochs,
+            horizon=self._horizon,
+            scanner=self.scanner,
+            recall=self._reader.recall,
+            tallies=self.tallies,
+        )
+
+    def restorer(self) -> "Restorer":
+        """What puts entries in."""
+        from toolcache.restorer import Restorer
+
+        return Restorer(
+            self.parts,
+            entries=self._entries,
+            epochs=self._epochs,
+            horizon=self._horizon,
+            writer=self._writer,
+            reader=self._reader,
+            changes=self._changes,
+            homes=self.homes,
+            tallies=self.tallies,
         )
 
     # -- computing ----------------------------------------------------------------------------------------------
