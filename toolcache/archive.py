@@ -189,14 +189,15 @@ class ArchiveReader:
             raise self._damaged()
         digest = blake2b(self.chain.link + head + key, digest_size=LINK, key=self._key)
         blob = b"".join(self._blob(digest, size, keep=size <= most))
-        self.chain.link = digest.digest()
-        if self._file.read(LINK) != self.chain.link:
+        link = digest.digest()
+        if self._file.read(LINK) != link:
             raise self._damaged()
-        self.at, self.records = end, self.records + 1
         try:
-            return Record(text.KeyText(key.decode("ascii")), blob if size <= most else None, size)
+            name = str(text.KeyText(key.decode("ascii")))
         except (UnicodeDecodeError, UnsupportedKeyError):
             raise self._damaged() from None
+        self.chain.link, self.at, self.records = link, end, self.records + 1
+        return Record(name, blob if size <= most else None, size)
 
     def _blob(self, digest: "blake2b", size: int, *, keep: bool) -> Iterator[bytes]:
         """What follows, in parts, each of which is digested."""
@@ -219,7 +220,7 @@ class ArchiveReader:
 
     def _damaged(self) -> BackupError:
         return BackupError(
-            f"this backup is damaged or cut off after its first {self.records:,} entries, at byte {self.at:,} of {self.size:,}"
+            f"this backup is damaged or cut off after entry {self.records:,}, at byte {self.at:,} of {self.size:,}"
         )
 
 

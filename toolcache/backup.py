@@ -102,16 +102,17 @@ async def export(
     try:
         while old := await aside(partial(writer.old, _AT_ONCE, _BYTES_AT_ONCE)):
             _note(seen, parts, old)
-            meter.tell(entries=writer.records, resumed=writer.records, bytes=meter.now.bytes + _size(old))
+            there = meter.now.resumed + len(old)
+            meter.tell(entries=there, resumed=there, bytes=meter.now.bytes + _size(old))
         async with aclosing(gatherer.gather(seen)) as gathered:
             async for some in gathered:
                 await aside(partial(writer.write, [(one.text, one.blob) for one in some]))
                 size = sum(len(one.blob) for one in some)
-                await meter.add(len(some), size, dict(gatherer.skipped), passed=len(some))
+                await meter.add(len(some), size, dict(+gatherer.skipped), passed=len(some))
         await aside(writer.finish)
     finally:
         await asyncio.shield(aside(writer.close))
-    meter.tell(total=meter.now.entries, skipped=dict(gatherer.skipped))
+    meter.tell(total=meter.now.entries, skipped=dict(+gatherer.skipped))
     return meter.now
 
 
@@ -134,10 +135,10 @@ async def import_(
         while some := await aside(partial(reader.records_of, _AT_ONCE, _BYTES_AT_ONCE)):
             arrivals = await aside(partial(_unpack, some, reader.head.namespace, parts.envelope, restorer.skipped))
             count = await restorer.restore(arrivals, keep_newer=keep_newer)
-            await meter.add(count, _size(some), dict(restorer.skipped), passed=len(some))
+            await meter.add(count, _size(some), dict(+restorer.skipped), passed=len(some))
     finally:
         await asyncio.shield(aside(reader.close))
-    meter.tell(skipped=dict(restorer.skipped))
+    meter.tell(skipped=dict(+restorer.skipped))
     return meter.now
 
 

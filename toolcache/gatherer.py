@@ -7,7 +7,7 @@ a time than some entries.
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from toolcache.aside import aside
 from toolcache.blob import CorruptBlobError, Header
@@ -28,6 +28,8 @@ from toolcache.scanner import Scanned, Scanner, UnlistedError
 from toolcache.seen import Seen
 from toolcache.stats import Tallies
 from toolcache.transfer import DAMAGED
+
+T = TypeVar("T")
 
 _TRIES: Final = 4
 _PAUSE: Final = 0.25
@@ -125,7 +127,7 @@ class Gatherer:
     async def _of_layer(self, layer: Layer, seen: Seen) -> AsyncGenerator[list[Packed], None]:
         async for some in self._scanner.layer(layer):
             wanted = [one for one in some if self._counts(one) and not seen.has(one.name, one.header.version)]
-            for portion in _portions(wanted):
+            for portion in _portions(wanted, lambda one: one.header.body_len):
                 packed = await self._read(layer, portion)
                 found = [one for one in packed if seen.add(self._entries.name(one.text), one.read.header.version)]
                 if found:
@@ -193,11 +195,12 @@ class Gatherer:
             ]
             if wanted and layer is not None:
                 wanted = await self._newest(layer, wanted)
-            found = await self._pack(wanted)
-            for one in found:
-                seen.add(self._entries.name(one.text), one.read.header.version)
-            if found:
-                yield found
+            for portion in _portions(wanted, lambda held: held.size):
+                found = await self._pack(portion)
+                for one in found:
+                    seen.add(self._entries.name(one.text), one.read.header.version)
+                if found:
+                    yield found
 
     async def _newest(self, layer: Layer, helds: Sequence[Held]) -> list[Held]:
         """Those of which a layer has nothing as new."""
@@ -243,15 +246,15 @@ class Gatherer:
                 self.skipped[DAMAGED] += 1
 
 
-def _portions(scanned: Sequence[Scanned]) -> Iterator[list[Scanned]]:
+def _portions(found: Sequence[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
     """As many at a time as are not too large together."""
-    some: list[Scanned] = []
+    some: list[T] = []
     size = 0
-    for one in scanned:
-        if some and size + one.header.body_len > _AT_ONCE:
+    for one in found:
+        if some and size + size_of(one) > _AT_ONCE:
             yield some
             some, size = [], 0
         some.append(one)
-        size += one.header.body_len
+        size += size_of(one)
     if some:
         yield some

@@ -144,7 +144,7 @@ class Restorer:
                 continue
             place, (header, tags, encoded) = place_of(one.text), one.read
             old, era = self._parts.memory.find(place), self._parts.memory.era
-            if keep_newer and old is not None and old.version >= header.version and self._reader.alive(place):
+            if keep_newer and old is not None and old.version > header.version and self._reader.alive(place):
                 self.skipped[NEWER] += 1
                 continue
             version = header.version if keep_newer else self._entries.version(place, tags=tags)
