@@ -74,6 +74,7 @@ class Watched(ToolCache):
         ({"cache_errors": (KeyError,), "error_ttl": 0}, ValueError, "error_ttl"),
         ({"domain": "serch"}, SettingsError, "did you mean 'search'"),
         ({"domain": 7}, SettingsError, "a int"),
+        ({"cahce": None}, TypeError, "did you mean 'cache'"),
     ],
 )
 def test_wrong_options_are_refused_at_once(options: dict[str, Any], error: type[Exception], told: str) -> None:
@@ -310,6 +311,26 @@ async def test_what_is_said_of_the_call_holds_for_results(cache: ToolCache) -> N
     with cache.refreshing():
         assert await count() == 4
     assert await count() == 4
+
+
+class Store:
+    def __init__(self, cache: ToolCache, base: str) -> None:
+        self.base = base
+
+    @cached(key_params=["self.base", "path"], key_prefix="Store.read")
+    async def read(self, path: str) -> str:
+        return f"{self.base}{path}"
+
+
+async def test_a_part_of_the_instance_may_tell_it_from_others(
+    cache: ToolCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BUG-71: as ``self`` may, but the rest of it need have no canonical form."""
+    monkeypatch.setattr("toolcache.tool_cache._default", cache)
+    one, other = Store(cache, "a"), Store(cache, "b")
+    assert [await one.read("/"), await other.read("/"), await Store(cache, "a").read("/")] == ["a/", "b/", "a/"]
+    assert one.read.cache_info() == (1, 2)
+    assert one.read.cache_key("/") != other.read.cache_key("/")
 
 
 # -- other caches ---------------------------------------------------------------------------------------------------

@@ -305,6 +305,33 @@ async def test_results_belong_to_a_domain(cache: Cache, clock: FakeClock) -> Non
     assert await forecast.invalidate("Oslo")
 
 
+async def test_a_domain_is_forgotten_with_its_results(cache: Cache) -> None:
+    """C3, BUG-108: what was found, what has failed and what is being looked for; other results stay."""
+    runs: list[str] = []
+
+    async def find(query: str) -> str:
+        runs.append(query)
+        if query == "gone":
+            raise LookupError(query)
+        return query
+
+    searched = cache.cached(domain="search", key_prefix="searched", cache_errors=(LookupError,))(find)
+    other = cache.cached(key_prefix="other")(find)
+
+    async def all_of_them() -> list[str]:
+        runs.clear()
+        assert [await searched("q"), await other("q")] == ["q", "q"]
+        with pytest.raises((LookupError, StoredCallError)):
+            await searched("gone")
+        await settle(cache)
+        return [*runs]
+
+    assert await all_of_them() == ["q", "q", "gone"]
+    assert await all_of_them() == []
+    await cache.invalidate(domain="search")
+    assert await all_of_them() == ["q", "gone"]
+
+
 async def test_freshness_options_reach_the_results(cache: Cache, clock: FakeClock) -> None:
     """BUG-106, BUG-45: with grace an old result stands in for a failure, and without it the failure is raised."""
     outcomes: list[Any] = []
@@ -324,3 +351,35 @@ async def test_freshness_options_reach_the_results(cache: Cache, clock: FakeCloc
     assert await graceful() == "old"
     with pytest.raises(OSError, match="down"):
         await strict()
+
+
+async def test_processes_wait_for_one_another_as_they_are_told(rig: Rig) -> None:
+    """BUG-106, BUG-18: with ``lock`` one of two processes computes; without, each does."""
+    if not rig.far:
+        return
+    caches = [await rig.open(), await rig.open()]
+    for lock, computed in ((True, 1), (False, 2)):
+        assert await runs_of_two(caches, lock=lock) == computed
+
+
+async def runs_of_two(caches: list[Cache], *, lock: bool) -> int:
+    """How many of two processes compute a result that both want."""
+    runs: list[int] = []
+    gate = asyncio.Event()
+
+    async def count() -> int:
+        runs.append(0)
+        await gate.wait()
+        return 7
+
+    first, second = (cache.cached(key_prefix=f"count {lock}", lock=lock)(count) for cache in caches)
+    one = asyncio.ensure_future(first())
+    await until(lambda: bool(runs))
+    other = asyncio.ensure_future(second())
+    await asyncio.sleep(0.05)
+    computed = len(runs)
+    gate.set()
+    assert [await one, await other] == [7, 7]
+    for cache in caches:
+        await settle(cache)
+    return computed
