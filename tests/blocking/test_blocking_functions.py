@@ -141,6 +141,27 @@ def test_threads_compute_once(cache: BlockingToolCache) -> None:
     assert len(runs) == 2
 
 
+def test_scopes_hold_in_what_a_computation_calls(cache: BlockingToolCache) -> None:
+    """BUG-111: in the thread that asks, and in the thread that computes for one that waits no longer than it must."""
+
+    @cache.cached(vary=["user"], strict_scope=True)
+    def inner(query: str) -> str:
+        return query
+
+    @cache.cached(vary=["user"], strict_scope=True)
+    def outer(query: str) -> str:
+        return inner(query)
+
+    @cache.cached(vary=["user"], strict_scope=True, hard_timeout=5)
+    def aside(query: str) -> str:
+        return inner(query)
+
+    for user in ("ada", "bob"):
+        with scope(user=user):
+            assert [outer("q"), aside("q"), inner("q")] == ["q", "q", "q"]
+    assert inner.cache_info() == (4, 2)
+
+
 async def test_an_event_loop_is_not_stopped(cache: BlockingToolCache) -> None:
     """C5: not by a hit either, which would not stop it: the next call may be none."""
 
