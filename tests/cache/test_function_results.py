@@ -73,8 +73,7 @@ async def test_all_results_of_a_function_are_forgotten_at_once(rig: Rig) -> None
     await there(0)
     gate.clear()
     late = asyncio.ensure_future(here(7))
-    while 7 not in runs:  # noqa: ASYNC110 - a list has no event
-        await asyncio.sleep(0)
+    await until(lambda: 7 in runs)
     receipt = await here.cache_clear()
     assert (receipt.scope, receipt.memory) == ("function", "done")
     gate.set()
@@ -218,8 +217,7 @@ async def test_a_kept_error_is_forgotten_as_a_result_is(cache: Cache, how: str) 
     await forget()
     gate.clear()
     late = asyncio.ensure_future(fails(LookupError))
-    while len(runs) < 2:  # noqa: ASYNC110 - a list has no event
-        await asyncio.sleep(0)
+    await until(lambda: len(runs) == 2)
     await forget()
     gate.set()
     await late
