@@ -313,6 +313,23 @@ async def test_what_is_said_of_the_call_holds_for_results(cache: ToolCache) -> N
     assert await count() == 4
 
 
+async def test_a_kept_error_never_stands_in(clock: FakeClock) -> None:
+    """BUG-108: where old values stand in for failures, an old failure does not stand in for another one."""
+    errors: list[Exception] = [KeyError("gone"), ValueError("broken"), ValueError("broken")]
+    async with ToolCache(files=False, clock=clock, grace="1h") as cache:
+
+        @cache.cached(cache_errors=(KeyError,), error_ttl="10s")
+        async def find() -> None:
+            raise errors.pop(0)
+
+        with pytest.raises(KeyError):
+            await find()
+        clock.advance(20)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="broken"):
+                await find()
+
+
 class Store:
     def __init__(self, cache: ToolCache, base: str) -> None:
         self.base = base
