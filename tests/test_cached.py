@@ -143,6 +143,23 @@ async def test_every_option_of_keys_counts(cache: ToolCache) -> None:
     assert (await cache.get_entry(chosen.cache_key("a"))) is not None
 
 
+async def test_a_normaliser_of_ones_own_has_a_say_each_time(cache: ToolCache) -> None:
+    """BUG-106: what it makes of a text may change; that of the package's own never does."""
+    alias = {"oslo": "oslo", "kristiania": "kristiania"}
+    runs: list[str] = []
+
+    @cache.cached(normalize=lambda text: alias[text])
+    async def find(place: str) -> str:
+        runs.append(place)
+        return place
+
+    for _ in range(2):
+        assert [await find("oslo"), await find("kristiania")] == ["oslo", "kristiania"]
+    alias["kristiania"] = "oslo"
+    assert await find("kristiania") == "oslo"
+    assert len(runs) == 2
+
+
 async def test_a_missing_scope_is_found_before_anything_is_done(cache: ToolCache) -> None:
     """BUG-111: nothing is computed, looked for or forgotten; only what is passed by needs none."""
     tenant: ContextVar[str] = ContextVar("tenant")
