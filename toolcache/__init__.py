@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # as typing has it, whose import would be most of this on
 if TYPE_CHECKING:
     from toolcache.answers import RunStatus
     from toolcache.cache import Cache
+    from toolcache.catalogue import KeyInfo
     from toolcache.compute import Context
     from toolcache.decorator import cached
     from toolcache.dispatch.decorator import idempotent
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
         ReentrantFlightError,
         RunTimeoutError,
         SerializationError,
+        SessionConflictError,
+        SessionError,
+        SessionUnavailableError,
         SettingsError,
         StoredAgentError,
         StoresUnavailableError,
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     from toolcache.keys.scopes import scope
     from toolcache.policies import ToolPolicy
     from toolcache.resilience.breaker import CircuitBreaker
+    from toolcache.session import Session
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
@@ -77,6 +82,7 @@ __all__ = [
     "Freshness",
     "Health",
     "Invalidation",
+    "KeyInfo",
     "MissingScopeError",
     "Progress",
     "ReentrantFlightError",
@@ -84,6 +90,10 @@ __all__ = [
     "RunStatus",
     "RunTimeoutError",
     "SerializationError",
+    "Session",
+    "SessionConflictError",
+    "SessionError",
+    "SessionUnavailableError",
     "Settings",
     "SettingsError",
     "Stats",
@@ -123,9 +133,11 @@ _HOMES = {
     "Freshness": "freshness",
     "Health": "stats",
     "Invalidation": "entry",
+    "KeyInfo": "catalogue",
     "Progress": "dispatch.results",
     "RunContext": "work",
     "RunStatus": "answers",
+    "Session": "session",
     "Settings": "settings",
     "Stats": "stats",
     "TaskError": "dispatch.results",

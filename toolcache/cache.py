@@ -12,11 +12,11 @@ from toolcache.blob import NEVER
 from toolcache.compute import Compute
 from toolcache.domains import GENERAL, IDEMPOTENCY
 from toolcache.durations import Duration
-from toolcache.entries import remaining
-from toolcache.entry import MISSING, Durability, Entry, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Entry, Missing, remaining
 from toolcache.errors import UnsupportedKeyError
 from toolcache.found import found_in, whole
 from toolcache.freshness_options import FreshnessOptions, said
+from toolcache.holdings import Holdings
 from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.modes import Mode
@@ -30,7 +30,7 @@ from toolcache.terms import OnceOptions, Terms
 from toolcache.work import Work
 
 
-class Cache:
+class Cache(Holdings):
     """Any value, over memory → Redis → files.
 
     Every method may be called from any asyncio event loop of the process. ``ToolCache`` is a cache that knows the
@@ -38,11 +38,12 @@ class Cache:
 
     Args:
         parts: what the cache is made of.
+        machine: one that is there already, of these parts.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, machine: Machine | None = None) -> None:
         self._parts = parts
-        self._machine = Machine(parts)
+        self._machine = Machine(parts) if machine is None else machine
         self._requests = Requests(self._machine)
         self._request_domain = IDEMPOTENCY
         self._hit = self._machine.hit
@@ -199,39 +200,29 @@ class Cache:
         """
         return await self._machine.expire(key, GENERAL)
 
+    async def touch(self, key: str, ttl: Duration | Missing | None = MISSING) -> bool:
+        """Have a value last so long from now, in every layer; whether one was there. Its value and its age stay.
+
+        One that was replaced, deleted or invalidated meanwhile stays so.
+
+        Args:
+            key: any text.
+            ttl: as of ``set``.
+
+        Raises:
+            CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
+            ValueError: the ttl is no span of time.
+
+        Examples:
+            >>> _ = await cache.set("greeting", "hello", ttl="1m")
+            >>> await cache.touch("greeting", "1h"), round(await cache.ttl("greeting"))
+            (True, 3600)
+        """
+        return await self._machine.touch(key, GENERAL, ttl)
+
     async def delete_many(self, keys: Iterable[str]) -> dict[str, bool]:
         """Remove several keys in one round trip; for each, whether a value was there."""
         return await self._machine.delete_many(keys, GENERAL)
-
-    async def clear(self) -> Invalidation:
-        """Forget this namespace, and nothing else, in every layer; takes as long for a million entries as for one.
-
-        Raises:
-            CacheWriteError: a configured layer may still serve old entries and nothing durable says otherwise.
-        """
-        return await self._machine.clear()
-
-    async def invalidate(self, *, tags: Iterable[str]) -> Invalidation:
-        """Forget what carries a tag, in every layer and process; takes as long for a million entries as for one.
-
-        What is being computed at the time is not stored either. A tag covers those beneath it: ``products`` covers
-        ``products:phones``, but not ``productsOld``.
-
-        Args:
-            tags: one or more of them; entries that carry any are gone.
-
-        Raises:
-            CacheWriteError: a configured layer may still serve old entries and nothing durable says otherwise.
-            ValueError: they are no list of tags.
-
-        Examples:
-            >>> _ = await cache.set("page:7", "<h1>", tags=["products:phones"])
-            >>> (await cache.invalidate(tags=["products"])).memory
-            'done'
-            >>> await cache.get("page:7", "gone")
-            'gone'
-        """
-        return await self._machine.invalidate(tags)
 
     async def once(self, key: str, run: Work, *, fingerprint: Any = None, **options: Unpack[OnceOptions]) -> Any:
         """Run something once, whoever asks for it, however often and wherever: a payment, an e-mail, a tool that writes.

@@ -20,11 +20,14 @@
     │   ├── StoredAgentError            it failed elsewhere or earlier; this tells how
     │   ├── StoresUnavailableError      no store can promise that it runs once
     │   └── TemplateError               a template and its arguments do not fit
+    ├── SessionError                a session was not saved, or cannot be told
+    │   ├── SessionConflictError        somebody else has saved it meanwhile
+    │   └── SessionUnavailableError     the store that keeps it does not answer
     ├── CircuitOpenError            the breaker refuses (only for those who use a breaker alone)
     └── UnsupportedEventLoopError   called outside asyncio
 
 A store that is down, slow, full, read-only or lying raises nothing at the caller of a cache; only what is to run
-once is not run where no store can promise it.
+once is not run where no store can promise it, and a session, which nobody could compute again, is not lost unsaid.
 """
 
 from typing import Any, ClassVar
@@ -230,6 +233,38 @@ class TemplateError(DispatchError, ValueError):
         super().__init__(message)
         self.argument = argument
         self.position = position
+
+
+class SessionError(ToolCacheError):
+    """A session was not saved, or cannot be told."""
+
+
+class SessionConflictError(SessionError):
+    """The session was saved by others since it was resumed, and this is not what they have made of it. Nothing was saved.
+
+    ``revision`` is the one that stands there now; None where there is no session any more.
+    """
+
+    def __init__(self, message: str, *, revision: str | None = None) -> None:
+        super().__init__(message)
+        self.revision = revision
+
+
+class SessionUnavailableError(SessionError):
+    """The store that keeps sessions does not answer, so nobody can tell what stands there; ``reason`` is its fault.
+
+    Unlike a cached value a session cannot be computed again: to answer "there is none", or to save it where others do not
+    see it, would lose turns. A save may or may not have been done. The same ``append`` with a ``turn_id`` is done once, however
+    often it is repeated; in all other cases resume the session, and look.
+    """
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(
+            f"the store that keeps sessions ({store}) does not answer ({reason}): repeat it once it is back, health() tells; "
+            "a save under way may or may not have been done"
+        )
+        self.store = store
+        self.reason = reason
 
 
 class CircuitOpenError(ToolCacheError):

@@ -133,7 +133,7 @@ class KnownTools:
         return [*about, *sorted(each)]
 
     async def _forget(self, labels: Sequence[str]) -> Invalidation:
-        return await self._machine.forget("tools", labels)
+        return await self._machine.invalidate_own("tools", labels)
 
     async def _remembered(self, server: str) -> dict[str, str] | None:
         """The definitions when they were learned last, here or elsewhere; None where nobody knows."""

@@ -16,6 +16,7 @@ MAX_LEVELS: Final = 8
 MAX_LENGTH: Final = 128
 MAX_STORED: Final = 64
 RESERVED: Final = "@"
+_DOMAIN: Final = "@d:"
 UNTAGGED: Final[tuple[str, ...]] = ()
 """What most entries have."""
 
@@ -47,6 +48,11 @@ def labels(tags: Iterable[str]) -> tuple[str, ...]:
 def domain_label(name: str) -> str:
     """The label of all that is in a domain."""
     return _own("d", name)
+
+
+def domain_of(tags: Iterable[str]) -> str | None:
+    """The name of the domain that an entry with these tags is in."""
+    return next((tag[len(_DOMAIN) :] for tag in tags if tag.startswith(_DOMAIN)), None)
 
 
 def agent_label(agent: str) -> str:

@@ -6,10 +6,11 @@ server is called that may have changed what it would say.
 """
 
 import contextlib
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from toolcache.domains import IDEMPOTENCY, TOOL
 from toolcache.entry import MISSING, Invalidation
@@ -33,6 +34,8 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
 
     Args:
         cache: the cache.
+        whole: those of the cache that this one is a view of: their policies hold where there are none here, and what is
+            learned and written is learned and written there.
 
     Examples:
         >>> cache.tools["web_search"] = ToolPolicy("exact", ttl="5m", key_params=["query"])
@@ -41,17 +44,22 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         'cached'
     """
 
-    def __init__(self, cache: "DomainCache") -> None:
-        row = cache.domains[TOOL.name]
+    def __init__(self, cache: "DomainCache", whole: Self | None = None) -> None:
         self._machine = cache._machine  # noqa: SLF001 - of one house
         self._keys = cache._keys  # noqa: SLF001 - of one house
-        self._row = row
+        self._row = cache.domains[TOOL.name]
         self._retention = cache.domains[IDEMPOTENCY.name].ttl
-        self._policies: dict[tuple[str, str], ToolPolicy] = {}
-        self._notes = ToolNotes(self._machine, self._keys, row)
+        self._calls = ToolCalls(self._machine, cache._requests, self._row)  # noqa: SLF001 - of one house
+        self._policies: ChainMap[tuple[str, str], ToolPolicy] = ChainMap({})
+        self._notes = ToolNotes(self._machine, self._keys, self._row)
         self._known = KnownTools(self._machine, self._notes)
-        self._calls = ToolCalls(self._machine, cache._requests, row)  # noqa: SLF001 - of one house
         self._turns: dict[str, list[Any]] = {}
+        if whole is not None:
+            self._stand_under(whole)
+
+    def _stand_under(self, whole: Self) -> None:
+        self._policies = whole._policies.new_child()
+        self._notes, self._known, self._turns = whole._notes, whole._known, whole._turns
 
     # -- what the user says -------------------------------------------------------------------------------------
 

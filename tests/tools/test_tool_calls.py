@@ -10,7 +10,7 @@ from rig import SteadyClock
 from tenacity import AsyncRetrying, stop_after_attempt
 from tools.toolbox import AGAIN, READS, Tool, defined
 
-from toolcache import ToolCache, ToolPolicy, scope
+from toolcache import ToolCache, ToolPolicy
 from toolcache.errors import (
     AlreadyInProgressError,
     CacheClosedError,
@@ -22,6 +22,7 @@ from toolcache.errors import (
 )
 from toolcache.events import Event, StaleServed, ValueNotStored
 from toolcache.keys.canonical import digest
+from toolcache.keys.scopes import scope
 from toolcache.normalize import casefold
 
 Open = Callable[..., Awaitable[ToolCache]]
