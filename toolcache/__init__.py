@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SessionUnavailableError,
         SettingsError,
         StoredAgentError,
+        StoredCallError,
         StoresUnavailableError,
         TakeoverLimitError,
         TaskMismatchError,
@@ -51,12 +52,15 @@ if TYPE_CHECKING:
     from toolcache.keys.files import file_digest
     from toolcache.keys.plan import make_key
     from toolcache.keys.scopes import scope
+    from toolcache.keys.tagging import make_tag
     from toolcache.policies import ToolPolicy
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.session import Session
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
+    from toolcache.warm_plan import WarmPlan
+    from toolcache.warming import WarmReport
     from toolcache.work import RunContext
 
 __version__ = "0.1.0"
@@ -98,6 +102,7 @@ __all__ = [
     "SettingsError",
     "Stats",
     "StoredAgentError",
+    "StoredCallError",
     "StoresUnavailableError",
     "TakeoverLimitError",
     "TaskError",
@@ -110,12 +115,15 @@ __all__ = [
     "UnsupportedKeyError",
     "ValueTooLargeError",
     "WaitTimeoutError",
+    "WarmPlan",
+    "WarmReport",
     "cached",
     "dispatch_agents",
     "file_digest",
     "get_cache",
     "idempotent",
     "make_key",
+    "make_tag",
     "scope",
 ]
 
@@ -143,12 +151,15 @@ _HOMES = {
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
     "ToolPolicy": "policies",
+    "WarmPlan": "warm_plan",
+    "WarmReport": "warming",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "file_digest": "keys.files",
     "get_cache": "tool_cache",
     "idempotent": "dispatch.decorator",
     "make_key": "keys.plan",
+    "make_tag": "keys.tagging",
     "scope": "keys.scopes",
 }
 

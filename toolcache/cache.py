@@ -1,10 +1,10 @@
 """Cache: any value, under keys of the caller's own."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from toolcache.answers import RunStatus
 from toolcache.aside import Lengthy
@@ -28,6 +28,13 @@ from toolcache.stats import Health, Stats
 from toolcache.tags import RESERVED, UNTAGGED
 from toolcache.terms import OnceOptions, Terms
 from toolcache.work import Work
+
+if TYPE_CHECKING:
+    from toolcache.functions import CachedFunction
+    from toolcache.rules import CachedOptions, Lifetime
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class Cache(Holdings):
@@ -141,6 +148,23 @@ class Cache(Holdings):
         else:
             mode = None
         return await self._fill(key, compute, ttl=ttl, tags=tags, lock=lock, mode=mode, freshness=said(freshness))
+
+    _own_get_or_set = get_or_set
+    """The one of this class, by which a subclass is known that has another."""
+
+    def cached(
+        self, ttl: "Lifetime" = MISSING, **options: Unpack["CachedOptions"]
+    ) -> "Callable[[Callable[_P, Coroutine[Any, Any, _R]]], CachedFunction[_P, _R]]":
+        """Keep what an async function returns in this cache; see ``toolcache.cached``.
+
+        Examples:
+            >>> @cache.cached(ttl="1h")
+            ... async def search(query: str) -> list[str]:
+            ...     return await ask(query)
+        """
+        from toolcache.keeping import decorator
+
+        return decorator(ttl, self, options)
 
     async def set(
         self, key: str, value: Any, ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()

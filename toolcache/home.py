@@ -81,6 +81,12 @@ class Home:
             self._attendants[run] = task
         return absent
 
+    def dismiss(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have it run no more."""
+        attendant = self._attendants.pop(run, None)
+        if attendant is not None:
+            attendant.cancel()
+
     def _unstaff(self, _: object) -> None:
         self.staffed = False
 
@@ -154,8 +160,8 @@ class Homes:
 
     @property
     def refusing(self) -> bool:
-        """Whether calls are refused: all of them once closed, but for those that a computation under way makes."""
-        return self.closed and (self._drained or not aboard())
+        """Whether calls are refused: all of them once closed, but for those that a computation under way makes, or a task."""
+        return self.closed and (self._drained or not (aboard() or self.here().owns(asyncio.current_task())))
 
     def detach(self, key: str) -> None:
         """Detach the key's flight in every loop."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from toolcache.domains import SEARCH
 from toolcache.entry import Invalidation
 from toolcache.fields import Frozen
-from toolcache.keys.text import join
-from toolcache.tags import domain_label, server_label, tool_label
+from toolcache.tags import domain_label, server_label
 from toolcache.tool_definitions import Hints, ToolDefinition
+from toolcache.tool_labels import one_tool, results_of, said_of
 from toolcache.tool_notes import ToolNotes
 
 if TYPE_CHECKING:
@@ -46,22 +46,6 @@ class Known(NamedTuple):
     hints: Hints
     trusted: bool
     digest: str | None
-
-
-def results_of(server: str, name: str) -> str:
-    """The label of what one tool has said."""
-    return tool_label(join(server, name))
-
-
-def labels_of(server: str, name: str) -> tuple[str, ...]:
-    """What the results of a tool can be invalidated by, beside their domain."""
-    own = results_of(server, name)
-    return (own, results_label(server)) if server else (own,)
-
-
-def results_label(server: str) -> str:
-    """The label of what all tools of a server have said."""
-    return tool_label(join(server, ""))
 
 
 class KnownTools:
@@ -120,17 +104,16 @@ class KnownTools:
             return await self._forget(self._labels(server, names))
         self._known.pop(server, None)
         every = {**known, **(await self._remembered(server) or {})}
-        return await self._forget([results_label(server), *self._labels(server, tuple(every))])
+        return await self._forget([results_of(server), *self._labels(server, every)])
 
     async def written(self, server: str) -> Invalidation:
         """Forget what the tools of a server have said: one of them may have changed what they would say."""
-        return await self._forget([results_label(server)])
+        return await self._forget([results_of(server)])
 
     def _labels(self, server: str, names: Iterable[str]) -> list[str]:
         """What covers all that is kept of these tools, and of the list that they are in."""
         about = [domain_label(SEARCH.name), *([server_label(server)] if server else [])]
-        each = {label for name in names for label in (results_of(server, name), tool_label(name))}
-        return [*about, *sorted(each)]
+        return [*about, *(label for name in names for label in (one_tool(server, name), said_of(name)))]
 
     async def _forget(self, labels: Sequence[str]) -> Invalidation:
         return await self._machine.invalidate_own("tools", labels)

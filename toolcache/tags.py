@@ -3,7 +3,8 @@
 Those that begin with ``@`` are the cache's own, and no caller may give one:
 
     @n           the namespace itself (see ``toolcache.epochs``)
-    @d: @a: @c: @t: @s:  domains, agents, versions of a catalog, tools, servers
+    @d: @a: @c: @t:  domains, agents, versions of a catalog, tools
+    @f: @s:      functions whose results are kept, servers of tools
 """
 
 from collections.abc import Iterable, Sequence
@@ -73,6 +74,11 @@ def tool_label(tool: str) -> str:
 def server_label(server: str) -> str:
     """The label of the catalog of a server."""
     return _own("s", server)
+
+
+def function_label(name: str) -> str:
+    """The label of all results of a function."""
+    return _own("f", name)
 
 
 @lru_cache(1_024)

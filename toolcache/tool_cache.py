@@ -22,6 +22,7 @@ from toolcache.results import Results
 from toolcache.scope import Scope
 from toolcache.settings import Options, Settings
 from toolcache.tags import agent_label
+from toolcache.told import Told
 from toolcache.views import AgentOptions, terms_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from toolcache.tools import ToolName, Tools
 
 
-class ToolCache(Discovery, Embeddings, Completions, Results):
+class ToolCache(Discovery, Embeddings, Completions, Results, Told):
     """A cache over memory → Redis → files that knows the domains of agents.
 
     Every getter takes ``compute``: on a miss it is run, its value stored and returned, once per key, whoever asks.

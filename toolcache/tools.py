@@ -16,9 +16,10 @@ from toolcache.domains import IDEMPOTENCY, TOOL
 from toolcache.entry import MISSING, Invalidation
 from toolcache.errors import CacheClosedError, CacheWriteError, UnsupportedKeyError
 from toolcache.keys.canonical import digest
-from toolcache.known_tools import KnownTools, Learned, labels_of
+from toolcache.known_tools import KnownTools, Learned
 from toolcache.policies import ToolPolicy
 from toolcache.tool_calls import Asked, Run, ToolCalls, run_tool
+from toolcache.tool_labels import result_labels
 from toolcache.tool_notes import ToolNotes
 from toolcache.verdicts import AGAIN, Act, Verdict, decide
 
@@ -149,7 +150,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         if verdict.act is Act.CACHE:
             told = (self._known.digest(server, tool), policy.version)
             key = self._key(server, tool, policy.chosen(params), *told)
-            return await self._calls.cached(key, labels_of(server, tool), policy, asked)
+            return await self._calls.cached(key, result_labels(server, tool), policy, asked)
         if server and self._may_write(server, tool):
             asked = partial(self._write, server, asked, alone=policy is not AGAIN)
         if verdict.act is Act.RUN:

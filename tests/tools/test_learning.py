@@ -265,6 +265,13 @@ class TestChanges:
         assert (receipt.scope, receipt.memory) == ("tools", "done")
         assert await everything.forgets(before) == forgotten
 
+    async def test_all_tools_of_a_name(self, cache: ToolCache) -> None:
+        """BUG-110: ``invalidate(tool=...)`` forgets what all tools of that name have said, and what is said of them."""
+        everything = Everything(cache)
+        before = await everything.look()
+        await cache.invalidate(tool="get")
+        assert await everything.forgets(before) == {"kv get", "other get", "get", "about get"}
+
     async def test_a_notice_takes_belief_away(self, local: ToolCache) -> None:
         """BUG-110: after a notice hints count for nothing until the list is learned anew; then they do again."""
         for what in ({"server": "kv"}, {"server": "kv", "tools": ["get"]}):
