@@ -35,9 +35,9 @@ LEVELS: Final[dict[str, str]] = {
     "terms work course runs sets machine requests report cache spelling sources settings assembly rules keeper decorated "
     "functions blocking_functions keeping messages",
     "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies "
-    "verdicts tools tool_calls tool_results tool_definitions tool_labels tool_notes known_tools session session_records "
-    "sessions warming insight savings alerts semantic agents views memories normalize schedule "
-    "reactions consequences scope __init__ requested told warm_items warm_plan",
+    "session session_records sessions warming insight savings alerts semantic agents views memories normalize schedule "
+    "reactions consequences scoped __init__ requested told warm_items warm_plan verdicts tools tool_calls tool_results "
+    "tool_definitions tool_labels tool_notes known_tools",
     "edges": "exporters integrations cli web blocking testing __main__",
 }
 RANKS: Final = {name: rank for rank, names in enumerate(LEVELS.values()) for name in names.split()}

@@ -9,6 +9,7 @@ Names load when they are first touched, so importing the package costs next to n
 TYPE_CHECKING = False  # as typing has it, whose import would be most of this one
 if TYPE_CHECKING:
     from toolcache.answers import RunStatus
+    from toolcache.blocking.tool_cache import BlockingToolCache
     from toolcache.cache import Cache
     from toolcache.catalogue import KeyInfo
     from toolcache.compute import Context
@@ -70,6 +71,7 @@ __all__ = [
     "AgentResult",
     "AgentTask",
     "AlreadyInProgressError",
+    "BlockingToolCache",
     "Cache",
     "CacheClosedError",
     "CacheWriteError",
@@ -131,6 +133,7 @@ _HOMES = {
     "MISSING": "entry",
     "AgentResult": "dispatch.results",
     "AgentTask": "dispatch.tasks",
+    "BlockingToolCache": "blocking.tool_cache",
     "Cache": "cache",
     "CircuitBreaker": "resilience.breaker",
     "Context": "compute",
@@ -150,9 +153,9 @@ _HOMES = {
     "Stats": "stats",
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
-    "ToolPolicy": "policies",
     "WarmPlan": "warm_plan",
     "WarmReport": "warming",
+    "ToolPolicy": "policies",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "file_digest": "keys.files",

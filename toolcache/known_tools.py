@@ -116,7 +116,7 @@ class KnownTools:
         return [*about, *(label for name in names for label in (one_tool(server, name), said_of(name)))]
 
     async def _forget(self, labels: Sequence[str]) -> Invalidation:
-        return await self._machine.invalidate_own("tools", labels)
+        return await self._machine.forget("tools", labels)
 
     async def _remembered(self, server: str) -> dict[str, str] | None:
         """The definitions when they were learned last, here or elsewhere; None where nobody knows."""

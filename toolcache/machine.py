@@ -329,11 +329,6 @@ class Machine:
         self.enter(())
         return await self._invalidator.invalidate(scope, labels, await self._changes.come())
 
-    async def invalidate_own(self, scope: str, own: Sequence[str]) -> Invalidation:
-        """The same of the cache's own labels; ``scope`` says what they are."""
-        self.enter(())
-        return await self._invalidator.invalidate(scope, own, await self._changes.come())
-
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""
         return self._entries.lifetime(ttl, domain)

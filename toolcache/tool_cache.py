@@ -19,7 +19,7 @@ from toolcache.errors import SettingsError
 from toolcache.parts import Parts
 from toolcache.protocols import Clock
 from toolcache.results import Results
-from toolcache.scope import Scope
+from toolcache.scoped import Scope
 from toolcache.settings import Options, Settings
 from toolcache.tags import agent_label
 from toolcache.told import Told
@@ -205,7 +205,7 @@ class AgentView(ToolCache):
 
     async def clear(self) -> Invalidation:
         """Forget what the agent has kept, as ``invalidate(agent=...)`` does; takes as long for a million entries as for one."""
-        return await self._machine.invalidate_own("agent", (agent_label(self.agent),))
+        return await self._machine.forget("agent", (agent_label(self.agent),))
 
     async def aclose(self, drain: float = 5.0) -> None:
         """Nothing: what is to be closed is the cache, which others use as well."""
