@@ -14,8 +14,7 @@ from toolcache.blob import CorruptBlobError, Header
 from toolcache.codec.envelope import Blob
 from toolcache.domains import DOMAINS
 from toolcache.entries import Entries
-from toolcache.entry import remaining
-from toolcache.entry import MEMORY, MISSING, Held
+from toolcache.entry import MEMORY, MISSING, Held, remaining
 from toolcache.epochs import Epochs
 from toolcache.errors import BackupError, SerializationError
 from toolcache.found import found_in, whole

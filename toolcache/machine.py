@@ -53,10 +53,10 @@ from toolcache.tags import labels
 from toolcache.writer import Writer
 
 if TYPE_CHECKING:
-    from toolcache.scanner import Scanner
-    from toolcache.upkeep import Upkeep
     from toolcache.gatherer import Gatherer
     from toolcache.restorer import Restorer
+    from toolcache.scanner import Scanner
+    from toolcache.upkeep import Upkeep
 
 
 class How(TypedDict, total=False):
