@@ -7,7 +7,7 @@ its predecessor, learned them.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from toolcache.domains import SEARCH
+from toolcache.domains import METADATA, SEARCH
 from toolcache.entry import Invalidation
 from toolcache.fields import Frozen
 from toolcache.tags import domain_label, server_label
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _UNTOLD: Final = ""
 """Stands for a definition that cannot be told from others: it may be another one each time."""
+
+_MANY: Final = 256
+"""Tools of one server, of which more are forgotten as a whole, with all that is said of tools."""
 
 
 class Learned(Frozen):
@@ -113,7 +116,10 @@ class KnownTools:
     def _labels(self, server: str, names: Iterable[str]) -> list[str]:
         """What covers all that is kept of these tools, and of the list that they are in."""
         about = [domain_label(SEARCH.name), *([server_label(server)] if server else [])]
-        return [*about, *(label for name in names for label in (one_tool(server, name), said_of(name)))]
+        each = list(names)
+        if server and len(each) > _MANY:  # whatever a server sends, it is not to have us keep an epoch for each name
+            return [*about, results_of(server), domain_label(METADATA.name)]
+        return [*about, *(label for name in each for label in (one_tool(server, name), said_of(name)))]
 
     async def _forget(self, labels: Sequence[str]) -> Invalidation:
         return await self._machine.forget("tools", labels)

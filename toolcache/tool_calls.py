@@ -17,6 +17,7 @@ from toolcache.ledger import short
 from toolcache.machine import How, Machine
 from toolcache.modes import Mode
 from toolcache.policies import ToolPolicy
+from toolcache.terms import Terms
 from toolcache.tool_results import Kind, kind_of
 from toolcache.verdicts import AGAIN
 
@@ -40,6 +41,14 @@ class UnkeptResult(Exception):  # noqa: N818 - no error, but how a result gets p
 
 
 _NAME: Final = f"{UnkeptResult.__module__}.{UnkeptResult.__qualname__}"
+
+
+class _Terms(Terms):
+    """Terms by which no result is kept as a failure: the next call is to run the tool again."""
+
+    def keeps(self, error: BaseException) -> bool:
+        """Whether a failure is kept as the answer."""
+        return not isinstance(error, UnkeptResult) and super().keeps(error)
 
 
 class _Unstorable:
@@ -119,7 +128,7 @@ class ToolCalls:
             except Exception:  # noqa: BLE001 - it was run, and is not to be repeated: refused when it is to be kept
                 return _Unstorable(result)
 
-        terms = policy.terms._replace(retention=retention)
+        terms = _Terms(**vars(policy.terms) | {"retention": retention})
         try:
             settled = await self._requests.once(key, work, terms, self._row, fingerprint=fingerprint)
             if isinstance(settled.error, StoredAgentError) and settled.error.type == _NAME and not settled.replayed:
