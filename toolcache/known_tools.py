@@ -4,11 +4,13 @@ A note of each server's definitions is kept in the cache, so that a process noti
 its predecessor, learned them.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from toolcache.domains import METADATA, SEARCH
 from toolcache.entry import Invalidation
+from toolcache.errors import CacheWriteError
 from toolcache.fields import Frozen
 from toolcache.tags import domain_label, server_label
 from toolcache.tool_definitions import Hints, ToolDefinition
@@ -76,7 +78,8 @@ class KnownTools:
 
     def trusts(self, server: str) -> bool:
         """Whether hints of the server count."""
-        return any(known.trusted for known in self._known.get(server, {}).values())
+        known = next(iter(self._known.get(server, {}).values()), None)  # one is trusted as all are
+        return known is not None and known.trusted
 
     async def learn(self, server: str, tools: Iterable[Any], *, trusted: bool) -> Learned:
         """Take the whole list of a server's tools as what there is now."""
@@ -85,15 +88,19 @@ class KnownTools:
         self._known[server] = {name: Known(one.hints, trusted, one.digest) for name, one in found.items()}
         before = await self._remembered(server)
         self._noted.setdefault(server, before or {})
-        learned = Learned(known=tuple(found), unreadable=unreadable)
-        if before is not None:
-            learned = learned._replace(
-                added=tuple(name for name in now if name not in before),
-                changed=tuple(name for name in now if name in before and (now[name] or None) != before[name]),
-                removed=tuple(name for name in before if name not in now),
-            )
-            if learned.added or learned.changed or learned.removed:
-                await self._forget(self._labels(server, (*learned.changed, *learned.removed)))
+        was = before or {}
+        learned = Learned(
+            known=tuple(found),
+            added=tuple(name for name in now if name not in was),
+            changed=tuple(name for name in now if name in was and (now[name] or None) != was[name]),
+            removed=tuple(name for name in was if name not in now),
+            unreadable=unreadable,
+        )
+        if before is None:  # whatever is kept may be of others; but that nobody can be told so is no fault of this list
+            with contextlib.suppress(CacheWriteError):
+                await self._forget([results_of(server), *self._labels(server, now)])
+        elif learned.added or learned.changed or learned.removed:
+            await self._forget(self._labels(server, (*learned.changed, *learned.removed)))
         self._noted[server] = now
         if now != before:
             await self._notes.write("list", server, now)
@@ -122,7 +129,7 @@ class KnownTools:
         return [*about, *(label for name in each for label in (one_tool(server, name), said_of(name)))]
 
     async def _forget(self, labels: Sequence[str]) -> Invalidation:
-        return await self._machine.forget("tools", labels)
+        return await self._machine.forget("tools", list(dict.fromkeys(labels)))
 
     async def _remembered(self, server: str) -> dict[str, str] | None:
         """The definitions when they were learned last, here or elsewhere; None where nobody knows."""

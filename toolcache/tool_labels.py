@@ -5,10 +5,13 @@ what is said of it    all tools of the name, what is said of that name
 a catalog             its version, the server that it is of
 """
 
+from functools import lru_cache
+
 from toolcache.keys.text import join
 from toolcache.tags import catalog_label, server_label, tool_label
 
 
+@lru_cache(1_024)
 def result_labels(server: str, tool: str) -> tuple[str, ...]:
     """Those of what a tool has said; of no server, where that has no name."""
     names = (tool_label(tool), one_tool(server, tool))

@@ -9,6 +9,7 @@ import contextlib
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
+from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -49,7 +50,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         self._machine = cache._machine  # noqa: SLF001 - of one house
         self._keys = cache._keys  # noqa: SLF001 - of one house
         self._row = cache.domains[TOOL.name]
-        self._retention = cache.domains[IDEMPOTENCY.name].ttl
+        self._answers = cache.domains[IDEMPOTENCY.name]
         self._calls = ToolCalls(self._machine, cache._requests, self._row)  # noqa: SLF001 - of one house
         self._policies: ChainMap[tuple[str, str], ToolPolicy] = ChainMap({})
         self._notes = ToolNotes(self._machine, self._keys, self._row)
@@ -134,7 +135,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         """
         if isinstance(tools, str):
             raise TypeError("tools is a list of names: write tools=['find']")
-        names = None if tools is None else [_told(name)[1] for name in tools]
+        names = None if tools is None else [_name(name) for name in tools]
         if server is None and not names:
             raise ValueError("say which tools have changed: changed(server='github') or changed(tools=['find'])")
         return await self._known.changed("" if server is None else _server(server), names)
@@ -162,12 +163,12 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
             definition = self._known.digest(server, tool)
             turn = await self._turn(server, self._key(server, tool, params, definition))
             request = self._key(server, tool, params, definition, turn), ""
-            retention = self._row.ttl
+            retention = self._machine.lifetime(MISSING, self._row)
         else:
             others = policy.others(params)
             request = self._key(server, tool, policy.chosen(params)), str(digest(others)) if others else ""
-            retention = self._retention if policy.ttl is MISSING else policy.ttl
-        return await self._calls.once(request, policy, retention, asked)
+            retention = self._machine.lifetime(policy.ttl, self._answers)
+        return await self._calls.once(request, policy, None if retention == inf else retention, asked)
 
     def _may_write(self, server: str, tool: str) -> bool:
         """Whether a call may change what is kept of the server's tools."""
@@ -219,6 +220,12 @@ def _told(name: ToolName) -> tuple[str, str]:
     if not (isinstance(server, str) and isinstance(tool, str) and server and tool):
         raise TypeError("a tool is told by its name, or by its server's and its own: 'find' or ('files', 'find')")
     return (server, tool) if isinstance(name, tuple) else ("", tool)
+
+
+def _name(name: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise TypeError("tools is a list of names, each a text: changed(server='files', tools=['find'])")
+    return name
 
 
 def _server(name: str | None) -> str:
