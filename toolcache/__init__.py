@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # as typing has it, whose import would be most of this on
 if TYPE_CHECKING:
     from toolcache.answers import RunStatus
     from toolcache.cache import Cache
+    from toolcache.catalogue import KeyInfo
     from toolcache.compute import Context
     from toolcache.decorator import cached
     from toolcache.dispatch.decorator import idempotent
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
         ReentrantFlightError,
         RunTimeoutError,
         SerializationError,
+        SessionConflictError,
+        SessionError,
+        SessionUnavailableError,
         SettingsError,
         StoredAgentError,
+        StoredCallError,
         StoresUnavailableError,
         TakeoverLimitError,
         TaskMismatchError,
@@ -47,7 +52,9 @@ if TYPE_CHECKING:
     from toolcache.keys.files import file_digest
     from toolcache.keys.plan import make_key
     from toolcache.keys.scopes import scope
+    from toolcache.keys.tagging import make_tag
     from toolcache.resilience.breaker import CircuitBreaker
+    from toolcache.session import Session
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
@@ -78,6 +85,7 @@ __all__ = [
     "Freshness",
     "Health",
     "Invalidation",
+    "KeyInfo",
     "MissingScopeError",
     "Progress",
     "ReentrantFlightError",
@@ -85,10 +93,15 @@ __all__ = [
     "RunStatus",
     "RunTimeoutError",
     "SerializationError",
+    "Session",
+    "SessionConflictError",
+    "SessionError",
+    "SessionUnavailableError",
     "Settings",
     "SettingsError",
     "Stats",
     "StoredAgentError",
+    "StoredCallError",
     "StoresUnavailableError",
     "TakeoverLimitError",
     "TaskError",
@@ -108,6 +121,7 @@ __all__ = [
     "get_cache",
     "idempotent",
     "make_key",
+    "make_tag",
     "scope",
 ]
 
@@ -125,9 +139,11 @@ _HOMES = {
     "Freshness": "freshness",
     "Health": "stats",
     "Invalidation": "entry",
+    "KeyInfo": "catalogue",
     "Progress": "dispatch.results",
     "RunContext": "work",
     "RunStatus": "answers",
+    "Session": "session",
     "Settings": "settings",
     "Stats": "stats",
     "TaskError": "dispatch.results",
@@ -140,6 +156,7 @@ _HOMES = {
     "get_cache": "tool_cache",
     "idempotent": "dispatch.decorator",
     "make_key": "keys.plan",
+    "make_tag": "keys.tagging",
     "scope": "keys.scopes",
 }
 

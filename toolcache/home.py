@@ -172,6 +172,10 @@ class Homes:
         """Whether the key has a flight in any loop."""
         return any(home.flights.find(key) for home in self._homes.each)
 
+    def keys_flying(self) -> set[str]:
+        """Those of the flights of all loops."""
+        return set().union(*(home.flights.keys() for home in self._homes.each))
+
     def hear(self, key: str, version: bytes) -> None:
         """This version stands in the layers: detach the key's flights that have not seen it."""
         for home in self._homes.each:

@@ -123,6 +123,16 @@ def join_each(parts: Iterable[str], last: Iterable[str]) -> list[str]:
     return [place_of(_cut(head + one)) for one in last]
 
 
+def inside(parts: Iterable[str], key: str) -> str:
+    """The key text of a key, user's or domain's, that stands beneath some parts, apart from all that does not.
+
+    Examples:
+        >>> inside(("@a", "faq"), "weather:São Paulo")
+        '@a:faq:weather:S%C3%A3o%20Paulo'
+    """
+    return place_of(_cut(_opening(*parts) + key_text(key)))
+
+
 @lru_cache(64)  # there are as many as models, and hits of one after another
 def _opening(*parts: str) -> str:
     return ":".join(map(component, (*parts, "")))
