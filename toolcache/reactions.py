@@ -22,10 +22,11 @@ from toolcache.fields import Frozen
 from toolcache.home import Homes
 from toolcache.loops import PerLoop
 from toolcache.messages import NAME, Message, Messages
+from toolcache.outdating import RULES, Rule
 from toolcache.parts import Parts
 
 Handler: TypeAlias = Callable[["Emitted"], Any] | Callable[["Emitted"], Awaitable[Any]]
-Forget: TypeAlias = Callable[["Emitted"], Awaitable[Invalidation | None]]
+Forget: TypeAlias = Callable[[str, Sequence[str]], Awaitable[Invalidation]]
 
 OWN: Final = "bus."
 """How the names of the cache's own events begin."""
@@ -161,10 +162,16 @@ class Reactions:
         parts: the cache's parts.
         homes: whose tasks run the handlers.
         messages: tells other processes, and is told by them.
-        forget: has the cache forget what an event makes wrong.
+        forget: has the cache forget what carries one of some labels; it is told what they stand for.
+
+    Attributes:
+        rules: what is forgotten at which event.
+        schedules: those of the cache, by name.
     """
 
     def __init__(self, parts: Parts, homes: Homes, messages: Messages, forget: Forget) -> None:
+        self.rules: dict[str, Rule] = dict(RULES)
+        self.schedules: dict[str, Any] = {}
         self._parts = parts
         self._homes = homes
         self._messages = messages
@@ -203,12 +210,14 @@ class Reactions:
 
     async def emit(self, name: str, payload: dict[str, Any]) -> Emission:
         """Tell handlers here and elsewhere; see ``emit`` of the cache."""
+        rule = self.rules.get(name)
+        labels = [] if rule is None else rule.labels(name, payload)
         message, blob = self._messages.pack(name, payload)
         event = Emitted(name, message.payload, id=message.id, emitted_at=message.sent_at)
         fault: CacheWriteError | None = None
         forgotten = None
         try:
-            forgotten = await self._forget(event)
+            forgotten = await self._forget("event", labels) if labels else None
         except CacheWriteError as error:
             fault = error  # the more reason to tell the others
         self._emitted += 1

@@ -21,16 +21,14 @@ from toolcache.protocols import Clock
 from toolcache.results import Results
 from toolcache.scope import Scope
 from toolcache.settings import Options, Settings
-<<<<<<< HEAD
-from toolcache.told import Told
-=======
 from toolcache.tags import agent_label
+from toolcache.told import Told
 from toolcache.views import AgentOptions, terms_of
 
 if TYPE_CHECKING:
     from toolcache.memories import Memories
+    from toolcache.reactions import Reactions
     from toolcache.sessions import Sessions
->>>>>>> b06a39ddb9d043d15bc60735baf6331b12fca047
 
 
 class ToolCache(Discovery, Embeddings, Completions, Results, Told):
@@ -159,6 +157,10 @@ class AgentView(ToolCache):
         self.agent = agent
         self._whole = cache
         self._scope = machine
+
+    @property
+    def _reacting(self) -> "Reactions":
+        return self._whole._reacting  # noqa: SLF001 - of one house
 
     @property
     def domains(self) -> Mapping[str, Domain[Any]]:

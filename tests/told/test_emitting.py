@@ -13,10 +13,10 @@ from servers import RedisServer
 
 from toolcache import Durability, ToolCache
 from toolcache.codec.envelope import Envelope
+from toolcache.encoded import Encoded
 from toolcache.events import MessageRejected, MessagesRefused
 from toolcache.keys.text import key_digest
 from toolcache.messages import MAX_MESSAGE
-from toolcache.protocols import Encoded
 from toolcache.reactions import Emitted
 from toolcache.testing import Recorder
 
