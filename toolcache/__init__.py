@@ -9,6 +9,7 @@ Names load when they are first touched, so importing the package costs next to n
 TYPE_CHECKING = False  # as typing has it, whose import would be most of this one
 if TYPE_CHECKING:
     from toolcache.answers import RunStatus
+    from toolcache.blocking.tool_cache import BlockingToolCache
     from toolcache.cache import Cache
     from toolcache.catalogue import KeyInfo
     from toolcache.compute import Context
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from toolcache.keys.plan import make_key
     from toolcache.keys.scopes import scope
     from toolcache.keys.tagging import make_tag
+    from toolcache.policies import ToolPolicy
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.session import Session
     from toolcache.settings import Settings
@@ -69,6 +71,7 @@ __all__ = [
     "AgentResult",
     "AgentTask",
     "AlreadyInProgressError",
+    "BlockingToolCache",
     "Cache",
     "CacheClosedError",
     "CacheWriteError",
@@ -109,6 +112,7 @@ __all__ = [
     "TemplateError",
     "ToolCache",
     "ToolCacheError",
+    "ToolPolicy",
     "UnsupportedEventLoopError",
     "UnsupportedKeyError",
     "ValueTooLargeError",
@@ -129,6 +133,7 @@ _HOMES = {
     "MISSING": "entry",
     "AgentResult": "dispatch.results",
     "AgentTask": "dispatch.tasks",
+    "BlockingToolCache": "blocking.tool_cache",
     "Cache": "cache",
     "CircuitBreaker": "resilience.breaker",
     "Context": "compute",
@@ -150,6 +155,7 @@ _HOMES = {
     "ToolCache": "tool_cache",
     "WarmPlan": "warm_plan",
     "WarmReport": "warming",
+    "ToolPolicy": "policies",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "file_digest": "keys.files",

@@ -118,7 +118,7 @@ class OurKeeper:
 
     async def clear(self) -> Invalidation:
         """See ``Keeper``."""
-        gone: Invalidation = await self._machine.invalidate_own("function", (self._label,))
+        gone: Invalidation = await self._machine.forget("function", (self._label,))
         return gone
 
     def _fill(self, key: str, making: Run, tags: tuple[str, ...], *, anew: bool) -> Awaitable[Any]:

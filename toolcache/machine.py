@@ -322,13 +322,12 @@ class Machine:
         given = labels(tags)
         if not given:
             raise ValueError("name at least one tag: invalidate(tags=['news'])")
-        self.enter(())
-        return await self._invalidator.invalidate("tags", given, await self._changes.come())
+        return await self.forget("tags", given)
 
-    async def invalidate_own(self, scope: str, own: Sequence[str]) -> Invalidation:
-        """The same of the cache's own labels; ``scope`` says what they are."""
+    async def forget(self, scope: str, labels: Sequence[str]) -> Invalidation:
+        """The same of labels that were looked at already, or are the cache's own; ``scope`` says what they stand for."""
         self.enter(())
-        return await self._invalidator.invalidate(scope, own, await self._changes.come())
+        return await self._invalidator.invalidate(scope, labels, await self._changes.come())
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""

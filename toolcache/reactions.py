@@ -15,6 +15,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from toolcache.consequences import RULES, Rule
 from toolcache.entry import Invalidation
 from toolcache.errors import CacheWriteError
 from toolcache.events import HandlerFailed
@@ -22,7 +23,6 @@ from toolcache.fields import Frozen
 from toolcache.home import Homes
 from toolcache.loops import PerLoop
 from toolcache.messages import NAME, Message, Messages
-from toolcache.outdating import RULES, Rule
 from toolcache.parts import Parts
 
 Handler: TypeAlias = Callable[["Emitted"], Any] | Callable[["Emitted"], Awaitable[Any]]

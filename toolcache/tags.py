@@ -3,8 +3,7 @@
 Those that begin with ``@`` are the cache's own, and no caller may give one:
 
     @n           the namespace itself (see ``toolcache.epochs``)
-    @d: @a: @c: @t:  domains, agents, versions of a catalog, tools
-    @f:          functions whose results are kept
+    @d: @a: @c: @t: @s: @f:  domains, agents, versions of a catalog, tools, servers, functions
 """
 
 from collections.abc import Iterable, Sequence
@@ -74,6 +73,11 @@ def tool_label(tool: str) -> str:
 def function_label(name: str) -> str:
     """The label of all results of a function."""
     return _own("f", name)
+
+
+def server_label(server: str) -> str:
+    """The label of the catalog of a server."""
+    return _own("s", server)
 
 
 @lru_cache(1_024)

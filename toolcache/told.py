@@ -115,7 +115,7 @@ class Told(DomainCache):
             >>> cache.react("price.changed", tags=["prices:{sku}"])
             >>> cache.react("data.updated")  # leaves it to handlers
         """
-        from toolcache.outdating import Rule
+        from toolcache.consequences import Rule
         from toolcache.reactions import emitted_name
 
         rule = Rule(tuple(tags), agent, memory, tool, catalog_version, domain)
@@ -131,7 +131,7 @@ class Told(DomainCache):
         from toolcache.reactions import Reactions
 
         machine = self._machine
-        return Reactions(self._parts, machine.homes, machine.messages, machine.invalidate_own)
+        return Reactions(self._parts, machine.homes, machine.messages, machine.forget)
 
     # -- ahead of those who ask ---------------------------------------------------------------------------------------
 

@@ -346,7 +346,7 @@ async def test_handlers_are_told_even_where_nothing_could_be_forgotten(cache: To
     async def fail(_scope: str, _labels: list[str]) -> Any:
         raise CacheWriteError("invalidate", reason="no layer took it")
 
-    cache._machine.invalidate_own = fail  # type: ignore[method-assign, assignment]  # as in an outage of all layers
+    cache._machine.forget = fail  # type: ignore[method-assign, assignment]  # as in an outage of all layers
     cache.on("data.updated")(seen.append)
     with pytest.raises(CacheWriteError):
         await cache.emit("data.updated", data_type="a")

@@ -1,4 +1,4 @@
-"""Rules: what the cache forgets by itself when an event is emitted."""
+"""Consequences: what the cache forgets by itself when an event is emitted."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
