@@ -8,7 +8,9 @@ wait in a line of its own and are worked off by tasks of the cache, so none hold
 
 import asyncio
 import inspect
+import operator
 import re
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import Context
@@ -20,6 +22,7 @@ from toolcache.entry import Invalidation
 from toolcache.errors import CacheWriteError
 from toolcache.events import HandlerFailed
 from toolcache.fields import Frozen
+from toolcache.forks import watch
 from toolcache.home import Homes
 from toolcache.loops import PerLoop
 from toolcache.messages import NAME, Message, Messages
@@ -178,6 +181,12 @@ class Reactions:
         self._forget = forget
         self._subscriptions: tuple[_Subscription, ...] = ()
         self._emitted = self._heard = self._handled = self._failed = self._dropped = self._gaps = 0
+        self._lock = threading.Lock()
+        watch(self)
+
+    def forked(self) -> None:
+        """Another thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
 
     @property
     def tally(self) -> ReactionTally:
@@ -196,17 +205,22 @@ class Reactions:
         """Have a handler called; see ``on`` of the cache."""
         if not callable(handler):
             raise TypeError(f"a handler is a function of an event, not {type(handler).__name__}")
-        self._subscriptions += (_Subscription(pattern, handler, once=once, max_parallel=max_parallel),)
-        self._messages.audience = self
+        with self._lock:
+            self._subscriptions += (_Subscription(pattern, handler, once=once, max_parallel=max_parallel),)
+            self._messages.audience = self
 
     def remove(self, handler: Handler, pattern: str | None) -> bool:
         """Have it called no more; whether it would have been."""
-        kept = tuple(one for one in self._subscriptions if one.handler != handler or pattern not in {None, one.pattern})
-        found = len(kept) < len(self._subscriptions)
-        self._subscriptions = kept
-        if not kept:
-            self._messages.audience = None
-        return found
+        return self._drop(lambda one: one.handler == handler and pattern in {None, one.pattern})
+
+    def _drop(self, which: Callable[["_Subscription"], bool]) -> bool:
+        """Let go of some; whether any was there."""
+        with self._lock:
+            before = self._subscriptions
+            self._subscriptions = tuple(one for one in before if not which(one))
+            if not self._subscriptions:
+                self._messages.audience = None
+            return len(self._subscriptions) < len(before)
 
     async def emit(self, name: str, payload: dict[str, Any]) -> Emission:
         """Tell handlers here and elsewhere; see ``emit`` of the cache."""
@@ -248,8 +262,8 @@ class Reactions:
         for one in self._subscriptions:
             if not one.matches(event.name):
                 continue
-            if one.once:
-                self._subscriptions = tuple(other for other in self._subscriptions if other is not one)
+            if one.once and not self._drop(partial(operator.is_, one)):
+                continue  # another loop has been first
             line = one.lines.here()
             if len(line.waiting) >= _MOST:
                 self._dropped += 1

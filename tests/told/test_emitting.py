@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from hearing import Open, state, until
+from hypothesis import given
+from hypothesis import strategies as st
 from programs import start
 from servers import RedisServer
 
@@ -295,3 +297,45 @@ async def test_a_user_without_the_right(own_redis: RedisServer, right: str) -> N
         assert await cache.set("key", 1) is Durability.REDIS
         assert (await cache.health()).status == "ok"
         assert len(recorder.of(MessagesRefused)) == (right == "listen")
+
+
+@given(raw=st.binary(max_size=400) | st.builds(lambda tail: b"0" * 32 + b"TC\x01" + tail, st.binary(max_size=200)))
+def test_whatever_bytes_come(raw: bytes) -> None:
+    """BUG-32: no bytes make the listener raise, and none but a whole message of ours is heard."""
+    cache = ToolCache(files=False)
+    seen = collect(cache)
+    cache._machine.messages.told(raw)
+    assert seen == []
+    assert cache.reactions.rejected == 1
+
+
+async def test_a_cache_that_keeps_nothing(hearing: Open) -> None:
+    """C13: with ``enabled=False`` nothing is cached, and events go on."""
+    one, two = await hearing(enabled=False), await hearing(enabled=False)
+    seen = collect(two)
+    await until(lambda: two._parts.redis or two._machine._follower._opened)  # who listens opens the log
+    await one.emit("data.updated", data_type="a")
+    await until(lambda: seen)
+
+
+async def test_several_loops(hearing: Open) -> None:
+    """C13: what is emitted on another event loop of the process is handled there, once; ``once`` holds for all of them."""
+    one, two = await hearing(), await hearing()
+    loops, heard = list[object](), collect(two, "data.updated")
+    one.on("data.updated")(lambda _event: loops.append(asyncio.get_running_loop()))
+    firsts = list[Emitted]()
+    one.on("data.updated", once=True)(firsts.append)
+
+    def elsewhere() -> object:
+        async def emit() -> object:
+            emission = await one.emit("data.updated", data_type="a")
+            await emission.handled()
+            return asyncio.get_running_loop()
+
+        return asyncio.run(emit())
+
+    others = await asyncio.gather(*(asyncio.to_thread(elsewhere) for _ in range(4)))
+    await until(lambda: len(heard) == 4)
+    assert set(loops) == set(others)
+    assert len(loops) == 4
+    assert len(firsts) == 1

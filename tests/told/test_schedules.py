@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from hearing import until
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rig import SteadyClock
 from servers import RedisServer
 
@@ -326,3 +328,47 @@ async def test_a_cron_schedule(own: ToolCache, clock: FakeClock) -> None:
     assert never.next_at == math.inf
     await settle()
     assert "over" in repr(never)
+
+
+FIELDS = [(0, 59), (0, 23), (1, 28), (1, 12), (0, 7)]
+
+
+@st.composite
+def expressions(draw: st.DrawFn) -> tuple[str, list[set[int] | None]]:
+    """A cron expression, and what each of its fields allows: None for all."""
+    texts, allowed = [], list[set[int] | None]()
+    for at, (low, high) in enumerate(FIELDS):
+        kind = draw(st.sampled_from(["*", "*", "one", "list", "range"]))
+        if kind == "*":
+            texts.append("*")
+            allowed.append(None)
+            continue
+        first, last = sorted(draw(st.tuples(st.integers(low, high), st.integers(low, high))))
+        chosen = {first} if kind == "one" else {first, last} if kind == "list" else set(range(first, last + 1))
+        texts.append(f"{first}-{last}" if kind == "range" else ",".join(map(str, sorted(chosen))))
+        allowed.append({day % 7 for day in chosen} if at == 4 else chosen)
+    return " ".join(texts), allowed
+
+
+@settings(max_examples=60, deadline=None)
+@given(expression=expressions(), start=st.integers(0, 365 * 24 * 60))
+def test_cron_is_what_it_says(expression: tuple[str, list[set[int] | None]], start: int) -> None:
+    """C14: the next time of any expression is the first minute that fits it, looked for one by one over two days."""
+    text, (minutes, hours, days, months, weekdays) = expression
+    moment = START + start * 60 + 30
+    found = Cron(text, "UTC").after(moment)
+
+    def fits(at: datetime) -> bool:
+        day, weekday = days is None or at.day in days, weekdays is None or at.isoweekday() % 7 in weekdays
+        either = days is not None and weekdays is not None
+        return (
+            (minutes is None or at.minute in minutes)
+            and (hours is None or at.hour in hours)
+            and (months is None or at.month in months)
+            and ((day or weekday) if either else (day and weekday))
+        )
+
+    first = math.ceil(moment / 60)
+    looked = (minute * 60 for minute in range(first, first + 2 * 24 * 60))
+    expected = next((at for at in looked if fits(datetime.fromtimestamp(at, UTC))), None)
+    assert found == expected if expected is not None else found > (first + 2 * 24 * 60 - 1) * 60
