@@ -249,6 +249,36 @@ async def test_a_gap_is_told_once(own_redis: RedisServer) -> None:
         assert len(gaps) == 2
 
 
+async def test_what_is_missed_lies_in_a_gap(own_redis: RedisServer) -> None:
+    """C13: whatever befalls the listener, an event is heard, once, or a gap is told that it lies in."""
+    options: dict[str, Any] = {"redis_url": own_redis.url, "files": False, "op_timeout": 10}
+    async with ToolCache(**options) as one, ToolCache(**options, namespace="default") as two:
+        await asyncio.gather(one.get("warm"), two.get("warm"))
+        await until(lambda: state(one) == state(two) == "tracking")
+        seen, gaps = collect(two, "count"), collect(two, "bus.gap")
+        emitted: dict[int, float] = {}
+
+        async def emit() -> None:
+            for number in range(400):
+                emitted[number] = (await one.emit("count", number=number)).event.emitted_at
+                await asyncio.sleep(0.001)
+
+        emitting = asyncio.create_task(emit())
+        while not emitting.done():
+            await asyncio.to_thread(own_redis.command, "CLIENT", "KILL", "TYPE", "pubsub")
+            await asyncio.sleep(0.06)
+        await until(lambda: state(two) == "tracking")
+        await one.emit("count", number=400)
+        await until(lambda: seen and seen[-1].number == 400)
+        heard = [event.number for event in seen]
+        assert heard == sorted(set(heard))
+        missed = emitted.keys() - set(heard)
+        told = [(gap.emitted_at - gap.seconds, gap.emitted_at) for gap in gaps]
+        slack = 0.02  # the clocks of events and of gaps are read at different moments
+        assert missed
+        assert all(any(begin - slack <= emitted[n] <= end for begin, end in told) for n in missed)
+
+
 async def test_files_that_were_not_followed_are_a_gap(tmp_path: Path) -> None:
     """C13: where more was written to the files than is remembered, handlers are told that something may be missing."""
     async with ToolCache(directory=tmp_path) as cache:
