@@ -27,6 +27,7 @@ from toolcache.views import AgentOptions, terms_of
 
 if TYPE_CHECKING:
     from toolcache.memories import Memories
+    from toolcache.reactions import Reactions
     from toolcache.sessions import Sessions
     from toolcache.tool_calls import Run
     from toolcache.tools import ToolName, Tools
@@ -186,6 +187,10 @@ class AgentView(ToolCache):
         self.agent = agent
         self._whole = cache
         self._scope = machine
+
+    @property
+    def _reacting(self) -> "Reactions":
+        return self._whole._reacting  # noqa: SLF001 - of one house
 
     @property
     def domains(self) -> Mapping[str, Domain[Any]]:
