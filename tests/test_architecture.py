@@ -32,7 +32,7 @@ LEVELS: Final[dict[str, str]] = {
     "record record_body ledger answers hold untold terms work course runs sets machine requests report cache spelling sources settings assembly",
     "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies sessions warming insight savings alerts semantic agents views memories normalize "
     "schedule reactions __init__",
-    "edges": "exporters integrations cli web blocking testing __main__",
+    "edges": "exporters integrations http cli web blocking testing __main__",
 }
 RANKS: Final = {name: rank for rank, names in enumerate(LEVELS.values()) for name in names.split()}
 PARTS: Final = frozenset(LEVELS["parts"].split())
