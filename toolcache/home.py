@@ -85,6 +85,12 @@ class Home:
             self._attendants[run] = task
         return absent
 
+    def dismiss(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have it run no more."""
+        attendant = self._attendants.pop(run, None)
+        if attendant is not None:
+            attendant.cancel()
+
     def _unstaff(self, _: object) -> None:
         self.staffed = False
 
@@ -158,8 +164,8 @@ class Homes:
 
     @property
     def refusing(self) -> bool:
-        """Whether calls are refused: all of them once closed, but for those that a computation under way makes."""
-        return self.closed and (self._drained or not aboard())
+        """Whether calls are refused: all of them once closed, but for those that a computation under way makes, or a task."""
+        return self.closed and (self._drained or not (aboard() or self.here().owns(asyncio.current_task())))
 
     def detach(self, key: str) -> None:
         """Detach the key's flight in every loop."""
@@ -169,6 +175,10 @@ class Homes:
     def flying(self, key: str) -> bool:
         """Whether the key has a flight in any loop."""
         return any(home.flights.find(key) for home in self._homes.each)
+
+    def keys_flying(self) -> set[str]:
+        """Those of the flights of all loops."""
+        return set().union(*(home.flights.keys() for home in self._homes.each))
 
     def hear(self, key: str, version: bytes) -> None:
         """This version stands in the layers: detach the key's flights that have not seen it."""
