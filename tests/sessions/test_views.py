@@ -104,10 +104,10 @@ class TestScope:
 
     async def test_one_computation_for_all_who_ask(self, cache: ToolCache) -> None:
         """C5, C2: callers of one view, or of two of the same agent, share a computation; another agent's does not wait."""
-        compute = Counter()
-        views = [cache.for_agent("faq"), cache.for_agent("faq"), cache.for_agent("shop")]
-        values = await asyncio.gather(*(view.get_or_set("k", compute) for view in views for _ in range(3)))
-        assert sorted(values) == [1] * 6 + [2] * 3
+        ours, theirs = Counter(), Counter()
+        asked = [("faq", ours), ("faq", ours), ("shop", theirs)] * 3
+        await asyncio.gather(*(cache.for_agent(agent).get_or_set("k", compute) for agent, compute in asked))
+        assert (ours.runs, theirs.runs) == (1, 1)
 
     @given(
         first=st.text(max_size=4),
@@ -146,6 +146,14 @@ class TestForgetting:
             assert await shop.get_many(["set", "added", "many"]) == {"set": 1, "added": 1, "many": 1}
         for name, get in GETTERS.items():
             assert await get(here.for_agent("shop"), computed[name]) == (3 if name in {"response", "memory"} else 2)
+
+    async def test_labels_are_carried_once(self, cache: ToolCache) -> None:
+        """C5: what a view of an agent keeps for that agent carries the label once."""
+        faq = cache.for_agent("faq")
+        await faq.memories.remember("faq", "q", 1)
+        found = await faq._machine.lookups.find_one(faq._keys.memory("faq", "q"), faq.domains["memory"])
+        assert found.held is not None
+        assert found.held.tags == ("@d:memory", "@a:faq", "@d:memory/faq")
 
     async def test_sessions_and_what_was_run_once_stay(self, cache: ToolCache) -> None:
         """C5: what nobody can compute again is not forgotten with the agent's values."""
