@@ -62,6 +62,9 @@ class DomainCache(Cache):
             )
         return Declared(self._machine, self._row(domain), self._keys)
 
+    def _domains(self) -> Mapping[str, Domain]:
+        return self._rows
+
     def _row(self, domain: Domain[Any]) -> Domain[Any]:
         """A row of the user's own, which the cache knows from now on."""
         row = self._rows.get(domain.name)

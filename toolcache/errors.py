@@ -6,6 +6,7 @@
     ├── MissingScopeError           nobody has said for whom, where a function keeps results apart by it
     ├── SerializationError          a value that cannot be stored and come back equal
     │   └── ValueTooLargeError      a value above ``max_entry``
+    ├── StoredCallError             a function failed before, and that is kept for a while
     ├── CacheClosedError            a call after ``aclose()``, or a write that it did not wait for
     ├── CacheWriteError             a delete (or, with ``strict=True``, any write) that is safe nowhere
     ├── ReentrantFlightError        a computation that waits for itself
@@ -54,6 +55,23 @@ class MissingScopeError(ToolCacheError, LookupError):
     def __init__(self, owner: str, scope: str) -> None:
         super().__init__(f"nobody has said the scope {scope!r} of {owner}: call it inside of 'with scope({scope}=...)'")
         self.scope = scope
+
+
+class StoredCallError(ToolCacheError):
+    """A function failed a while ago with an error that it keeps, and was not called again.
+
+    ``type`` is the name of that error's class, ``message`` its text. No class is ever rebuilt from them, unless the function
+    was told how: ``cache_errors={NotFound: NotFound}``.
+    """
+
+    def __init__(self, type: str, message: str = "") -> None:  # noqa: A002 - the record's own word
+        super().__init__(type, message)
+        self.type = type
+        self.message = message
+
+    def __str__(self) -> str:
+        what = f"{self.type}: {self.message}" if self.message else self.type
+        return f"the function failed a while ago with {what}, which is kept: refresh() calls it again"
 
 
 class SerializationError(ToolCacheError, TypeError):

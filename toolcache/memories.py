@@ -123,7 +123,7 @@ class Memories:
             CacheWriteError: a configured layer may still hold it, and nothing durable says otherwise.
         """
         if query is MISSING:
-            return await self._machine.invalidate_own("memories", _labels(agent)[1:])
+            return await self._machine.forget("memories", _labels(agent)[1:])
         key = self._key(agent, query)
         return (await self._machine.delete_many((key,), self._domain))[key]
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from toolcache.aside import LARGE, Lengthy, aside
 from toolcache.blob import CorruptBlobError
+from toolcache.encoded import Encoded
 from toolcache.errors import SessionError, SessionUnavailableError
 from toolcache.ledger import Answer
 from toolcache.machine import Machine
-from toolcache.protocols import Encoded
 from toolcache.record import Put, Record, Seen, State, Verdict
 from toolcache.session import Session, body_of, session_of
 from toolcache.swaps import UNKNOWN, Standing

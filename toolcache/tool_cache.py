@@ -19,17 +19,20 @@ from toolcache.errors import SettingsError
 from toolcache.parts import Parts
 from toolcache.protocols import Clock
 from toolcache.results import Results
-from toolcache.scope import Scope
+from toolcache.scoped import Scope
 from toolcache.settings import Options, Settings
 from toolcache.tags import agent_label
+from toolcache.told import Told
 from toolcache.views import AgentOptions, terms_of
 
 if TYPE_CHECKING:
     from toolcache.memories import Memories
     from toolcache.sessions import Sessions
+    from toolcache.tool_calls import Run
+    from toolcache.tools import ToolName, Tools
 
 
-class ToolCache(Discovery, Embeddings, Completions, Results):
+class ToolCache(Discovery, Embeddings, Completions, Results, Told):
     """A cache over memory → Redis → files that knows the domains of agents.
 
     Every getter takes ``compute``: on a miss it is run, its value stored and returned, once per key, whoever asks.
@@ -70,6 +73,7 @@ class ToolCache(Discovery, Embeddings, Completions, Results):
         elif options:
             settings = settings.replace(**options)
         super().__init__(assemble(settings, clock=clock, credentials=credentials), settings)
+        self._tools: Tools | None = None
 
     @classmethod
     def from_env(
@@ -108,6 +112,36 @@ class ToolCache(Discovery, Embeddings, Completions, Results):
         from toolcache.memories import Memories
 
         return Memories(self)
+
+    @property
+    def tools(self) -> "Tools":
+        """What is known of tools, and what you say of them: ``cache.tools["web_search"] = ToolPolicy("exact")``."""
+        if self._tools is None:
+            from toolcache.tools import Tools
+
+            self._tools = Tools(self)
+        return self._tools
+
+    async def call_tool(self, name: "ToolName", run: "Run", /, **params: Any) -> Any:
+        """What a tool says to these parameters: kept, dispatched once or just run, as ``tools.verdict(name)`` tells.
+
+        Your own policy decides, ``cache.tools[name]``; else the hints of its server, if you trust it; else it is run.
+        Results that say ``isError``, partial ones and streams go to whoever asked, and are not kept.
+
+        Args:
+            name: that of the tool, or that of its server and its own: ``("github", "search")``.
+            run: calls the tool: sync or async, given the parameters by their names.
+            params: the parameters. Those that decide have a canonical form; see ``Cache.get_or_set`` on keys.
+
+        Raises:
+            Exception: whatever ``run`` raises; and what ``once`` raises, where a tool is dispatched once.
+            UnsupportedKeyError: a parameter that decides has no canonical form.
+
+        Examples:
+            >>> cache.tools["web_search"] = ToolPolicy("exact", ttl="5m", key_params=["query"])
+            >>> hits = await cache.call_tool("web_search", search, query="asyncio", trace="7f")
+        """
+        return await self.tools.call(name, run, params)
 
     def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "AgentView":
         """The cache as one agent is to have it: the same methods, under keys of its own, with lifetimes of its own.
@@ -167,7 +201,7 @@ class AgentView(ToolCache):
 
     async def clear(self) -> Invalidation:
         """Forget what the agent has kept, as ``invalidate(agent=...)`` does; takes as long for a million entries as for one."""
-        return await self._machine.invalidate_own("agent", (agent_label(self.agent),))
+        return await self._machine.forget("agent", (agent_label(self.agent),))
 
     async def aclose(self, drain: float = 5.0) -> None:
         """Nothing: what is to be closed is the cache, which others use as well."""

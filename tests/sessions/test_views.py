@@ -14,7 +14,7 @@ from toolcache import MISSING, AgentTask, Domain, Freshness, ToolCache
 from toolcache.domains import DOMAINS
 from toolcache.keys.text import KeyText, inside, key_text
 from toolcache.machine import Machine
-from toolcache.scope import Scope
+from toolcache.scoped import Scope
 from toolcache.views import AgentOptions, terms_of
 
 WEATHER = Domain("weather", ttl="5m", key=("location",))
@@ -366,6 +366,6 @@ class TestView:
     def test_each_way_into_the_machine_is_the_agents(self) -> None:
         """BUG-111: whatever the machine does with keys, it does by way of its entrance, which a scope replaces."""
         taking_keys = {"compute", "fill", "compute_many", "set", "set_many", "add", "expire", "delete_many"}
-        known = taking_keys | {"clear", "invalidate", "invalidate_own", "lifetime"}
+        known = taking_keys | {"clear", "invalidate", "forget", "lifetime"}
         assert {name for name in vars(Machine) if not name.startswith("_")} == known
         assert taking_keys - set(vars(Scope)) == {"expire", "delete_many"}

@@ -15,7 +15,7 @@ from typing import Final, Literal, Self, TypeAlias
 
 from toolcache.errors import SettingsError, UnsupportedKeyError
 
-Kind: TypeAlias = Literal["v", "e", "i", "c", "s"]
+Kind: TypeAlias = Literal["v", "e", "i", "c", "s", "x"]
 
 VALUE: Final = "v"
 """Entries."""
@@ -27,6 +27,8 @@ CLAIM: Final = "c"
 """Who computes or runs what."""
 STATISTICS: Final = "s"
 """Counters, one record per process."""
+MESSAGE: Final = "x"
+"""What processes tell one another; on its way, or for minutes."""
 
 MAX_TEXT: Final = 200
 _HEAD: Final = 120
