@@ -36,7 +36,7 @@ LEVELS: Final[dict[str, str]] = {
     "functions blocking_functions keeping messages",
     "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies "
     "session session_records sessions warming insight savings alerts semantic agents views memories normalize schedule "
-    "reactions consequences scoped __init__ requested told warm_items warm_plan verdicts tools tool_calls tool_results "
+    "reactions consequences scoped scoped_upkeep __init__ requested told warm_items warm_plan verdicts tools tool_calls tool_results "
     "tool_definitions tool_notes known_tools",
     "edges": "exporters integrations cli web blocking testing __main__",
 }

@@ -27,6 +27,7 @@ from toolcache.views import AgentOptions, terms_of
 
 if TYPE_CHECKING:
     from toolcache.memories import Memories
+    from toolcache.reactions import ReactionTally
     from toolcache.sessions import Sessions
     from toolcache.tool_calls import Run
     from toolcache.tools import ToolName, Tools
@@ -189,6 +190,9 @@ class AgentView(ToolCache):
         self.agent = agent
         self._whole = cache
         self._scope = machine
+        self._tools: Tools | None = None
+        # Events are of the cache, whoever tells them.
+        self.on, self.off, self.emit, self.react = cache.on, cache.off, cache.emit, cache.react  # type: ignore[method-assign]
 
     @property
     def domains(self) -> Mapping[str, Domain[Any]]:
@@ -198,6 +202,20 @@ class AgentView(ToolCache):
     def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "AgentView":
         """A view of the whole cache for another agent."""
         return self._whole.for_agent(agent, **options)
+
+    @property
+    def tools(self) -> "Tools":
+        """The tools of the cache, with policies of the agent's own: what is said here wins over what is said there."""
+        if self._tools is None:
+            from toolcache.tools import Tools
+
+            self._tools = Tools(self, like=self._whole.tools)
+        return self._tools
+
+    @property
+    def reactions(self) -> "ReactionTally":
+        """How many events were emitted and heard; the cache's."""
+        return self._whole.reactions
 
     async def clear(self) -> Invalidation:
         """Forget what the agent has kept, as ``invalidate(agent=...)`` does; takes as long for a million entries as for one."""

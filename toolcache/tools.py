@@ -6,6 +6,7 @@ server is called that may have changed what it would say.
 """
 
 import contextlib
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from operator import itemgetter
@@ -33,6 +34,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
 
     Args:
         cache: the cache.
+        like: the tools of the cache that it is a view of: what is said of those holds, unless it is said otherwise here.
 
     Examples:
         >>> cache.tools["web_search"] = ToolPolicy("exact", ttl="5m", key_params=["query"])
@@ -41,17 +43,21 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         'cached'
     """
 
-    def __init__(self, cache: "DomainCache") -> None:
+    def __init__(self, cache: "DomainCache", like: "Tools | None" = None) -> None:
         row = cache.domains[TOOL.name]
         self._machine = cache._machine  # noqa: SLF001 - of one house
         self._keys = cache._keys  # noqa: SLF001 - of one house
         self._row = row
         self._retention = cache.domains[IDEMPOTENCY.name].ttl
-        self._policies: dict[tuple[str, str], ToolPolicy] = {}
+        self._policies: MutableMapping[tuple[str, str], ToolPolicy] = {}
         self._notes = ToolNotes(self._machine, self._keys, row)
         self._known = KnownTools(self._machine, self._notes)
         self._calls = ToolCalls(self._machine, cache._requests, row)  # noqa: SLF001 - of one house
         self._turns: dict[str, list[Any]] = {}
+        if like is not None:  # what servers say of their tools, and what writing has changed, is so for all
+            told = vars(like)
+            self._policies = ChainMap({}, told["_policies"])
+            self._notes, self._known, self._turns = (told[name] for name in ("_notes", "_known", "_turns"))
 
     # -- what the user says -------------------------------------------------------------------------------------
 

@@ -509,7 +509,7 @@ class TestTrouble:
         if forget == "namespace":
             await ahead.clear()
         else:
-            await ahead._machine.invalidate_own("domain", ("@d:session",))
+            await ahead.invalidate(domain="session")
         for cache in (here, ahead):
             assert await cache.sessions.resume("chat") is None
         for name in ("chat", "another"):
