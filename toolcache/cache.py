@@ -20,6 +20,7 @@ from toolcache.holdings import Holdings
 from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.modes import Mode
+from toolcache.moves import Moves
 from toolcache.parts import Parts
 from toolcache.protocols import Listener
 from toolcache.report import health, stats
@@ -37,7 +38,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-class Cache(Holdings):
+class Cache(Holdings, Moves):
     """Any value, over memory → Redis → files.
 
     Every method may be called from any asyncio event loop of the process. ``ToolCache`` is a cache that knows the

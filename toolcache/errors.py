@@ -9,6 +9,7 @@
     ├── StoredCallError             a function failed before, and that is kept for a while
     ├── CacheClosedError            a call after ``aclose()``, or a write that it did not wait for
     ├── CacheWriteError             a delete (or, with ``strict=True``, any write) that is safe nowhere
+    ├── BackupError                 a backup or copy that cannot be made, or a file that cannot be believed
     ├── ReentrantFlightError        a computation that waits for itself
     ├── FlightAbortedError          a computation that cancelled itself
     ├── ComputeTimeoutError         a computation that took longer than ``hard_timeout``
@@ -117,6 +118,14 @@ class CacheWriteError(ToolCacheError):
         super().__init__(f"{operation} could be made safe in no layer ({reason}): repeat it once a store is back")
         self.operation = operation
         self.reason = reason
+
+
+class BackupError(ToolCacheError):
+    """A backup cannot be written, read or believed, or a layer that it needs cannot be asked; the text says which and why.
+
+    An export that ended so goes on where it was when it is called again. An import says so before it changes anything
+    where the file is damaged, cut off or of another secret; where a layer fails in the middle, what it had done stays.
+    """
 
 
 class ReentrantFlightError(ToolCacheError, RuntimeError):

@@ -53,6 +53,8 @@ from toolcache.tags import labels
 from toolcache.writer import Writer
 
 if TYPE_CHECKING:
+    from toolcache.gatherer import Gatherer
+    from toolcache.restorer import Restorer
     from toolcache.scanner import Scanner
     from toolcache.upkeep import Upkeep
 
@@ -175,6 +177,38 @@ class Machine:
         from toolcache.upkeep import Upkeep
 
         return Upkeep(self.parts, self.entrance, self.scanner, self._changes, self._invalidator, self.homes, self._risk)
+
+    # -- moving -------------------------------------------------------------------------------------------------
+
+    def gatherer(self) -> "Gatherer":
+        """What gathers all entries."""
+        from toolcache.gatherer import Gatherer
+
+        return Gatherer(
+            self.parts,
+            entries=self._entries,
+            epochs=self._epochs,
+            horizon=self._horizon,
+            scanner=self.scanner,
+            recall=self._reader.recall,
+            tallies=self.tallies,
+        )
+
+    def restorer(self) -> "Restorer":
+        """What puts entries in."""
+        from toolcache.restorer import Restorer
+
+        return Restorer(
+            self.parts,
+            entries=self._entries,
+            epochs=self._epochs,
+            horizon=self._horizon,
+            writer=self._writer,
+            reader=self._reader,
+            changes=self._changes,
+            homes=self.homes,
+            tallies=self.tallies,
+        )
 
     # -- computing ----------------------------------------------------------------------------------------------
 

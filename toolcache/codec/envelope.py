@@ -88,6 +88,10 @@ class Envelope:
         self._compressor = Compressor(compressor)
         self.max_entry = max_entry
 
+    def key_for(self, purpose: bytes) -> bytes:
+        """A key for another purpose than blobs; empty where there is no secret. The purpose is as long as no sealed blob."""
+        return b"" if self._seal is None else self._seal.make(purpose)
+
     def check(self, encoded: Encoded | None, tags: Sequence[str], *, flags: int = 0) -> None:
         """Raises what ``pack`` would raise for this value, these tags and flags, without packing them."""
         if tags:
