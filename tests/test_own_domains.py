@@ -133,7 +133,7 @@ async def test_what_agents_answer(cache: ToolCache) -> None:
     await cache.set_response("faq", "why?", "not", **asked)
     assert await cache.get_response("faq", "why?", **asked) == "not"
     assert await cache.delete_response("faq", "why?", **asked)
-    with pytest.raises(TypeError, match=r"write tools=\['web'\]"):
+    with pytest.raises(TypeError, match=r"write tools=\[name\]"):
         await cache.get_response("faq", "why?", model="m", tools="web")
 
 

@@ -9,7 +9,9 @@ Names load when they are first touched, so importing the package costs next to n
 TYPE_CHECKING = False  # as typing has it, whose import would be most of this one
 if TYPE_CHECKING:
     from toolcache.answers import RunStatus
+    from toolcache.blocking.tool_cache import BlockingToolCache
     from toolcache.cache import Cache
+    from toolcache.catalogue import KeyInfo
     from toolcache.compute import Context
     from toolcache.decorator import cached
     from toolcache.dispatch.decorator import idempotent
@@ -26,11 +28,16 @@ if TYPE_CHECKING:
         ComputeTimeoutError,
         DispatchError,
         FlightAbortedError,
+        MissingScopeError,
         ReentrantFlightError,
         RunTimeoutError,
         SerializationError,
+        SessionConflictError,
+        SessionError,
+        SessionUnavailableError,
         SettingsError,
         StoredAgentError,
+        StoredCallError,
         StoresUnavailableError,
         TakeoverLimitError,
         TaskMismatchError,
@@ -43,11 +50,18 @@ if TYPE_CHECKING:
     )
     from toolcache.freshness import Freshness
     from toolcache.keys.canonical import Digest
+    from toolcache.keys.files import file_digest
     from toolcache.keys.plan import make_key
+    from toolcache.keys.scopes import scope
+    from toolcache.keys.tagging import make_tag
+    from toolcache.policies import ToolPolicy
     from toolcache.resilience.breaker import CircuitBreaker
+    from toolcache.session import Session
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
+    from toolcache.warm_plan import WarmPlan
+    from toolcache.warming import WarmReport
     from toolcache.work import RunContext
 
 __version__ = "0.1.0"
@@ -57,6 +71,7 @@ __all__ = [
     "AgentResult",
     "AgentTask",
     "AlreadyInProgressError",
+    "BlockingToolCache",
     "Cache",
     "CacheClosedError",
     "CacheWriteError",
@@ -73,16 +88,23 @@ __all__ = [
     "Freshness",
     "Health",
     "Invalidation",
+    "KeyInfo",
+    "MissingScopeError",
     "Progress",
     "ReentrantFlightError",
     "RunContext",
     "RunStatus",
     "RunTimeoutError",
     "SerializationError",
+    "Session",
+    "SessionConflictError",
+    "SessionError",
+    "SessionUnavailableError",
     "Settings",
     "SettingsError",
     "Stats",
     "StoredAgentError",
+    "StoredCallError",
     "StoresUnavailableError",
     "TakeoverLimitError",
     "TaskError",
@@ -90,21 +112,28 @@ __all__ = [
     "TemplateError",
     "ToolCache",
     "ToolCacheError",
+    "ToolPolicy",
     "UnsupportedEventLoopError",
     "UnsupportedKeyError",
     "ValueTooLargeError",
     "WaitTimeoutError",
+    "WarmPlan",
+    "WarmReport",
     "cached",
     "dispatch_agents",
+    "file_digest",
     "get_cache",
     "idempotent",
     "make_key",
+    "make_tag",
+    "scope",
 ]
 
 _HOMES = {
     "MISSING": "entry",
     "AgentResult": "dispatch.results",
     "AgentTask": "dispatch.tasks",
+    "BlockingToolCache": "blocking.tool_cache",
     "Cache": "cache",
     "CircuitBreaker": "resilience.breaker",
     "Context": "compute",
@@ -115,18 +144,26 @@ _HOMES = {
     "Freshness": "freshness",
     "Health": "stats",
     "Invalidation": "entry",
+    "KeyInfo": "catalogue",
     "Progress": "dispatch.results",
     "RunContext": "work",
     "RunStatus": "answers",
+    "Session": "session",
     "Settings": "settings",
     "Stats": "stats",
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
+    "WarmPlan": "warm_plan",
+    "WarmReport": "warming",
+    "ToolPolicy": "policies",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
+    "file_digest": "keys.files",
     "get_cache": "tool_cache",
     "idempotent": "dispatch.decorator",
     "make_key": "keys.plan",
+    "make_tag": "keys.tagging",
+    "scope": "keys.scopes",
 }
 
 

@@ -1,10 +1,10 @@
 """Cache: any value, under keys of the caller's own."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from toolcache.answers import RunStatus
 from toolcache.aside import Lengthy
@@ -12,11 +12,11 @@ from toolcache.blob import NEVER
 from toolcache.compute import Compute
 from toolcache.domains import GENERAL, IDEMPOTENCY
 from toolcache.durations import Duration
-from toolcache.entries import remaining
-from toolcache.entry import MISSING, Durability, Entry, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Entry, Missing, remaining
 from toolcache.errors import UnsupportedKeyError
 from toolcache.found import found_in, whole
 from toolcache.freshness_options import FreshnessOptions, said
+from toolcache.holdings import Holdings
 from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.modes import Mode
@@ -30,8 +30,15 @@ from toolcache.tags import RESERVED, UNTAGGED
 from toolcache.terms import OnceOptions, Terms
 from toolcache.work import Work
 
+if TYPE_CHECKING:
+    from toolcache.functions import CachedFunction
+    from toolcache.rules import CachedOptions, Lifetime
 
-class Cache(Moves):
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Cache(Holdings, Moves):
     """Any value, over memory → Redis → files.
 
     Every method may be called from any asyncio event loop of the process. ``ToolCache`` is a cache that knows the
@@ -39,11 +46,12 @@ class Cache(Moves):
 
     Args:
         parts: what the cache is made of.
+        machine: one that is there already, of these parts.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, machine: Machine | None = None) -> None:
         self._parts = parts
-        self._machine = Machine(parts)
+        self._machine = Machine(parts) if machine is None else machine
         self._requests = Requests(self._machine)
         self._request_domain = IDEMPOTENCY
         self._hit = self._machine.hit
@@ -142,6 +150,23 @@ class Cache(Moves):
             mode = None
         return await self._fill(key, compute, ttl=ttl, tags=tags, lock=lock, mode=mode, freshness=said(freshness))
 
+    _own_get_or_set = get_or_set
+    """The one of this class, by which a subclass is known that has another."""
+
+    def cached(
+        self, ttl: "Lifetime" = MISSING, **options: Unpack["CachedOptions"]
+    ) -> "Callable[[Callable[_P, Coroutine[Any, Any, _R]]], CachedFunction[_P, _R]]":
+        """Keep what an async function returns in this cache; see ``toolcache.cached``.
+
+        Examples:
+            >>> @cache.cached(ttl="1h")
+            ... async def search(query: str) -> list[str]:
+            ...     return await ask(query)
+        """
+        from toolcache.keeping import decorator
+
+        return decorator(ttl, self, options)
+
     async def set(
         self, key: str, value: Any, ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()
     ) -> Durability:
@@ -200,39 +225,29 @@ class Cache(Moves):
         """
         return await self._machine.expire(key, GENERAL)
 
+    async def touch(self, key: str, ttl: Duration | Missing | None = MISSING) -> bool:
+        """Have a value last so long from now, in every layer; whether one was there. Its value and its age stay.
+
+        One that was replaced, deleted or invalidated meanwhile stays so.
+
+        Args:
+            key: any text.
+            ttl: as of ``set``.
+
+        Raises:
+            CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
+            ValueError: the ttl is no span of time.
+
+        Examples:
+            >>> _ = await cache.set("greeting", "hello", ttl="1m")
+            >>> await cache.touch("greeting", "1h"), round(await cache.ttl("greeting"))
+            (True, 3600)
+        """
+        return await self._machine.touch(key, GENERAL, ttl)
+
     async def delete_many(self, keys: Iterable[str]) -> dict[str, bool]:
         """Remove several keys in one round trip; for each, whether a value was there."""
         return await self._machine.delete_many(keys, GENERAL)
-
-    async def clear(self) -> Invalidation:
-        """Forget this namespace, and nothing else, in every layer; takes as long for a million entries as for one.
-
-        Raises:
-            CacheWriteError: a configured layer may still serve old entries and nothing durable says otherwise.
-        """
-        return await self._machine.clear()
-
-    async def invalidate(self, *, tags: Iterable[str]) -> Invalidation:
-        """Forget what carries a tag, in every layer and process; takes as long for a million entries as for one.
-
-        What is being computed at the time is not stored either. A tag covers those beneath it: ``products`` covers
-        ``products:phones``, but not ``productsOld``.
-
-        Args:
-            tags: one or more of them; entries that carry any are gone.
-
-        Raises:
-            CacheWriteError: a configured layer may still serve old entries and nothing durable says otherwise.
-            ValueError: they are no list of tags.
-
-        Examples:
-            >>> _ = await cache.set("page:7", "<h1>", tags=["products:phones"])
-            >>> (await cache.invalidate(tags=["products"])).memory
-            'done'
-            >>> await cache.get("page:7", "gone")
-            'gone'
-        """
-        return await self._machine.invalidate(tags)
 
     async def once(self, key: str, run: Work, *, fingerprint: Any = None, **options: Unpack[OnceOptions]) -> Any:
         """Run something once, whoever asks for it, however often and wherever: a payment, an e-mail, a tool that writes.

@@ -25,13 +25,20 @@ class Completions(DomainCache):
         goal: Any,
         *,
         model: str,
-        temperature: float = 0,
-        tools: Iterable[str] = (),
+        temperature: float | None = 0,
+        tools: Iterable[Any] = (),
         compute: None = None,
     ) -> Any | None: ...
     @overload
     async def get_response(
-        self, agent: str, goal: Any, *, model: str, temperature: float = 0, tools: Iterable[str] = (), compute: Compute
+        self,
+        agent: str,
+        goal: Any,
+        *,
+        model: str,
+        temperature: float | None = 0,
+        tools: Iterable[Any] = (),
+        compute: Compute,
     ) -> Any: ...
     async def get_response(
         self,
@@ -39,8 +46,8 @@ class Completions(DomainCache):
         goal: Any,
         *,
         model: str,
-        temperature: float = 0,
-        tools: Iterable[str] = (),
+        temperature: float | None = 0,
+        tools: Iterable[Any] = (),
         compute: Compute | None = None,
     ) -> Any:
         """What an agent answers to a goal.
@@ -49,8 +56,8 @@ class Completions(DomainCache):
             agent: its name; ``invalidate(agent=...)`` forgets its answers.
             goal: what it was asked.
             model: with which model.
-            temperature: at which temperature.
-            tools: the names of the tools it may use, in any order.
+            temperature: at which temperature; None for the model's own.
+            tools: the tools it may use, by name or as definitions, in any order.
             compute: asks it.
         """
         key = self._keys.response(agent, goal, model=model, temperature=temperature, tools=tools)
@@ -63,8 +70,8 @@ class Completions(DomainCache):
         response: Any,
         *,
         model: str,
-        temperature: float = 0,
-        tools: Iterable[str] = (),
+        temperature: float | None = 0,
+        tools: Iterable[Any] = (),
         ttl: TTL = MISSING,
         tags: Iterable[str] = (),
     ) -> Durability:
@@ -73,7 +80,7 @@ class Completions(DomainCache):
         return await self._store(key, response, RESPONSE, ttl, tags, agent_label(agent))
 
     async def delete_response(
-        self, agent: str, goal: Any, *, model: str, temperature: float = 0, tools: Iterable[str] = ()
+        self, agent: str, goal: Any, *, model: str, temperature: float | None = 0, tools: Iterable[Any] = ()
     ) -> bool:
         """Forget what an agent answers; whether it was there."""
         key = self._keys.response(agent, goal, model=model, temperature=temperature, tools=tools)

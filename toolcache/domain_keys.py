@@ -5,8 +5,11 @@
     search:{catalog version}:{top_k}:{digest of the query}
     metadata:{tool}:{version}                         metadata:{tool}:{version}:{digest}, for a tenant
     idempotency:{digest of the task}
-    response:{digest of agent, goal, model, temperature and tools}
-    model:{digest of model, messages and parameters}
+    response:{agent}:{digest of agent, goal, model, temperature and tools}
+    model:{model}:{digest of model, messages and parameters}
+    session:{session}                                 session:{session}:{digest}, for a tenant
+    memory:{agent}:{digest of the query}
+    tool:{tool}:{digest of its parameters}            tool:{server}:{tool}:{digest}, for a tool of a server
     {own domain}:{digest of its fields}               {own domain}:{version}:{digest of its fields}
 
 Parts are percent-encoded, so only the joiner is a raw colon and no two sets of parts share a key. A tenant becomes part
@@ -14,19 +17,13 @@ of every digest. The form is frozen: it is what stored entries are found by.
 """
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from toolcache.dispatch.tasks import AgentTask
 from toolcache.domains import Domain
 from toolcache.keys.canonical import digest
 from toolcache.keys.text import join, join_each
-
-
-def several_names(what: str, names: Iterable[str]) -> list[str]:
-    """Names, of which one alone is a slip."""
-    if isinstance(names, str):
-        raise TypeError(f"{what} is a list of names: write {what}=[{names!r}]")
-    return list(names)
 
 
 class DomainKeys:
@@ -71,14 +68,40 @@ class DomainKeys:
             raise TypeError(f"a result belongs to an AgentTask, not to {type(task).__name__}")
         return join("idempotency", task.digest(namespace=self._namespace, tenant=self._tenant))
 
-    def response(self, agent: str, goal: Any, *, model: str, temperature: float, tools: Iterable[str]) -> str:
-        """What an agent answers to a goal; the order of its tools does not matter."""
-        offered = sorted(several_names("tools", tools))
-        return join("response", self._digest([agent, goal, model, float(temperature), offered]))
+    def response(self, agent: str, goal: Any, *, model: Any, temperature: float | None, tools: Any = ()) -> str:
+        """What an agent answers; its tools, by name or as definitions, count as a set."""
+        asked = {
+            "agent": agent,
+            "goal": goal,
+            "model": model,
+            "temperature": None if temperature is None else _degree(temperature),
+            "tools": _as_set(tools),
+        }
+        return join("response", agent, self._digest(asked))
 
-    def completion(self, model: str, messages: Any, params: Mapping[str, Any]) -> str:
-        """What a model makes of messages; all of them count, and every parameter."""
-        return join("model", self._digest([model, messages, dict(params)]))
+    def completion(self, model: str, messages: Any, params: Mapping[str, Any] | None = None) -> str:
+        """What a model answers to a whole conversation, the system's prompt included, under all of its parameters."""
+        said = list(messages) if isinstance(messages, tuple) else messages
+        return join("model", model, self._digest({"model": model, "messages": said, "params": dict(params or {})}))
+
+    def session(self, session_id: str) -> str:
+        """What an agent knows of a conversation."""
+        tenant = () if self._tenant is None else (self._digest(session_id),)
+        return join("session", session_id, *tenant)
+
+    def memory(self, agent: str, query: Any) -> str:
+        """What an agent remembers of a query."""
+        return join("memory", agent, self._digest(query))
+
+    def tool(self, server: str, tool: str, params: Mapping[str, Any], *told: Any) -> str:
+        """What a tool has said; what else tells one call from another comes last."""
+        where = (server,) if server else ()
+        given = [dict(params), *told] if any(one is not None for one in told) else dict(params)
+        return join("tool", *where, tool, self._digest(given))
+
+    def tools(self, what: str, server: str) -> str:
+        """A note on the tools of a server."""
+        return join("tool", f"@{what}", self._digest(server))
 
     def declared(self, domain: Domain[Any], fields: Mapping[str, Any]) -> str:
         """What a domain of the user's own has for these fields."""
@@ -93,3 +116,17 @@ class DomainKeys:
     def _digest(self, value: Any) -> str:
         own = digest(value)
         return own if self._tenant is None else digest([self._tenant, str(own)])
+
+
+def _degree(temperature: float) -> float:
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not isfinite(temperature):
+        raise ValueError(f"temperature is a number, such as 0 or 0.7, not {type(temperature).__name__}")
+    return float(temperature) + 0.0  # and no zero below zero
+
+
+def _as_set(tools: Any) -> list[str]:
+    """Tools in the one order that they have whoever lists them: that of their digests."""
+    if isinstance(tools, str):
+        raise TypeError("tools is a list of names or definitions: write tools=[name]")
+    listed = tools.items() if isinstance(tools, Mapping) else tools or ()
+    return sorted({str(digest(tool)) for tool in listed})

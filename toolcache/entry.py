@@ -202,21 +202,26 @@ class Aging(Held):
 
     ``fresh_ms`` is how long it is fresh, of ``span_ms`` in all. The others are monotonic seconds: until when it is fresh,
     from when on it is to be computed anew in the background, and until when it answers without a layer being asked.
+    ``etag`` is what its source calls this state of it, "" if nobody has said so.
     """
 
-    __slots__ = ("fresh_ms", "fresh_until", "ripe_at", "trusted_until")
+    __slots__ = ("etag", "fresh_ms", "fresh_until", "ripe_at", "trusted_until")
 
+    etag: str
     fresh_ms: int
     fresh_until: float
     ripe_at: float
     trusted_until: float
 
     @staticmethod
-    def aged(held: Held, *, fresh_ms: int, fresh_until: float, ripe_at: float, trusted_until: float) -> "Aging":
+    def aged(
+        held: Held, *, fresh_ms: int, fresh_until: float, ripe_at: float, trusted_until: float, etag: str
+    ) -> "Aging":
         """The same entry with these ages; it has not been in memory yet."""
         self = _new(Aging)
         for name in _SET:
             setattr(self, name, getattr(held, name))
+        self.etag = etag
         self.fresh_ms = fresh_ms
         self.fresh_until = fresh_until
         self.ripe_at = ripe_at
@@ -243,14 +248,29 @@ _SET: Final = tuple(name for name in Held.__slots__ if name not in {"after", "be
 """What an entry has before it comes into memory."""
 
 
+def remaining(created_ms: int, gone_ms: int, now: float) -> float:
+    """Seconds an entry has left; a clock set back never lengthens a life, counted from the read."""
+    if gone_ms == NEVER:
+        return inf
+    return min(gone_ms - int(now * 1000), gone_ms - created_ms) / 1000
+
+
 class Invalidation(Frozen):
     """What became of an invalidation, layer by layer.
 
     "done": the layer knows. "queued": it will be told, and until then nothing old is served by this host. "failed": it
-    could not be told. None: not configured.
+    could not be told, or not be listed. None: not configured.
+
+    ``scope`` says what was forgotten: "namespace", "tags", "domain", "agent", "catalog_version", "tool", "pattern" or
+    "where". What is found key by key, by the last two, is counted: ``removed`` entries, of which ``cut`` have keys of more
+    than 200 bytes, that can be read, and were compared, at their beginning only; and ``detached`` computations under way in
+    this process, whose values are not stored. An epoch knows none of these numbers: ``removed`` is None.
     """
 
     scope: str
     memory: str
     redis: str | None
     files: str | None
+    removed: int | None = None
+    cut: int = 0
+    detached: int = 0

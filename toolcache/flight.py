@@ -261,6 +261,10 @@ class Flights(Generic[T]):
         for other in tuple(self._alone.pop(key, ())):
             other.detach()
 
+    def keys(self) -> set[str]:
+        """Those of the flights that may yet store what they bring."""
+        return {*self._by_key, *self._alone}
+
     def find(self, key: str) -> Flight[T] | None:
         """The key's flight."""
         return self._by_key.get(key)

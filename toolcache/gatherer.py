@@ -1,7 +1,7 @@
 """Gathers what a cache holds: of every key, over all layers, the value that a read would answer with, as a blob.
 
-The far layers come first, page after page, then what memory alone holds. Nothing is brought into memory for it, and no more is held at
-a time than some entries.
+What memory alone holds comes first, since it may be on its way to the layers, and then these, page after page. Nothing is brought
+into memory for it, and no more is held at a time than some entries.
 """
 
 from collections import Counter
@@ -13,8 +13,8 @@ from toolcache.aside import aside
 from toolcache.blob import CorruptBlobError, Header
 from toolcache.codec.envelope import Blob
 from toolcache.domains import DOMAINS
-from toolcache.entries import Entries, remaining
-from toolcache.entry import MEMORY, MISSING, Held
+from toolcache.entries import Entries
+from toolcache.entry import MEMORY, MISSING, Held, remaining
 from toolcache.epochs import Epochs
 from toolcache.errors import BackupError, SerializationError
 from toolcache.found import found_in, whole
@@ -95,12 +95,12 @@ class Gatherer:
         """
         if self._overlay is not None and self._parts.files is not None:
             await self._parts.files.ask(self._overlay.open)
-        for layer in self._far:
-            async for some in self._persisting(layer, partial(self._of_layer, layer, seen)):
-                yield some
         nearest = self._far[0] if self._far else None
         async for some in self._persisting(nearest, partial(self._of_memory, nearest, seen)):
             yield some
+        for layer in self._far:
+            async for some in self._persisting(layer, partial(self._of_layer, layer, seen)):
+                yield some
 
     async def _persisting(
         self, layer: Layer | None, gather: Callable[[], AsyncGenerator[list[Packed], None]]

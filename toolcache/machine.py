@@ -9,6 +9,7 @@ No store can raise at a caller. Values that can be changed are kept encoded, and
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -34,7 +35,9 @@ from toolcache.invalidator import Invalidator
 from toolcache.journal import Journal
 from toolcache.keys.text import key_text, store_key
 from toolcache.ledger import Ledger
+from toolcache.lifetimes import Lifetimes
 from toolcache.lookups import Lookups
+from toolcache.messages import Messages
 from toolcache.modes import Mode, Modes
 from toolcache.owed import Owed
 from toolcache.parts import Parts
@@ -43,7 +46,6 @@ from toolcache.places import Places
 from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
-from toolcache.scanner import Scanner
 from toolcache.sets import Sets
 from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
@@ -53,6 +55,8 @@ from toolcache.writer import Writer
 if TYPE_CHECKING:
     from toolcache.gatherer import Gatherer
     from toolcache.restorer import Restorer
+    from toolcache.scanner import Scanner
+    from toolcache.upkeep import Upkeep
 
 
 class How(TypedDict, total=False):
@@ -97,17 +101,18 @@ class Machine:
         self._horizon = Horizon(parts, self._epochs, self._entries, self._writer, self.homes)
         self._owed = Owed(parts, self._horizon)
         self._reader = Reader(parts, self._epochs, self._entries, self._horizon, self._owed, self._writer, self.homes)
-        self.scanner = Scanner(parts, self._epochs, self._entries, self._horizon, self._reader.recall)
         self._risk = Risk(parts, self._entries)
         self.ledger = Ledger(parts, self._epochs, self._entries, self._horizon)
         self.answers = Answers(parts, self.ledger)
         self.runs = Runs(parts, self.ledger, self.answers, self.homes)
         self.sweeper = Sweeper(parts.memory)
-        self._follower = Follower(parts, self._horizon, self._reader, self.homes)
+        self.messages = Messages(parts)
+        self._follower = Follower(parts, self._horizon, self._reader, self.homes, self.messages)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
         self.journal = Journal(parts, self._owed.catch_up, self.ledger.replay, self.homes)
         self.bus = Bus(
-            parts, self._entries, self._horizon, self._reader, self.homes, self._emptied, self.runs.assert_anew
+            *(parts, self._entries, self._horizon, self._reader, self.homes, self.messages),
+            *(self._emptied, self.runs.assert_anew),
         )
         self.entrance = Entrance(parts, places, self.homes, self.sweeper, self._follower, self.bus, self.journal)
         self._enter = self.entrance.one
@@ -129,6 +134,16 @@ class Machine:
             reader=self._reader,
             risk=self._risk,
             homes=self.homes,
+            tallies=self.tallies,
+            find=self.lookups.find_again,
+            tells_of=self.bus.tells_of,
+        )
+        self._lifetimes = Lifetimes(
+            parts,
+            entries=self._entries,
+            writer=self._writer,
+            reader=self._reader,
+            risk=self._risk,
             tallies=self.tallies,
             find=self.lookups.find_again,
             tells_of=self.bus.tells_of,
@@ -180,6 +195,20 @@ class Machine:
             homes=self.homes,
             tallies=self.tallies,
         )
+
+    @cached_property
+    def scanner(self) -> "Scanner":
+        """Lists a layer; made when it is first asked for."""
+        from toolcache.scanner import Scanner
+
+        return Scanner(self.parts, self._epochs, self._entries, self._horizon, self._reader.recall)
+
+    @cached_property
+    def upkeep(self) -> "Upkeep":
+        """Looks after many entries; made when it is first asked for."""
+        from toolcache.upkeep import Upkeep
+
+        return Upkeep(self.parts, self.entrance, self.scanner, self._changes, self._invalidator, self.homes, self._risk)
 
     # -- computing ----------------------------------------------------------------------------------------------
 
@@ -307,6 +336,10 @@ class Machine:
         """Have a value be past its time; whether one was there."""
         return await self._changes.expire(self._enter(key), domain)
 
+    async def touch(self, key: str, domain: Domain, ttl: Duration | Missing | None) -> bool:
+        """Have a value last so long from now; whether one was there."""
+        return await self._lifetimes.touch(self._enter(key), domain, ttl)
+
     async def delete_many(self, keys: Iterable[str], domain: Domain) -> dict[str, bool]:
         """Remove keys everywhere; for each, whether a value was there."""
         wanted = list(dict.fromkeys(keys))
@@ -323,8 +356,12 @@ class Machine:
         given = labels(tags)
         if not given:
             raise ValueError("name at least one tag: invalidate(tags=['news'])")
+        return await self.forget("tags", given)
+
+    async def forget(self, scope: str, labels: Sequence[str]) -> Invalidation:
+        """The same of labels that were looked at already, or are the cache's own; ``scope`` says what they stand for."""
         self.enter(())
-        return await self._invalidator.invalidate("tags", given, await self._changes.come())
+        return await self._invalidator.invalidate(scope, labels, await self._changes.come())
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""

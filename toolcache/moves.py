@@ -102,10 +102,10 @@ class Moves:
         """
         from toolcache.backup import check_enabled, copy
 
-        if other is self:
+        machine = other._machine  # noqa: SLF001 - of another cache
+        if machine is self._machine:
             raise ValueError("a cache is not copied to itself: copy_to takes another one")
         self._machine.entrance.pass_through()
-        machine = other._machine  # noqa: SLF001 - of another cache
         machine.entrance.pass_through()
         check_enabled(machine.parts)
         gatherer, restorer = self._machine.gatherer(), machine.restorer()

@@ -40,6 +40,17 @@ class Risk:
             return
         raise CacheWriteError(operation, f"{len(unsafe)} of {len(drafts)} keys")
 
+    def unlisted(self, operation: str, layer: str, version: bytes) -> None:
+        """What a layer holds could not be told, so it may be served again: up to ``version`` it is not to be.
+
+        Raises:
+            CacheWriteError: there is nothing that keeps it from being served.
+        """
+        if self._shut_out and not self._parts.strict:
+            self._entries.shun(version)
+            return
+        raise CacheWriteError(operation, f"{layer} could not be listed")
+
     @property
     def _layers(self) -> list[Layer]:
         """Those that are configured."""

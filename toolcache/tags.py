@@ -3,7 +3,7 @@
 Those that begin with ``@`` are the cache's own, and no caller may give one:
 
     @n           the namespace itself (see ``toolcache.epochs``)
-    @d: @a: @c: @t:  domains, agents, versions of a catalog, tools
+    @d: @a: @c: @t: @s: @f:  domains, agents, versions of a catalog, tools, servers, functions
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,7 @@ MAX_LEVELS: Final = 8
 MAX_LENGTH: Final = 128
 MAX_STORED: Final = 64
 RESERVED: Final = "@"
+_DOMAIN: Final = "@d:"
 UNTAGGED: Final[tuple[str, ...]] = ()
 """What most entries have."""
 
@@ -49,6 +50,11 @@ def domain_label(name: str) -> str:
     return _own("d", name)
 
 
+def domain_of(tags: Iterable[str]) -> str | None:
+    """The name of the domain that an entry with these tags is in."""
+    return next((tag[len(_DOMAIN) :] for tag in tags if tag.startswith(_DOMAIN)), None)
+
+
 def agent_label(agent: str) -> str:
     """The label of all that is an agent's."""
     return _own("a", agent)
@@ -62,6 +68,16 @@ def catalog_label(version: str) -> str:
 def tool_label(tool: str) -> str:
     """The label of all that a tool has said, and of what is said of it."""
     return _own("t", tool)
+
+
+def function_label(name: str) -> str:
+    """The label of all results of a function."""
+    return _own("f", name)
+
+
+def server_label(server: str) -> str:
+    """The label of the catalog of a server."""
+    return _own("s", server)
 
 
 @lru_cache(1_024)

@@ -22,6 +22,8 @@ _NODE_SIZE: Final = 8
 _COUNTS: Final = 1 << 16
 _LAST: Final = (1 << 64) - 1
 
+_TOP: Final = (1 << 128) - 1
+
 _pack: Final = Struct(f">Q{_NODE_SIZE}s").pack
 
 
@@ -116,6 +118,16 @@ class HybridClock:
 
     def _at(self, stamp: int) -> bytes:
         return _pack(stamp, self.node)
+
+
+def just_above(version: bytes) -> bytes:
+    """A version above this one, and below whatever is minted after it.
+
+    It stands among the nodes of the version's own instant, where nobody else's is but by a chance of one in billions; and no
+    two of one version meet.
+    """
+    above = int.from_bytes(version, "big") + 1 + int.from_bytes(os.urandom(4), "big")
+    return min(above, _TOP).to_bytes(16, "big")
 
 
 def split(version: bytes) -> tuple[int, int]:

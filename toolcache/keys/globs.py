@@ -8,7 +8,6 @@ anything; so such a key matches if anything that begins so would.
 import re
 from functools import cached_property
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from toolcache.keys.text import KeyText, key_text
 
@@ -17,6 +16,7 @@ MAX_PATTERN: Final = 1_024
 
 _HEAD: Final = 120
 _META: Final = re.compile(r"[*?[]")
+_ESCAPED: Final = re.compile(rb"%([0-9A-F]{2})")
 _TORN: Final = re.compile(r"%[0-9A-F]?$")
 _LETTER_CUT: Final = re.compile(rb"(?:[\xc0-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf7][\x80-\xbf]{0,2})$")
 """A letter of UTF-8 of which bytes are missing."""
@@ -90,7 +90,7 @@ def readable(text: str) -> tuple[str, bool]:
     """A key text as its user wrote it, and whether it was cut: then it is the beginning, as far as that can be read."""
     if "~" not in text:
         return (_decoded(text) if "%" in text else text), False
-    raw = unquote_to_bytes(_TORN.sub("", text.partition("~")[0]))
+    raw = _raw(_TORN.sub("", text.partition("~")[0]))
     return _LETTER_CUT.sub(b"", raw).decode("utf-8", "surrogatepass"), True
 
 
@@ -107,7 +107,11 @@ def written(text: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    return unquote_to_bytes(str(text)).decode("utf-8", "surrogatepass")
+    return _raw(text).decode("utf-8", "surrogatepass")
+
+
+def _raw(text: str) -> bytes:
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), text.encode("ascii"))
 
 
 def _runs(pattern: str) -> list[list[str]]:

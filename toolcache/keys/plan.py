@@ -1,9 +1,9 @@
 """Calls as keys: which arguments of a function make its key, decided once when the function is decorated.
 
 The key of a call is ``<name>:<64 hex>``: the function's module and qualified name, and the digest of the chosen
-arguments by parameter name, defaults filled in. So ``f(1)``, ``f(a=1)`` and ``f(1, b=<its default>)`` are one key, and
-the digest's fixed width keeps any name apart from any arguments. A renamed or moved function, or a renamed parameter,
-makes new keys; an explicit ``key_prefix`` keeps the name.
+arguments by parameter name, or by path into one, defaults filled in; scopes stand beside them as ``@tenant``. So
+``f(1)``, ``f(a=1)`` and ``f(1, b=<its default>)`` are one key, and the digest's fixed width keeps any name apart from any
+arguments. A renamed or moved function, or a renamed parameter, makes new keys; an explicit ``key_prefix`` keeps the name.
 """
 
 import inspect
@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from toolcache.errors import SettingsError, UnsupportedKeyError
 from toolcache.keys.canonical import Digest, canonical, digest
+from toolcache.keys.choice import Choice, Normalize
+from toolcache.keys.scopes import Vary
 
 _READABLE: Final = re.compile(r"[A-Za-z0-9._@/+=-]{1,64}")
 _VARIADIC: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -49,14 +51,18 @@ class KeyPlan:
 
     Args:
         function: whose calls; its signature is read once, here.
-        key_params: the names of the parameters that matter; all unless given, but ``self`` and ``cls`` of methods only
-            if named here. Without the instance, the instances of a class share their results.
+        key_params: the names of the parameters that matter, or paths into them; all unless given, but ``self`` and ``cls``
+            of methods only if named here. Without the instance, the instances of a class share their results.
         key_prefix: the first part of the key instead of module and qualified name; no two functions may share one.
-        normalize: applied to each str among the chosen arguments, for the key only: ``str.casefold``.
+        normalize: applied to each str among the chosen arguments, for the key only: ``str.casefold``; or functions by name.
         ignored: the names of the parameters that never matter, neither in the key nor in the fingerprint.
+        ignored_by: what the option is called that names them.
+        vary: the scopes by which keys differ.
+        strict: whether it is an error if one of these is not said.
 
     Attributes:
         name: the first part of the keys.
+        parameters: the names of the function's parameters.
         of_method: whether the function has an instance, or a class, before its arguments.
         is_steady: whether equal arguments are sure to give equal keys, as nothing of the caller's own has a say.
 
@@ -70,21 +76,34 @@ class KeyPlan:
         *,
         key_params: Sequence[str] | None = None,
         key_prefix: str | None = None,
-        normalize: Callable[[str], object] | None = None,
+        normalize: Normalize | None = None,
         ignored: Sequence[str] = (),
+        ignored_by: str = "ignore_params",
+        vary: Vary = (),
+        strict: bool = False,
     ) -> None:
         self.name = _name(function) if key_prefix is None else _checked_prefix(key_prefix)
         self._signature = inspect.signature(function)
         parameters = self._signature.parameters
-        self._normalize = normalize
+        self.parameters = tuple(parameters)
         self._self = _self_parameter(function, parameters)
         self.of_method = self._self is not None
-        self.is_steady = normalize is None
         self._home = _home(function)
-        never = _named("ignore_params", self.name, parameters, ignored)
-        self._chosen = _chosen(self.name, parameters, key_params, self._self, never)
-        self._others = tuple(name for name in parameters if name not in {*self._chosen, *never, self._self})
-        self._self_chosen = self._self in self._chosen
+        self._choice = Choice(
+            self.name,
+            self.parameters,
+            chosen=key_params,
+            ignored=ignored,
+            ignored_by=ignored_by,
+            aside=self._self,
+            normalize=normalize,
+            vary=vary,
+            strict=strict,
+        )
+        self.is_steady = self._choice.is_steady
+        settled = {*self._choice.whole, *self._choice.never, self._self}
+        self._others = tuple(name for name in parameters if name not in settled)
+        self._self_chosen = self._self in self._choice.whole
         # With names alone to match, binding takes a tenth of what inspect takes.
         self._plain = not any(parameter.kind in _VARIADIC for parameter in parameters.values())
         self._names = frozenset(parameters)
@@ -97,43 +116,35 @@ class KeyPlan:
             if parameter.default is not inspect.Parameter.empty
         }
 
-    def key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        """The key of a call.
+    def key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], tenant: str | None = None) -> str:
+        """The key of a call, for a tenant if there is one.
 
         Raises:
             TypeError: for arguments that the function does not take.
             UnsupportedKeyError: for an argument that has no canonical form; the error names it.
+            MissingScopeError: for a scope that nobody has said, and must.
         """
-        bound = self._bind(args, kwargs)
-        values = {name: bound[name] for name in self._chosen}
-        if self._normalize is not None:
-            for name, value in values.items():
-                if type(value) is str:
-                    values[name] = self._normalize(value)
+        bound = self.bind(args, kwargs)
+        values = self._choice.values(bound)
         if self._self is not None and not self._self_chosen:
             owner = bound[self._self]
             kind = owner if isinstance(owner, type) else type(owner)
             # A subclass may change what an inherited method does.
             if (home := (kind.__module__, kind.__qualname__)) != self._home:
                 values[""] = home
-        return f"{self.name}:{self._digest(values)}"
+        if tenant is not None:
+            values["@"] = tenant
+        return f"{self.name}:{self._choice.digest(values)}"
 
     def fingerprint(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Digest | None:
         """The digest of the arguments that are not in the key; None if there can be none. Raises what ``key`` does."""
         if not self._others:
             return None
-        bound = self._bind(args, kwargs)
-        return self._digest({name: bound[name] for name in self._others})
+        bound = self.bind(args, kwargs)
+        return self._choice.digest({name: bound[name] for name in self._others})
 
-    def _digest(self, values: Mapping[str, Any]) -> Digest:
-        try:
-            return digest(values)
-        except UnsupportedKeyError:
-            for name, value in values.items():
-                canonical(value, where=f"argument {name!r} of {self.name}")
-            raise
-
-    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Arguments by parameter, defaults filled in."""
         if self._plain and len(args) <= len(self._positional):
             values = {**self._defaults, **dict(zip(self._positional, args, strict=False)), **kwargs}
             if values.keys() == self._names and kwargs.keys().isdisjoint(self._positional[: len(args)]):
@@ -167,28 +178,3 @@ def _self_parameter(function: Callable[..., object], parameters: Mapping[str, ob
     owner = _home(function)[1]
     first = next(iter(parameters), None)
     return first if first in {"self", "cls"} and owner and not owner.endswith("<locals>") else None
-
-
-def _chosen(
-    name: str,
-    parameters: Mapping[str, object],
-    key_params: Sequence[str] | None,
-    own: str | None,
-    never: tuple[str, ...],
-) -> tuple[str, ...]:
-    if key_params is None:
-        return tuple(parameter for parameter in parameters if parameter != own and parameter not in never)
-    chosen = _named("key_params", name, parameters, key_params)
-    if both := [parameter for parameter in chosen if parameter in never]:
-        raise SettingsError(f"{', '.join(map(repr, both))} of {name} cannot be in the key and be ignored")
-    return chosen
-
-
-def _named(what: str, name: str, parameters: Mapping[str, object], given: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(given, str):
-        raise SettingsError(f"{what} of {name} is a list of names: write {what}=[{given!r}]")
-    if unknown := [parameter for parameter in given if parameter not in parameters]:
-        raise SettingsError(
-            f"{what} of {name} names {', '.join(map(repr, unknown))}, but its parameters are: {', '.join(parameters)}"
-        )
-    return tuple(given)

@@ -1,0 +1,122 @@
+"""Gives a value that is there another lifetime.
+
+It is written once more, in every layer, under a version right above its own. Whatever was written, deleted or invalidated
+since it was is above both: so a value that was overtaken, or invalidated, never comes back by being touched.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from math import inf
+from typing import Final
+
+from toolcache.aside import Lengthy, aside
+from toolcache.blob import NEVER, Header
+from toolcache.codec.envelope import Blob
+from toolcache.domains import Domain
+from toolcache.drafts import Draft, Outcome
+from toolcache.durations import Duration
+from toolcache.encoded import Encoded
+from toolcache.entries import Entries
+from toolcache.entry import MEMORY, MISSING, Held, Missing
+from toolcache.found import Found, whole
+from toolcache.freshness import Life
+from toolcache.parts import Due, Parts
+from toolcache.reader import Reader
+from toolcache.risk import Risk
+from toolcache.stats import Tallies
+from toolcache.versions import just_above
+from toolcache.writer import Writer
+
+_TRIES: Final = 8
+
+
+class Lifetimes:
+    """Changes lifetimes, for one cache. Keys are places.
+
+    Args:
+        parts: the cache's parts.
+        entries: makes entries.
+        writer: has the layers keep them.
+        reader: whose memory is told.
+        risk: says what no layer has taken.
+        tallies: count.
+        find: what memory or the layers hold of a place.
+        tells_of: whether Redis is going to tell this process, too, of a write that it took.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        entries: Entries,
+        writer: Writer,
+        reader: Reader,
+        risk: Risk,
+        tallies: Tallies,
+        find: Callable[[str, Domain, Due], Awaitable[Found]],
+        tells_of: Callable[[Outcome], bool],
+    ) -> None:
+        self._parts = parts
+        self._memory = parts.memory
+        self._entries = entries
+        self._writer = writer
+        self._reader = reader
+        self._risk = risk
+        self._tallies = tallies
+        self._find = find
+        self._tells_of = tells_of
+        self._far = parts.redis is not None or parts.files is not None
+
+    async def touch(self, place: str, domain: Domain, ttl: Duration | Missing | None) -> bool:
+        """Have the value that is there last so long from now; whether one was there."""
+        life = self._entries.life(ttl, domain)
+        for _ in range(_TRIES):
+            due, era = self._parts.due(), self._memory.era
+            found = await self._find(place, domain, due)
+            held, value = found.held, await whole(found.value)
+            if held is None or value is MISSING:
+                return False
+            encoded = await self._encoded(value, domain, held.tags)
+            blob, thaw = self._again(held, encoded, life), self._parts.coder.copier(encoded)
+            new = self._entries.hold(blob, value, thaw, domain, self._tallies.of(domain), MEMORY, era)
+            new.seconds = held.seconds
+            if await self._keep(place, blob, new, domain, due):
+                return True
+            self._reader.forget([place])  # a layer, or memory meanwhile, has something newer
+        return False
+
+    async def _encoded(self, value: object, domain: Domain, tags: tuple[str, ...]) -> Encoded:
+        try:
+            return self._entries.encode(value, domain, tags)
+        except Lengthy:
+            (encoded,) = await aside(partial(self._entries.encode_all, (value,), domain, tags))
+            return encoded
+
+    def _again(self, held: Held, encoded: Encoded, life: Life) -> Blob:
+        """The same value, as old as it is, which from now on has this life before it."""
+        now_ms = int(self._parts.clock.time() * 1000)
+        created_ms = min(held.created_ms, now_ms)
+        fresh_ms, gone_ms = (
+            NEVER if span == inf else max(now_ms + self._entries.span_ms(span), created_ms + 1)
+            for span in (life.fresh, life.gone)
+        )
+        header = Header(0, just_above(held.version), created_ms, fresh_ms, gone_ms, int(held.seconds * 1000), b"", 0, 0)
+        return Blob(header, held.tags, encoded)
+
+    async def _keep(self, place: str, blob: Blob, new: Held, domain: Domain, due: Due) -> bool:
+        """Write it to the layers, then to memory; False if something newer is there."""
+        version = blob.header.version
+        if self._far and self._parts.enabled:
+            draft: Draft = self._entries.copy_of(self._entries.name(place), blob)
+            (outcome,) = await self._writer.write([draft], mirror=domain.name in self._parts.mirror, due=due)
+            if outcome.superseded:
+                return False
+            self._risk.report("touch", [draft], [outcome], raising=self._parts.strict)
+            new.layer = outcome.layer
+            if self._tells_of(outcome):
+                self._reader.overtake(place, version, told=True)
+                return True
+        self._reader.interrupt(place)
+        self._memory.put(place, new)
+        held = self._memory.find(place)
+        return self._far or held is None or held.version <= version
