@@ -164,6 +164,20 @@ class Machine:
             else Sets(parts, places, self._entries, self.homes, self.sweeper, self.tallies, self._changes.coming).one
         )
 
+    @cached_property
+    def scanner(self) -> "Scanner":
+        """Lists a layer; made when it is first asked for."""
+        from toolcache.scanner import Scanner
+
+        return Scanner(self.parts, self._epochs, self._entries, self._horizon, self._reader.recall)
+
+    @cached_property
+    def upkeep(self) -> "Upkeep":
+        """Looks after many entries; made when it is first asked for."""
+        from toolcache.upkeep import Upkeep
+
+        return Upkeep(self.parts, self.entrance, self.scanner, self._changes, self._invalidator, self.homes, self._risk)
+
     # -- moving -------------------------------------------------------------------------------------------------
 
     def gatherer(self) -> "Gatherer":
@@ -195,20 +209,6 @@ class Machine:
             homes=self.homes,
             tallies=self.tallies,
         )
-
-    @cached_property
-    def scanner(self) -> "Scanner":
-        """Lists a layer; made when it is first asked for."""
-        from toolcache.scanner import Scanner
-
-        return Scanner(self.parts, self._epochs, self._entries, self._horizon, self._reader.recall)
-
-    @cached_property
-    def upkeep(self) -> "Upkeep":
-        """Looks after many entries; made when it is first asked for."""
-        from toolcache.upkeep import Upkeep
-
-        return Upkeep(self.parts, self.entrance, self.scanner, self._changes, self._invalidator, self.homes, self._risk)
 
     # -- computing ----------------------------------------------------------------------------------------------
 
