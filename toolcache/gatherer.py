@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequen
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
-from toolcache.aside import aside
+from toolcache.aside import Pace, aside
 from toolcache.blob import CorruptBlobError, Header
 from toolcache.codec.envelope import Blob
 from toolcache.domains import DOMAINS
@@ -161,8 +161,9 @@ class Gatherer:
 
     def _unpack_all(self, names: Sequence[str], raws: Sequence[bytes | None]) -> list[Blob | CorruptBlobError | None]:
         """For a thread."""
-        unpack, found = self._parts.envelope.unpack, list[Blob | CorruptBlobError | None]()
+        unpack, found, pace = self._parts.envelope.unpack, list[Blob | CorruptBlobError | None](), Pace()
         for name, raw in zip(names, raws, strict=True):
+            pace.breathe()
             try:
                 found.append(None if raw is None else unpack(raw, key_digest(name)))
             except CorruptBlobError as fault:
@@ -223,8 +224,9 @@ class Gatherer:
 
     def _pack_each(self, chosen: Iterable[tuple[Held, Any]], vectors: set[Any]) -> Iterator[Packed]:
         """For a thread."""
-        envelope, coder = self._parts.envelope, self._parts.coder
+        envelope, coder, pace = self._parts.envelope, self._parts.coder, Pace()
         for held, value in chosen:
+            pace.breathe()
             name = self._entries.name(held.key)
             digest = key_digest(name)
             try:

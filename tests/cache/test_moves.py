@@ -487,3 +487,44 @@ async def test_few_are_on_their_way_at_a_time(
     await (await rig.open(namespace="other")).import_(path)
     assert 60_000 < most < 1_150_000
     assert mode(path) == 0o600
+
+
+async def test_mirrored_domains_are_mirrored(rig: Rig, path: Path) -> None:
+    """What belongs to a domain that is written to files, too, stands there after an import."""
+    cache = await rig.open()
+    await cache._machine.set("embedding:m:x", [0.5], EMBEDDING)
+    await cache.set("other", 1)
+    await cache.export(path)
+    target = await rig.open(namespace="target", mirror=frozenset({"embedding"}))
+    await target.import_(path)
+    if rig.shared and target._parts.files is not None:
+        blobs = await target._parts.files.read(["tc1:v:target:embedding:m:x", "tc1:v:target:other"])
+        assert blobs is not None
+        assert [blob is not None for blob in blobs] == [True, False]
+    assert await target.get_many(["embedding:m:x", "other"]) == {"embedding:m:x": [0.5], "other": 1}
+
+
+async def test_whoever_writes_meanwhile_is_not_held_up(rig: Rig, cache: Cache, path: Path) -> None:
+    """Writes and deletes go on while an export and an import run; what is written after an import stays."""
+    await cache.set_many({f"k{i}": 0 for i in range(400)})
+    stop = False
+
+    async def write() -> int:
+        count = 0
+        while not stop:
+            count += 1
+            await cache.set(f"k{count % 400}", count)
+            await cache.delete(f"gone{count % 50}")
+            await asyncio.sleep(0)
+        return count
+
+    writer = asyncio.ensure_future(write())
+    exported = await cache.export(path)
+    imported = await (await rig.open(namespace="other")).import_(path)
+    again = await cache.import_(path, keep_newer=True)
+    stop = True
+    last = await writer
+    assert last > 3
+    assert exported.entries == imported.entries >= 400
+    assert again.entries + again.skipped.get("newer there", 0) == exported.entries
+    assert await cache.get(f"k{last % 400}") == last
