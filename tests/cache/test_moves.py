@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import pytest
 from rig import Rig
 
+from toolcache import ToolCache
 from toolcache.backup import Meter
 from toolcache.cache import Cache
 from toolcache.codec.envelope import Envelope
 from toolcache.domains import EMBEDDING
 from toolcache.errors import BackupError
+from toolcache.session import Session
 from toolcache.testing import FakeClock
 from toolcache.transfer import Transfer
 
@@ -528,3 +530,21 @@ async def test_whoever_writes_meanwhile_is_not_held_up(rig: Rig, cache: Cache, p
     assert exported.entries == imported.entries >= 400
     assert again.entries + again.skipped.get("newer there", 0) == exported.entries
     assert await cache.get(f"k{last % 400}") == last
+
+
+async def test_what_has_no_entry_stays(tmp_path: Path) -> None:
+    """Sessions and results of what ran once are not exported, agents' entries are; a view is no other cache."""
+    async with ToolCache(files=False) as cache:
+        await cache.sessions.save(Session("s"))
+        await cache.once("job", lambda: "done")
+        view = cache.for_agent("faq")
+        await view.set("k", "the agent's")
+        await cache.set("k", "all's")
+        assert (await cache.export(tmp_path / "b")).entries == (await view.export(tmp_path / "b")).entries == 2
+        with pytest.raises(ValueError, match="not copied to itself"):
+            await cache.copy_to(view)
+        async with ToolCache(files=False, namespace="other") as other:
+            await other.import_(tmp_path / "b")
+            assert (await other.get("k"), await other.for_agent("faq").get("k")) == ("all's", "the agent's")
+            await other.invalidate(agent="faq")
+            assert (await other.get("k"), await other.for_agent("faq").get("k")) == ("all's", None)
