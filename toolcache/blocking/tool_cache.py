@@ -3,10 +3,10 @@
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import ParamSpec, Self, TypeVar, Unpack
 from weakref import finalize
 
 from toolcache.blocking.cache_methods import BlockingCache
@@ -16,15 +16,21 @@ from toolcache.blocking.discovery_methods import BlockingDiscovery
 from toolcache.blocking.embeddings_methods import BlockingEmbeddings
 from toolcache.blocking.portal import Portal
 from toolcache.blocking.results_methods import BlockingResults
+from toolcache.blocking_functions import BlockingFunction
 from toolcache.clock import SYSTEM
 from toolcache.credentials import AnyCredentialProvider
 from toolcache.domains import Domain
+from toolcache.entry import MISSING
 from toolcache.errors import CacheClosedError, SettingsError
+from toolcache.keeping import decorator
 from toolcache.protocols import Clock
+from toolcache.rules import CachedOptions, Lifetime
 from toolcache.settings import Options, Settings
 from toolcache.tool_cache import ToolCache
 
 T = TypeVar("T")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class BlockingToolCache(BlockingDiscovery, BlockingEmbeddings, BlockingCompletions, BlockingResults, BlockingCache):
@@ -96,6 +102,12 @@ class BlockingToolCache(BlockingDiscovery, BlockingEmbeddings, BlockingCompletio
     ) -> Self:
         """A cache over the Redis of a URL, whose query may hold settings; see ``Settings.from_url``."""
         return cls(Settings.from_url(url, **options), credentials=credentials)
+
+    def cached(
+        self, ttl: Lifetime = MISSING, **options: Unpack[CachedOptions]
+    ) -> Callable[[Callable[_P, _R]], BlockingFunction[_P, _R]]:
+        """Keep what a plain function returns in this cache; see ``toolcache.cached``."""
+        return decorator(ttl, self, options)
 
     @property
     def domains(self) -> Mapping[str, Domain]:
