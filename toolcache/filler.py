@@ -135,7 +135,7 @@ class Filler:
             compute,
             lambda places: self._find(places, domain, due=self._parts.due()),
             partial(self._keep, domain=domain, context=context, late=late),
-            partial(self._entries.version, tags=context.labels),
+            partial(self._version, tags=context.labels),
             self._now,
             home.flights.see,
             anew=anew,
@@ -200,7 +200,7 @@ class Filler:
                     return found
             self._homes.here().flights.see(key, flight, found.version)
             # Taken before the computation: whatever is written meanwhile is newer, and wins.
-            flight.version = version = self._entries.version(above=found.version, tags=context.labels)
+            flight.version = version = self._version(above=found.version, tags=context.labels)
             begun = self._now()
             try:
                 value = await run(compute, context)
@@ -216,6 +216,10 @@ class Filler:
         finally:
             if turn is not None:
                 turn.end(flight.written)
+
+    def _version(self, *, above: bytes = ZERO, tags: tuple[str, ...] = ()) -> bytes:
+        """One above what was found, and every epoch that applies; below whatever is written from now on."""
+        return self._parts.hybrid.yielding(max(above, self._epochs.newest(tags)))
 
     def _is_fresh(self, found: Found) -> bool:
         return found.held is not None and int(self._parts.clock.time() * 1000) < found.held.fresh_until_ms
