@@ -17,10 +17,14 @@ from toolcache.events import (
     DispatchDegraded,
     DuplicateExecution,
     FilesUnavailable,
+    HandlerFailed,
     JournalReplayed,
     LeaseLost,
+    MessageRejected,
+    MessagesRefused,
     RedisAvailable,
     RedisUnavailable,
+    ScheduleFailed,
     StaleServed,
     StoreFault,
     StrategyFailed,
@@ -51,8 +55,13 @@ SAMPLES: dict[type, Any] = {
     DuplicateExecution: DuplicateExecution("0a1b2c3d", "redis"),
     TaskMismatch: TaskMismatch("0a1b2c3d"),
     DispatchDegraded: DispatchDegraded("0a1b2c3d", "redis", "timed out"),
+    HandlerFailed: HandlerFailed("data.updated", "forget", "ValueError"),
+    MessageRejected: MessageRejected("redis", "crc"),
+    MessagesRefused: MessagesRefused("redis", "tc1:x:default"),
+    ScheduleFailed: ScheduleFailed("search", "OSError"),
 }
 DISPATCH = (TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded)
+TOLD = (HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed)
 WARNINGS = {
     RedisUnavailable,
     BreakerChanged,
@@ -62,6 +71,7 @@ WARNINGS = {
     TrackingRefused,
     StrategyFailed,
     *DISPATCH,
+    *TOLD,
 }
 
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from toolcache.protocols import Encoded
+from toolcache.encoded import Encoded
 from toolcache.record import (
     RAISED,
     TAKEOVERS,

@@ -9,6 +9,7 @@ Names load when they are first touched, so importing the package costs next to n
 TYPE_CHECKING = False  # as typing has it, whose import would be most of this one
 if TYPE_CHECKING:
     from toolcache.answers import RunStatus
+    from toolcache.blocking.tool_cache import BlockingToolCache
     from toolcache.cache import Cache
     from toolcache.catalogue import KeyInfo
     from toolcache.compute import Context
@@ -31,8 +32,12 @@ if TYPE_CHECKING:
         ReentrantFlightError,
         RunTimeoutError,
         SerializationError,
+        SessionConflictError,
+        SessionError,
+        SessionUnavailableError,
         SettingsError,
         StoredAgentError,
+        StoredCallError,
         StoresUnavailableError,
         TakeoverLimitError,
         TaskMismatchError,
@@ -48,10 +53,15 @@ if TYPE_CHECKING:
     from toolcache.keys.files import file_digest
     from toolcache.keys.plan import make_key
     from toolcache.keys.scopes import scope
+    from toolcache.keys.tagging import make_tag
+    from toolcache.policies import ToolPolicy
     from toolcache.resilience.breaker import CircuitBreaker
+    from toolcache.session import Session
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
+    from toolcache.warm_plan import WarmPlan
+    from toolcache.warming import WarmReport
     from toolcache.work import RunContext
 
 __version__ = "0.1.0"
@@ -61,6 +71,7 @@ __all__ = [
     "AgentResult",
     "AgentTask",
     "AlreadyInProgressError",
+    "BlockingToolCache",
     "Cache",
     "CacheClosedError",
     "CacheWriteError",
@@ -85,10 +96,15 @@ __all__ = [
     "RunStatus",
     "RunTimeoutError",
     "SerializationError",
+    "Session",
+    "SessionConflictError",
+    "SessionError",
+    "SessionUnavailableError",
     "Settings",
     "SettingsError",
     "Stats",
     "StoredAgentError",
+    "StoredCallError",
     "StoresUnavailableError",
     "TakeoverLimitError",
     "TaskError",
@@ -96,16 +112,20 @@ __all__ = [
     "TemplateError",
     "ToolCache",
     "ToolCacheError",
+    "ToolPolicy",
     "UnsupportedEventLoopError",
     "UnsupportedKeyError",
     "ValueTooLargeError",
     "WaitTimeoutError",
+    "WarmPlan",
+    "WarmReport",
     "cached",
     "dispatch_agents",
     "file_digest",
     "get_cache",
     "idempotent",
     "make_key",
+    "make_tag",
     "scope",
 ]
 
@@ -113,6 +133,7 @@ _HOMES = {
     "MISSING": "entry",
     "AgentResult": "dispatch.results",
     "AgentTask": "dispatch.tasks",
+    "BlockingToolCache": "blocking.tool_cache",
     "Cache": "cache",
     "CircuitBreaker": "resilience.breaker",
     "Context": "compute",
@@ -127,16 +148,21 @@ _HOMES = {
     "Progress": "dispatch.results",
     "RunContext": "work",
     "RunStatus": "answers",
+    "Session": "session",
     "Settings": "settings",
     "Stats": "stats",
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
+    "WarmPlan": "warm_plan",
+    "WarmReport": "warming",
+    "ToolPolicy": "policies",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "file_digest": "keys.files",
     "get_cache": "tool_cache",
     "idempotent": "dispatch.decorator",
     "make_key": "keys.plan",
+    "make_tag": "keys.tagging",
     "scope": "keys.scopes",
 }
 

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal, NamedTuple
 
+from toolcache.encoded import Encoded
 from toolcache.entry import Durability
 from toolcache.errors import CacheWriteError
 from toolcache.events import DataAtRisk, DuplicateExecution
 from toolcache.fields import Frozen
 from toolcache.ledger import Ledger, Patience, Place, short
 from toolcache.parts import Parts
-from toolcache.protocols import Encoded
 from toolcache.record import (
     Attempt,
     Put,

@@ -23,6 +23,7 @@ from toolcache.forks import watch
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.keys.text import place_of, store_key
+from toolcache.messages import Messages
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsTracking, UntrackedError
 from toolcache.reader import Reader
@@ -54,6 +55,7 @@ class Bus:
         horizon: what has been cleared, as far as this process knows.
         reader: whose memory and reads under way are told.
         homes: whose flights are told.
+        messages: passed on what other processes say.
         emptied: told that Redis may have been flushed.
         regained: told when it is listened to again: it may have come back as another.
 
@@ -69,6 +71,7 @@ class Bus:
         horizon: Horizon,
         reader: Reader,
         homes: Homes,
+        messages: Messages,
         emptied: Callable[[], None],
         regained: Callable[[], None],
     ) -> None:
@@ -79,6 +82,7 @@ class Bus:
         self._horizon = horizon
         self._reader = reader
         self._homes = homes
+        self.messages = messages
         self._emptied = emptied
         self._regained = regained
         self._values, self._scopes = (store_key(kind, parts.namespace, "") for kind in ("v", "e"))
@@ -169,12 +173,14 @@ class Bus:
         if self._redis is not None:
             self._redis.guard.allow_probe()
         self._regained()
+        self.messages.listen(listening=True)
 
     def lose(self, reason: str) -> None:
         """Changes may go unheard."""
         if not self.live:
             return
         self.live = False
+        self.messages.listen(listening=False)
         self._horizon.trust(told=False)
         self._entries.trust = self._parts.trust
         self._reader.doubt_all()
@@ -291,6 +297,17 @@ class _Listener:
         self._check()
         self._wait = _AGAIN[0]
         self._bus.hear()
+
+    # -- a ``Hearer`` -----------------------------------------------------------------------------------------------
+
+    def told(self, message: bytes) -> None:
+        """Somebody has said this."""
+        self._check()
+        self._bus.messages.told(message)
+
+    def deaf(self) -> None:
+        """What others say does not come here."""
+        self._bus.messages.refused()
 
     def _check(self) -> None:
         if not self._bus.on_duty(self):

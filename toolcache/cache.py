@@ -1,10 +1,10 @@
 """Cache: any value, under keys of the caller's own."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from toolcache.answers import RunStatus
 from toolcache.aside import Lengthy
@@ -12,8 +12,7 @@ from toolcache.blob import NEVER
 from toolcache.compute import Compute
 from toolcache.domains import GENERAL, IDEMPOTENCY
 from toolcache.durations import Duration
-from toolcache.entries import remaining
-from toolcache.entry import MISSING, Durability, Entry, Missing
+from toolcache.entry import MISSING, Durability, Entry, Missing, remaining
 from toolcache.errors import UnsupportedKeyError
 from toolcache.found import found_in, whole
 from toolcache.freshness_options import FreshnessOptions, said
@@ -21,6 +20,7 @@ from toolcache.holdings import Holdings
 from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.modes import Mode
+from toolcache.moves import Moves
 from toolcache.parts import Parts
 from toolcache.protocols import Listener
 from toolcache.report import health, stats
@@ -30,8 +30,15 @@ from toolcache.tags import RESERVED, UNTAGGED
 from toolcache.terms import OnceOptions, Terms
 from toolcache.work import Work
 
+if TYPE_CHECKING:
+    from toolcache.functions import CachedFunction
+    from toolcache.rules import CachedOptions, Lifetime
 
-class Cache(Holdings):
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Cache(Holdings, Moves):
     """Any value, over memory → Redis → files.
 
     Every method may be called from any asyncio event loop of the process. ``ToolCache`` is a cache that knows the
@@ -39,11 +46,12 @@ class Cache(Holdings):
 
     Args:
         parts: what the cache is made of.
+        machine: one that is there already, of these parts.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, machine: Machine | None = None) -> None:
         self._parts = parts
-        self._machine = Machine(parts)
+        self._machine = Machine(parts) if machine is None else machine
         self._requests = Requests(self._machine)
         self._request_domain = IDEMPOTENCY
         self._hit = self._machine.hit
@@ -141,6 +149,23 @@ class Cache(Holdings):
         else:
             mode = None
         return await self._fill(key, compute, ttl=ttl, tags=tags, lock=lock, mode=mode, freshness=said(freshness))
+
+    _own_get_or_set = get_or_set
+    """The one of this class, by which a subclass is known that has another."""
+
+    def cached(
+        self, ttl: "Lifetime" = MISSING, **options: Unpack["CachedOptions"]
+    ) -> "Callable[[Callable[_P, Coroutine[Any, Any, _R]]], CachedFunction[_P, _R]]":
+        """Keep what an async function returns in this cache; see ``toolcache.cached``.
+
+        Examples:
+            >>> @cache.cached(ttl="1h")
+            ... async def search(query: str) -> list[str]:
+            ...     return await ask(query)
+        """
+        from toolcache.keeping import decorator
+
+        return decorator(ttl, self, options)
 
     async def set(
         self, key: str, value: Any, ttl: Duration | Missing | None = MISSING, *, tags: Iterable[str] = ()

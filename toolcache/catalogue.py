@@ -12,8 +12,7 @@ from typing import Final
 
 from toolcache.blob import NEVER
 from toolcache.domains import GENERAL
-from toolcache.entries import remaining
-from toolcache.entry import MEMORY, Held
+from toolcache.entry import MEMORY, Held, remaining
 from toolcache.fields import Frozen
 from toolcache.keys.globs import Glob, written
 from toolcache.parts import Parts

@@ -13,15 +13,15 @@ from toolcache.blob import TOMBSTONE
 from toolcache.domains import Domain
 from toolcache.drafts import Draft, Outcome
 from toolcache.durations import Duration
-from toolcache.entries import Entries, remaining
-from toolcache.entry import MISSING, Durability, Held, Missing
+from toolcache.encoded import Encoded, Marked
+from toolcache.entries import Entries
+from toolcache.entry import MISSING, Durability, Held, Missing, remaining
 from toolcache.errors import CacheClosedError
 from toolcache.found import Found, whole
 from toolcache.freshness import Life
 from toolcache.home import Homes
 from toolcache.order import Order
 from toolcache.parts import Due, Parts
-from toolcache.protocols import Encoded
 from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.stats import Tallies
@@ -103,7 +103,13 @@ class Changes:
         return await self._store(places, values, domain, self._entries.life(ttl, domain), tags)
 
     async def _store(
-        self, places: list[str], values: Sequence[Any], domain: Domain, life: Life, tags: tuple[str, ...]
+        self,
+        places: list[str],
+        values: Sequence[Any],
+        domain: Domain,
+        life: Life,
+        tags: tuple[str, ...],
+        etag: str = "",
     ) -> list[Durability]:
         encode = partial(self._entries.encode_all, values, domain, tags)
         try:
@@ -121,9 +127,11 @@ class Changes:
                 if len(encoded) < len(values):
                     encoded = await aside(encode)
                 self._check_open()
+                encoded = _of(etag, encoded)
                 helds = self._set_all_near(places, values, encoded, domain, life, tags)
             due = self._parts.due()
         else:
+            encoded = _of(etag, encoded)
             helds = self._set_all_near(places, values, encoded, domain, life, tags)
         if not self._far:
             return near
@@ -207,7 +215,7 @@ class Changes:
         if held is None or value is MISSING:
             return False
         left = remaining(held.created_ms, held.gone_ms, self._parts.clock.time())
-        await self._store([place], [value], domain, Life(0.0, left), held.tags)
+        await self._store([place], [value], domain, Life(0.0, left), held.tags, etag=getattr(held, "etag", ""))
         return True
 
     async def delete_many(self, places: list[str], domain: Domain) -> list[bool]:
@@ -294,3 +302,8 @@ class Changes:
         for place, draft, outcome in zip(places, drafts, outcomes, strict=True):
             self._homes.detach(place)
             self._reader.overtake(place, draft.version, told=self._tells_of(outcome))
+
+
+def _of(etag: str, encoded: Sequence[Encoded]) -> Sequence[Encoded]:
+    """What is written of values in a state that their source calls so."""
+    return [Marked(one, etag) for one in encoded] if etag else encoded

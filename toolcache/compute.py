@@ -4,13 +4,15 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from types import FunctionType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from toolcache.durations import Duration
 from toolcache.entry import Held
 from toolcache.errors import ComputeTimeoutError
 from toolcache.freshness import DEFAULT, Policy
 from toolcache.tags import labels
+
+_LONGEST: Final = 256
 
 Compute: TypeAlias = Callable[[], Any] | Callable[[], Awaitable[Any]] | Callable[["Context"], Any]
 
@@ -21,6 +23,8 @@ class Context:
     Attributes:
         ttl: how long the value stays good; as given by the caller unless the computation sets it.
         tags: the same for its tags.
+        etag: what the source calls this state of the value, kept with it: of the older value until the computation sets
+            another, None where there is none.
 
     Examples:
         >>> async def compute(context):
@@ -37,10 +41,15 @@ class Context:
         self.ttl = ttl
         self.tags = tags
         self.own = own
+        self.etag: str | None = None
         self.skipped = False
-        self.unmodified = False
         self.stale: Held | None = None
         self.policy = policy
+
+    def met(self, older: Held) -> None:
+        """There is an older value."""
+        self.stale = older
+        self.etag = getattr(older, "etag", "") or None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -64,7 +73,6 @@ class Context:
         """
         if self.stale is None:
             raise LookupError("there is no older value that could be right: compute one")
-        self.unmodified = True
         return self.stale.own()
 
     def skip(self) -> None:
@@ -92,6 +100,17 @@ async def run(compute: Compute, context: Context) -> Any:
         if not timeout.expired():
             raise
         raise ComputeTimeoutError(limit) from None
+
+
+def etag_of(etag: object) -> str:
+    """An etag, looked at.
+
+    Raises:
+        ValueError: it is no text, or longer than 256 characters.
+    """
+    if not isinstance(etag, str) or len(etag) > _LONGEST:
+        raise ValueError(f"an etag is a text of at most {_LONGEST} characters")
+    return etag
 
 
 def takes_context(compute: Callable[..., Any]) -> bool:

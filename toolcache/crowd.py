@@ -44,6 +44,8 @@ class Crowd:
         version: mints one, above that which was found.
         now: monotonic seconds.
         see: told which version a flight found before it computes.
+        rests: takes note of what may stand in for a key; whether it does, as its source has failed of late.
+        give_up: told of each key for which an old value stands in, and why.
         anew: whether to compute whatever the layers have.
     """
 
@@ -55,6 +57,8 @@ class Crowd:
         version: _Mint,
         now: Callable[[], float],
         see: Callable[[str, Flight[Found], bytes], None],
+        rests: Callable[[str, Found, Flight[Found]], bool],
+        give_up: Callable[[str, Exception], None],
         *,
         anew: bool = False,
     ) -> None:
@@ -64,6 +68,8 @@ class Crowd:
         self._version = version
         self._now = now
         self._see = see
+        self._rests = rests
+        self._give_up = give_up
         self._anew = anew
 
     async def travel(self, flights: Mapping[str, Flight[Found]]) -> dict[str, Found]:
@@ -75,6 +81,9 @@ class Crowd:
 
         await abreast(look, list(flights))
         landed = {key: item for key, item in found.items() if item.held is not None and not self._anew}
+        for key, item in found.items():
+            if item.stale is not None and self._rests(key, item, flights[key]) and (old := flights[key].stand_in):
+                landed[key] = old
         missing = [key for key in flights if key not in landed]
         if missing:
             version = self._version()
@@ -84,8 +93,22 @@ class Crowd:
             async for some in Pieces(missing):
                 for key in some:
                     self._see(key, flights[key], found[key].version)
-            landed |= await self._make(missing, flights)
+            try:
+                landed |= await self._make(missing, flights)
+            except Exception as error:  # noqa: BLE001 - whatever it is, who has an older value takes that
+                landed |= self._stand_ins(missing, flights, error)
         return landed
+
+    def _stand_ins(
+        self, missing: Sequence[str], flights: Mapping[str, Flight[Found]], error: Exception
+    ) -> dict[str, Found]:
+        """Old values for all that could not be computed; where one lacks, the computation has failed for all."""
+        old = {key: stand_in for key in missing if (stand_in := flights[key].stand_in) and not flights[key].detached}
+        if self._anew or len(old) < len(missing):
+            raise error
+        for key in missing:
+            self._give_up(key, error)
+        return old
 
     async def _make(self, missing: list[str], flights: Mapping[str, Flight[Found]]) -> dict[str, Found]:
         begun = self._now()

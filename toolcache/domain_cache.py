@@ -11,6 +11,7 @@ from toolcache.domain_keys import DomainKeys
 from toolcache.domains import DOMAINS, GENERAL, IDEMPOTENCY, Domain
 from toolcache.durations import Duration
 from toolcache.entry import Durability, Missing
+from toolcache.machine import Machine
 from toolcache.parts import Parts
 from toolcache.settings import Settings
 
@@ -26,13 +27,14 @@ class DomainCache(Cache):
     Args:
         parts: what it is made of.
         settings: what it was told; lifetimes and costs of domains win over their rows'.
+        machine: see ``Cache``.
 
     Attributes:
         settings: as given.
     """
 
-    def __init__(self, parts: Parts, settings: Settings) -> None:
-        super().__init__(parts)
+    def __init__(self, parts: Parts, settings: Settings, machine: Machine | None = None) -> None:
+        super().__init__(parts, machine)
         self.settings = settings
         self._keys = DomainKeys(settings.namespace, settings.tenant)
         self._rows = {row.name: self._told(row) for row in DOMAINS.values()}

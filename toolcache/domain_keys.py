@@ -7,6 +7,9 @@
     idempotency:{digest of the task}
     response:{agent}:{digest of agent, goal, model, temperature and tools}
     model:{model}:{digest of model, messages and parameters}
+    session:{session}                                 session:{session}:{digest}, for a tenant
+    memory:{agent}:{digest of the query}
+    tool:{tool}:{digest of its parameters}            tool:{server}:{tool}:{digest}, for a tool of a server
     {own domain}:{digest of its fields}               {own domain}:{version}:{digest of its fields}
 
 Parts are percent-encoded, so only the joiner is a raw colon and no two sets of parts share a key. A tenant becomes part
@@ -80,6 +83,25 @@ class DomainKeys:
         """What a model answers to a whole conversation, the system's prompt included, under all of its parameters."""
         said = list(messages) if isinstance(messages, tuple) else messages
         return join("model", model, self._digest({"model": model, "messages": said, "params": dict(params or {})}))
+
+    def session(self, session_id: str) -> str:
+        """What an agent knows of a conversation."""
+        tenant = () if self._tenant is None else (self._digest(session_id),)
+        return join("session", session_id, *tenant)
+
+    def memory(self, agent: str, query: Any) -> str:
+        """What an agent remembers of a query."""
+        return join("memory", agent, self._digest(query))
+
+    def tool(self, server: str, tool: str, params: Mapping[str, Any], *told: Any) -> str:
+        """What a tool has said; what else tells one call from another comes last."""
+        where = (server,) if server else ()
+        given = [dict(params), *told] if any(one is not None for one in told) else dict(params)
+        return join("tool", *where, tool, self._digest(given))
+
+    def tools(self, what: str, server: str) -> str:
+        """A note on the tools of a server."""
+        return join("tool", f"@{what}", self._digest(server))
 
     def declared(self, domain: Domain[Any], fields: Mapping[str, Any]) -> str:
         """What a domain of the user's own has for these fields."""

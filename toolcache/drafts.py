@@ -2,8 +2,9 @@
 
 from typing import Final, NamedTuple
 
+from toolcache.encoded import Encoded
 from toolcache.entry import Durability
-from toolcache.protocols import Encoded, PutResult, PutStatus
+from toolcache.protocols import PutResult, PutStatus
 from toolcache.versions import ZERO
 
 # Of an enum, each is looked up in a fraction of the time where it is a name of the module.

@@ -14,14 +14,14 @@ from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
 from toolcache.drafts import Draft
 from toolcache.durations import Duration, seconds
-from toolcache.entry import MEMORY, MISSING, Aging, Held, Missing
+from toolcache.encoded import Encoded
+from toolcache.entry import MEMORY, MISSING, Aging, Held, Missing, remaining
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected, ClockAnomaly
 from toolcache.freshness import DEFAULT, UNSAID, Freshness, Life, Policy
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
-from toolcache.protocols import Encoded
 from toolcache.stats import Tally
 from toolcache.tags import UNTAGGED, shared
 from toolcache.versions import ZERO, split
@@ -249,7 +249,9 @@ class Entries:
         kept, thaw, size = self.form(value, encoded, domain)
         span_ms = self.span_ms(life.gone)
         held = self.live(kept, thaw, size, tally, life.gone, span_ms, tags, self._memory.find(place), above)
-        return held if life.plain else self._aged(held, life, self._ms(life.fresh))
+        if life.plain and not encoded.etag:
+            return held
+        return self._aged(held, life, self._ms(life.fresh), encoded.etag)
 
     def live(
         self,
@@ -297,7 +299,9 @@ class Entries:
         held = self._hold(
             value, encoded, None, domain, tally, version, now_ms, self.span_ms(life.gone), era, life.gone, took, tags, MEMORY
         )  # fmt: skip
-        return held if life.plain else self._aged(held, life, self._ms(life.fresh))
+        if life.plain and not encoded.etag:
+            return held
+        return self._aged(held, life, self._ms(life.fresh), encoded.etag)
 
     def hold(
         self, blob: Blob, value: Any, thaw: Callable[[bytes], Any], domain: Domain, tally: Tally, layer: str, era: int
@@ -316,14 +320,15 @@ class Entries:
             value, encoded or _EMPTY, thaw, domain, tally, version, created_ms, span_ms, era, left, cost_ms / 1000, tags, layer
         )  # fmt: skip
         policy = self.policy(domain)
-        if fresh_until_ms == gone_ms and policy.refresh_ahead is None:
+        etag = "" if encoded is None else encoded.etag
+        if fresh_until_ms == gone_ms and policy.refresh_ahead is None and not etag:
             return held
         fresh_ms = NEVER if fresh_until_ms == NEVER else fresh_until_ms - created_ms
         fresh = remaining(created_ms, fresh_until_ms, self._time())
         ripe = policy.life(fresh_ms / 1000).ripe - fresh_ms / 1000 + fresh if fresh < inf else inf
-        return self._aged(held, Life(fresh, left, ripe), fresh_ms)
+        return self._aged(held, Life(fresh, left, ripe), fresh_ms, etag)
 
-    def _aged(self, held: Held, life: Life, fresh_ms: int) -> Aging:
+    def _aged(self, held: Held, life: Life, fresh_ms: int, etag: str) -> Aging:
         """The entry with its ages, of which so much is left."""
         self.ages = True
         now, trust = self._now(), self.trust if held.layer == self._redis else self._trust
@@ -333,6 +338,7 @@ class Entries:
             fresh_until=now + life.fresh,
             ripe_at=now + life.ripe,
             trusted_until=inf if trust is None else now + trust,
+            etag=etag,
         )
 
     @staticmethod
@@ -388,10 +394,3 @@ class Entries:
         if domain.shared or kind in IMMUTABLE or (kind not in CONTAINERS and self._coder.is_immutable(value)):
             return value, None, max(len(body), sys.getsizeof(value))
         return body, thaw or self._coder.copier(encoded), len(body)
-
-
-def remaining(created_ms: int, gone_ms: int, now: float) -> float:
-    """Seconds an entry has left; a clock set back never lengthens a life, counted from the read."""
-    if gone_ms == NEVER:
-        return inf
-    return min(gone_ms - int(now * 1000), gone_ms - created_ms) / 1000

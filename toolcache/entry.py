@@ -202,21 +202,26 @@ class Aging(Held):
 
     ``fresh_ms`` is how long it is fresh, of ``span_ms`` in all. The others are monotonic seconds: until when it is fresh,
     from when on it is to be computed anew in the background, and until when it answers without a layer being asked.
+    ``etag`` is what its source calls this state of it, "" if nobody has said so.
     """
 
-    __slots__ = ("fresh_ms", "fresh_until", "ripe_at", "trusted_until")
+    __slots__ = ("etag", "fresh_ms", "fresh_until", "ripe_at", "trusted_until")
 
+    etag: str
     fresh_ms: int
     fresh_until: float
     ripe_at: float
     trusted_until: float
 
     @staticmethod
-    def aged(held: Held, *, fresh_ms: int, fresh_until: float, ripe_at: float, trusted_until: float) -> "Aging":
+    def aged(
+        held: Held, *, fresh_ms: int, fresh_until: float, ripe_at: float, trusted_until: float, etag: str
+    ) -> "Aging":
         """The same entry with these ages; it has not been in memory yet."""
         self = _new(Aging)
         for name in _SET:
             setattr(self, name, getattr(held, name))
+        self.etag = etag
         self.fresh_ms = fresh_ms
         self.fresh_until = fresh_until
         self.ripe_at = ripe_at
@@ -241,6 +246,13 @@ class Aging(Held):
 
 _SET: Final = tuple(name for name in Held.__slots__ if name not in {"after", "before", "newer", "older"})
 """What an entry has before it comes into memory."""
+
+
+def remaining(created_ms: int, gone_ms: int, now: float) -> float:
+    """Seconds an entry has left; a clock set back never lengthens a life, counted from the read."""
+    if gone_ms == NEVER:
+        return inf
+    return min(gone_ms - int(now * 1000), gone_ms - created_ms) / 1000
 
 
 class Invalidation(Frozen):

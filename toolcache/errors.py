@@ -6,8 +6,10 @@
     ├── MissingScopeError           nobody has said for whom, where a function keeps results apart by it
     ├── SerializationError          a value that cannot be stored and come back equal
     │   └── ValueTooLargeError      a value above ``max_entry``
+    ├── StoredCallError             a function failed before, and that is kept for a while
     ├── CacheClosedError            a call after ``aclose()``, or a write that it did not wait for
     ├── CacheWriteError             a delete (or, with ``strict=True``, any write) that is safe nowhere
+    ├── BackupError                 a backup or copy that cannot be made, or a file that cannot be believed
     ├── ReentrantFlightError        a computation that waits for itself
     ├── FlightAbortedError          a computation that cancelled itself
     ├── ComputeTimeoutError         a computation that took longer than ``hard_timeout``
@@ -20,11 +22,14 @@
     │   ├── StoredAgentError            it failed elsewhere or earlier; this tells how
     │   ├── StoresUnavailableError      no store can promise that it runs once
     │   └── TemplateError               a template and its arguments do not fit
+    ├── SessionError                a session was not saved, or cannot be told
+    │   ├── SessionConflictError        somebody else has saved it meanwhile
+    │   └── SessionUnavailableError     the store that keeps it does not answer
     ├── CircuitOpenError            the breaker refuses (only for those who use a breaker alone)
     └── UnsupportedEventLoopError   called outside asyncio
 
 A store that is down, slow, full, read-only or lying raises nothing at the caller of a cache; only what is to run
-once is not run where no store can promise it.
+once is not run where no store can promise it, and a session, which nobody could compute again, is not lost unsaid.
 """
 
 from typing import Any, ClassVar
@@ -51,6 +56,23 @@ class MissingScopeError(ToolCacheError, LookupError):
     def __init__(self, owner: str, scope: str) -> None:
         super().__init__(f"nobody has said the scope {scope!r} of {owner}: call it inside of 'with scope({scope}=...)'")
         self.scope = scope
+
+
+class StoredCallError(ToolCacheError):
+    """A function failed a while ago with an error that it keeps, and was not called again.
+
+    ``type`` is the name of that error's class, ``message`` its text. No class is ever rebuilt from them, unless the function
+    was told how: ``cache_errors={NotFound: NotFound}``.
+    """
+
+    def __init__(self, type: str, message: str = "") -> None:  # noqa: A002 - the record's own word
+        super().__init__(type, message)
+        self.type = type
+        self.message = message
+
+    def __str__(self) -> str:
+        what = f"{self.type}: {self.message}" if self.message else self.type
+        return f"the function failed a while ago with {what}, which is kept: refresh() calls it again"
 
 
 class SerializationError(ToolCacheError, TypeError):
@@ -96,6 +118,14 @@ class CacheWriteError(ToolCacheError):
         super().__init__(f"{operation} could be made safe in no layer ({reason}): repeat it once a store is back")
         self.operation = operation
         self.reason = reason
+
+
+class BackupError(ToolCacheError):
+    """A backup cannot be written, read or believed, or a layer that it needs cannot be asked; the text says which and why.
+
+    An export that ended so goes on where it was when it is called again. An import says so before it changes anything
+    where the file is damaged, cut off or of another secret; where a layer fails in the middle, what it had done stays.
+    """
 
 
 class ReentrantFlightError(ToolCacheError, RuntimeError):
@@ -230,6 +260,38 @@ class TemplateError(DispatchError, ValueError):
         super().__init__(message)
         self.argument = argument
         self.position = position
+
+
+class SessionError(ToolCacheError):
+    """A session was not saved, or cannot be told."""
+
+
+class SessionConflictError(SessionError):
+    """The session was saved by others since it was resumed, and this is not what they have made of it. Nothing was saved.
+
+    ``revision`` is the one that stands there now; None where there is no session any more.
+    """
+
+    def __init__(self, message: str, *, revision: str | None = None) -> None:
+        super().__init__(message)
+        self.revision = revision
+
+
+class SessionUnavailableError(SessionError):
+    """The store that keeps sessions does not answer, so nobody can tell what stands there; ``reason`` is its fault.
+
+    Unlike a cached value a session cannot be computed again: to answer "there is none", or to save it where others do not
+    see it, would lose turns. A save may or may not have been done. The same ``append`` with a ``turn_id`` is done once, however
+    often it is repeated; in all other cases resume the session, and look.
+    """
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(
+            f"the store that keeps sessions ({store}) does not answer ({reason}): repeat it once it is back, health() tells; "
+            "a save under way may or may not have been done"
+        )
+        self.store = store
+        self.reason = reason
 
 
 class CircuitOpenError(ToolCacheError):

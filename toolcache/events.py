@@ -9,6 +9,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from toolcache.fields import Frozen
+from toolcache.mishaps import HandlerFailed as HandlerFailed  # noqa: PLC0414 - theirs to import from here
+from toolcache.mishaps import MessageRejected as MessageRejected  # noqa: PLC0414 - theirs to import from here
+from toolcache.mishaps import MessagesRefused as MessagesRefused  # noqa: PLC0414 - theirs to import from here
+from toolcache.mishaps import ScheduleFailed as ScheduleFailed  # noqa: PLC0414 - theirs to import from here
 
 if TYPE_CHECKING:
     from toolcache.protocols import Clock, Listener
@@ -298,14 +302,19 @@ Event = (
     | DuplicateExecution
     | TaskMismatch
     | DispatchDegraded
+    | HandlerFailed
+    | MessageRejected
+    | MessagesRefused
+    | ScheduleFailed
 )
 
 _WARN = (
     *(BreakerChanged, RedisUnavailable, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused),
     *(TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded, StrategyFailed),
+    *(HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed),
 )
 _LOG_EVERY = 30.0
-_KIND = ("name", "after", "layer", "operation", "kind", "domain", "directory", "reason")
+_KIND = ("name", "handler", "after", "layer", "operation", "kind", "domain", "directory", "reason")
 """What tells one kind of trouble from another; the key does not."""
 
 

@@ -13,10 +13,11 @@ from zlib import crc32
 
 from toolcache.aside import Lengthy, aside
 from toolcache.blob import NEVER
-from toolcache.compute import Compute, Context, run
+from toolcache.compute import Compute, Context, etag_of, run
 from toolcache.crowd import ComputeMany, Crowd
 from toolcache.domains import Domain
 from toolcache.drafts import Draft, Outcome
+from toolcache.encoded import Marked
 from toolcache.entries import Entries
 from toolcache.entry import MISSING, Aging, Held
 from toolcache.epochs import Epochs
@@ -138,6 +139,8 @@ class Filler:
             partial(self._version, tags=context.labels),
             self._now,
             home.flights.see,
+            partial(self._rests, policy=context.policy),
+            partial(self._give_up, domain=domain, policy=context.policy),
             anew=anew,
         )
 
@@ -184,11 +187,8 @@ class Filler:
                     key, found.held, flight, partial(self._fly, key, compute, domain, context, locked=locked, anew=True)
                 )
             return found
-        flight.refreshes = anew and found.held is not None
-        if flight.refreshes:
-            flight.stand_in, context.stale = found, found.held
-        elif (stand_in := self._stand_in(key, found, context, flight)) is not None and not flight.anew:
-            return stand_in
+        if (old := self._older(key, found, flight, context)) is not None:
+            return old
         turn = self._turns.turn(key, due) if locked and self._turns.layers and not flight.detached else None
         flight.on_detach = None if turn is None else turn.end  # nobody is to wait for what will not be stored
         try:
@@ -207,7 +207,7 @@ class Filler:
             except Exception as error:
                 if flight.stand_in is None or flight.detached or flight.anew:
                     raise
-                self._give_up(key, domain, context.policy, error)
+                self._give_up(key, error, domain=domain, policy=context.policy)
                 return flight.stand_in
             took = self._now() - begun
             return await self._keep(
@@ -234,18 +234,27 @@ class Filler:
         ripe = policy.refresh_ahead + (1 - policy.refresh_ahead) / 2 * chance
         return self._parts.clock.time() * 1000 >= held.created_ms + ripe * (held.fresh_until_ms - held.created_ms)
 
-    def _stand_in(self, key: str, found: Found, context: Context, flight: Flight[Found]) -> Found | None:
-        """Take note of what may stand in for the value; the same, if it is not yet time to try again."""
-        stale, policy = found.stale, context.policy
-        if not isinstance(stale, Aging):
-            return None
-        context.stale = stale
-        if policy.grace is None or self._now() >= stale.fresh_until + policy.grace:
-            return None
-        flight.stand_in = found_in(stale)
-        return flight.stand_in if self._now() < self._throttled.get(key, 0.0) else None
+    def _older(self, key: str, found: Found, flight: Flight[Found], context: Context) -> Found | None:
+        """Take note of an older value, fresh or stale; the same if it stands in without another try."""
+        flight.refreshes = found.held is not None
+        if found.held is not None:
+            flight.stand_in = found
+            context.met(found.held)
+        elif found.stale is not None:
+            context.met(found.stale)
+            if self._rests(key, found, flight, policy=context.policy):
+                return flight.stand_in
+        return None
 
-    def _give_up(self, key: str, domain: Domain, policy: Policy, error: Exception) -> None:
+    def _rests(self, key: str, found: Found, flight: Flight[Found], *, policy: Policy) -> bool:
+        """Take note of what may stand in for the value; whether it does, as it is not yet time to try again."""
+        stale, now = found.stale, self._now()
+        if not isinstance(stale, Aging) or policy.grace is None or now >= stale.fresh_until + policy.grace:
+            return False
+        flight.stand_in = found_in(stale)
+        return now < self._throttled.get(key, 0.0) and not flight.anew
+
+    def _give_up(self, key: str, error: Exception, *, domain: Domain, policy: Policy) -> None:
         """No try for a while: the source has failed, and is asked once for all who want the value."""
         now = self._now()
         if len(self._throttled) >= _REMEMBERED:
@@ -303,6 +312,8 @@ class Filler:
                 encoded = self._entries.encode(value, domain, tags)
             except Lengthy:
                 (encoded,) = await aside(partial(self._entries.encode_all, (value,), domain, tags))
+            if context.etag is not None:
+                encoded = Marked(encoded, etag_of(context.etag))
         except (SerializationError, ValueError, TypeError) as error:  # or a ttl or tags that the computation set
             tally.not_stored += 1
             self._parts.announce(

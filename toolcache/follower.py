@@ -12,6 +12,7 @@ from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.keys.text import place_of, store_key
 from toolcache.layer import Layer
+from toolcache.messages import Messages
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsChanges
 from toolcache.reader import Reader
@@ -30,10 +31,12 @@ class Follower:
         horizon: what has been cleared, as far as this process knows.
         reader: whose memory and reads under way are to be told.
         homes: whose flights are to be told.
+        messages: passed on what other processes say by way of the files.
     """
 
-    def __init__(self, parts: Parts, horizon: Horizon, reader: Reader, homes: Homes) -> None:
+    def __init__(self, parts: Parts, horizon: Horizon, reader: Reader, homes: Homes, messages: Messages) -> None:
         self.behind = False
+        self._messages = messages
         self._memory = parts.memory
         self._horizon = horizon
         self._reader = reader
@@ -43,6 +46,7 @@ class Follower:
         self._files: Layer | None = parts.files
         store = self._files.store if self._files else None
         self._store = store if isinstance(store, SupportsChanges) else None
+        self._opened = False
 
     @property
     def needed(self) -> bool:
@@ -67,15 +71,24 @@ class Follower:
         self.behind = False
 
     async def _follow(self) -> None:
-        if self._store is None or self._files is None or self._store.in_step() or self._files.guard.refuses():
+        if self._store is None or self._files is None or self._files.guard.refuses():
+            return
+        if self._store.in_step() and not self._unopened():
             return
         changed = await self._files.ask(self._store.changes)
         if changed is None:
             return
+        self._opened = True
         if changed.lost:
             self._forget_all()
         for name, version in changed.keys:
             self._heed(name, version)
+        if said := [name for name, _ in changed.keys if self._messages.is_one(name)]:
+            await self._messages.fetch(said)
+
+    def _unopened(self) -> bool:
+        """Whether somebody waits for messages in a log that nobody here has opened yet: what is not, is in step."""
+        return self._messages.awaited and not self._opened
 
     def _heed(self, name: str, version: bytes) -> None:
         if name.startswith(self._scopes):
@@ -88,6 +101,7 @@ class Follower:
             self._homes.hear(key, version)
 
     def _forget_all(self) -> None:
+        self._messages.gap("file", 0.0)
         self._memory.clear()
         self._reader.interrupt_all()
         self._homes.detach_all()

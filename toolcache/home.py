@@ -48,6 +48,10 @@ class Home:
         """Whether it is a task of ours, which nobody cancels who only leaves."""
         return task in self._tasks
 
+    def tasks(self) -> set[asyncio.Task[Any]]:
+        """What runs and outlives its callers."""
+        return self._tasks | self.flights.tasks() | self.runs.tasks()
+
     def enter(self) -> None:
         """A caller begins, in a task of its own, what is to be waited for at the end; it says when it can ``leave``."""
         self._guests += 1
@@ -81,6 +85,12 @@ class Home:
             self._attendants[run] = task
         return absent
 
+    def dismiss(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have it run no more."""
+        attendant = self._attendants.pop(run, None)
+        if attendant is not None:
+            attendant.cancel()
+
     def _unstaff(self, _: object) -> None:
         self.staffed = False
 
@@ -105,7 +115,7 @@ class Home:
     async def drain(self, patience: float) -> None:
         """Wait for tasks and flights; cancel what is left after ``patience`` seconds."""
         await self._dismiss()
-        running: set[asyncio.Future[Any]] = self._tasks | self.flights.tasks() | self.runs.tasks()
+        running: set[asyncio.Future[Any]] = {*self.tasks()}
         if self._guests:
             self._no_guests = asyncio.get_running_loop().create_future()
             running.add(self._no_guests)
@@ -154,8 +164,8 @@ class Homes:
 
     @property
     def refusing(self) -> bool:
-        """Whether calls are refused: all of them once closed, but for those that a computation under way makes."""
-        return self.closed and (self._drained or not aboard())
+        """Whether calls are refused: all of them once closed, but for those that a computation under way makes, or a task."""
+        return self.closed and (self._drained or not (aboard() or self.here().owns(asyncio.current_task())))
 
     def detach(self, key: str) -> None:
         """Detach the key's flight in every loop."""
@@ -184,6 +194,11 @@ class Homes:
         """Detach every flight in every loop."""
         for home in self._homes.each:
             home.flights.detach_all()
+
+    async def settle(self, patience: float) -> None:
+        """Wait for what runs in this loop's home, for at most ``patience`` seconds; nothing of it is ended."""
+        if running := self.here().tasks():
+            await asyncio.wait(running, timeout=patience)
 
     async def close(self, drain: float, release: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Refuse newcomers, drain this loop's home for at most ``drain`` seconds, release the rest; once, for all."""

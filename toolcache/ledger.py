@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from toolcache.blob import CLAIM, NEVER, RECORD, CorruptBlobError, end_of
+from toolcache.encoded import Encoded
 from toolcache.entries import Entries
 from toolcache.epochs import Epochs
 from toolcache.events import BlobRejected, DuplicateExecution
@@ -21,7 +22,7 @@ from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.memory.claims import MemoryClaims
 from toolcache.parts import Parts
-from toolcache.protocols import Encoded, PutResult, PutStatus, SupportsUsage
+from toolcache.protocols import PutResult, PutStatus, SupportsUsage
 from toolcache.record import Attempt, Decide, Record, Seen, State, Verdict, erase, keep
 from toolcache.record_body import pack, record_of
 from toolcache.swaps import NOTHING, UNKNOWN, Move, Standing, SupportsClaim
@@ -134,9 +135,9 @@ class Ledger:
         """The store key of the record of a request."""
         return store_key("i", self._parts.namespace, place)
 
-    def version(self, above: bytes = ZERO) -> bytes:
-        """A version above all that is known to have been cleared."""
-        return self._entries.version(above=above)
+    def version(self, above: bytes = ZERO, tags: tuple[str, ...] = ()) -> bytes:
+        """A version above all that is known to have been cleared, also by one of these tags."""
+        return self._entries.version(above=above, tags=tags)
 
     def floor(self) -> bytes:
         """Up to which version all of the namespace is known to have been cleared."""

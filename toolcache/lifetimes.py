@@ -15,12 +15,12 @@ from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
 from toolcache.drafts import Outcome
 from toolcache.durations import Duration
+from toolcache.encoded import Encoded
 from toolcache.entries import Entries
 from toolcache.entry import MEMORY, MISSING, Held, Missing
 from toolcache.found import Found, whole
 from toolcache.freshness import Life
 from toolcache.parts import Due, Parts
-from toolcache.protocols import Encoded
 from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.stats import Tallies

@@ -37,6 +37,7 @@ from toolcache.keys.text import key_text, store_key
 from toolcache.ledger import Ledger
 from toolcache.lifetimes import Lifetimes
 from toolcache.lookups import Lookups
+from toolcache.messages import Messages
 from toolcache.modes import Mode, Modes
 from toolcache.owed import Owed
 from toolcache.parts import Parts
@@ -52,6 +53,8 @@ from toolcache.tags import labels
 from toolcache.writer import Writer
 
 if TYPE_CHECKING:
+    from toolcache.gatherer import Gatherer
+    from toolcache.restorer import Restorer
     from toolcache.scanner import Scanner
     from toolcache.upkeep import Upkeep
 
@@ -103,11 +106,13 @@ class Machine:
         self.answers = Answers(parts, self.ledger)
         self.runs = Runs(parts, self.ledger, self.answers, self.homes)
         self.sweeper = Sweeper(parts.memory)
-        self._follower = Follower(parts, self._horizon, self._reader, self.homes)
+        self.messages = Messages(parts)
+        self._follower = Follower(parts, self._horizon, self._reader, self.homes, self.messages)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
         self.journal = Journal(parts, self._owed.catch_up, self.ledger.replay, self.homes)
         self.bus = Bus(
-            parts, self._entries, self._horizon, self._reader, self.homes, self._emptied, self.runs.assert_anew
+            *(parts, self._entries, self._horizon, self._reader, self.homes, self.messages),
+            *(self._emptied, self.runs.assert_anew),
         )
         self.entrance = Entrance(parts, places, self.homes, self.sweeper, self._follower, self.bus, self.journal)
         self._enter = self.entrance.one
@@ -172,6 +177,38 @@ class Machine:
         from toolcache.upkeep import Upkeep
 
         return Upkeep(self.parts, self.entrance, self.scanner, self._changes, self._invalidator, self.homes, self._risk)
+
+    # -- moving -------------------------------------------------------------------------------------------------
+
+    def gatherer(self) -> "Gatherer":
+        """What gathers all entries."""
+        from toolcache.gatherer import Gatherer
+
+        return Gatherer(
+            self.parts,
+            entries=self._entries,
+            epochs=self._epochs,
+            horizon=self._horizon,
+            scanner=self.scanner,
+            recall=self._reader.recall,
+            tallies=self.tallies,
+        )
+
+    def restorer(self) -> "Restorer":
+        """What puts entries in."""
+        from toolcache.restorer import Restorer
+
+        return Restorer(
+            self.parts,
+            entries=self._entries,
+            epochs=self._epochs,
+            horizon=self._horizon,
+            writer=self._writer,
+            reader=self._reader,
+            changes=self._changes,
+            homes=self.homes,
+            tallies=self.tallies,
+        )
 
     # -- computing ----------------------------------------------------------------------------------------------
 
@@ -319,8 +356,12 @@ class Machine:
         given = labels(tags)
         if not given:
             raise ValueError("name at least one tag: invalidate(tags=['news'])")
+        return await self.forget("tags", given)
+
+    async def forget(self, scope: str, labels: Sequence[str]) -> Invalidation:
+        """The same of labels that were looked at already, or are the cache's own; ``scope`` says what they stand for."""
         self.enter(())
-        return await self._invalidator.invalidate("tags", given, await self._changes.come())
+        return await self._invalidator.invalidate(scope, labels, await self._changes.come())
 
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain) -> float:
         """Seconds; infinite for None."""

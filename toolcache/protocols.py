@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from toolcache.encoded import Encoded
 from toolcache.entry import Held
 from toolcache.versions import ZERO
 
@@ -66,14 +67,6 @@ class MemoryPolicy(Protocol):
     def clear(self) -> None:
         """All keys have left, without a word to their entries."""
         ...
-
-
-class Encoded(NamedTuple):
-    """A value on its way to a store: ``body``, the codec that made it and, for vectors, the element type."""
-
-    body: bytes
-    codec: str
-    dtype: str = ""
 
 
 class Codec(Protocol):

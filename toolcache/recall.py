@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from toolcache.entries import Entries, remaining
-from toolcache.entry import Aging, Held
+from toolcache.entries import Entries
+from toolcache.entry import Aging, Held, remaining
 from toolcache.epochs import Epochs
 from toolcache.found import NOTHING, Found, found_in
 from toolcache.parts import Parts

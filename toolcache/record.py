@@ -15,8 +15,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
+from toolcache.encoded import Encoded
 from toolcache.fields import Fields, Frozen, each
-from toolcache.protocols import Encoded
 from toolcache.versions import ZERO
 
 _HEIRS: Final = 64

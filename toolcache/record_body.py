@@ -7,7 +7,7 @@ from msgpack import packb
 
 from toolcache.blob import CorruptBlobError
 from toolcache.codec.msgpack import MsgpackCodec
-from toolcache.protocols import Encoded
+from toolcache.encoded import Encoded
 from toolcache.record import Failure, Record, State
 from toolcache.versions import ZERO, split
 

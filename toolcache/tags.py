@@ -3,7 +3,7 @@
 Those that begin with ``@`` are the cache's own, and no caller may give one:
 
     @n           the namespace itself (see ``toolcache.epochs``)
-    @d: @a: @c: @t:  domains, agents, versions of a catalog, tools
+    @d: @a: @c: @t: @s: @f:  domains, agents, versions of a catalog, tools, servers, functions
 """
 
 from collections.abc import Iterable, Sequence
@@ -68,6 +68,16 @@ def catalog_label(version: str) -> str:
 def tool_label(tool: str) -> str:
     """The label of all that a tool has said, and of what is said of it."""
     return _own("t", tool)
+
+
+def function_label(name: str) -> str:
+    """The label of all results of a function."""
+    return _own("f", name)
+
+
+def server_label(server: str) -> str:
+    """The label of the catalog of a server."""
+    return _own("s", server)
 
 
 @lru_cache(1_024)

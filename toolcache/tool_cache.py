@@ -3,21 +3,36 @@
 import os
 import threading
 from collections.abc import Mapping
-from typing import Self, Unpack
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from toolcache.assembly import assemble
 from toolcache.clock import SYSTEM
 from toolcache.completions import Completions
 from toolcache.credentials import AnyCredentialProvider
 from toolcache.discovery import Discovery
+from toolcache.domains import Domain
 from toolcache.embeddings import Embeddings
+from toolcache.entry import Invalidation
 from toolcache.errors import SettingsError
+from toolcache.parts import Parts
 from toolcache.protocols import Clock
 from toolcache.results import Results
+from toolcache.scoped import Scope
 from toolcache.settings import Options, Settings
+from toolcache.tags import agent_label
+from toolcache.told import Told
+from toolcache.views import AgentOptions, terms_of
+
+if TYPE_CHECKING:
+    from toolcache.memories import Memories
+    from toolcache.sessions import Sessions
+    from toolcache.tool_calls import Run
+    from toolcache.tools import ToolName, Tools
 
 
-class ToolCache(Discovery, Embeddings, Completions, Results):
+class ToolCache(Discovery, Embeddings, Completions, Results, Told):
     """A cache over memory → Redis → files that knows the domains of agents.
 
     Every getter takes ``compute``: on a miss it is run, its value stored and returned, once per key, whoever asks.
@@ -58,6 +73,7 @@ class ToolCache(Discovery, Embeddings, Completions, Results):
         elif options:
             settings = settings.replace(**options)
         super().__init__(assemble(settings, clock=clock, credentials=credentials), settings)
+        self._tools: Tools | None = None
 
     @classmethod
     def from_env(
@@ -82,6 +98,119 @@ class ToolCache(Discovery, Embeddings, Completions, Results):
     def closed(self) -> bool:
         """Whether ``aclose()`` was called."""
         return self._machine.homes.closed
+
+    @cached_property
+    def sessions(self) -> "Sessions":
+        """What agents know of their conversations; see ``Sessions``."""
+        from toolcache.sessions import Sessions
+
+        return Sessions(self)
+
+    @cached_property
+    def memories(self) -> "Memories":
+        """What agents remember; see ``Memories``."""
+        from toolcache.memories import Memories
+
+        return Memories(self)
+
+    @property
+    def tools(self) -> "Tools":
+        """What is known of tools, and what you say of them: ``cache.tools["web_search"] = ToolPolicy("exact")``."""
+        if self._tools is None:
+            from toolcache.tools import Tools
+
+            self._tools = Tools(self)
+        return self._tools
+
+    async def call_tool(self, name: "ToolName", run: "Run", /, **params: Any) -> Any:
+        """What a tool says to these parameters: kept, dispatched once or just run, as ``tools.verdict(name)`` tells.
+
+        Your own policy decides, ``cache.tools[name]``; else the hints of its server, if you trust it; else it is run.
+        Results that say ``isError``, partial ones and streams go to whoever asked, and are not kept.
+
+        Args:
+            name: that of the tool, or that of its server and its own: ``("github", "search")``.
+            run: calls the tool: sync or async, given the parameters by their names.
+            params: the parameters. Those that decide have a canonical form; see ``Cache.get_or_set`` on keys.
+
+        Raises:
+            Exception: whatever ``run`` raises; and what ``once`` raises, where a tool is dispatched once.
+            UnsupportedKeyError: a parameter that decides has no canonical form.
+
+        Examples:
+            >>> cache.tools["web_search"] = ToolPolicy("exact", ttl="5m", key_params=["query"])
+            >>> hits = await cache.call_tool("web_search", search, query="asyncio", trace="7f")
+        """
+        return await self.tools.call(name, run, params)
+
+    def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "AgentView":
+        """The cache as one agent is to have it: the same methods, under keys of its own, with lifetimes of its own.
+
+        Where a call or a domain says nothing of freshness, the agent's options decide, then the cache.
+
+        Args:
+            agent: its name.
+            options: see ``AgentOptions``: lifetimes such as ``response_ttl="1h"``, switches such as ``memory_cache=False``, and
+                what ``Freshness`` has.
+
+        Raises:
+            TypeError: an option is unknown, or of a wrong kind.
+            ValueError: one is out of range, or the agent has no name.
+
+        Examples:
+            >>> faq = cache.for_agent("faq", response_ttl="1h", memory_cache=False, grace="1d")
+            >>> answer = await faq.get_response("faq", "returns", model="small", compute=ask)
+            >>> _ = await cache.invalidate(agent="faq")
+        """
+        if not isinstance(agent, str) or not agent:
+            raise ValueError("the name of an agent is text of at least one character")
+        return AgentView(self, agent, Scope(self._machine, agent, terms_of(options, self.domains)), self._parts)
+
+
+class AgentView(ToolCache):
+    """A cache as one agent has it; ``cache.for_agent("faq")`` makes one, at no cost, as often as you like.
+
+    Memory, stores, statistics, health and the tables of domains and tags are the cache's. What is kept here stands apart
+    from all that others keep, sessions and what is run once included, and is forgotten by ``invalidate(agent=...)``, but for
+    sessions and what was run once, which nobody can compute again.
+
+    Args:
+        cache: whose.
+        agent: its name.
+        machine: the cache's, by the agent's door.
+        parts: the cache's.
+
+    Attributes:
+        agent: as given.
+    """
+
+    def __init__(self, cache: ToolCache, agent: str, machine: Scope, parts: Parts) -> None:
+        super(ToolCache, self).__init__(parts, cache.settings, machine)
+        self.agent = agent
+        self._whole = cache
+        self._scope = machine
+
+    @property
+    def domains(self) -> Mapping[str, Domain[Any]]:
+        """The rows by name, with what the agent was told."""
+        return MappingProxyType({name: self._scope.row(row) for name, row in self._rows.items()})
+
+    def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "AgentView":
+        """A view of the whole cache for another agent."""
+        return self._whole.for_agent(agent, **options)
+
+    async def clear(self) -> Invalidation:
+        """Forget what the agent has kept, as ``invalidate(agent=...)`` does; takes as long for a million entries as for one."""
+        return await self._machine.forget("agent", (agent_label(self.agent),))
+
+    async def aclose(self, drain: float = 5.0) -> None:
+        """Nothing: what is to be closed is the cache, which others use as well."""
+
+    def __del__(self) -> None:
+        """Nothing, for the same reason."""
+
+    def __repr__(self) -> str:
+        return f"<AgentView {self.agent!r} of {self._whole!r}>"
 
 
 _default: ToolCache | None = None

@@ -15,9 +15,9 @@ from rig import Rig
 from toolcache.cache import Cache
 from toolcache.codec.coder import Coder
 from toolcache.compute import Context
+from toolcache.encoded import Encoded
 from toolcache.entry import MISSING
 from toolcache.errors import FlightAbortedError, ReentrantFlightError
-from toolcache.protocols import Encoded
 
 
 class Gate:

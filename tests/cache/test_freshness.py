@@ -1,6 +1,7 @@
 """Values that near their end, or are past it: who gets what, on every layering."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,9 @@ from rig import Rig
 from toolcache.cache import Cache
 from toolcache.compute import Context
 from toolcache.domains import Domain
+from toolcache.embeddings import embed
 from toolcache.errors import ComputeTimeoutError
-from toolcache.events import StaleServed
+from toolcache.events import StaleServed, ValueNotStored
 from toolcache.freshness import DEFAULT, UNSAID, Freshness, Policy
 from toolcache.testing import FakeClock
 
@@ -353,3 +355,92 @@ def test_who_says_something_is_heard_in_order() -> None:
     assert Policy.of(Freshness(grace=None), domain, UNSAID).grace is None
     assert Policy.of(UNSAID, UNSAID, UNSAID) == DEFAULT
     assert Domain("weather", ttl=None, freshness=domain).freshness is domain
+
+
+@pytest.mark.parametrize("way", ["stale", "ripe", "expired", "refreshed"])
+async def test_a_source_is_asked_whether_it_has_changed(rig: Rig, clock: FakeClock, way: str) -> None:
+    """FusionCache's conditional refresh: the source's name for the state is kept with the value, in every layer."""
+    one, two = await rig.open(), await rig.open()
+    asked: list[tuple[str | None, Any]] = []
+    state = "v1"
+
+    async def compute(context: Context) -> Any:
+        asked.append((context.etag, context.stale_value))
+        if context.etag == state:
+            return context.not_modified()
+        context.etag = state
+        return [state]
+
+    async def ask(cache: Cache) -> Any:
+        with cache.refreshing() if way == "refreshed" else contextlib.nullcontext():
+            value = await cache.get_or_set("key", compute, ttl=10, grace=100, refresh_ahead=0.5)
+        await settle(cache)
+        return value
+
+    assert await ask(one) == ["v1"]
+    other = two if rig.far else one
+    for after in ("v1", "v2"):
+        state = after
+        if way == "stale":
+            clock.advance(11)
+        elif way == "ripe":
+            clock.advance(9.9)
+        elif way == "expired":
+            await other.expire("key")
+        value = await ask(other)
+        if way == "ripe":
+            value = await other.get("key")
+        assert value == [after]
+    assert asked == [(None, None), ("v1", ["v1"]), ("v1", ["v1"])]
+    assert await other.ttl("key") == 10
+
+
+async def test_an_etag_that_cannot_be_is_an_event(rig: Rig) -> None:
+    """The value goes to the caller, and is not kept."""
+    cache = await rig.open()
+
+    def compute(context: Context) -> str:
+        context.etag = "x" * 257
+        return "value"
+
+    assert await cache.get_or_set("key", compute) == "value"
+    assert await cache.get("key") is None
+    assert [event.reason for event in rig.recorder.of(ValueNotStored)] == ["ValueError"]
+
+
+async def test_old_values_stand_in_for_a_batch(rig: Rig, clock: FakeClock) -> None:
+    """BUG-65: where each of them has one; where one lacks, nobody gets half a batch; and for a while nobody tries again."""
+    cache = await rig.open()
+    domain = Domain("vectors", ttl=10, vector=True, freshness=Freshness(grace=100.0, grace_retry=5.0))
+    runs = 0
+    down = False
+
+    async def compute(texts: list[Any]) -> list[list[float]]:
+        nonlocal runs
+        runs += 1
+        if down:
+            raise OSError("down")
+        return [[float(runs)] for _ in texts]
+
+    async def ask(*texts: str) -> Any:
+        found = await embed(cache._machine, domain, {f"k:{text}": text for text in texts}, compute, None)
+        await settle(cache)
+        return list(found.values())
+
+    assert await ask("a", "b") == [[1.0], [1.0]]
+    down = True
+    clock.advance(11)
+    with pytest.raises(OSError, match="down"):
+        await ask("a", "b", "c")
+    assert await ask("a", "b") == [[1.0], [1.0]]
+    assert runs == 3
+    assert await ask("b", "a") == [[1.0], [1.0]]
+    assert runs == 3
+    assert {event.reason for event in rig.recorder.of(StaleServed)} == {"OSError"}
+    down = False
+    clock.advance(6)
+    assert await ask("a", "b", "c") == [[4.0], [4.0], [4.0]]
+    with cache.refreshing():
+        down = True
+        with pytest.raises(OSError, match="down"):
+            await ask("a", "b")

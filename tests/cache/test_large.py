@@ -16,10 +16,10 @@ from toolcache.cache import Cache
 from toolcache.codec import envelope
 from toolcache.codec.coder import Coder
 from toolcache.codec.compress import Compressor, decompress
+from toolcache.encoded import Encoded
 from toolcache.entry import MISSING
 from toolcache.errors import CacheClosedError, SerializationError, ValueTooLargeError
 from toolcache.keys.text import key_digest
-from toolcache.protocols import Encoded
 from toolcache.testing import FakeClock
 from toolcache.versions import ZERO
 

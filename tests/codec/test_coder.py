@@ -11,8 +11,8 @@ import pytest
 
 from toolcache.blob import CorruptBlobError
 from toolcache.codec.coder import Coder
+from toolcache.encoded import Encoded
 from toolcache.errors import SerializationError, SettingsError
-from toolcache.protocols import Encoded
 from toolcache.testing.codecs import same
 
 

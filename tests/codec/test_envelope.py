@@ -29,8 +29,8 @@ from toolcache.codec import envelope as module
 from toolcache.codec.coder import Coder
 from toolcache.codec.compress import Compressor
 from toolcache.codec.envelope import Blob, Envelope
+from toolcache.encoded import Encoded
 from toolcache.errors import SettingsError, ValueTooLargeError
-from toolcache.protocols import Encoded
 
 DIGEST = hashlib.sha256(b"key").digest()[:16]
 OTHER = hashlib.sha256(b"other").digest()[:16]

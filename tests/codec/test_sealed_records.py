@@ -6,8 +6,8 @@ import pytest
 
 from toolcache.blob import CLAIM, HEADER_SIZE, RECORD, SEALED, CorruptBlobError, pack_header, read_header
 from toolcache.codec.envelope import Envelope
+from toolcache.encoded import Encoded
 from toolcache.keys.text import key_digest
-from toolcache.protocols import Encoded
 from toolcache.testing.stores import version_of
 
 DIGEST = key_digest("tc1:i:test:k")

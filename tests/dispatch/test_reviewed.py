@@ -21,8 +21,8 @@ from toolcache import (
     dispatch_agents,
 )
 from toolcache.blob import CorruptBlobError
+from toolcache.encoded import Encoded
 from toolcache.events import LeaseLost
-from toolcache.protocols import Encoded
 from toolcache.record import Attempt, Failure, Put, Record, Seen, State, Verdict
 from toolcache.record_body import body_of, record_of
 from toolcache.swaps import UNKNOWN

@@ -1,6 +1,6 @@
 """Calls as users write them, checked by mypy --strict and never run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, assert_type
 
@@ -33,9 +33,12 @@ from toolcache import (
     __version__,
     cached,
     dispatch_agents,
+    file_digest,
     get_cache,
     idempotent,
     make_key,
+    make_tag,
+    scope,
 )
 
 
@@ -49,6 +52,10 @@ def embed_arrays(texts: Sequence[str]) -> np.ndarray[Any, Any]:
 
 async def embed_one() -> list[float]:
     return [0.5]
+
+
+async def embed_text(text: str) -> list[float]:
+    return [float(len(text))]
 
 
 async def discover() -> dict[str, Any]:
@@ -173,7 +180,50 @@ async def search(query: str, trace_id: str = "") -> list[str]:
     return [query, trace_id]
 
 
-async def functions() -> None:
+class Shelf:
+    """A cache that blocks."""
+
+    def get_or_set(self, key: str, compute: Callable[[], Any], **options: Any) -> Any:
+        return compute()
+
+    def set(self, key: str, value: Any, **options: Any) -> None: ...
+
+    def delete(self, key: str) -> bool:
+        return False
+
+
+@cached("1h", cache=Shelf(), key_params=["text"])
+def count(text: str, times: int = 1) -> int:
+    return len(text) * times
+
+
+def plain_functions() -> None:
+    assert_type(count("a", times=2), int)
+    assert_type(count.refresh("a"), int)
+    assert_type(count.invalidate("a"), bool)
+    count(7)  # type: ignore[arg-type]  # the function's own types are kept
+
+
+KB = cached(vary=["tenant"], strict_scope=True, condition=len, domain="search", grace="1h", cache_errors=[LookupError])
+
+
+@cached(ttl=len, normalize={"query": str.casefold}, tags=["user:{user}"], cache_errors={LookupError: KeyError})
+async def dynamic(query: str, user: int) -> dict[str, int]:
+    return {query: user}
+
+
+async def functions(cache: ToolCache) -> None:
+    assert_type(await dynamic("q", user=7), dict[str, int])
+    assert_type(await dynamic.cache_clear(), Invalidation)
+    again = cache.cached("1h", key_params=["text"], soft_timeout=0.2)(embed_text)
+    assert_type(await again("text"), list[float])
+    assert_type(again.cache_info().hits, int)
+    await again(7)  # type: ignore[arg-type]  # the function's own types are kept
+    cached(grase="1h")  # type: ignore[call-overload]  # misspelt: known before it runs
+    cache.cached(grase="1h")  # type: ignore[call-arg]  # the same
+    with scope(tenant="acme", locale="no"):
+        assert_type(await file_digest("report.pdf"), Digest)
+    assert_type(make_tag("user", 7), str)
     assert_type(await search("red shoes", trace_id="7f"), list[str])
     assert_type(await search.refresh("red shoes"), list[str])
     assert_type(await search.invalidate("red shoes"), bool)

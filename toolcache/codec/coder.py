@@ -11,9 +11,10 @@ from toolcache.aside import LARGE, Lengthy
 from toolcache.blob import CorruptBlobError
 from toolcache.codec.msgpack import TRUSTED_SIZE, MsgpackCodec, is_plain, pack_flat
 from toolcache.codec.vectors import Precision, VectorCodec
+from toolcache.encoded import Encoded
 from toolcache.entry import MISSING
 from toolcache.errors import SettingsError
-from toolcache.protocols import Codec, Encoded
+from toolcache.protocols import Codec
 from toolcache.rare import rare
 
 IMMUTABLE: Final = frozenset({

@@ -6,7 +6,7 @@ The seal is of header, meta and body. Of the header of a record, which a store m
 the place of another, it is of the key's digest alone: what counts of a record stands in its body.
 
 Meta is a msgpack array: codec, element type, compressor ("" for none), size of the body before compression (0 where
-there was none), tags. A blob without a value, a tombstone or an epoch, has an empty codec and no body.
+there was none), tags, and the source's name for this state of the value, if there is one. A blob without a value, a tombstone or an epoch, has an empty codec and no body.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ from toolcache.blob import (
 )
 from toolcache.codec.compress import Compressor, Method, decompress
 from toolcache.codec.vectors import VectorCodec
+from toolcache.encoded import Encoded, Marked
 from toolcache.errors import SettingsError, ValueTooLargeError
-from toolcache.protocols import Encoded
 from toolcache.tags import MAX_STORED, check
 
 if TYPE_CHECKING:
@@ -87,6 +87,10 @@ class Envelope:
         self._compress_above = compress_above
         self._compressor = Compressor(compressor)
         self.max_entry = max_entry
+
+    def key_for(self, purpose: bytes) -> bytes:
+        """A key for another purpose than blobs; empty where there is no secret. The purpose is as long as no sealed blob."""
+        return b"" if self._seal is None else self._seal.make(purpose)
 
     def check(self, encoded: Encoded | None, tags: Sequence[str], *, flags: int = 0) -> None:
         """Raises what ``pack`` would raise for this value, these tags and flags, without packing them."""
@@ -192,7 +196,7 @@ class Envelope:
         meta = head[HEADER_SIZE : HEADER_SIZE + header.meta_len]
         if len(meta) < header.meta_len:
             raise CorruptBlobError("short")
-        return header, _read_meta(meta)[-1]
+        return header, _read_meta(meta)[4]
 
     def _unpack(self, blob: bytes, digest: bytes, most: int) -> Blob:
         header = read_header(blob)
@@ -213,7 +217,7 @@ class Envelope:
             raise CorruptBlobError("crc")
         self._check_seal(sealed, header, blob, end)
         body = rest[: header.body_len]  # the same bytes, uncopied, where there is no seal
-        codec, dtype, compressor, size, tags = _read_meta(meta)
+        codec, dtype, compressor, size, tags, etag = _read_meta(meta)
         if not codec:
             if body:
                 raise CorruptBlobError("meta")
@@ -222,7 +226,8 @@ class Envelope:
             if min(most, self._most(header.flags)) < size:
                 raise CorruptBlobError("bomb") if size > self._most(header.flags) else Lengthy
             body = decompress(body, compressor, size)
-        return _tuple(Blob, (header, tags, _tuple(Encoded, (body, codec, dtype))))
+        encoded = _tuple(Encoded, (body, codec, dtype))
+        return _tuple(Blob, (header, tags, Marked(encoded, etag) if etag else encoded))
 
     def _check_seal(self, sealed: bool, header: Header, blob: bytes, end: int) -> None:
         if self._seal is None:
@@ -239,32 +244,34 @@ class Envelope:
     def _pack_body(self, encoded: Encoded | None, tags: Sequence[str]) -> tuple[bytes, bytes]:
         if encoded is None:
             return b"", _pack_meta("", "", "", 0, tuple(tags))
-        body, codec, dtype = encoded
+        (body, codec, dtype), etag = encoded, encoded.etag
         size = len(body)
         if self._compress_above is not None and size > self._compress_above and codec != VectorCodec.name:
             packed = self._compressor.compress(body)
             if len(packed) < size:
-                return packed, _pack_meta(codec, dtype, self._compressor.name, size, tuple(tags))
-        return body, _pack_meta(codec, dtype, "", 0, tuple(tags))
+                return packed, _pack_meta(codec, dtype, self._compressor.name, size, tuple(tags), etag)
+        return body, _pack_meta(codec, dtype, "", 0, tuple(tags), etag)
 
 
-@lru_cache(64)  # few are met, again and again; a hostile store can have them be large
-def _pack_meta(codec: str, dtype: str, compressor: str, size: int, tags: tuple[str, ...]) -> bytes:
-    meta: bytes = Packer(unicode_errors="surrogatepass").pack([codec, dtype, compressor, size, list(tags)])
+@lru_cache(512)  # few are met, again and again; a hostile store can have them be large
+def _pack_meta(codec: str, dtype: str, compressor: str, size: int, tags: tuple[str, ...], etag: str = "") -> bytes:
+    fields = [codec, dtype, compressor, size, list(tags), *filter(None, (etag,))]
+    meta: bytes = Packer(unicode_errors="surrogatepass").pack(fields)
     return meta
 
 
-@lru_cache(64)
-def _read_meta(raw: bytes) -> tuple[str, str, str, int, tuple[str, ...]]:
+@lru_cache(512)
+def _read_meta(raw: bytes) -> tuple[str, str, str, int, tuple[str, ...], str]:
     try:
-        codec, dtype, compressor, size, tags = unpackb(raw, unicode_errors="surrogatepass", ext_hook=_refuse)
+        codec, dtype, compressor, size, tags, *rest = unpackb(raw, unicode_errors="surrogatepass", ext_hook=_refuse)
+        (etag,) = rest or ("",)
     except Exception:  # noqa: BLE001 - whatever the bytes provoke, they are not ours
         raise CorruptBlobError("meta") from None
     if type(tags) is not list or len(tags) > MAX_STORED or type(size) is not int or size < 0:
         raise CorruptBlobError("meta")
-    if set(map(type, (codec, dtype, compressor, *tags))) != {str}:
+    if set(map(type, (codec, dtype, compressor, etag, *tags))) != {str}:
         raise CorruptBlobError("meta")
-    return codec, dtype, compressor, size, tuple(tags)
+    return codec, dtype, compressor, size, tuple(tags), etag
 
 
 def _seal(secret: bytes | str) -> "Seal":

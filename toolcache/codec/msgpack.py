@@ -19,8 +19,8 @@ from toolcache.aside import LARGE, Lengthy, Pace
 from toolcache.blob import CorruptBlobError
 from toolcache.codec import extensions, marks
 from toolcache.codec.extensions import Refused
+from toolcache.encoded import Encoded
 from toolcache.errors import SerializationError
-from toolcache.protocols import Encoded
 
 MAX_DEPTH: Final = 128
 """Containers within containers, at most, in what is written; msgpack's own reader stops at 1,024."""

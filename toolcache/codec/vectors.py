@@ -13,9 +13,9 @@ from functools import cache, lru_cache, partial
 from typing import Any, Final, Literal
 
 from toolcache.blob import CorruptBlobError
+from toolcache.encoded import Encoded
 from toolcache.entry import MISSING
 from toolcache.errors import SerializationError, SettingsError
-from toolcache.protocols import Encoded
 
 Precision = Literal["exact", "float32", "float16"]
 

@@ -5,7 +5,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast, overload
 
 from toolcache.answers import RunStatus
 from toolcache.cache import Cache
-from toolcache.decorator import Decorated, refuse_unless_async
+from toolcache.decorated import Decorated, refuse_unless_async
 from toolcache.keys.plan import KeyPlan
 from toolcache.terms import OnceOptions, Terms
 from toolcache.tool_cache import get_cache

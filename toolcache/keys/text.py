@@ -15,7 +15,7 @@ from typing import Final, Literal, Self, TypeAlias
 
 from toolcache.errors import SettingsError, UnsupportedKeyError
 
-Kind: TypeAlias = Literal["v", "e", "i", "c", "s"]
+Kind: TypeAlias = Literal["v", "e", "i", "c", "s", "x"]
 
 VALUE: Final = "v"
 """Entries."""
@@ -27,6 +27,8 @@ CLAIM: Final = "c"
 """Who computes or runs what."""
 STATISTICS: Final = "s"
 """Counters, one record per process."""
+MESSAGE: Final = "x"
+"""What processes tell one another; on its way, or for minutes."""
 
 MAX_TEXT: Final = 200
 _HEAD: Final = 120
@@ -119,6 +121,16 @@ def join_each(parts: Iterable[str], last: Iterable[str]) -> list[str]:
     if len(head) + _DIGEST <= MAX_TEXT and place_of(head) is head:
         return [head + one for one in last]
     return [place_of(_cut(head + one)) for one in last]
+
+
+def inside(parts: Iterable[str], key: str) -> str:
+    """The key text of a key, user's or domain's, that stands beneath some parts, apart from all that does not.
+
+    Examples:
+        >>> inside(("@a", "faq"), "weather:São Paulo")
+        '@a:faq:weather:S%C3%A3o%20Paulo'
+    """
+    return place_of(_cut(_opening(*parts) + key_text(key)))
 
 
 @lru_cache(64)  # there are as many as models, and hits of one after another

@@ -108,7 +108,7 @@ class _Chorus(Ear):
     """Several nodes told as one: what is true when all of them say it. The ends of claims are told by each."""
 
     def __init__(self, ear: Ear, voices: int) -> None:
-        super().__init__(ear, ear.channel, ear.wakes)
+        super().__init__(ear, ear.channel, ear.messages, ear.wakes)
         self._ear = ear
         self._missing = voices
 

@@ -37,6 +37,7 @@ _READS_AT_ONCE: Final = 4_096
 _SWAP: Final = Script("swap")
 _NO_CLAIMS: Final = "the user may not GET, SET or DEL the keys of claims"
 _NOT_IN_SCRIPT: Final = "user executing the script"  # of some servers' NOPERM, without the code
+_NO_MESSAGES: Final = "the user may not PUBLISH on the channel of messages"
 _NO_CLAIMS_FOR: Final = 3.0
 _STAMP: Final = 8  # bytes behind the record of a claim: when its lease ends
 
@@ -47,7 +48,7 @@ class RedisStore:
     A user of its own needs the commands GETRANGE, SET, GET and DEL, EVAL, EVALSHA and TIME; SELECT for another database;
     DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital; CLIENT ID, CLIENT TRACKING, SUBSCRIBE, PING and the
     channel ``__redis__:invalidate`` for ``track``; PUBLISH and the channels ``tc1:w:*`` to be told of the end of claims, and
-    PUBSUB, lest it be told of its own.
+    PUBSUB, lest it be told of its own; PUBLISH and the channels ``tc1:x:*`` for messages of one process to the others.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
@@ -264,13 +265,27 @@ class RedisStore:
             UntrackedError: the server is too old, or the user may not use CLIENT, or the channel of its messages.
             RedisError: (redis-py's) the server cannot be reached, or has fallen silent.
         """
-        ear = Ear(watch, channel_of(prefixes[0]), self._wakes)
+        ear = Ear(watch, channel_of(prefixes[0]), channel_of(prefixes[0], "x"), self._wakes)
         self._ears.append(ear)
         try:
             await self._servers.track(await self._lanes.here().primaries(), prefixes, ear)
         finally:
             ear.hears = False
             self._ears.remove(ear)
+
+    async def publish(self, channel: str, message: bytes, /) -> int:
+        """Have all told who listen to a channel; how many this server knows of, of a cluster's one.
+
+        Raises:
+            RedisError: (redis-py's) the server cannot be reached or refuses.
+            StoreRestingError: the user may not publish, which says nothing of what else the server does.
+        """
+        where = channel.encode()
+        command = pack(b"PUBLISH", where, message)
+        (said,) = await self._lanes.here().exchange([command], [where], bulk=len(message) > _FIRST)
+        if type(said).__name__ == "NoPermissionError":
+            raise StoreRestingError(_NO_MESSAGES) from said
+        return int(answer_of(said))
 
     async def count(self) -> int:
         """Keys in the database, those of others included."""

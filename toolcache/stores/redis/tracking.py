@@ -59,7 +59,7 @@ class Tracking:
         try:
             async with asyncio.timeout(self._within):
                 mine = await self._arm(prefixes)
-                watch.hears = await self._listen(watch.channel, watch)
+                watch.listens(await self._listen(watch))
             _agree(mine, run_id())
             watch.armed()
             tasks |= {asyncio.create_task(self._pump(watch), name="toolcache-redis-listen")}
@@ -100,19 +100,21 @@ class Tracking:
             raise UntrackedError("NOPERM" if denied else "ERR") from refusal
         return run_id_of(info)
 
-    async def _listen(self, channel: str, watch: Ear) -> bool:
-        """Subscribe to the ends of claims as well; whether the user may."""
-        await self._send(pack(b"SUBSCRIBE", channel.encode()) + pack(b"PING"))
-        may = True
+    async def _listen(self, watch: Ear) -> set[str]:
+        """Subscribe to what is published as well: one channel at a time, since the user may have a right to some alone."""
+        commands = [pack(b"SUBSCRIBE", channel.encode()) for channel in watch.channels]
+        await self._send(b"".join(commands) + pack(b"PING"))
+        may: set[str] = set()
         while True:
             try:
                 said = await self._read()
             except exceptions.NoPermissionError:
-                may = False
                 continue
             if _kind(said) == b"pong":
                 return may
-            if _kind(said) == b"message":
+            if _kind(said) == b"subscribe":
+                may.add(said[1].decode())
+            elif _kind(said) == b"message":
                 await _tell(watch, said)
 
     async def _pump(self, watch: Ear) -> None:
@@ -159,7 +161,7 @@ async def _tell(watch: Ear, said: list[Any]) -> None:
     channel, keys = said[1:3]
     if channel != _CHANNEL:
         if isinstance(keys, bytes):
-            watch.ended(keys.decode(errors="replace"))
+            watch.published(channel.decode(errors="replace"), keys)
         return
     if not isinstance(keys, list):  # the database was flushed; or somebody publishes nonsense
         watch.changed(None)

@@ -1,0 +1,363 @@
+"""Views of a cache for agents, on every layering: keys, lifetimes and switches of their own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rig import SteadyClock
+from sessions.conftest import Open
+
+from toolcache import MISSING, AgentTask, Domain, Freshness, ToolCache
+from toolcache.domains import DOMAINS
+from toolcache.keys.text import KeyText, inside, key_text
+from toolcache.machine import Machine
+from toolcache.scoped import Scope
+from toolcache.views import AgentOptions, terms_of
+
+WEATHER = Domain("weather", ttl="5m", key=("location",))
+TASK = AgentTask("faq", "answer {q}", {"q": "why"})
+
+Get = Callable[[ToolCache, Any], Awaitable[Any]]
+
+GETTERS: dict[str, Get] = {
+    "general": lambda cache, compute: cache.get_or_set("k", compute),
+    "catalog": lambda cache, compute: cache.get_catalog("source", compute=compute),
+    "search": lambda cache, compute: cache.get_search_results("query", compute=compute),
+    "metadata": lambda cache, compute: cache.get_metadata("tool", compute=compute),
+    "response": lambda cache, compute: cache.get_response("faq", "goal", model="m", compute=compute),
+    "model": lambda cache, compute: cache.get_completion("m", ["hi"], compute=compute),
+    "memory": lambda cache, compute: cache.memories.recall("faq", "query", compute),
+    "weather": lambda cache, compute: cache[WEATHER].get(location="Oslo", compute=compute),
+}
+
+
+class Counter:
+    """A computation whose values tell how often it ran."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def __call__(self) -> int:
+        self.runs += 1
+        return self.runs
+
+
+class TestScope:
+    async def test_keys_are_the_agents_own(self, cache: ToolCache) -> None:
+        """C5, BUG-111: under one key the cache and each agent have a value of their own, by whatever method."""
+        faq, shop = cache.for_agent("faq"), cache.for_agent("shop")
+        for number, one in enumerate((cache, faq, shop)):
+            await one.set("k", number)
+            await one.set_many({"a": [number], "ü": number, "x" * 300: number})
+            assert await one.add("added", number)
+        for number, one in enumerate((cache, faq, shop)):
+            assert await one.get("k") == number
+            assert await one.get_many(["ü", "k", "a", "none", "x" * 300]) == {
+                "ü": number,
+                "k": number,
+                "a": [number],
+                "x" * 300: number,
+            }
+            assert await one.get("added") == number
+            assert await one.exists("a")
+            assert 0 < (await one.ttl("a") or 0) <= 3600
+            entry = await one.get_entry("a")
+            assert entry is not None
+            assert (entry.value, entry.tags) == ([number], ())
+        assert await faq.delete("k") is True
+        assert await faq.delete_many(["a", "none"]) == {"a": True, "none": False}
+        assert await faq.expire("ü")
+        assert [await faq.get(key) for key in ("k", "a", "ü")] == [None] * 3
+        assert [await shop.get(key) for key in ("k", "a", "ü")] == [2, [2], 2]
+
+    @pytest.mark.parametrize("domain", GETTERS)
+    async def test_domains_are_the_agents_own(self, cache: ToolCache, domain: str) -> None:
+        """C5, BUG-111: what one agent has computed in a domain no other is given, nor the cache."""
+        get, compute = GETTERS[domain], Counter()
+        faq = cache.for_agent("faq")
+        assert [await get(one, compute) for one in (faq, cache.for_agent("shop"), cache, faq)] == [1, 2, 3, 1]
+
+    async def test_vectors_sessions_and_results(self, cache: ToolCache) -> None:
+        """C5, BUG-111: the same of vectors, of sessions, and of what is run once."""
+        faq = cache.for_agent("faq")
+        await faq.set_embeddings(["a", "b"], "m", [[1.0], [2.0]])
+        assert await faq.get_embeddings(["b", "a"], "m") == [[2.0], [1.0]]
+        assert await cache.get_embeddings(["b", "a"], "m") == [None, None]
+        assert await faq.get_embeddings(["b", "c"], "m", compute=lambda texts: [[3.0] for _ in texts]) == [[2.0], [3.0]]
+        await faq.sessions.append("chat", "hello")
+        assert await cache.sessions.resume("chat") is None
+        await faq.set_result(TASK, "done")
+        assert [await one.get_result(TASK) for one in (faq, cache)] == ["done", None]
+        compute = Counter()
+        assert [await one.once("pay", compute) for one in (faq, cache, faq)] == [1, 2, 1]
+
+    async def test_the_same_agent_twice(self, open_cache: Open) -> None:
+        """C5: two views of one agent have the same keys, in whatever cache."""
+        here = open_cache()
+        await here.for_agent("faq").set("k", 1)
+        assert await here.for_agent("faq").get("k") == 1
+        if here._parts.redis or here._parts.files:
+            assert await open_cache().for_agent("faq").get("k") == 1
+
+    async def test_one_computation_for_all_who_ask(self, cache: ToolCache) -> None:
+        """C5, C2: callers of one view, or of two of the same agent, share a computation; another agent's does not wait."""
+        compute = Counter()
+        views = [cache.for_agent("faq"), cache.for_agent("faq"), cache.for_agent("shop")]
+        values = await asyncio.gather(*(view.get_or_set("k", compute) for view in views for _ in range(3)))
+        assert sorted(values) == [1] * 6 + [2] * 3
+
+    @given(
+        first=st.text(max_size=4),
+        second=st.text(max_size=4),
+        agents=st.tuples(*[st.text("a:%~@", min_size=1, max_size=3)] * 2),
+    )
+    def test_no_two_share_a_key(self, first: str, second: str, agents: tuple[str, str]) -> None:
+        """BUG-72, BUG-111: whatever agents and keys are made of, two of them are one only if they are equal."""
+        one, other = inside(("@a", agents[0]), first), inside(("@a", agents[1]), second)
+        assert (one == other) == (agents[0] == agents[1] and key_text(first) == key_text(second))
+        assert key_text(one) == one
+
+    def test_keys_that_are_encoded_stay_apart(self) -> None:
+        """BUG-72: a key that is encoded already, and a plain one of the same letters, are two for agents as well."""
+        assert inside(("@a", "faq"), KeyText("a%20b")) != inside(("@a", "faq"), "a%20b")
+        assert inside(("@a", "faq"), KeyText("a%20b")) == inside(("@a", "faq"), "a b")
+
+
+class TestForgetting:
+    async def test_what_an_agent_has_kept(self, open_cache: Open) -> None:
+        """C5, C11: ``clear()`` of a view forgets all that the agent has kept, in every cache, and nothing of others."""
+        here = open_cache()
+        there = open_cache() if here._parts.redis or here._parts.files else here
+        computed = {name: Counter() for name in GETTERS}
+        for agent in ("faq", "shop"):
+            for name, get in GETTERS.items():
+                await get(here.for_agent(agent), computed[name])
+            await here.for_agent(agent).set("set", 1, tags=["kb"])
+            await here.for_agent(agent).add("added", 1)
+            await here.for_agent(agent).set_many({"many": 1})
+        receipt = await here.for_agent("faq").clear()
+        assert (receipt.scope, receipt.memory) == ("agent", "done")
+        for cache in (here, there):
+            faq, shop = cache.for_agent("faq"), cache.for_agent("shop")
+            assert await faq.get_many(["set", "added", "many", "k"]) == {}
+            assert await shop.get_many(["set", "added", "many"]) == {"set": 1, "added": 1, "many": 1}
+        for name, get in GETTERS.items():
+            assert await get(here.for_agent("shop"), computed[name]) == (3 if name in {"response", "memory"} else 2)
+
+    async def test_sessions_and_what_was_run_once_stay(self, cache: ToolCache) -> None:
+        """C5: what nobody can compute again is not forgotten with the agent's values."""
+        faq = cache.for_agent("faq")
+        await faq.sessions.append("chat", "hello")
+        await faq.once("pay", lambda: "paid")
+        await faq.clear()
+        session = await faq.sessions.resume("chat")
+        assert session is not None
+        assert await faq.once("pay", lambda: "paid twice") == "paid"
+
+    async def test_tags_are_of_the_whole_cache(self, cache: ToolCache) -> None:
+        """C5, C12: what is invalidated by a tag is gone for all, whoever says so."""
+        faq = cache.for_agent("faq")
+        for one in (cache, faq):
+            await one.set("k", 1, tags=["kb"])
+        await faq.invalidate(tags=["kb"])
+        assert [await one.get("k") for one in (cache, faq)] == [None, None]
+
+
+class TestSettings:
+    @pytest.mark.parametrize("domain", GETTERS)
+    async def test_lifetimes(self, open_cache: Open, clock: SteadyClock, domain: str) -> None:
+        """C5, BUG-106: each domain has the lifetime that the agent is told for it, and others keep theirs."""
+        cache = open_cache()
+        cache[WEATHER]  # known from now on
+        faq = cache.for_agent("faq", **({"default_ttl": "1s"} if domain == "general" else {"ttls": {domain: "1s"}}))
+        get, compute = GETTERS[domain], Counter()
+        for one in (faq, cache):
+            await get(one, compute)
+        clock.advance(1.5)
+        assert [await get(one, compute) for one in (faq, cache)] == [3, 2]
+
+    @pytest.mark.parametrize("domain", [name for name in DOMAINS if name != "general"])
+    async def test_a_lifetime_by_its_own_name(self, cache: ToolCache, domain: str) -> None:
+        """C5, BUG-106: ``response_ttl`` is the same as ``ttls={"response": …}``, and so for each domain; shown in ``domains``."""
+        faq = cache.for_agent("faq", **{f"{domain}_ttl": "7s"})  # type: ignore[arg-type]
+        assert faq.domains[domain].ttl == 7
+        assert cache.domains[domain].ttl == DOMAINS[domain].ttl
+
+    @pytest.mark.parametrize("layering", ["memory"], indirect=True)
+    async def test_of_sessions_and_requests(self, open_cache: Open, clock: SteadyClock) -> None:
+        """C5, BUG-106: the agent's lifetimes hold for sessions and for what is run once as well."""
+        faq = open_cache().for_agent("faq", session_ttl="5s", idempotency_ttl="5s")
+        compute = Counter()
+        await faq.sessions.append("chat", 1)
+        await faq.once("pay", compute)
+        clock.advance(6)
+        assert await faq.sessions.resume("chat") is None
+        assert await faq.once("pay", compute) == 2
+
+    @pytest.mark.parametrize("domain", [name for name in GETTERS if name != "general"])
+    async def test_switches(self, cache: ToolCache, domain: str) -> None:
+        """C5, BUG-106: a domain that is switched off for an agent is computed always, and nothing of it is looked up or kept."""
+        cache[WEATHER]
+        faq = cache.for_agent("faq")
+        without = cache.for_agent("faq", **{f"{domain}_cache": False})  # type: ignore[arg-type]
+        get, compute = GETTERS[domain], Counter()
+        assert [await get(without, compute) for _ in range(2)] == [1, 2]
+        assert await get(faq, compute) == 3
+        assert await get(without, compute) == 4
+        assert await get(without, None) is None
+        assert await get(faq, None) == 3
+
+    async def test_a_switch_of_vectors(self, cache: ToolCache) -> None:
+        """C5, BUG-106: the same of vectors, one by one and many at a time, set or computed."""
+        without = cache.for_agent("faq", embedding_cache=False)
+        seen: list[list[str]] = []
+
+        def embed(texts: list[str]) -> list[list[float]]:
+            seen.append(texts)
+            return [[1.0] for _ in texts]
+
+        for _ in range(2):
+            assert await without.get_embeddings(["a", "b"], "m", compute=embed) == [[1.0], [1.0]]
+        assert seen == [["a", "b"]] * 2
+        await without.set_embedding("a", "m", [1.0])
+        await without.set_embeddings(["b"], "m", [[1.0]])
+        assert await cache.for_agent("faq").get_embeddings(["a", "b"], "m") == [None, None]
+
+    async def test_others_are_not_switched_off(self, cache: ToolCache) -> None:
+        """C5: a switch is of its domain alone."""
+        faq = cache.for_agent("faq", response_cache=False, memory_cache=False)
+        for name in ("general", "search", "model"):
+            compute = Counter()
+            assert [await GETTERS[name](faq, compute) for _ in range(2)] == [1, 1]
+
+    async def test_freshness_is_merged_in_order(self, open_cache: Open, clock: SteadyClock) -> None:
+        """C4, C5: of grace the call decides, then the domain, then the agent, then the cache."""
+        cache = open_cache(grace="1m")
+        kept = Domain("kept", ttl="5m", key=("x",), freshness=Freshness(grace=120.0))
+        plain = Domain("plain", ttl="5m", key=("x",))
+        faq = cache.for_agent("faq", grace="1h", default_ttl="5m")
+
+        async def fail() -> Any:
+            raise LookupError
+
+        async def stands_in(call: Callable[..., Awaitable[Any]]) -> bool:
+            await call(lambda: 1)
+            clock.advance(300 + 90)
+            try:
+                return bool(await call(fail) == 1)
+            except LookupError:
+                return False
+
+        assert not await stands_in(lambda run: cache[plain].get(x=1, compute=run))  # the cache: a minute
+        assert await stands_in(lambda run: faq[plain].get(x=1, compute=run))  # the agent: an hour
+        assert await stands_in(lambda run: cache[kept].get(x=2, compute=run))  # the domain: two minutes
+        assert not await stands_in(lambda run: faq.get_or_set("a", run, grace="1m"))  # the call
+        assert await stands_in(lambda run: faq.get_or_set("b", run))
+        clock.advance(3600)
+        await faq[kept].get(x=3, compute=lambda: 1)
+        clock.advance(300 + 130)
+        with pytest.raises(LookupError):
+            await faq[kept].get(x=3, compute=fail)
+
+    @pytest.mark.parametrize(
+        ("options", "error", "told"),
+        [
+            ({"respones_ttl": "1h"}, TypeError, "no option 'respones_ttl'; did you mean 'response_ttl'"),
+            ({"tool_cach": False}, TypeError, "did you mean 'tool_cache'"),
+            ({"session_cache": False}, TypeError, "no option 'session_cache'"),
+            ({"general_ttl": 1}, TypeError, "no option 'general_ttl'"),
+            ({"gracee": 1}, TypeError, "did you mean 'grace'"),
+            ({"ttls": {"respones": 1}}, ValueError, "did you mean 'response'"),
+            ({"ttls": {"response": 1}, "response_ttl": 2}, ValueError, "response_ttl is said twice"),
+            ({"ttls": "response=1"}, TypeError, "ttls takes a lifetime for each"),
+            ({"response_ttl": "soon"}, ValueError, "response_ttl"),
+            ({"default_ttl": -1}, ValueError, "default_ttl"),
+            ({"memory_cache": "maybe"}, ValueError, "memory_cache is a switch"),
+            ({"refresh_ahead": 2}, ValueError, "refresh_ahead"),
+        ],
+    )
+    def test_options_that_are_none(self, options: dict[str, Any], error: type[Exception], told: str) -> None:
+        """BUG-106: an option that is unknown, or cannot be, is refused, with the nearest name."""
+        with pytest.raises(error, match=told):
+            terms_of(options, DOMAINS)
+
+    @pytest.mark.parametrize("agent", ["", None, 7])
+    def test_an_agent_has_a_name(self, agent: Any) -> None:
+        """C5: a view is of an agent that has a name."""
+        cache = ToolCache(files=False)
+        with pytest.raises(ValueError, match="name of an agent"):
+            cache.for_agent(agent)
+
+    def test_checkers_know_each_option(self) -> None:
+        """BUG-106: what is taken at run time is what type checkers are told."""
+        spans = {f"{name}_ttl" for name in DOMAINS if name != "general"}
+        switches = {f"{name}_cache" for name in DOMAINS} - {"general_cache", "session_cache", "idempotency_cache"}
+        own = set(AgentOptions.__annotations__) - set(Freshness._fields)
+        assert own == spans | switches | {"default_ttl", "ttls"}
+
+
+class TestView:
+    async def test_it_is_a_cache(self, cache: ToolCache) -> None:
+        """C5: a view is a ToolCache, of the same statistics and health; to close it closes nothing."""
+        faq = cache.for_agent("faq")
+        assert isinstance(faq, ToolCache)
+        assert faq.agent == "faq"
+        async with faq:
+            await faq.set("k", 1)
+        await faq.aclose()
+        assert not faq.closed
+        assert await faq.get("k") == 1
+        assert faq.stats() == cache.stats()
+        assert (await faq.health(probe=False)).status == (await cache.health(probe=False)).status
+        assert faq.for_agent("shop").agent == "shop"
+        await faq.for_agent("shop").set("k", 2)
+        assert await cache.for_agent("shop").get("k") == 2
+        assert repr(faq).startswith("<AgentView 'faq' of <ToolCache")
+
+    async def test_after_the_cache_is_closed(self, open_cache: Open) -> None:
+        """C5: a view is closed with its cache."""
+        cache = open_cache()
+        faq = cache.for_agent("faq")
+        await faq.set("k", 1)
+        await cache.aclose()
+        assert faq.closed
+
+    async def test_bypass_is_of_who_says_so(self, cache: ToolCache) -> None:
+        """C5, C4: within ``faq.bypass()`` the agent is computed for, and the cache is not; within ``cache.bypass()`` both."""
+        faq = cache.for_agent("faq")
+        ours, theirs = Counter(), Counter()
+        for one, compute in ((faq, ours), (cache, theirs)):
+            await one.get_or_set("k", compute)
+        with faq.bypass():
+            assert (await faq.get_or_set("k", ours), await cache.get_or_set("k", theirs)) == (2, 1)
+            assert (await faq.get("k"), await cache.get("k")) == (None, 1)
+        with cache.bypass():
+            assert (await faq.get_or_set("k", ours), await cache.get_or_set("k", theirs)) == (3, 2)
+        with faq.refreshing():
+            assert (await faq.get_or_set("k", ours), await cache.get_or_set("k", theirs)) == (4, 1)
+        assert await faq.get("k") == 4
+
+    async def test_keys_that_are_no_text(self, cache: ToolCache) -> None:
+        """C5: a view refuses what a cache refuses."""
+        for key in (7, None, ["k"]):
+            with pytest.raises(TypeError):
+                await cache.for_agent("faq").get(key, MISSING)  # type: ignore[arg-type]
+
+    async def test_a_hit_of_memory_is_a_hit(self, cache: ToolCache) -> None:
+        """C5: a view's hits come from memory as others do, and are counted there."""
+        faq = cache.for_agent("faq")
+        await faq.get_or_set("k", lambda: {"v": 1})
+        before = cache.stats().layers["memory"].hits
+        assert await faq.get_or_set("k", lambda: None) == {"v": 1}
+        assert await faq.get_many(["k"]) == {"k": {"v": 1}}
+        assert cache.stats().layers["memory"].hits == before + 2
+
+    def test_each_way_into_the_machine_is_the_agents(self) -> None:
+        """BUG-111: whatever the machine does with keys, it does by way of its entrance, which a scope replaces."""
+        taking_keys = {"compute", "fill", "compute_many", "set", "set_many", "add", "expire", "delete_many"}
+        known = taking_keys | {"clear", "invalidate", "forget", "lifetime"}
+        assert {name for name in vars(Machine) if not name.startswith("_")} == known
+        assert taking_keys - set(vars(Scope)) == {"expire", "delete_many"}

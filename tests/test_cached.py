@@ -1,0 +1,433 @@
+"""@cached beyond the plain case: options, other caches, plain functions."""
+
+import asyncio
+import functools
+import inspect
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from toolcache import MISSING, Domain, MissingScopeError, SettingsError, ToolCache, UnsupportedKeyError, cached, scope
+from toolcache.decorator import CacheInfo
+from toolcache.normalize import casefold, rounded
+from toolcache.testing import FakeClock
+
+
+@pytest.fixture
+async def cache(clock: FakeClock) -> AsyncIterator[ToolCache]:
+    async with ToolCache(files=False, clock=clock) as cache:
+        yield cache
+
+
+class Shelf:
+    """A cache that blocks, as far as the decorator knows one."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.told: dict[str, dict[str, Any]] = {}
+
+    def get_or_set(self, key: str, compute: Callable[[], Any], **options: Any) -> Any:
+        if key not in self.values:
+            self.set(key, compute(), **options)
+        return self.values[key]
+
+    def set(self, key: str, value: Any, **options: Any) -> None:
+        self.values[key] = value
+        self.told[key] = options
+
+    def delete(self, key: str) -> bool:
+        return self.values.pop(key, MISSING) is not MISSING
+
+
+class Watched(ToolCache):
+    """A cache with a way of its own to answer."""
+
+    asked = 0
+
+    async def get_or_set(self, key: str, compute: Any, **options: Any) -> Any:
+        self.asked += 1
+        return await super().get_or_set(key, compute, **options)
+
+
+# -- options --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"timeout": 3}, TypeError, "no option 'timeout'; did you mean 'soft_timeout'"),
+        ({"tag": ["a"]}, TypeError, "no option 'tag'; did you mean 'tags'"),
+        ({"grace": "soon"}, ValueError, "grace"),
+        ({"condition": True}, TypeError, "condition is a function of the result"),
+        ({"cache_errors": (BaseException,)}, TypeError, "classes of errors"),
+        ({"cache_errors": ("KeyError",)}, TypeError, "classes of errors"),
+        ({"cache_errors": {KeyError: "KeyError"}}, TypeError, "KeyError nothing that makes one"),
+        ({"error_ttl": 3}, SettingsError, "none are"),
+        ({"cache_errors": (KeyError,), "error_ttl": 0}, ValueError, "error_ttl"),
+        ({"domain": "serch"}, SettingsError, "did you mean 'search'"),
+        ({"domain": 7}, SettingsError, "a int"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(options: dict[str, Any], error: type[Exception], told: str) -> None:
+    """BUG-106, BUG-71: when the module is loaded, with the nearest name."""
+    with pytest.raises(error, match=told):
+        cached(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"ignore": ["trce"]}, "ignore of .* names 'trce'"),
+        ({"key_params": ["user.id"]}, "names 'user.id'"),
+        ({"tags": ["user:{user}"]}, "names 'user'"),
+        ({"normalize": {"qery": casefold}}, "names 'qery'"),
+        ({"strict_scope": True}, "needs names of scopes"),
+        ({"vary": "tenant"}, "list of names"),
+    ],
+)
+def test_what_names_no_parameter_is_refused_at_once(cache: ToolCache, options: dict[str, Any], told: str) -> None:
+    """BUG-71: when the function is decorated."""
+
+    async def find(query: str, trace: str = "") -> None: ...
+
+    with pytest.raises(SettingsError, match=told):
+        cache.cached(**options)(find)
+
+
+async def test_every_option_of_keys_counts(cache: ToolCache) -> None:
+    """BUG-106: each makes equal what it is about, and nothing else; methods of the cache know it by the same key."""
+    runs: list[Any] = []
+
+    async def find(query: str, near: float = 0.0, trace: object = "") -> str:
+        runs.append(query)
+        return query
+
+    async def run(call: Any, *queries: str) -> int:
+        runs.clear()
+        for query in queries:
+            await call(query, 0.1 + 0.2, object())
+            await call(query, 0.3, object())
+        return len(runs)
+
+    plain: dict[str, Any] = {"key_prefix": "plain", "normalize": rounded(2), "ignore": ["trace"]}
+    assert await run(cache.cached(**plain)(find), "a", "A") == 2
+    folded = cache.cached(key_prefix="folded", ignore=["trace"], normalize={"query": casefold, "near": rounded(2)})(
+        find
+    )
+    assert await run(folded, "a", "A") == 1
+    chosen = cache.cached(key_prefix="chosen", key_params=["query"])(find)
+    assert await run(chosen, "a", "A") == 2
+    assert await cache.get(chosen.cache_key("a")) == "a"
+    assert (await cache.get_entry(chosen.cache_key("a"))) is not None
+
+
+async def test_a_missing_scope_is_found_before_anything_is_done(cache: ToolCache) -> None:
+    """BUG-111: nothing is computed, looked for or forgotten; only what is passed by needs none."""
+    tenant: ContextVar[str] = ContextVar("tenant")
+
+    @cache.cached(vary={"tenant": tenant.get}, strict_scope=True)
+    async def ask(question: str) -> str:
+        return question
+
+    for verb in (ask, ask.refresh, ask.invalidate):
+        with pytest.raises(MissingScopeError, match="tenant"):
+            await verb("?")
+    with pytest.raises(MissingScopeError):
+        ask.cache_key("?")
+    assert ask.cache_info() == (0, 0)
+    assert await ask.bypass("?") == "?"
+    tenant.set("acme")
+    assert await ask("?") == "?"
+    assert ask.cache_info() == (0, 1)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.integers(0, 1)), max_size=12))
+async def test_nobody_gets_what_is_anothers(calls: list[tuple[str, str, int]]) -> None:
+    """BUG-111: over any calls of tenants and users, one after another and at once, each gets what was made for him."""
+    async with ToolCache(files=False) as cache:
+
+        @cache.cached(vary=["tenant", "user"])
+        async def ask(number: int) -> tuple[str, str, int]:
+            await asyncio.sleep(0)
+            return (*who.get(), number)
+
+        who: ContextVar[tuple[str, str]] = ContextVar("who")
+
+        async def one(tenant: str, user: str, number: int) -> None:
+            who.set((tenant, user))
+            with scope(tenant=tenant, user=user):
+                assert await ask(number) == (tenant, user, number)
+
+        for call in calls:
+            await asyncio.create_task(one(*call))
+        await asyncio.gather(*(one(*call) for call in calls))
+
+
+async def test_tenants_of_caches_share_no_result(clock: FakeClock, redis_server: Any) -> None:
+    """BUG-111: two caches with one store and one namespace, each on behalf of somebody else."""
+    runs: list[str] = []
+
+    async def ask(question: str) -> str:
+        runs.append(question)
+        return str(len(runs))
+
+    answers = []
+    for tenant in ("ours", "theirs", None, "ours"):
+        async with ToolCache(redis_url=redis_server.url, files=False, tenant=tenant, clock=clock) as cache:
+            answers.append(await cache.cached()(ask)("?"))
+    assert answers == ["1", "2", "3", "1"]
+
+
+async def test_the_tenant_of_the_default_cache_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BUG-111: calls known under one tenant's keys are not found under these for another."""
+    at = [0]
+    caches = [ToolCache(files=False, tenant=tenant, namespace="shop") for tenant in ("ours", "theirs")]
+    monkeypatch.setattr("toolcache.tool_cache.get_cache", lambda: caches[at[0]])
+
+    @cached()
+    async def ask(question: str) -> int:
+        return at[0]
+
+    keys = set()
+    for turn in (0, 1, 0, 1):
+        at[0] = turn
+        assert await ask("?") == await ask("?") == turn
+        keys.add(ask.cache_key("?"))
+    assert len(keys) == 2
+    for cache in caches:
+        await cache.aclose()
+
+
+async def test_a_domains_row_is_that_of_the_cache() -> None:
+    """BUG-101: what the settings say of a domain holds for results in it; a user's own is listed."""
+    weather = Domain("weather", ttl="5m")
+    async with ToolCache(files=False, ttls={"search": "7s"}) as cache:
+
+        @cache.cached(domain="search")
+        async def search(query: str) -> str:
+            return query
+
+        @cache.cached(domain=weather)
+        async def forecast(place: str) -> str:
+            return place
+
+        assert "weather" in cache.domains
+        await search("q")
+        await forecast("Oslo")
+        assert await cache.ttl(search.cache_key("q")) == pytest.approx(7, abs=1)
+        assert await cache.ttl(forecast.cache_key("Oslo")) == pytest.approx(300, abs=1)
+
+
+async def test_what_is_said_of_the_call_holds_for_results(cache: ToolCache) -> None:
+    """B13: what is passed by computes and keeps nothing, also where calls are known; what is filled anew is kept."""
+    runs: list[int] = []
+
+    @cache.cached()
+    async def count() -> int:
+        runs.append(0)
+        return len(runs)
+
+    assert [await count(), await count()] == [1, 1]
+    with cache.bypass():
+        assert [await count(), await count()] == [2, 3]
+    assert await count() == 1
+    with cache.refreshing():
+        assert await count() == 4
+    assert await count() == 4
+
+
+# -- other caches ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_subclass_with_a_way_of_its_own_is_asked_each_time() -> None:
+    """A3: only the very class's own way is short-cut; and all verbs work, with a tag for a label."""
+    async with Watched(files=False) as cache:
+        runs: list[str] = []
+
+        @cache.cached(
+            tags=["kb"], condition=len, ttl=lambda _: "1m", cache_errors=(LookupError,), grace="1h", lock=False
+        )
+        async def find(query: str) -> str:
+            runs.append(query)
+            return query
+
+        assert [await find("a"), await find("a"), await find.refresh("a")] == ["a", "a", "a"]
+        assert runs == ["a", "a"]
+        assert cache.asked == 4  # once more for what may have failed
+        assert await cache.ttl(find.cache_key("a")) == pytest.approx(60, abs=1)
+        await find.cache_clear()
+        await find("a")
+        await find("")
+        await find("")
+        assert runs == ["a", "a", "a", "", ""]
+        assert await find.invalidate("a")
+        entry = await cache.get_entry(find.cache_key("a"))
+        assert entry is None
+        with pytest.raises(SettingsError, match="Watched has a get_or_set of its own"):
+            cache.cached(domain="search")(find.__wrapped__)
+
+
+async def test_what_only_ours_can_be_told_is_refused_elsewhere() -> None:
+    """BUG-106: an option that a cache of somebody else would not be told is no option there."""
+
+    class Other:
+        async def get_or_set(self, key: str, compute: Any, **options: Any) -> Any:
+            return await compute()
+
+        async def set(self, key: str, value: Any, **options: Any) -> None: ...
+
+        async def delete(self, key: str) -> bool:
+            return False
+
+    async def find(query: str) -> str:
+        return query
+
+    for options in (
+        {"condition": len},
+        {"domain": "search"},
+        {"grace": 3},
+        {"lock": False},
+        {"cache_errors": [KeyError]},
+    ):
+        many: dict[str, Any] = options
+        with pytest.raises(SettingsError, match="Other is told"):
+            cached(cache=Other(), **many)(find)
+    with pytest.raises(TypeError, match="Other cannot tell"):
+        await cached(cache=Other())(find).cache_clear()
+    assert await cached(cache=Other(), key_params=["query"])(find).refresh("q") == "q"
+
+
+# -- plain functions ------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_function_over_a_cache_that_blocks() -> None:
+    """C5: the same verbs, without await; key, tags and ttl as of async ones."""
+    shelf, runs = Shelf(), list[str]()
+
+    @cached(ttl="1h", tags=["kb:{query}"], cache=shelf, normalize=str.casefold)
+    def find(query: str, top_k: int = 10) -> str:
+        """Find."""
+        runs.append(query)
+        return query * top_k
+
+    assert find("a", 2) == find(query="A", top_k=2) == "aa"
+    assert shelf.told[find.cache_key("a", 2)] == {"ttl": 3600.0, "tags": ("kb:a",)}
+    assert find.refresh("a", 2) == "aa"
+    assert find.bypass("a", 3) == "aaa"
+    assert runs == ["a", "a", "a"]
+    assert find.invalidate("a", 2) is True
+    assert find.invalidate("a", 2) is False
+    assert find.cache_info() == CacheInfo(hits=1, misses=1)
+    function: Any = find
+    assert (function.__name__, function.__doc__) == ("find", "Find.")
+    assert inspect.isfunction(function)
+    assert not inspect.iscoroutinefunction(function)
+    assert find.__wrapped__("b", 1) == "b"
+    with pytest.raises(TypeError, match="Shelf cannot tell"):
+        find.cache_clear()
+    with pytest.raises(SettingsError, match="Shelf is told"):
+        cached(cache=shelf, condition=bool)(find.__wrapped__)
+    with pytest.raises(UnsupportedKeyError, match="argument 'query'"):
+        find(object())  # type: ignore[arg-type]  # what a caller may do
+
+
+SHELF = Shelf()
+
+
+class Client:
+    @cached(cache=SHELF)
+    def fetch(self, path: str) -> str:
+        return path
+
+    @classmethod
+    @cached(cache=SHELF)
+    def make(cls, name: str) -> str:
+        return f"{cls.__name__} {name}"
+
+    @staticmethod
+    @cached(cache=SHELF)
+    def tidy(path: str) -> str:
+        return path.strip("/")
+
+
+def test_plain_methods() -> None:
+    """BUG-70, BUG-71: instances share results, classes do not."""
+    special: Any = type("Special", (Client,), {})
+    untyped: Any = Client
+    assert Client().fetch("x") == Client.fetch(Client(), "x") == "x"
+    assert Client().fetch.cache_info() == (1, 1)
+    assert Client().fetch.invalidate("x") is True
+    assert [untyped.make("n"), special.make("n"), untyped.tidy("/x/")] == ["Client n", "Special n", "x"]
+
+
+def test_what_cannot_be_kept_is_refused_with_what_to_do() -> None:
+    """BUG-71: plain functions without a cache for them, generators of both kinds, classes, and the wrong kind of cache."""
+
+    def plain() -> int:
+        return 7
+
+    def many() -> Iterator[int]:
+        yield 1
+
+    async def stream() -> AsyncIterator[int]:
+        yield 1
+
+    decorators: list[Any] = [cached(), cached(cache=Shelf())]
+    over_async, over_blocking = decorators
+    for wrong, told in ((plain, "BlockingToolCache"), (many, "collects"), (stream, "collects"), (int, "int is none")):
+        with pytest.raises(TypeError, match=told):
+            over_async(wrong)
+    others: tuple[Any, ...] = ((many, "many yields"), (stream, "stream yields"), (int, "int is no"), (7, "int is no"))
+    for other, told in others:
+        with pytest.raises(TypeError, match=told):
+            over_blocking(other)
+    for decorate in decorators:
+        with pytest.raises(TypeError, match="beneath @staticmethod"):
+            decorate(staticmethod(plain))
+    partial = functools.partial(plain)
+    assert cached(key_prefix="seven", cache=Shelf())(partial)() == 7
+
+
+# -- across processes -----------------------------------------------------------------------------------------------
+
+
+def test_keys_are_the_same_in_every_process() -> None:
+    """BUG-69: whatever the seed of hashes: sets, dicts, parts, scopes, tools, tags and names."""
+    program = textwrap.dedent("""
+        import asyncio
+        from toolcache import ToolCache, make_key, make_tag, scope
+        from toolcache.domain_keys import DomainKeys
+        from toolcache.normalize import chain, each, casefold, unordered
+
+        cache = ToolCache(files=False)
+
+        @cache.cached(key_params=["query", "filters.langs"], normalize={"filters.langs": unordered}, vary=["tenant"])
+        async def find(query, filters): ...
+
+        keys = DomainKeys("shop", "acme")
+        with scope(tenant="acme"):
+            print(find.cache_key({"b", "a", "c"}, {"langs": [*{"x", "y", "z"}]}))
+        print(make_key({"q": {"b", "a"}}, top_k=10), make_tag("user", "x" * 100))
+        print(keys.response("faq", {"b": 1, "a": {"x", "y"}}, model="m", temperature=0, tools={"p", "q", "r"}))
+        print(keys.completion("m", [{"role": "user", "content": "x"}], {"stop": frozenset({"a", "b"})}))
+    """)
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "77")
+    }
+    assert len(printed) == 1
+    assert len(printed.pop().split()) == 5

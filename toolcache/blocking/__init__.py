@@ -1,0 +1,1 @@
+"""The same cache for synchronous code: for threads and scripts."""

@@ -1,0 +1,147 @@
+"""BlockingToolCache: the cache for threads and scripts."""
+
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+from weakref import finalize
+
+from toolcache.blocking.cache_methods import BlockingCache
+from toolcache.blocking.completions_methods import BlockingCompletions
+from toolcache.blocking.declared_methods import BlockingDeclared
+from toolcache.blocking.discovery_methods import BlockingDiscovery
+from toolcache.blocking.embeddings_methods import BlockingEmbeddings
+from toolcache.blocking.portal import Portal
+from toolcache.blocking.results_methods import BlockingResults
+from toolcache.clock import SYSTEM
+from toolcache.credentials import AnyCredentialProvider
+from toolcache.domains import Domain
+from toolcache.errors import CacheClosedError, SettingsError
+from toolcache.protocols import Clock
+from toolcache.settings import Options, Settings
+from toolcache.tool_cache import ToolCache
+
+T = TypeVar("T")
+
+
+class BlockingToolCache(BlockingDiscovery, BlockingEmbeddings, BlockingCompletions, BlockingResults, BlockingCache):
+    """The same cache for code that waits: every method of ``ToolCache``, from any number of threads.
+
+    The cache itself lives on an event loop in a thread of its own, begun at first use. What memory holds is answered
+    without it. Functions handed to it are plain ones, or coroutine functions, which run on that loop; a plain one runs in
+    the thread that asked, as long as that waits for it. Computations that have a time limit, or nobody who waits, have
+    threads of their own.
+
+    Args:
+        settings: as those of ``ToolCache``, and so are the others.
+        clock: another than the machine's, for tests.
+        credentials: gives user and password of Redis at each connect.
+        options: single settings, by name.
+
+    Raises:
+        SettingsError: a setting is unknown or cannot be.
+
+    Examples:
+        >>> with BlockingToolCache(files=False) as cache:
+        ...     cache.get_or_set("answer", lambda: 6 * 7, ttl="1h")
+        42
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        /,
+        *,
+        clock: Clock = SYSTEM,
+        credentials: AnyCredentialProvider | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        self._live(ToolCache(settings, clock=clock, credentials=credentials, **options), own=True)
+
+    def _live(self, cache: ToolCache, *, own: bool) -> Self:
+        self._cache = cache
+        self._own = own
+        super().__init__(Portal(cache, own=own))
+        finalize(self, Portal.let_go, self._portal).atexit = False  # then the portal sees to that itself, and waits
+        return self
+
+    @classmethod
+    def over(cls, cache: ToolCache) -> Self:
+        """The face of a cache that others await: for the threads of a program whose loops use it too.
+
+        ``close()`` leaves the cache open, which belongs to whoever made it.
+        """
+        if not isinstance(cache, ToolCache):
+            raise SettingsError(f"over takes a ToolCache, not {type(cache).__name__}")
+        return cls.__new__(cls)._live(cache, own=False)  # noqa: SLF001 - its own
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        dotenv: str | os.PathLike[str] | None = ".env",
+        *,
+        credentials: AnyCredentialProvider | None = None,
+        **options: Unpack[Options],
+    ) -> Self:
+        """A cache as the environment says, and a ``.env`` file if there is one; see ``Settings.from_env``."""
+        return cls(Settings.from_env(environ, dotenv, **options), credentials=credentials)
+
+    @classmethod
+    def from_url(
+        cls, url: str, *, credentials: AnyCredentialProvider | None = None, **options: Unpack[Options]
+    ) -> Self:
+        """A cache over the Redis of a URL, whose query may hold settings; see ``Settings.from_url``."""
+        return cls(Settings.from_url(url, **options), credentials=credentials)
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        """The rows of the table of domains; see ``ToolCache.domains``."""
+        return self._cache.domains
+
+    def __getitem__(self, domain: Domain[T]) -> BlockingDeclared[T]:
+        """A domain of the user's own; see ``ToolCache``."""
+        return BlockingDeclared(self._cache[domain], self._portal)
+
+    @property
+    def settings(self) -> Settings:
+        """What the cache was made with."""
+        return self._cache.settings
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close()`` was called."""
+        return self._portal.closed
+
+    def close(self, drain: float = 5.0) -> None:
+        """Finish what was begun, release everything. More than one call is harmless; later calls of others are refused.
+
+        Threads that still wait meet CacheClosedError.
+
+        Args:
+            drain: seconds to wait for writes and computations under way; what still runs then is cancelled.
+        """
+        with suppress(CacheClosedError):  # by whoever was here before
+            if self._own:
+                self._call(self._cache.aclose, drain)
+        self._portal.close()
+
+    def __enter__(self) -> Self:
+        self._enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        portal: Portal | None = getattr(self, "_portal", None)  # None where the settings were refused
+        if portal is not None and portal.running and self._own and not sys.is_finalizing():
+            warnings.warn(f"unclosed {self!r}: use 'with' or call close()", ResourceWarning, stacklevel=2, source=self)
+
+    def __repr__(self) -> str:
+        return repr(self._cache).replace(type(self._cache).__name__, type(self).__name__, 1)

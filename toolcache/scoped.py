@@ -1,0 +1,241 @@
+"""The machine as one agent comes to it: by a door of its own, behind which its keys stand apart from all others.
+
+All else is the cache's own: memory, layers, flights, epochs, counts. What an agent keeps carries the agent's label, so that
+one epoch forgets all of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, Unpack
+
+from toolcache.compute import Compute, Context
+from toolcache.crowd import ComputeMany, run_many
+from toolcache.domains import GENERAL, Domain
+from toolcache.durations import Duration
+from toolcache.entrance import Entrance
+from toolcache.entry import MISSING, Durability, Missing
+from toolcache.freshness import UNSAID, Freshness
+from toolcache.hits import Hits
+from toolcache.keys.text import inside
+from toolcache.lookups import Lookups
+from toolcache.machine import How, Machine
+from toolcache.memory.store import MemoryStore
+from toolcache.modes import Mode, Modes
+from toolcache.tags import agent_label
+from toolcache.views import AgentTerms
+
+_REMEMBERED: Final = 4_096
+"""Keys of an agent whose form is kept in mind."""
+
+
+class Scope(Machine):
+    """A machine for one agent; a method that is not written here goes by the agent's door, and does what it does.
+
+    Args:
+        machine: the cache's.
+        agent: its name.
+        terms: what it is told; domains that it does without are computed always, and nothing of them is kept.
+    """
+
+    def __init__(self, machine: Machine, agent: str, terms: AgentTerms) -> None:
+        vars(self).update(vars(machine))
+        self._terms = terms
+        self._off = terms.off
+        self._rows: dict[str, Domain[Any]] = {}
+        self._label = (agent_label(agent),)
+        self.entrance = door = _Door(machine.entrance, agent)
+        self.enter, self._enter = door.each, door.one
+        self._hits = _Hits(self._hits, door)
+        self.hit = self._hits.one
+        self.modes = _Modes(machine.parts.memory, machine.modes)
+        self.lookups = _Lookups(machine.lookups, door, self._hits, self.modes, terms.off)
+        self._near = self.keep is not None
+        self.keep = None  # which knows no labels
+
+    async def compute(self, key: str, compute: Compute, domain: Domain[Any], **how: Unpack[How]) -> Any:
+        """The value, computed if it is missing, or if the agent does without."""
+        if domain.name in self._off:
+            return await self.fill(key, compute, domain, **how)
+        return await super().compute(key, compute, domain, **how)
+
+    async def fill(self, key: str, compute: Compute, domain: Domain[Any] = GENERAL, **how: Unpack[How]) -> Any:
+        """The same of a key that is no hit."""
+        if domain.name in self._off:
+            how["mode"] = Mode.BYPASS
+        return await super().fill(key, compute, domain, **how)
+
+    async def compute_many(
+        self, keys: Sequence[str], compute: ComputeMany, domain: Domain[Any], **how: Any
+    ) -> dict[str, Any]:
+        """Values by key; the missing ones computed by one call, or all of them."""
+        if domain.name in self._off:
+            self.enter(keys)
+            return dict(await run_many(compute, list(keys)))
+
+        async def make(places: list[str]) -> dict[str, Any]:
+            asked = dict(zip(self.enter(keys), keys, strict=True))
+            made = await run_many(compute, [asked[place] for place in places])
+            return {place: made[asked[place]] for place in places}
+
+        return await super().compute_many(keys, make, domain, **how)
+
+    async def set(
+        self,
+        key: str,
+        value: Any,
+        domain: Domain[Any],
+        *,
+        ttl: Duration | Missing | None = MISSING,
+        tags: Iterable[str] = (),
+        own: tuple[str, ...] = (),
+    ) -> Durability:
+        """Store a value; where it is safe."""
+        if self._near or domain.name in self._off:
+            return (await self.set_many({key: value}, domain, ttl=ttl, tags=tags, own=own))[key]
+        return await super().set(key, value, self.row(domain), ttl=ttl, tags=tags, own=self._with_label(own))
+
+    async def set_many(
+        self,
+        mapping: Mapping[str, Any],
+        domain: Domain[Any],
+        *,
+        ttl: Duration | Missing | None = MISSING,
+        tags: Iterable[str] = (),
+        own: tuple[str, ...] = (),
+    ) -> dict[str, Durability]:
+        """Store values; where each is safe."""
+        if domain.name in self._off:
+            self.enter(mapping)
+            return dict.fromkeys(mapping, Durability.MEMORY)
+        return await super().set_many(mapping, self.row(domain), ttl=ttl, tags=tags, own=self._with_label(own))
+
+    async def add(
+        self,
+        key: str,
+        value: Any,
+        domain: Domain[Any],
+        *,
+        ttl: Duration | Missing | None = MISSING,
+        tags: Iterable[str] = (),
+        own: tuple[str, ...] = (),
+    ) -> bool:
+        """Store a value only if none is there; whether it was stored."""
+        return await super().add(key, value, self.row(domain), ttl=ttl, tags=tags, own=self._with_label(own))
+
+    def lifetime(self, ttl: Duration | Missing | None, domain: Domain[Any]) -> float:
+        """Seconds; infinite for None."""
+        return super().lifetime(ttl, self.row(domain))
+
+    def row(self, domain: Domain[Any]) -> Domain[Any]:
+        """A domain's row, with what the agent is told."""
+        row = self._rows.get(domain.name)
+        if row is None:
+            terms = self._terms
+            ttl = terms.ttls.get(domain.name, terms.default_ttl if domain.ttl is None else domain.ttl)
+            row = domain._replace(ttl=ttl, freshness=domain.freshness.over(terms.freshness))
+            self._rows[domain.name] = row
+        return row
+
+    def _with_label(self, own: tuple[str, ...]) -> tuple[str, ...]:
+        return own if self._label[0] in own else own + self._label
+
+    def _context(
+        self,
+        ttl: Duration | Missing | None,
+        tags: Iterable[str],
+        own: tuple[str, ...],
+        domain: Domain[Any],
+        freshness: Freshness = UNSAID,
+    ) -> Context:
+        return super()._context(ttl, tags, self._with_label(own), self.row(domain), freshness)
+
+
+class _Door(Entrance):
+    """The way into a cache for one agent; its keys are those of the cache that stand beneath its name."""
+
+    def __init__(self, entrance: Entrance, agent: str) -> None:
+        self._whole = entrance
+        self._parts = ("@a", agent)
+        self._known = lru_cache(_REMEMBERED)(self._inside)
+        self.used = False  # what is to be closed is the cache
+
+    def key(self, key: str) -> str:
+        """The cache's key."""
+        return self._known(key) if type(key) is str else self._inside(key)
+
+    def one(self, key: str) -> str:
+        """The place of a key."""
+        return self._whole.one(self.key(key))
+
+    def each(self, keys: Iterable[str]) -> list[str]:
+        """The places of keys."""
+        return self._whole.each(map(self.key, keys))
+
+    def pass_through(self) -> None:
+        """Come in without a key."""
+        self._whole.pass_through()
+
+    def _inside(self, key: str) -> str:
+        return inside(self._parts, key)
+
+
+class _Hits(Hits):
+    """Hits of keys as one agent knows them."""
+
+    def __init__(self, hits: Hits, door: _Door) -> None:
+        vars(self).update(vars(hits))
+        self._whole = hits
+        self._door = door
+
+    def one(self, key: str) -> Any:
+        """The value if memory may answer, else MISSING."""
+        return self._whole.one(self._door.key(key))
+
+    def many(self, keys: Sequence[str], domain: Domain[Any]) -> tuple[dict[str, Any], list[str]]:
+        """Values that memory may answer with, and the keys that it may not answer."""
+        ours = list(map(self._door.key, keys))
+        values, _ = self._whole.many(ours, domain)
+        pairs = list(zip(keys, ours, strict=True))
+        found = {key: values[our] for key, our in pairs if our in values}
+        return found, [key for key, our in pairs if our not in values]
+
+
+class _Lookups(Lookups):
+    """Lookups of keys as one agent knows them, but in the domains that it does without."""
+
+    def __init__(self, lookups: Lookups, door: _Door, hits: Hits, modes: Modes, off: frozenset[str]) -> None:
+        vars(self).update(vars(lookups))
+        self._entrance, self._hits, self._modes, self._off = door, hits, modes, off
+
+    async def get(self, key: str, domain: Domain[Any], default: Any = None) -> Any:
+        """The value, or ``default``."""
+        return default if self._does_without(domain, key) else await super().get(key, domain, default)
+
+    async def get_many(self, keys: Iterable[str], domain: Domain[Any]) -> dict[str, Any]:
+        """The hits, in the order of the keys."""
+        return {} if self._does_without(domain) else await super().get_many(keys, domain)
+
+    async def hits_of(self, keys: Sequence[str], domain: Domain[Any]) -> tuple[dict[str, Any], list[str]]:
+        """What memory answers by itself, and the keys that it does not answer."""
+        return ({}, list(keys)) if self._does_without(domain) else await super().hits_of(keys, domain)
+
+    async def fetch_many(self, keys: Sequence[str], domain: Domain[Any], *, final: bool = True) -> dict[str, Any]:
+        """What memory or the layers hold of keys that are no hits."""
+        return {} if self._does_without(domain) else await super().fetch_many(keys, domain, final=final)
+
+    def _does_without(self, domain: Domain[Any], *keys: str) -> bool:
+        if domain.name not in self._off:
+            return False
+        self._entrance.each(keys)
+        return True
+
+
+class _Modes(Modes):
+    """The modes of an agent, and beneath them those of the cache."""
+
+    def __init__(self, memory: MemoryStore, whole: Modes) -> None:
+        super().__init__(memory)
+        self._whole = whole
+
+    def __call__(self) -> Mode | None:
+        return super().__call__() or self._whole()

@@ -1,0 +1,218 @@
+"""Tools: what the user says of them, what servers say of them, and calls that heed both.
+
+A tool is told by its server and its name, one of no server by its name alone. What it has said is kept under these, its
+definition and the parameters that decide; it is forgotten when the definition is another one, and when another tool of the
+server is called that may have changed what it would say.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from toolcache.domains import IDEMPOTENCY, TOOL
+from toolcache.entry import MISSING, Invalidation
+from toolcache.errors import CacheClosedError, CacheWriteError, UnsupportedKeyError
+from toolcache.keys.canonical import digest
+from toolcache.known_tools import KnownTools, Learned, labels_of
+from toolcache.policies import ToolPolicy
+from toolcache.tool_calls import Asked, Run, ToolCalls, run_tool
+from toolcache.tool_notes import ToolNotes
+from toolcache.verdicts import AGAIN, Act, Verdict, decide
+
+if TYPE_CHECKING:
+    from toolcache.domain_cache import DomainCache
+
+ToolName: TypeAlias = str | tuple[str, str]
+"""The name of a tool; or that of its server, and its own."""
+
+
+class Tools(MutableMapping[ToolName, ToolPolicy]):
+    """The tools of one cache: a dict of what the user says of them, by name, with what servers say of them beside it.
+
+    Args:
+        cache: the cache.
+
+    Examples:
+        >>> cache.tools["web_search"] = ToolPolicy("exact", ttl="5m", key_params=["query"])
+        >>> cache.tools["github", "create_issue"] = ToolPolicy("once", key_params=["request_id"])
+        >>> cache.tools.verdict("web_search").act.value
+        'cached'
+    """
+
+    def __init__(self, cache: "DomainCache") -> None:
+        row = cache.domains[TOOL.name]
+        self._machine = cache._machine  # noqa: SLF001 - of one house
+        self._keys = cache._keys  # noqa: SLF001 - of one house
+        self._row = row
+        self._retention = cache.domains[IDEMPOTENCY.name].ttl
+        self._policies: dict[tuple[str, str], ToolPolicy] = {}
+        self._notes = ToolNotes(self._machine, self._keys, row)
+        self._known = KnownTools(self._machine, self._notes)
+        self._calls = ToolCalls(self._machine, cache._requests, row)  # noqa: SLF001 - of one house
+        self._turns: dict[str, list[Any]] = {}
+
+    # -- what the user says -------------------------------------------------------------------------------------
+
+    def __getitem__(self, name: ToolName) -> ToolPolicy:
+        return self._policies[_told(name)]
+
+    def __setitem__(self, name: ToolName, policy: ToolPolicy) -> None:
+        if not isinstance(policy, ToolPolicy):
+            raise TypeError(f"a tool is given a ToolPolicy, such as ToolPolicy('exact'), not {type(policy).__name__}")
+        self._policies[_told(name)] = policy
+
+    def __delitem__(self, name: ToolName) -> None:
+        del self._policies[_told(name)]
+
+    def __iter__(self) -> Iterator[ToolName]:
+        return ((server, name) if server else name for server, name in self._policies)
+
+    def __len__(self) -> int:
+        return len(self._policies)
+
+    def __repr__(self) -> str:
+        return f"<tools: {len(self._policies)} policies>"
+
+    def verdict(self, name: ToolName) -> Verdict:
+        """What a call of a tool would be, and why."""
+        server, tool = _told(name)
+        known = self._known.find(server, tool)
+        hints = None if known is None or known.digest is None else known.hints
+        return decide(self._policies.get((server, tool)), hints, trusted=known is not None and known.trusted)
+
+    # -- what servers say ---------------------------------------------------------------------------------------
+
+    async def learn(self, tools: Iterable[Any], *, server: str, trusted: bool = False) -> Learned:
+        """Take note of all the tools that a server has.
+
+        Tools that are not in the list any more, and those that were described otherwise before, in this process or another
+        one, are forgotten in every process: what they said, what was said of them, and the list itself.
+
+        Args:
+            tools: their definitions, all of them, as ``tools/list`` of the Model Context Protocol gives them: dicts, or
+                objects that have ``name``, ``inputSchema``, ``annotations``.
+            server: a name for the server, of your own; two servers may have tools of one name.
+            trusted: whether what they say of their effects counts, where you have said nothing.
+
+        Raises:
+            TypeError: that is no list, or no name.
+            CacheWriteError: what was kept of a tool that has changed could not be forgotten; see ``Cache.clear``.
+
+        Examples:
+            >>> learned = await cache.tools.learn([{"name": "find"}], server="files", trusted=True)
+            >>> learned.known
+            ('find',)
+        """
+        if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable):
+            raise TypeError(f"learn takes the list of a server's tools, not {type(tools).__name__}: pass its 'tools'")
+        return await self._known.learn(_server(server), tools, trusted=trusted)
+
+    async def changed(self, *, server: str | None = None, tools: Iterable[str] | None = None) -> Invalidation:
+        """Say that tools are others now, as ``notifications/tools/list_changed`` does: what was kept is forgotten.
+
+        That is what they said, what was said of them, the catalog whose source is the server, and what searches have found.
+        Until they are learned anew, what was learned of them counts for nothing.
+
+        Args:
+            server: whose tools; those of no server unless given.
+            tools: their names; all of the server unless given.
+
+        Raises:
+            ValueError: neither a server nor tools are named.
+            CacheWriteError: a layer may still have it, and nothing durable says otherwise.
+        """
+        if isinstance(tools, str):
+            raise TypeError("tools is a list of names: write tools=['find']")
+        names = None if tools is None else [_told(name)[1] for name in tools]
+        if server is None and not names:
+            raise ValueError("say which tools have changed: changed(server='github') or changed(tools=['find'])")
+        return await self._known.changed("" if server is None else _server(server), names)
+
+    # -- calls --------------------------------------------------------------------------------------------------
+
+    async def call(self, name: ToolName, run: Run, params: Mapping[str, Any]) -> Any:
+        """What a tool says; see ``ToolCache.call_tool``."""
+        self._machine.enter(())
+        server, tool = _told(name)
+        verdict = self.verdict(name)
+        policy, asked = verdict.policy, partial(run_tool, run, params)
+        if verdict.act is Act.CACHE:
+            told = (self._known.digest(server, tool), policy.version)
+            key = self._key(server, tool, policy.chosen(params), *told)
+            return await self._calls.cached(key, labels_of(server, tool), policy, asked)
+        if server and self._may_write(server, tool):
+            asked = partial(self._write, server, asked, alone=policy is not AGAIN)
+        if verdict.act is Act.RUN:
+            return await asked()
+        return await self._once(server, tool, policy, params, asked)
+
+    async def _once(self, server: str, tool: str, policy: ToolPolicy, params: Mapping[str, Any], asked: Asked) -> Any:
+        if policy is AGAIN:
+            definition = self._known.digest(server, tool)
+            turn = await self._turn(server, self._key(server, tool, params, definition))
+            request = self._key(server, tool, params, definition, turn), ""
+            retention = self._row.ttl
+        else:
+            others = policy.others(params)
+            request = self._key(server, tool, policy.chosen(params)), str(digest(others)) if others else ""
+            retention = self._retention if policy.ttl is MISSING else policy.ttl
+        return await self._calls.once(request, policy, retention, asked)
+
+    def _may_write(self, server: str, tool: str) -> bool:
+        """Whether a call may change what is kept of the server's tools."""
+        known = self._known.find(server, tool)
+        if known is not None and known.trusted and decide(None, known.hints, trusted=True).act is Act.CACHE:
+            return False
+        return self._known.trusts(server) or any(server == other for other, _ in self._policies)
+
+    async def _write(self, server: str, asked: Asked, *, alone: bool) -> Any:
+        """Run what may change what other tools of the server would say."""
+        if alone:
+            await self._turn(server, "")
+        try:
+            return await asked()
+        finally:  # it may have done so whatever has become of it
+            with contextlib.suppress(CacheWriteError, CacheClosedError):  # told by an event, and the tool was run
+                await self._machine.homes.here().see_through(self._known.written(server))
+
+    async def _turn(self, server: str, who: str) -> int:
+        """The number of this turn: it goes up whenever another of the server's tools writes than the last.
+
+        What changes nothing when it is done again does, once something else was done in between: so only calls of one
+        turn are one.
+        """
+        if not self._known.trusts(server):
+            return 0
+        told = await self._notes.read("turn", server)
+        turns = [turn for turn in (told, self._turns.get(server)) if isinstance(turn, list)]
+        last, number = max(turns, key=itemgetter(1), default=("", 0))
+        if last != who:
+            number += 1
+            self._turns[server] = [who, number]
+            await self._notes.write("turn", server, [who, number])
+        return int(number)
+
+    def _key(self, server: str, tool: str, params: Mapping[str, Any], *told: Any) -> str:
+        """The key of a call."""
+        try:
+            return self._keys.tool(server, tool, params, *told)
+        except UnsupportedKeyError as error:
+            raise UnsupportedKeyError(
+                f"{error}; or name the parameters of the tool that decide, with key_params=[...] of its policy"
+            ) from None
+
+
+def _told(name: ToolName) -> tuple[str, str]:
+    """A tool's server and name."""
+    server, tool = name if isinstance(name, tuple) and len(name) == 2 else ("-", name)  # noqa: PLR2004 - as it says
+    if not (isinstance(server, str) and isinstance(tool, str) and server and tool):
+        raise TypeError("a tool is told by its name, or by its server's and its own: 'find' or ('files', 'find')")
+    return (server, tool) if isinstance(name, tuple) else ("", tool)
+
+
+def _server(name: str | None) -> str:
+    if not isinstance(name, str) or not name:
+        raise TypeError("server is a name of your own for the server, such as 'github'")
+    return name
