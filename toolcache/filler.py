@@ -32,7 +32,7 @@ from toolcache.parts import Due, Parts
 from toolcache.pieces import Pieces, abreast
 from toolcache.stats import Tallies
 from toolcache.turns import Turns
-from toolcache.versions import ZERO
+from toolcache.versions import ZERO, just_above
 from toolcache.writer import Writer
 
 _REMEMBERED: Final = 10_000
@@ -201,6 +201,7 @@ class Filler:
             self._homes.here().flights.see(key, flight, found.version)
             # Taken before the computation: whatever is written meanwhile is newer, and wins.
             flight.version = version = self._version(above=found.version, tags=context.labels)
+            context.raises = self._epochs.raises
             begun = self._now()
             try:
                 value = await run(compute, context)
@@ -323,6 +324,10 @@ class Filler:
             held = Held.of(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, span_ms=0, tally=tally)
             held.seconds = took
             return Found(held, value=value)
+        if self._epochs.covers(version, tags) and not self._epochs.raised_since(context.raises, tags):
+            version = just_above(
+                self._epochs.newest(tags)
+            )  # of tags that were named only now, and known from the start
         era, overtaken = self._parts.memory.era, flight.detached or self._epochs.covers(version, tags)
         held = self._entries.made(
             value, encoded, domain, tally, version=version, era=era, life=life, tags=tags, took=took
