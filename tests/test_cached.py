@@ -245,6 +245,37 @@ async def test_the_tenant_of_the_default_cache_of_the_moment(monkeypatch: pytest
         await cache.aclose()
 
 
+async def test_agents_share_no_result(cache: ToolCache) -> None:
+    """BUG-111: what a function keeps in one agent's view is neither another's nor the whole cache's, and goes with the agent."""
+    runs: list[str] = []
+
+    def asker(view: ToolCache, name: str) -> Any:
+        @view.cached(key_prefix="ask", cache_errors=(LookupError,))
+        async def ask(question: str) -> str:
+            runs.append(name)
+            if question == "gone":
+                raise LookupError(question)
+            return name
+
+        return ask
+
+    askers = [asker(cache, "all"), asker(cache.for_agent("a"), "a"), asker(cache.for_agent("b"), "b")]
+    for _ in range(2):
+        assert [await ask("?") for ask in askers] == ["all", "a", "b"]
+        for ask in askers:
+            with pytest.raises((LookupError, StoredCallError)):
+                await ask("gone")
+    assert len(runs) == 6
+    assert await askers[1].invalidate("?") is True
+    assert [await ask("?") for ask in askers] == ["all", "a", "b"]
+    assert runs[6:] == ["a"]
+    await cache.invalidate(agent="b")
+    assert [await ask("?") for ask in askers] == ["all", "a", "b"]
+    with pytest.raises(LookupError):
+        await askers[2]("gone")
+    assert runs[7:] == ["b", "b"]
+
+
 async def test_a_domains_row_is_that_of_the_cache() -> None:
     """BUG-101: what the settings say of a domain holds for results in it; a user's own is listed."""
     weather = Domain("weather", ttl="5m")
