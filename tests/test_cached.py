@@ -143,6 +143,29 @@ async def test_every_option_of_keys_counts(cache: ToolCache) -> None:
     assert (await cache.get_entry(chosen.cache_key("a"))) is not None
 
 
+async def test_one_decorator_above_several_functions(cache: ToolCache) -> None:
+    """BUG-68: what names things for one of them names them for the next; classes of errors come in any collection."""
+    names: dict[str, Any] = {"key_params": iter(["query"]), "tags": iter(["kb"]), "vary": iter(["user"])}
+    decorate = cache.cached(cache_errors={LookupError}, **names)
+
+    def made() -> Any:
+        @decorate
+        async def find(query: str) -> str:
+            return query
+
+        return find
+
+    first, second = made(), made()
+    for function in (first, second):
+        assert [await function("a"), await function("b")] == ["a", "b"]
+        with scope(user="ada"):
+            assert function.cache_key("a") != first.cache_key("b")
+    with scope(user="ada"):
+        scoped = second.cache_key("a")
+    assert scoped != second.cache_key("a")
+    assert cache.cached(cache_errors=LookupError, key_prefix="one")(first.__wrapped__) is not None
+
+
 async def test_a_normaliser_of_ones_own_has_a_say_each_time(cache: ToolCache) -> None:
     """BUG-106: what it makes of a text may change; that of the package's own never does."""
     alias = {"oslo": "oslo", "kristiania": "kristiania"}
