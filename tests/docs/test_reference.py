@@ -14,6 +14,8 @@ from servers import RedisServer
 import toolcache
 from toolcache import AgentResult, Progress, RunContext, RunStatus, Settings, TaskError, ToolCache, errors, events
 from toolcache.domains import IDEMPOTENCY
+from toolcache.freshness_options import READERS
+from toolcache.rules import CachedOptions
 from toolcache.stores.redis import options
 from toolcache.terms import Terms
 
@@ -90,6 +92,14 @@ def test_the_api_page_lists_every_public_method_with_its_parameters() -> None:
             for parameter in list(inspect.signature(member).parameters.values()):
                 told = parameter.name in row or parameter.name in {"self", "options"}
                 assert told, f"ToolCache.{name}: {parameter.name} is not on the page"
+
+
+def test_the_api_page_lists_every_option_of_cached() -> None:
+    """E5, BUG-106: an option that nobody is told of is none."""
+    table = (
+        (REFERENCE / "api.md").read_text("utf-8").partition("## Functions")[2].partition("The decorated function")[0]
+    )
+    assert {"ttl", *CachedOptions.__annotations__} <= set(re.findall(r"`(\w+)`", table)) | set(READERS)
 
 
 def test_the_api_page_lists_every_public_name() -> None:

@@ -30,6 +30,7 @@ from toolcache import (
     TemplateError,
     ToolCache,
     ToolCacheError,
+    ToolPolicy,
     WarmPlan,
     WarmReport,
     __version__,
@@ -247,6 +248,19 @@ async def run_task(prompt: str, task: AgentTask, context: RunContext) -> str:
 
 def tell(progress: Progress) -> None:
     assert_type(progress.done, int)
+
+
+async def tools(cache: ToolCache) -> None:
+    cache.tools["search"] = ToolPolicy("exact", ttl="5m", key_params=["query"], grace="1h")
+    cache.tools["notes", "find"] = ToolPolicy("once", timeout=3)
+    ToolPolicy("exact", tll="5m")  # type: ignore[call-arg]  # misspelt
+    cache.tools["search"] = "exact"  # type: ignore[assignment]  # no policy
+    assert_type(cache.tools["search"], ToolPolicy)
+    assert_type(cache.tools.verdict(("notes", "find")).why, str)
+    assert_type((await cache.tools.learn([{"name": "find"}], server="notes", trusted=True)).known, tuple[str, ...])
+    assert_type(await cache.tools.changed(server="notes"), Invalidation)
+    assert_type(await cache.call_tool("search", discover_now), Any)
+    assert_type(await cache.call_tool(("notes", "find"), discover, query="x"), Any)
 
 
 async def requests(cache: ToolCache) -> None:
