@@ -11,7 +11,7 @@ import pytest
 from hearing import Open, state, until
 from hypothesis import given
 from hypothesis import strategies as st
-from programs import start
+from programs import run, start
 from servers import RedisServer
 
 from toolcache import Durability, ToolCache
@@ -391,3 +391,37 @@ async def test_several_loops(hearing: Open) -> None:
     assert set(loops) == set(others)
     assert len(loops) == 4
     assert len(firsts) == 1
+
+
+FORKING = """
+    import asyncio, os, sys
+    from toolcache import ToolCache
+
+    def emit(cache, name):
+        async def go():
+            emission = await cache.emit("data.updated", data_type=name)
+            await emission.handled()
+        asyncio.run(go())
+
+    cache = ToolCache(redis_url=sys.argv[1], files=False, op_timeout=10)
+    seen = []
+    cache.on("data.updated")(lambda event: seen.append(event.data_type))
+    emit(cache, "first")
+    emit(cache, "second")  # another event loop
+    child = os.fork()
+    if child == 0:
+        seen.clear()
+        emit(cache, "child")
+        asyncio.run(cache.aclose())
+        os._exit(0 if seen == ["child"] else 1)
+    status = os.waitpid(child, 0)[1]
+    emit(cache, "third")
+    asyncio.run(cache.aclose())
+    print(status, seen)
+"""
+
+
+async def test_loops_one_after_another_and_a_fork(redis_server: RedisServer) -> None:
+    """BUG-13: handlers run on whichever loop there is, and in a child as in its parent; nothing is left waiting."""
+    out, err = await asyncio.to_thread(run, FORKING, redis_server.url)
+    assert (out, err) == ("0 ['first', 'second', 'third']\n", "")

@@ -120,6 +120,15 @@ async def test_queries_that_are_asked_for_at_each_run(cache: ToolCache) -> None:
     assert counts(await cache.warm(WarmPlan(queries=rows, compute=len))) == (2, 0, 2, {}, 0)
 
 
+async def test_statistics(cache: ToolCache) -> None:
+    """C14: each item counts as one lookup, as if somebody had asked for it."""
+    plan = WarmPlan(domain="search", queries=["a", "b"], compute=lambda query: [query])
+    await cache.warm(plan)
+    await cache.warm(plan)
+    told = cache.stats().domains["search"]
+    assert (told.hits, told.misses) == (2, 2)
+
+
 async def test_the_loop_has_its_turn(cache: ToolCache) -> None:
     """C14: a long plan of what is there already does not hold up the event loop."""
     keys = [f"key {number}" for number in range(2_000)]
