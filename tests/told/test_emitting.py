@@ -296,7 +296,7 @@ async def test_what_is_missed_lies_in_a_gap(own_redis: RedisServer) -> None:
         assert heard == sorted(set(heard))
         missed = emitted.keys() - set(heard)
         told = [(gap.emitted_at - gap.seconds, gap.emitted_at) for gap in gaps]
-        slack = 0.02  # the clocks of events and of gaps are read at different moments
+        slack = 0.5  # what was heard last may have been under way for a while
         assert missed
         assert all(any(begin - slack <= emitted[n] <= end for begin, end in told) for n in missed)
 
