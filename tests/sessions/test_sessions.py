@@ -12,7 +12,7 @@ import pytest
 from programs import start
 from rig import SteadyClock
 from servers import RedisServer
-from sessions.conftest import Open
+from sessions.conftest import BOTH, MEMORY, Open
 
 from toolcache import ToolCache
 from toolcache.errors import (
@@ -72,6 +72,7 @@ class TestSaving:
         assert found.state == {"step": 2}
         assert found.updated_at - found.created_at == 20
 
+    @BOTH
     async def test_changing_what_was_resumed_changes_nothing(self, cache: ToolCache) -> None:
         """BUG-79: what is resumed is the caller's own; so is what was saved."""
         state = {"list": [1]}
@@ -154,6 +155,7 @@ class TestSaving:
         await here.sessions.limited(max_turns=None).save(Session("chat", history=turns))
         assert (await seen(there)).history == turns
 
+    @MEMORY
     @pytest.mark.parametrize("session_id", ["", 7, None])
     async def test_an_id_is_text(self, cache: ToolCache, session_id: Any) -> None:
         """C8: what is no text, or empty, names no session."""
@@ -218,6 +220,7 @@ class TestOneSessionOfMany:
         await asyncio.gather(work(here, count), work(there, count_slowly))
         assert (await seen(here)).state == {"n": 30}
 
+    @BOTH
     async def test_what_update_raises(self, cache: ToolCache) -> None:
         """C8: where the function raises, nothing is saved."""
         with pytest.raises(ZeroDivisionError):
@@ -242,6 +245,7 @@ class TestOneSessionOfMany:
         found = await seen(there)
         assert (found.state, found.context, found.history) == ({"a": 2, "b": 2}, "theirs", mine.history)
 
+    @BOTH
     @pytest.mark.parametrize(("one", "other"), [({"a": 2}, {"a": 3}), ("text", {"a": 2}), ({}, {"a": 2})])
     async def test_edit_does_not_choose(self, open_cache: Open, one: Any, other: Any) -> None:
         """C8: where both have changed the same to different values, the second one is told, and nothing of it saved."""
@@ -282,6 +286,7 @@ class TestOneSessionOfMany:
             theirs.add("theirs")
         assert sorted((await seen(here)).history) == ["mine", "theirs"]
 
+    @BOTH
     async def test_a_block_that_raises(self, cache: ToolCache) -> None:
         """C8: then nothing is saved."""
         with pytest.raises(ZeroDivisionError):
@@ -372,6 +377,7 @@ class TestLifetime:
 
 
 class TestLimits:
+    @BOTH
     async def test_the_oldest_leave(self, cache: ToolCache) -> None:
         """C8: beyond ``max_turns`` the oldest turns leave; pinned ones stay."""
         chats = cache.sessions.limited(max_turns=3)
@@ -380,6 +386,7 @@ class TestLimits:
             await chats.append("chat", at)
         assert (await seen(cache)).history == ["rules", 3, 4]
 
+    @BOTH
     async def test_two_hundred_unless_told(self, cache: ToolCache) -> None:
         """C8: a history is limited without being told to be, to 200 turns; None is no limit."""
         await cache.sessions.save(Session("chat", history=range(250)))
@@ -387,6 +394,7 @@ class TestLimits:
         await cache.sessions.limited(max_turns=None).save(Session("long", history=range(250)))
         assert len((await seen(cache, "long")).turns) == 250
 
+    @BOTH
     async def test_by_what_turns_count_for(self, cache: ToolCache) -> None:
         """C8: ``max_size`` limits what all turns count for, as ``measure`` says, which is asked once for each."""
         asked: list[str] = []
@@ -401,6 +409,7 @@ class TestLimits:
         assert (await seen(cache)).history == ["three", "four five", "six"]
         assert len(asked) == 4
 
+    @BOTH
     async def test_by_bytes(self, cache: ToolCache) -> None:
         """C8: without ``measure`` turns count for the bytes that they take."""
         chats = cache.sessions.limited(max_size="1kB")
@@ -410,6 +419,7 @@ class TestLimits:
         assert 4 <= len(history) <= 10
         assert history[-1] == "19" * 100
 
+    @MEMORY
     @pytest.mark.parametrize("limit", [{"max_turns": 0}, {"max_turns": True}, {"max_turns": 1.5}, {"max_size": "many"}])
     async def test_limits_that_are_none(self, cache: ToolCache, limit: dict[str, Any]) -> None:
         """BUG-106: a limit that cannot be is refused, by its name."""
@@ -426,6 +436,7 @@ class TestScopes:
         await bob.sessions.append("chat", "bob's")
         assert (await seen(ada)).history == ["ada's"]
 
+    @BOTH
     async def test_nothing_is_told_by_reprs_and_errors(self, cache: ToolCache) -> None:
         """BUG-107: neither ids nor values are in what is printed of sessions, turns and errors."""
         session = Session("id-secret", state={"key-secret": "value-secret"}, history=["turn-secret"])
