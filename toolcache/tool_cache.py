@@ -186,9 +186,9 @@ class AgentView(ToolCache):
     """
 
     def __init__(self, cache: ToolCache, agent: str, machine: Scope, parts: Parts) -> None:
+        self._whole = cache
         super(ToolCache, self).__init__(parts, cache.settings, machine)
         self.agent = agent
-        self._whole = cache
         self._scope = machine
         self._tools: Tools | None = None
         # Events are of the cache, whoever tells them.
@@ -198,6 +198,9 @@ class AgentView(ToolCache):
     def domains(self) -> Mapping[str, Domain[Any]]:
         """The rows by name, with what the agent was told."""
         return MappingProxyType({name: self._scope.row(row) for name, row in self._rows.items()})
+
+    def _table(self) -> dict[str, Domain[Any]]:
+        return self._whole._rows  # noqa: SLF001 - of one class: domains are declared once, for all
 
     def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "AgentView":
         """A view of the whole cache for another agent."""
