@@ -472,6 +472,10 @@ class TestEvents:
             assert await faq.get("k") is None
         assert sorted(heard) == ["cache", "cache", "view", "view"]
         assert faq.reactions == cache.reactions
+        faq.react("price.changed", tags=["prices"])
+        await cache.set("k", 1, tags=["prices"])
+        await cache.emit("price.changed")
+        assert await cache.get("k") is None
         assert faq.off(by_cache)
 
     @BOTH

@@ -22,6 +22,7 @@ from toolcache import (
     Progress,
     RunContext,
     RunStatus,
+    Session,
     Settings,
     SettingsError,
     Stats,
@@ -30,6 +31,9 @@ from toolcache import (
     TemplateError,
     ToolCache,
     ToolCacheError,
+    ToolPolicy,
+    WarmPlan,
+    WarmReport,
     __version__,
     cached,
     dispatch_agents,
@@ -40,6 +44,8 @@ from toolcache import (
     make_tag,
     scope,
 )
+from toolcache.memories import Preloaded
+from toolcache.reactions import Emitted
 
 
 async def embed_all(texts: list[str]) -> list[list[float]]:
@@ -246,6 +252,19 @@ def tell(progress: Progress) -> None:
     assert_type(progress.done, int)
 
 
+async def tools(cache: ToolCache) -> None:
+    cache.tools["search"] = ToolPolicy("exact", ttl="5m", key_params=["query"], grace="1h")
+    cache.tools["notes", "find"] = ToolPolicy("once", timeout=3)
+    ToolPolicy("exact", tll="5m")  # type: ignore[call-arg]  # misspelt
+    cache.tools["search"] = "exact"  # type: ignore[assignment]  # no policy
+    assert_type(cache.tools["search"], ToolPolicy)
+    assert_type(cache.tools.verdict(("notes", "find")).why, str)
+    assert_type((await cache.tools.learn([{"name": "find"}], server="notes", trusted=True)).known, tuple[str, ...])
+    assert_type(await cache.tools.changed(server="notes"), Invalidation)
+    assert_type(await cache.call_tool("search", discover_now), Any)
+    assert_type(await cache.call_tool(("notes", "find"), discover, query="x"), Any)
+
+
 async def requests(cache: ToolCache) -> None:
     assert_type(await pay("4711", 1999, trace="7f"), list[str])
     assert_type(await pay.forget("4711", 1999), bool)
@@ -262,6 +281,28 @@ async def requests(cache: ToolCache) -> None:
     await cache.once("key", discover, on_error="keep")  # type: ignore[arg-type]  # none of the choices
 
 
+async def told(cache: ToolCache) -> None:
+    @cache.on("data.updated", once=True, max_parallel=1)
+    async def forget(event: Emitted) -> int:
+        return len(event.name) + event.number  # type: ignore[no-any-return]  # what it says is anything
+
+    assert_type(await forget(Emitted("a", {})), int)
+    emission = await cache.emit("data.updated", data_type="products", name="also")
+    assert_type(emission.redis, str | None)
+    assert_type(emission.forgotten, Invalidation | None)
+    assert_type(cache.off(forget), bool)
+    cache.react("price.changed", tags=["prices:{sku}"])
+    cache.react("price.changed", tag="prices")  # type: ignore[call-arg]  # misspelt
+    plan = WarmPlan(domain="search", queries=["a"], compute=embed_text, per_second=5, max_seconds="10m")
+    WarmPlan(query=["a"])  # type: ignore[call-arg]  # misspelt
+    assert_type(await cache.warm(plan, on_progress=tell), WarmReport)
+    scheduled = cache.schedule(plan, cron="0 3 * * *", timezone="Europe/Berlin", jitter=timedelta(minutes=5))
+    assert_type(scheduled.next_at, float)
+    scheduled.cancel()
+    cache.schedule(discover, every="1h")
+    assert_type(cache.requested.top(5, "search"), list[tuple[Any, int]])
+
+
 def the_rest() -> None:
     assert_type(__version__, str)
     assert_type(make_key("search", "red shoes", top_k=10), str)
@@ -272,3 +313,25 @@ def the_rest() -> None:
     except SettingsError as error:
         root: ToolCacheError = error
         assert_type(root.args, tuple[Any, ...])
+
+
+async def agents(cache: ToolCache, session: Session) -> None:
+    faq = cache.for_agent(
+        "faq", response_ttl="1h", tool_cache=True, memory_cache=False, grace=timedelta(days=1), ttls={"search": 5}
+    )
+    as_cache: ToolCache = faq
+    cache.for_agent("faq", respones_ttl="1h")  # type: ignore[call-arg]  # no such option
+    cache.for_agent("faq", tool_cache="1h")  # type: ignore[arg-type]  # a switch
+    assert_type(await as_cache.clear(), Invalidation)
+
+    assert_type(await faq.sessions.resume("chat", touch=True), Session | None)
+    assert_type(await cache.sessions.save(session, ttl="7d", merge=lambda mine, theirs: theirs), Session)
+    assert_type(await cache.sessions.append("chat", {"role": "user"}, pinned=True, turn_id="7"), Session)
+    assert_type(await cache.sessions.limited(max_turns=5, max_size="64kB", measure=len).update("chat", print), Session)
+    async with cache.sessions.edit("chat") as edited:
+        assert_type(edited, Session)
+    assert_type(await cache.sessions.forget("chat"), bool)
+
+    assert_type(await cache.memories.preload("faq", ["q"], str.upper, max_parallel=2), Preloaded)
+    assert_type(await cache.memories.forget("faq"), Invalidation)
+    assert_type(await cache.memories.forget("faq", "q"), bool)

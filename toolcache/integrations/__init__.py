@@ -1,0 +1,1 @@
+"""The cache in frameworks of others; one file for each."""
