@@ -1,6 +1,7 @@
 """Sessions on every layering: saved, resumed, limited, forgotten; and nobody's turn is lost."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -205,7 +206,16 @@ class TestOneSessionOfMany:
         """C8: a change by a function counts once for each call, whoever else counts; sync or async."""
         here, there = pair(open_cache)
 
-        def count(session: Session) -> None:
+        async def edit(cache: ToolCache, turns: list[list[int]], pause: Callable[[], Awaitable[None]]) -> None:
+    """Add turns, one after the other, and a key of the context."""
+    async with cache.sessions.edit("chat") as session:
+        for turn in turns:
+            session.add(turn)
+            await pause()
+        session.context[str(turns[0])] = True
+
+
+def count(session: Session) -> None:
             session.state["n"] = session.state.get("n", 0) + 1
 
         async def count_slowly(session: Session) -> None:
@@ -315,6 +325,46 @@ class TestOneSessionOfMany:
         for cache in (here, there, here):
             await cache.sessions.append("chat", "hello", turn_id="request-7")
         assert (await seen(here)).history == ["hello"]
+
+    @BOTH
+    @pytest.mark.parametrize("seed", range(8))
+    async def test_whatever_the_order(self, open_cache: Open, seed: int) -> None:
+        """C8: three workers append, edit and update as it comes: every turn that was taken is there once, in each one's order."""
+        chance = random.Random(seed)
+        caches = pair(open_cache)
+        taken: dict[int, list[list[int]]] = {0: [], 1: [], 2: []}
+        counted = 0
+
+        async def pause() -> None:
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+
+        async def change(session: Session) -> None:
+            before = session.state.get("n", 0)
+            await pause()
+            session.state["n"] = before + 1
+
+        async def work(worker: int) -> None:
+            nonlocal counted
+            for at in range(6):
+                cache, turns = chance.choice(caches), [[worker, at, part] for part in range(chance.randint(1, 3))]
+                match chance.randrange(3):
+                    case 0:
+                        await cache.sessions.append("chat", turns[0])
+                        taken[worker].append(turns[0])
+                    case 1:
+                        await edit(cache, turns, pause)
+                        taken[worker] += turns
+                    case _:
+                        await cache.sessions.update("chat", change)
+                        counted += 1
+                await pause()
+
+        await asyncio.gather(*map(work, taken))
+        found = await seen(caches[0])
+        for worker, turns in taken.items():
+            assert [turn for turn in found.history if turn[0] == worker] == turns
+        assert found.state.get("n", 0) == counted
 
 
 class TestLifetime:
