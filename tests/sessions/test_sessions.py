@@ -206,18 +206,6 @@ class TestOneSessionOfMany:
         """C8: a change by a function counts once for each call, whoever else counts; sync or async."""
         here, there = pair(open_cache)
 
-        async def edit(cache: ToolCache, turns: list[list[int]], pause: Callable[[], Awaitable[None]]) -> None:
-    """Add turns, one after the other, and a key of the context."""
-    async with cache.sessions.edit("chat") as session:
-        for turn in turns:
-            session.add(turn)
-            await pause()
-        session.context[str(turns[0])] = True
-
-
-def count(session: Session) -> None:
-            session.state["n"] = session.state.get("n", 0) + 1
-
         async def count_slowly(session: Session) -> None:
             before = session.state.get("n", 0)
             await asyncio.sleep(0)
@@ -648,6 +636,15 @@ _WORKER = """
 
     asyncio.run(work())
 """
+
+
+async def edit(cache: ToolCache, turns: list[list[int]], pause: Callable[[], Awaitable[None]]) -> None:
+    """Add turns, one after the other, and a key of the context."""
+    async with cache.sessions.edit("chat") as session:
+        for turn in turns:
+            session.add(turn)
+            await pause()
+        session.context[str(turns[0])] = True
 
 
 def count(session: Session) -> None:
