@@ -548,3 +548,17 @@ async def test_what_has_no_entry_stays(tmp_path: Path) -> None:
             assert (await other.get("k"), await other.for_agent("faq").get("k")) == ("all's", "the agent's")
             await other.invalidate(agent="faq")
             assert (await other.get("k"), await other.for_agent("faq").get("k")) == ("all's", None)
+
+
+async def test_what_is_not_ours_is_left_alone(rig: Rig, cache: Cache, path: Path) -> None:
+    """Where another program's data has a key in Redis, it stays; the entry goes to files if there are some, else it is counted."""
+    await cache.set_many({"a": 1, "b": 2})
+    await cache.export(path)
+    target = await rig.open(namespace="target")
+    if rig.server is not None:
+        rig.server.command("RPUSH", "tc1:v:target:a", "theirs")
+    report = await target.import_(path)
+    alone = rig.layering == "memory+redis"
+    assert (report.entries, report.skipped) == ((1, {"in the way": 1}) if alone else (2, {}))
+    if rig.server is not None:
+        assert rig.server.command("LRANGE", "tc1:v:target:a", "0", "-1") == [b"theirs"]
