@@ -37,8 +37,8 @@ LEVELS: Final[dict[str, str]] = {
     "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies "
     "session session_records sessions warming insight savings alerts semantic agents views memories normalize schedule "
     "reactions consequences scoped __init__ requested told warm_items warm_plan verdicts tools tool_calls tool_results "
-    "tool_definitions tool_labels tool_notes known_tools",
-    "edges": "exporters integrations cli web blocking testing __main__",
+    "tool_definitions tool_labels tool_notes known_tools scoped_upkeep",
+    "edges": "exporters integrations cli web blocking testing __main__ http",
 }
 RANKS: Final = {name: rank for rank, names in enumerate(LEVELS.values()) for name in names.split()}
 PARTS: Final = frozenset(LEVELS["parts"].split())

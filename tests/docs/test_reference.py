@@ -147,6 +147,7 @@ async def test_the_commands_that_the_page_names_are_enough(own_redis: RedisServe
         assert len(await cache.get("long")) == 2_000_000
         assert await cache.get_many(["a", "b", "c"]) == {"a": 1, "b": [2]}
         assert await cache.add("c", 3)
+        assert (await cache.emit("news")).redis == "done"
         assert await cache.delete("a")
         assert (await cache.health()).status == "ok"
         assert (await cache.clear()).redis == "done"
