@@ -46,9 +46,10 @@ from toolcache import (
     scope,
 )
 from toolcache.entry import Held
+from toolcache.reactions import Emitted
 
 
-def told(step: Transfer) -> None:
+def tell(step: Transfer) -> None:
     assert_type(step.total, int | None)
 
 
@@ -64,9 +65,6 @@ class Longest:
 
     def forget(self, key: str, entry: Held, /) -> None: ...
     def clear(self) -> None: ...
-
-
-from toolcache.reactions import Emitted
 
 
 async def embed_all(texts: list[str]) -> list[list[float]]:
@@ -150,7 +148,7 @@ async def any_value(cache: Cache) -> None:
     assert_type(cache.stats(), Stats)
     assert_type(await cache.health(), Health)
     assert_type(await cache.health(probe=False), Health)
-    assert_type(await cache.export("file", rate=100, on_progress=told), Transfer)
+    assert_type(await cache.export("file", rate=100, on_progress=tell), Transfer)
     assert_type(await cache.import_(Path("file"), keep_newer=True), Transfer)
     assert_type(await cache.copy_to(cache), Transfer)
     await cache.aclose(drain=1.0)
