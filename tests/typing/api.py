@@ -49,7 +49,7 @@ from toolcache.entry import Held
 from toolcache.reactions import Emitted
 
 
-def tell(step: Transfer) -> None:
+def moving(step: Transfer) -> None:
     assert_type(step.total, int | None)
 
 
@@ -148,7 +148,7 @@ async def any_value(cache: Cache) -> None:
     assert_type(cache.stats(), Stats)
     assert_type(await cache.health(), Health)
     assert_type(await cache.health(probe=False), Health)
-    assert_type(await cache.export("file", rate=100, on_progress=tell), Transfer)
+    assert_type(await cache.export("file", rate=100, on_progress=moving), Transfer)
     assert_type(await cache.import_(Path("file"), keep_newer=True), Transfer)
     assert_type(await cache.copy_to(cache), Transfer)
     await cache.aclose(drain=1.0)
