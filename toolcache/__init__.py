@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from toolcache.entry import MISSING, Durability, Entry, Invalidation
     from toolcache.errors import (
         AlreadyInProgressError,
+        BackupError,
         CacheClosedError,
         CacheWriteError,
         CircuitOpenError,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from toolcache.settings import Settings
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
+    from toolcache.transfer import Transfer
     from toolcache.warm_plan import WarmPlan
     from toolcache.warming import WarmReport
     from toolcache.work import RunContext
@@ -71,6 +73,7 @@ __all__ = [
     "AgentResult",
     "AgentTask",
     "AlreadyInProgressError",
+    "BackupError",
     "BlockingToolCache",
     "Cache",
     "CacheClosedError",
@@ -113,6 +116,7 @@ __all__ = [
     "ToolCache",
     "ToolCacheError",
     "ToolPolicy",
+    "Transfer",
     "UnsupportedEventLoopError",
     "UnsupportedKeyError",
     "ValueTooLargeError",
@@ -156,6 +160,7 @@ _HOMES = {
     "WarmPlan": "warm_plan",
     "WarmReport": "warming",
     "ToolPolicy": "policies",
+    "Transfer": "transfer",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "file_digest": "keys.files",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
@@ -32,6 +33,7 @@ from toolcache import (
     ToolCache,
     ToolCacheError,
     ToolPolicy,
+    Transfer,
     WarmPlan,
     WarmReport,
     __version__,
@@ -44,8 +46,27 @@ from toolcache import (
     make_tag,
     scope,
 )
+from toolcache.entry import Held
 from toolcache.memories import Preloaded
 from toolcache.reactions import Emitted
+
+
+def moving(step: Transfer) -> None:
+    assert_type(step.total, int | None)
+
+
+class Longest:
+    """A strategy of one's own."""
+
+    touch = None
+
+    def admit(self, key: str, entry: Held, /) -> None: ...
+    def replace(self, key: str, entry: Held, old: Held, /) -> None: ...
+    def evict(self) -> str:
+        return ""
+
+    def forget(self, key: str, entry: Held, /) -> None: ...
+    def clear(self) -> None: ...
 
 
 async def embed_all(texts: list[str]) -> list[list[float]]:
@@ -105,6 +126,8 @@ async def opening() -> None:
     ToolCache(namespase="shop")  # type: ignore[call-arg]  # misspelt: known before it runs
     ToolCache(max_memory=1.5)  # type: ignore[arg-type]  # neither bytes nor text
     ToolCache(strategy="best")  # type: ignore[arg-type]  # none of the strategies
+    ToolCache(strategy=Longest, tiers=None)
+    ToolCache(tiers={"hot": ("16MB", "5m"), "warm": (2**24, timedelta(hours=1)), "cold": ("32MB", None)})
 
 
 async def any_value(cache: Cache) -> None:
@@ -127,6 +150,9 @@ async def any_value(cache: Cache) -> None:
     assert_type(cache.stats(), Stats)
     assert_type(await cache.health(), Health)
     assert_type(await cache.health(probe=False), Health)
+    assert_type(await cache.export("file", rate=100, on_progress=moving), Transfer)
+    assert_type(await cache.import_(Path("file"), keep_newer=True), Transfer)
+    assert_type(await cache.copy_to(cache), Transfer)
     await cache.aclose(drain=1.0)
 
 
