@@ -34,7 +34,7 @@ LEVELS: Final[dict[str, str]] = {
     "invalidator scanner catalogue holdings lifetimes removals targets upkeep record record_body ledger answers hold untold "
     "terms work course runs sets machine requests report cache spelling sources settings assembly rules keeper decorated "
     "functions blocking_functions keeping messages seen transfer archive gatherer restorer backup moves",
-    "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies "
+    "face": "stages tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies "
     "session session_records sessions warming insight savings alerts semantic agents views memories normalize schedule "
     "reactions consequences scoped __init__ requested told warm_items warm_plan verdicts tools tool_calls tool_results "
     "tool_definitions tool_notes known_tools",

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.session import Session
     from toolcache.settings import Settings
+    from toolcache.stages import Stage, stage
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
     from toolcache.warm_plan import WarmPlan
@@ -102,6 +103,7 @@ __all__ = [
     "SessionUnavailableError",
     "Settings",
     "SettingsError",
+    "Stage",
     "Stats",
     "StoredAgentError",
     "StoredCallError",
@@ -127,6 +129,7 @@ __all__ = [
     "make_key",
     "make_tag",
     "scope",
+    "stage",
 ]
 
 _HOMES = {
@@ -150,6 +153,7 @@ _HOMES = {
     "RunStatus": "answers",
     "Session": "session",
     "Settings": "settings",
+    "Stage": "stages",
     "Stats": "stats",
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
@@ -164,6 +168,7 @@ _HOMES = {
     "make_key": "keys.plan",
     "make_tag": "keys.tagging",
     "scope": "keys.scopes",
+    "stage": "stages",
 }
 
 
