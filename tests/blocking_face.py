@@ -23,7 +23,18 @@ from toolcache.sessions import Sessions
 from toolcache.tools import Tools
 
 PACKAGE: Final = Path(toolcache.__file__).parent
-BY_HAND: Final = {"aclose", "from_env", "from_url", "cached", "on", "off", "schedule", "for_agent", "copy_to"} | {
+BY_HAND: Final = {
+    "aclose",
+    "closed",
+    "from_env",
+    "from_url",
+    "cached",
+    "on",
+    "off",
+    "schedule",
+    "for_agent",
+    "copy_to",
+} | {
     "edit",
     "limited",
     "normalized",

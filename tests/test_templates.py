@@ -116,7 +116,7 @@ class TestFilling:
             ({"z", "a", 3}, '["a", "z", 3]'),
             (frozenset({date(2026, 1, 31)}), '["2026-01-31"]'),
         ],
-        ids=str,
+        ids=lambda one: type(one).__name__ if isinstance(one, set) else str(one),
     )
     def test_what_an_argument_looks_like(self, value: object, text: str | None) -> None:
         """Text is itself, other single values as they are written, and what holds several is JSON."""

@@ -7,7 +7,8 @@ from toolcache.compute import Compute
 from toolcache.domain_cache import TTL, DomainCache
 from toolcache.domains import CATALOG, METADATA, SEARCH
 from toolcache.entry import MISSING, Durability
-from toolcache.tags import catalog_label, server_label, tool_label
+from toolcache.tags import catalog_label
+from toolcache.tool_labels import catalog_labels, definition_labels
 
 
 class Discovery(DomainCache):
@@ -27,13 +28,15 @@ class Discovery(DomainCache):
             version: of the catalog's form; another one is another entry.
             compute: discovers the tools.
         """
-        return await self._answer(self._keys.catalog(source, version), CATALOG, compute, *_labels(source, version))
+        return await self._answer(
+            self._keys.catalog(source, version), CATALOG, compute, *catalog_labels(source, version)
+        )
 
     async def set_catalog(
         self, source: Any, catalog: Any, *, version: str = "v2", ttl: TTL = MISSING, tags: Iterable[str] = ()
     ) -> Durability:
         """Store a catalog; returns where it is safe."""
-        own = _labels(source, version)
+        own = catalog_labels(source, version)
         return await self._store(self._keys.catalog(source, version), catalog, CATALOG, ttl, tags, *own)
 
     async def delete_catalog(self, source: Any, *, version: str = "v2") -> bool:
@@ -98,20 +101,15 @@ class Discovery(DomainCache):
             version: of the tool.
             compute: looks the definition up.
         """
-        return await self._answer(self._keys.metadata(tool, version), METADATA, compute, tool_label(tool))
+        return await self._answer(self._keys.metadata(tool, version), METADATA, compute, *definition_labels(tool))
 
     async def set_metadata(
         self, tool: str, definition: Any, *, version: str = "1", ttl: TTL = MISSING, tags: Iterable[str] = ()
     ) -> Durability:
         """Store the definition of a tool; returns where it is safe."""
-        return await self._store(self._keys.metadata(tool, version), definition, METADATA, ttl, tags, tool_label(tool))
+        own = definition_labels(tool)
+        return await self._store(self._keys.metadata(tool, version), definition, METADATA, ttl, tags, *own)
 
     async def delete_metadata(self, tool: str, *, version: str = "1") -> bool:
         """Forget the definition of a tool; whether one was there."""
         return await self._forget(self._keys.metadata(tool, version), METADATA)
-
-
-def _labels(source: Any, version: str) -> tuple[str, ...]:
-    """What a catalog can be invalidated by: a source that is a text is the name of a server."""
-    named = isinstance(source, str) and source != ""
-    return (catalog_label(version), server_label(source)) if named else (catalog_label(version),)

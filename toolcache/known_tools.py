@@ -4,15 +4,17 @@ A note of each server's definitions is kept in the cache, so that a process noti
 its predecessor, learned them.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from toolcache.domains import SEARCH
+from toolcache.domains import METADATA, SEARCH
 from toolcache.entry import Invalidation
+from toolcache.errors import CacheWriteError
 from toolcache.fields import Frozen
-from toolcache.keys.text import join
-from toolcache.tags import domain_label, server_label, tool_label
+from toolcache.tags import domain_label, server_label
 from toolcache.tool_definitions import Hints, ToolDefinition
+from toolcache.tool_labels import one_tool, results_of, said_of
 from toolcache.tool_notes import ToolNotes
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 _UNTOLD: Final = ""
 """Stands for a definition that cannot be told from others: it may be another one each time."""
+
+_MANY: Final = 256
+"""Tools of one server, of which more are forgotten as a whole, with all that is said of tools."""
 
 
 class Learned(Frozen):
@@ -48,22 +53,6 @@ class Known(NamedTuple):
     digest: str | None
 
 
-def results_of(server: str, name: str) -> str:
-    """The label of what one tool has said."""
-    return tool_label(join(server, name))
-
-
-def labels_of(server: str, name: str) -> tuple[str, ...]:
-    """What the results of a tool can be invalidated by, beside their domain."""
-    own = results_of(server, name)
-    return (own, results_label(server)) if server else (own,)
-
-
-def results_label(server: str) -> str:
-    """The label of what all tools of a server have said."""
-    return tool_label(join(server, ""))
-
-
 class KnownTools:
     """The tools that one cache knows.
 
@@ -89,7 +78,8 @@ class KnownTools:
 
     def trusts(self, server: str) -> bool:
         """Whether hints of the server count."""
-        return any(known.trusted for known in self._known.get(server, {}).values())
+        known = next(iter(self._known.get(server, {}).values()), None)  # one is trusted as all are
+        return known is not None and known.trusted
 
     async def learn(self, server: str, tools: Iterable[Any], *, trusted: bool) -> Learned:
         """Take the whole list of a server's tools as what there is now."""
@@ -98,15 +88,19 @@ class KnownTools:
         self._known[server] = {name: Known(one.hints, trusted, one.digest) for name, one in found.items()}
         before = await self._remembered(server)
         self._noted.setdefault(server, before or {})
-        learned = Learned(known=tuple(found), unreadable=unreadable)
-        if before is not None:
-            learned = learned._replace(
-                added=tuple(name for name in now if name not in before),
-                changed=tuple(name for name in now if name in before and (now[name] or None) != before[name]),
-                removed=tuple(name for name in before if name not in now),
-            )
-            if learned.added or learned.changed or learned.removed:
-                await self._forget(self._labels(server, (*learned.changed, *learned.removed)))
+        was = before or {}
+        learned = Learned(
+            known=tuple(found),
+            added=tuple(name for name in now if name not in was),
+            changed=tuple(name for name in now if name in was and (now[name] or None) != was[name]),
+            removed=tuple(name for name in was if name not in now),
+            unreadable=unreadable,
+        )
+        if before is None:  # whatever is kept may be of others; but that nobody can be told so is no fault of this list
+            with contextlib.suppress(CacheWriteError):
+                await self._forget([results_of(server), *self._labels(server, now)])
+        elif learned.added or learned.changed or learned.removed:
+            await self._forget(self._labels(server, (*learned.changed, *learned.removed)))
         self._noted[server] = now
         if now != before:
             await self._notes.write("list", server, now)
@@ -120,20 +114,22 @@ class KnownTools:
             return await self._forget(self._labels(server, names))
         self._known.pop(server, None)
         every = {**known, **(await self._remembered(server) or {})}
-        return await self._forget([results_label(server), *self._labels(server, tuple(every))])
+        return await self._forget([results_of(server), *self._labels(server, every)])
 
     async def written(self, server: str) -> Invalidation:
         """Forget what the tools of a server have said: one of them may have changed what they would say."""
-        return await self._forget([results_label(server)])
+        return await self._forget([results_of(server)])
 
     def _labels(self, server: str, names: Iterable[str]) -> list[str]:
         """What covers all that is kept of these tools, and of the list that they are in."""
         about = [domain_label(SEARCH.name), *([server_label(server)] if server else [])]
-        each = {label for name in names for label in (results_of(server, name), tool_label(name))}
-        return [*about, *sorted(each)]
+        each = list(names)
+        if server and len(each) > _MANY:  # whatever a server sends, it is not to have us keep an epoch for each name
+            return [*about, results_of(server), domain_label(METADATA.name)]
+        return [*about, *(label for name in each for label in (one_tool(server, name), said_of(name)))]
 
     async def _forget(self, labels: Sequence[str]) -> Invalidation:
-        return await self._machine.forget("tools", labels)
+        return await self._machine.forget("tools", list(dict.fromkeys(labels)))
 
     async def _remembered(self, server: str) -> dict[str, str] | None:
         """The definitions when they were learned last, here or elsewhere; None where nobody knows."""

@@ -27,6 +27,7 @@ from toolcache.views import AgentOptions, terms_of
 
 if TYPE_CHECKING:
     from toolcache.memories import Memories
+    from toolcache.reactions import Reactions, ReactionTally
     from toolcache.sessions import Sessions
     from toolcache.tool_calls import Run
     from toolcache.tools import ToolName, Tools
@@ -73,7 +74,6 @@ class ToolCache(Discovery, Embeddings, Completions, Results, Told):
         elif options:
             settings = settings.replace(**options)
         super().__init__(assemble(settings, clock=clock, credentials=credentials), settings)
-        self._tools: Tools | None = None
 
     @classmethod
     def from_env(
@@ -113,14 +113,12 @@ class ToolCache(Discovery, Embeddings, Completions, Results, Told):
 
         return Memories(self)
 
-    @property
+    @cached_property
     def tools(self) -> "Tools":
-        """What is known of tools, and what you say of them: ``cache.tools["web_search"] = ToolPolicy("exact")``."""
-        if self._tools is None:
-            from toolcache.tools import Tools
+        """What you say of tools, and what is known of them: ``cache.tools["web_search"] = ToolPolicy("exact")``."""
+        from toolcache.tools import Tools
 
-            self._tools = Tools(self)
-        return self._tools
+        return Tools(self)
 
     async def call_tool(self, name: "ToolName", run: "Run", /, **params: Any) -> Any:
         """What a tool says to these parameters: kept, dispatched once or just run, as ``tools.verdict(name)`` tells.
@@ -189,15 +187,33 @@ class AgentView(ToolCache):
         self.agent = agent
         self._whole = cache
         self._scope = machine
+        # Events are of the cache, whoever tells them.
+        self.on, self.off, self.emit, self.react = cache.on, cache.off, cache.emit, cache.react  # type: ignore[method-assign]
+
+    @property
+    def _reacting(self) -> "Reactions":
+        return self._whole._reacting  # noqa: SLF001 - of one house
 
     @property
     def domains(self) -> Mapping[str, Domain[Any]]:
         """The rows by name, with what the agent was told."""
         return MappingProxyType({name: self._scope.row(row) for name, row in self._rows.items()})
 
+    @cached_property
+    def tools(self) -> "Tools":
+        """What the agent is to have of tools: your policies for it, else those of the cache; and what is known to the cache."""
+        from toolcache.tools import Tools
+
+        return Tools(self, self._whole.tools)
+
     def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "AgentView":
         """A view of the whole cache for another agent."""
         return self._whole.for_agent(agent, **options)
+
+    @property
+    def reactions(self) -> "ReactionTally":
+        """How many events were emitted and heard; the cache's."""
+        return self._whole.reactions
 
     async def clear(self) -> Invalidation:
         """Forget what the agent has kept, as ``invalidate(agent=...)`` does; takes as long for a million entries as for one."""

@@ -6,23 +6,22 @@ One that says that the tool has failed is told to all who waited, as an exceptio
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from toolcache.aside import Lengthy
 from toolcache.compute import Context
 from toolcache.domains import Domain
-from toolcache.entry import MISSING
 from toolcache.errors import SerializationError, StoredAgentError
 from toolcache.events import ValueNotStored
 from toolcache.ledger import short
+from toolcache.machine import How, Machine
 from toolcache.modes import Mode
 from toolcache.policies import ToolPolicy
+from toolcache.terms import Terms
 from toolcache.tool_results import Kind, kind_of
 from toolcache.verdicts import AGAIN
 
 if TYPE_CHECKING:
-    from toolcache.machine import Machine
     from toolcache.requests import Requests
 
 Run: TypeAlias = Callable[..., Any] | Callable[..., Awaitable[Any]]
@@ -44,6 +43,14 @@ class UnkeptResult(Exception):  # noqa: N818 - no error, but how a result gets p
 _NAME: Final = f"{UnkeptResult.__module__}.{UnkeptResult.__qualname__}"
 
 
+class _Terms(Terms):
+    """Terms by which no result is kept as a failure: the next call is to run the tool again."""
+
+    def keeps(self, error: BaseException) -> bool:
+        """Whether a failure is kept as the answer."""
+        return not isinstance(error, UnkeptResult) and super().keeps(error)
+
+
 class _Unstorable:
     """Stands for a result of which no plain data could be made, where a request's output is to be kept."""
 
@@ -57,6 +64,16 @@ async def run_tool(run: Run, params: Mapping[str, Any]) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
+def _loaded(value: Any, policy: ToolPolicy, mine: list[Any]) -> Any:
+    """The result that was kept; the one that was run for the caller, where that of its data is none."""
+    try:
+        return value if policy.load is None else policy.load(value)
+    except Exception:
+        if not mine:
+            raise
+        return mine[0]
+
+
 class ToolCalls:
     """Calls of tools by way of one cache.
 
@@ -66,7 +83,7 @@ class ToolCalls:
         row: the domain of tools, with what settings say.
     """
 
-    def __init__(self, machine: "Machine", requests: "Requests", row: Domain) -> None:
+    def __init__(self, machine: Machine, requests: "Requests", row: Domain) -> None:
         self._machine = machine
         self._requests = requests
         self._row = row
@@ -85,25 +102,14 @@ class ToolCalls:
                 raise UnkeptResult(result, kind)
             return self._plain(key, result, policy)
 
-        fill = partial(
-            self._machine.fill,
-            key,
-            compute,
-            self._row,
-            ttl=policy.ttl,
-            tags=policy.tags,
-            own=own,
-            freshness=policy.freshness,
-        )
+        how = How(ttl=policy.ttl, tags=policy.tags, own=own, freshness=policy.freshness)
         try:
-            value = self._machine.hit(key)
-            value = await fill() if value is MISSING else value
-            if policy.load is None:
-                return value
+            value = await self._machine.compute(key, compute, self._row, **how)
             try:
-                return policy.load(value)
+                return _loaded(value, policy, mine)
             except Exception:  # noqa: BLE001 - what cannot be read any more is as good as none
-                return mine[0] if mine else policy.load(await fill(mode=Mode.REFRESH))
+                how["mode"] = Mode.REFRESH
+                return _loaded(await self._machine.fill(key, compute, self._row, **how), policy, mine)
         except UnkeptResult as unkept:
             return await self._past(unkept, mine, run)
 
@@ -122,7 +128,7 @@ class ToolCalls:
             except Exception:  # noqa: BLE001 - it was run, and is not to be repeated: refused when it is to be kept
                 return _Unstorable(result)
 
-        terms = policy.terms._replace(retention=retention)
+        terms = _Terms(**vars(policy.terms) | {"retention": retention})
         try:
             settled = await self._requests.once(key, work, terms, self._row, fingerprint=fingerprint)
             if isinstance(settled.error, StoredAgentError) and settled.error.type == _NAME and not settled.replayed:
@@ -134,7 +140,7 @@ class ToolCalls:
             if not mine:
                 raise
             return error.result.result if isinstance(error.result, _Unstorable) else error.result
-        return output if policy.load is None else policy.load(output)
+        return _loaded(output, policy, mine)
 
     async def _past(self, unkept: UnkeptResult, mine: list[Any], run: Asked | None) -> Any:
         """A result that was not to be kept, for the one who has run the tool and for those who waited."""

@@ -1,5 +1,7 @@
 """Definitions of tools, as servers of the Model Context Protocol list them: plain dicts, or objects with the same names.
 
+Those that models are told of, ``{"type": "function", "function": {…}}``, are read as well; they have no hints.
+
 What a definition says is the server's word. Nothing here believes it, or breaks on it: what cannot be read says nothing.
 """
 
@@ -61,13 +63,16 @@ class ToolDefinition(Frozen):
     @classmethod
     def of(cls, tool: object) -> "ToolDefinition | None":
         """What a definition says; None where it names no tool."""
+        function = part(tool, "function")  # as models are told of tools
+        if isinstance(function, Mapping):
+            tool = function
         name = part(tool, "name")
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
             return None
         hints = Hints.of(part(tool, "annotations"))
         told = {
             "description": part(tool, "description"),
-            "input": part(tool, "inputSchema", "input_schema"),
+            "input": part(tool, "inputSchema", "input_schema", "parameters"),
             "output": part(tool, "outputSchema", "output_schema"),
             "version": part(tool, "version"),
             "meta": part(tool, "_meta", "meta"),

@@ -6,18 +6,21 @@ server is called that may have changed what it would say.
 """
 
 import contextlib
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
+from math import inf
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from toolcache.domains import IDEMPOTENCY, TOOL
 from toolcache.entry import MISSING, Invalidation
 from toolcache.errors import CacheClosedError, CacheWriteError, UnsupportedKeyError
 from toolcache.keys.canonical import digest
-from toolcache.known_tools import KnownTools, Learned, labels_of
+from toolcache.known_tools import KnownTools, Learned
 from toolcache.policies import ToolPolicy
 from toolcache.tool_calls import Asked, Run, ToolCalls, run_tool
+from toolcache.tool_labels import result_labels
 from toolcache.tool_notes import ToolNotes
 from toolcache.verdicts import AGAIN, Act, Verdict, decide
 
@@ -33,6 +36,8 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
 
     Args:
         cache: the cache.
+        whole: those of the cache that this one is a view of: their policies hold where there are none here, and what is
+            learned and written is learned and written there.
 
     Examples:
         >>> cache.tools["web_search"] = ToolPolicy("exact", ttl="5m", key_params=["query"])
@@ -41,17 +46,22 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         'cached'
     """
 
-    def __init__(self, cache: "DomainCache") -> None:
-        row = cache.domains[TOOL.name]
+    def __init__(self, cache: "DomainCache", whole: Self | None = None) -> None:
         self._machine = cache._machine  # noqa: SLF001 - of one house
         self._keys = cache._keys  # noqa: SLF001 - of one house
-        self._row = row
-        self._retention = cache.domains[IDEMPOTENCY.name].ttl
-        self._policies: dict[tuple[str, str], ToolPolicy] = {}
-        self._notes = ToolNotes(self._machine, self._keys, row)
+        self._row = cache.domains[TOOL.name]
+        self._answers = cache.domains[IDEMPOTENCY.name]
+        self._calls = ToolCalls(self._machine, cache._requests, self._row)  # noqa: SLF001 - of one house
+        self._policies: ChainMap[tuple[str, str], ToolPolicy] = ChainMap({})
+        self._notes = ToolNotes(self._machine, self._keys, self._row)
         self._known = KnownTools(self._machine, self._notes)
-        self._calls = ToolCalls(self._machine, cache._requests, row)  # noqa: SLF001 - of one house
         self._turns: dict[str, list[Any]] = {}
+        if whole is not None:
+            self._stand_under(whole)
+
+    def _stand_under(self, whole: Self) -> None:
+        self._policies = whole._policies.new_child()
+        self._notes, self._known, self._turns = whole._notes, whole._known, whole._turns
 
     # -- what the user says -------------------------------------------------------------------------------------
 
@@ -125,7 +135,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         """
         if isinstance(tools, str):
             raise TypeError("tools is a list of names: write tools=['find']")
-        names = None if tools is None else [_told(name)[1] for name in tools]
+        names = None if tools is None else [_name(name) for name in tools]
         if server is None and not names:
             raise ValueError("say which tools have changed: changed(server='github') or changed(tools=['find'])")
         return await self._known.changed("" if server is None else _server(server), names)
@@ -141,7 +151,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         if verdict.act is Act.CACHE:
             told = (self._known.digest(server, tool), policy.version)
             key = self._key(server, tool, policy.chosen(params), *told)
-            return await self._calls.cached(key, labels_of(server, tool), policy, asked)
+            return await self._calls.cached(key, result_labels(server, tool), policy, asked)
         if server and self._may_write(server, tool):
             asked = partial(self._write, server, asked, alone=policy is not AGAIN)
         if verdict.act is Act.RUN:
@@ -153,12 +163,12 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
             definition = self._known.digest(server, tool)
             turn = await self._turn(server, self._key(server, tool, params, definition))
             request = self._key(server, tool, params, definition, turn), ""
-            retention = self._row.ttl
+            retention = self._machine.lifetime(MISSING, self._row)
         else:
             others = policy.others(params)
             request = self._key(server, tool, policy.chosen(params)), str(digest(others)) if others else ""
-            retention = self._retention if policy.ttl is MISSING else policy.ttl
-        return await self._calls.once(request, policy, retention, asked)
+            retention = self._machine.lifetime(policy.ttl, self._answers)
+        return await self._calls.once(request, policy, None if retention == inf else retention, asked)
 
     def _may_write(self, server: str, tool: str) -> bool:
         """Whether a call may change what is kept of the server's tools."""
@@ -210,6 +220,12 @@ def _told(name: ToolName) -> tuple[str, str]:
     if not (isinstance(server, str) and isinstance(tool, str) and server and tool):
         raise TypeError("a tool is told by its name, or by its server's and its own: 'find' or ('files', 'find')")
     return (server, tool) if isinstance(name, tuple) else ("", tool)
+
+
+def _name(name: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise TypeError("tools is a list of names, each a text: changed(server='files', tools=['find'])")
+    return name
 
 
 def _server(name: str | None) -> str:

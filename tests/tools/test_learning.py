@@ -78,6 +78,13 @@ class TestDefinitions:
         assert first.digest != second.digest
         assert first == ToolDefinition.of({**LISTED[0], "title": "Get", "icons": [{"src": "x"}]})
 
+    def test_what_models_are_told(self) -> None:
+        """C6: a definition as models are told of it is one: by its name, its parameters and its description."""
+        told = {"name": "get", "description": "Gets.", "parameters": {"type": "object"}}
+        one = ToolDefinition.of({"type": "function", "function": told})
+        assert one == ToolDefinition.of(told)
+        assert one == ToolDefinition.of({"name": "get", "description": "Gets.", "inputSchema": {"type": "object"}})
+
     @pytest.mark.parametrize("hint", ["true", 1, 0, "", [], {}, None])
     def test_a_hint_is_true_or_false(self, hint: object) -> None:
         """BUG-109: what is neither true nor false is not said, so that the protocol's default holds, which permits nothing."""
@@ -143,8 +150,9 @@ class TestTrust:
             await local.tools.changed(server="")
         with pytest.raises(ValueError, match="which tools"):
             await local.tools.changed()
-        with pytest.raises(TypeError, match=r"tools=\['find'\]"):
-            await local.tools.changed(server="kv", tools="find")
+        for tools in ("find", [("kv", "find")], [""]):
+            with pytest.raises(TypeError, match=r"tools=\['find'\]"):
+                await local.tools.changed(server="kv", tools=tools)  # type: ignore[arg-type]  # the slip that is tested
 
 
 class Everything:
@@ -189,7 +197,8 @@ class TestChanges:
         everything = Everything(cache)
         first = await cache.tools.learn(ALL, server="kv")
         before = await everything.look()
-        assert first == Learned(known=("get", "put", "add", "find"))
+        names = ("get", "put", "add", "find")
+        assert first == Learned(known=names, added=names)
         again = await cache.tools.learn(ALL[::-1], server="kv")
         assert (again.added, again.changed, again.removed) == ((), (), ())
         assert await everything.forgets(before) == set()
@@ -244,6 +253,14 @@ class TestChanges:
         forgotten = await Everything(caches[1], tool).forgets(looks[1])
         assert forgotten == {"kv get", "kv find", "kv list", "search"}
 
+    async def test_what_nobody_has_learned_may_be_of_others(self, open_cache: Open) -> None:
+        """BUG-110: a list that is learned for the first time forgets what was kept of its server's tools until then."""
+        cache = await open_cache()
+        everything = Everything(cache)
+        before = await everything.look()
+        await cache.tools.learn(ALL, server="kv")
+        assert await everything.forgets(before) == OF_GET | {"kv find", "about find"}
+
     @pytest.mark.parametrize(
         ("what", "forgotten"),
         [
@@ -264,6 +281,32 @@ class TestChanges:
         receipt = await cache.tools.changed(**what)
         assert (receipt.scope, receipt.memory) == ("tools", "done")
         assert await everything.forgets(before) == forgotten
+
+    async def test_a_long_list_is_forgotten_as_a_whole(self, local: ToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
+        """BUG-110: a server that describes thousands of tools anew each time does not fill the stores with epochs."""
+        raised: list[str] = []
+        forget = local._machine.forget
+
+        async def counted(scope: str, labels: Any) -> Any:
+            raised.extend(labels)
+            return await forget(scope, labels)
+
+        monkeypatch.setattr(local._machine, "forget", counted)
+        everything = Everything(local)
+        many = [defined(f"tool{number}") for number in range(300)]
+        await local.tools.learn([*ALL, *many], server="kv")
+        raised.clear()
+        before = await everything.look()
+        await local.tools.learn([{**tool, "version": "2"} for tool in [*ALL, *many]], server="kv")
+        assert await everything.forgets(before) == OF_GET | {"kv find", "about find"}
+        assert len(raised) == 4
+
+    async def test_all_tools_of_a_name(self, cache: ToolCache) -> None:
+        """BUG-110: ``invalidate(tool=...)`` forgets what all tools of that name have said, and what is said of them."""
+        everything = Everything(cache)
+        before = await everything.look()
+        await cache.invalidate(tool="get")
+        assert await everything.forgets(before) == {"kv get", "other get", "get", "about get"}
 
     async def test_a_notice_takes_belief_away(self, local: ToolCache) -> None:
         """BUG-110: after a notice hints count for nothing until the list is learned anew; then they do again."""
@@ -303,9 +346,38 @@ def _catalogs() -> dict[str, list[dict[str, Any]]]:
     return servers
 
 
+def _calls() -> list[dict[str, Any]]:
+    """Real calls of an agent's tools, session by session, where they are at hand."""
+    path = _DATA / "agent" / "calls_tau_airline.jsonl.xz"
+    if not path.is_file():
+        return []
+    with lzma.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+async def test_real_sessions(local: ToolCache) -> None:
+    """BUG-109: in real sessions that read and write, each answer is the one that the tool gave, and hits are there to be had."""
+    calls = _calls()
+    tools = {
+        call["tool"]: defined(call["tool"], server_says={"readOnlyHint": call["kind"] != "write"}) for call in calls
+    }
+    await local.tools.learn(tools.values(), server="airline", trusted=True)
+    session, hits = None, 0
+    for call in calls:
+        if call["session"] != session:  # each begins with the same reservations
+            session = call["session"]
+            await local.clear()
+        tool = Tool({"text": call["result_sha"], "isError": call["error"]})
+        said = await local.call_tool(("airline", call["tool"]), tool, **call["args"])
+        assert said["text"] == call["result_sha"]
+        hits += call["kind"] == "read" and not tool.runs
+    assert hits == (5 if calls else 0), "as many as there are with a cache that is emptied by each write"
+
+
 async def test_real_catalogs(local: ToolCache) -> None:
     """BUG-109: every real definition is read; those whose hints say so are believed, and nothing else is."""
-    for server, tools in _catalogs().items():
+    for server, listed in _catalogs().items():
+        tools = listed[:500]
         learned = await local.tools.learn(tools, server=server, trusted=True)
         once = {tool["name"] for tool in tools}
         assert set(learned.known) <= once

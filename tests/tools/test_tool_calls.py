@@ -10,7 +10,7 @@ from rig import SteadyClock
 from tenacity import AsyncRetrying, stop_after_attempt
 from tools.toolbox import AGAIN, READS, Tool, defined
 
-from toolcache import ToolCache, ToolPolicy, scope
+from toolcache import RunContext, ToolCache, ToolPolicy
 from toolcache.errors import (
     AlreadyInProgressError,
     CacheClosedError,
@@ -22,6 +22,7 @@ from toolcache.errors import (
 )
 from toolcache.events import Event, StaleServed, ValueNotStored
 from toolcache.keys.canonical import digest
+from toolcache.keys.scopes import scope
 from toolcache.normalize import casefold
 
 Open = Callable[..., Awaitable[ToolCache]]
@@ -339,6 +340,23 @@ class TestRunsOnce:
         with pytest.raises(TaskMismatchError):
             await local.call_tool("pay", tool, order="7", cents=200, trace="1")
         assert tool.runs == 1
+
+    async def test_an_error_result_is_no_failure_to_keep(self, local: ToolCache) -> None:
+        """BUG-108: with ``on_error="store"``, too, a tool whose result says ``isError`` is run again by the next call."""
+        local.tools["a"] = ToolPolicy("once", on_error="store")
+        tool = Tool({"isError": True}, "done")
+        assert [await local.call_tool("a", tool) for _ in range(3)] == [{"isError": True}, "done", "done"]
+
+    async def test_a_run_knows_itself(self, local: ToolCache) -> None:
+        """C6: a tool that is dispatched once may ask for the key under which to do it outside, and tell what it has cost."""
+        local.tools["pay"] = ToolPolicy("once")
+
+        def pay(order: str) -> str:
+            RunContext.current().cost(usd=0.01)
+            return f"{order} {len(RunContext.current().idempotency_key)}"
+
+        assert [await local.call_tool("pay", pay, order="7") for _ in range(2)] == ["7 32"] * 2
+        assert local.stats().dispatch.cost_usd_saved == 0.01
 
     async def test_an_answer_is_kept_for_an_hour(self, local: ToolCache, clock: SteadyClock) -> None:
         """BUG-106: the answer of what is dispatched once is kept for an hour, or as ``ttl`` says."""

@@ -30,6 +30,9 @@ from toolcache import (
     TemplateError,
     ToolCache,
     ToolCacheError,
+    ToolPolicy,
+    WarmPlan,
+    WarmReport,
     __version__,
     cached,
     dispatch_agents,
@@ -40,6 +43,7 @@ from toolcache import (
     make_tag,
     scope,
 )
+from toolcache.reactions import Emitted
 
 
 async def embed_all(texts: list[str]) -> list[list[float]]:
@@ -246,6 +250,19 @@ def tell(progress: Progress) -> None:
     assert_type(progress.done, int)
 
 
+async def tools(cache: ToolCache) -> None:
+    cache.tools["search"] = ToolPolicy("exact", ttl="5m", key_params=["query"], grace="1h")
+    cache.tools["notes", "find"] = ToolPolicy("once", timeout=3)
+    ToolPolicy("exact", tll="5m")  # type: ignore[call-arg]  # misspelt
+    cache.tools["search"] = "exact"  # type: ignore[assignment]  # no policy
+    assert_type(cache.tools["search"], ToolPolicy)
+    assert_type(cache.tools.verdict(("notes", "find")).why, str)
+    assert_type((await cache.tools.learn([{"name": "find"}], server="notes", trusted=True)).known, tuple[str, ...])
+    assert_type(await cache.tools.changed(server="notes"), Invalidation)
+    assert_type(await cache.call_tool("search", discover_now), Any)
+    assert_type(await cache.call_tool(("notes", "find"), discover, query="x"), Any)
+
+
 async def requests(cache: ToolCache) -> None:
     assert_type(await pay("4711", 1999, trace="7f"), list[str])
     assert_type(await pay.forget("4711", 1999), bool)
@@ -260,6 +277,28 @@ async def requests(cache: ToolCache) -> None:
     done = await dispatch_agents([AgentTask("a", "t")], run_task, cache=cache, on_progress=tell, on_error="store")
     assert_type(done, list[AgentResult])
     await cache.once("key", discover, on_error="keep")  # type: ignore[arg-type]  # none of the choices
+
+
+async def told(cache: ToolCache) -> None:
+    @cache.on("data.updated", once=True, max_parallel=1)
+    async def forget(event: Emitted) -> int:
+        return len(event.name) + event.number  # type: ignore[no-any-return]  # what it says is anything
+
+    assert_type(await forget(Emitted("a", {})), int)
+    emission = await cache.emit("data.updated", data_type="products", name="also")
+    assert_type(emission.redis, str | None)
+    assert_type(emission.forgotten, Invalidation | None)
+    assert_type(cache.off(forget), bool)
+    cache.react("price.changed", tags=["prices:{sku}"])
+    cache.react("price.changed", tag="prices")  # type: ignore[call-arg]  # misspelt
+    plan = WarmPlan(domain="search", queries=["a"], compute=embed_text, per_second=5, max_seconds="10m")
+    WarmPlan(query=["a"])  # type: ignore[call-arg]  # misspelt
+    assert_type(await cache.warm(plan, on_progress=tell), WarmReport)
+    scheduled = cache.schedule(plan, cron="0 3 * * *", timezone="Europe/Berlin", jitter=timedelta(minutes=5))
+    assert_type(scheduled.next_at, float)
+    scheduled.cancel()
+    cache.schedule(discover, every="1h")
+    assert_type(cache.requested.top(5, "search"), list[tuple[Any, int]])
 
 
 def the_rest() -> None:

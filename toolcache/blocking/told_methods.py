@@ -46,20 +46,22 @@ class BlockingTold(Face):
         *,
         tags: Iterable[str] = (),
         agent: str | None = None,
+        memory: str | None = None,
         tool: str | None = None,
         catalog_version: str | None = None,
         domain: str | None = None,
     ) -> None:
         """Say what the cache forgets by itself when this process emits an event; nothing, if nothing is given.
 
-        In each text ``{field}`` stands for that field of the event. Unless told otherwise, ``agent.updated`` and
-        ``memory.updated`` forget what belongs to the ``agent``, ``tool.updated`` to the ``tool``, ``catalog.updated`` to the
-        catalog's ``version``, and ``data.updated`` what carries the tag ``data_type``.
+        In each text ``{field}`` stands for that field of the event. Unless told otherwise, ``agent.updated`` forgets what
+        belongs to the ``agent``, ``memory.updated`` what the ``agent`` remembers, ``tool.updated`` what belongs to the ``tool``,
+        ``catalog.updated`` to the catalog's ``version``, and ``data.updated`` what carries the tag ``data_type``.
 
         Args:
             event: its name.
             tags: what carries one of them, or one beneath it.
             agent: what belongs to that agent.
+            memory: what that agent remembers.
             tool: the results of that tool.
             catalog_version: what belongs to that version of a catalog.
             domain: everything of a domain.
@@ -69,7 +71,7 @@ class BlockingTold(Face):
             >>> cache.react("data.updated")  # leaves it to handlers
         """
         return self._cache.react(
-            event, tags=tags, agent=agent, tool=tool, catalog_version=catalog_version, domain=domain
+            event, tags=tags, agent=agent, memory=memory, tool=tool, catalog_version=catalog_version, domain=domain
         )
 
     def warm(self, plan: WarmPlan, *, on_progress: Callable[[Progress], None] | None = None) -> WarmReport:

@@ -21,12 +21,15 @@ from toolcache.blocking.portal import Portal
 from toolcache.blocking.results_methods import BlockingResults
 from toolcache.blocking.told import BlockingTold
 from toolcache.blocking.tool_cache_methods import BlockingCalls
+from toolcache.blocking_functions import BlockingFunction
 from toolcache.clock import SYSTEM
 from toolcache.credentials import AnyCredentialProvider
 from toolcache.domains import Domain
 from toolcache.entry import MISSING
 from toolcache.errors import CacheClosedError, SettingsError
+from toolcache.keeping import decorator
 from toolcache.protocols import Clock
+from toolcache.rules import CachedOptions, Lifetime
 from toolcache.settings import Options, Settings
 from toolcache.tool_cache import AgentView, ToolCache
 from toolcache.views import AgentOptions
@@ -168,8 +171,6 @@ class BlockingToolCache(
             ... def search(query: str) -> list[str]:
             ...     return ask(query)
         """
-        from toolcache.keeping import decorator
-
         return decorator(ttl, self, options)
 
     def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "BlockingAgentView":
