@@ -10,7 +10,6 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from math import inf
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from toolcache.domains import IDEMPOTENCY, TOOL
@@ -175,7 +174,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         known = self._known.find(server, tool)
         if known is not None and known.trusted and decide(None, known.hints, trusted=True).act is Act.CACHE:
             return False
-        return self._known.trusts(server) or any(server == other for other, _ in self._policies)
+        return self._known.heeds(server) or any(server == other for other, _ in self._policies)
 
     async def _write(self, server: str, asked: Asked, *, alone: bool) -> Any:
         """Run what may change what other tools of the server would say."""
@@ -193,11 +192,11 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         What changes nothing when it is done again does, once something else was done in between: so only calls of one
         turn are one.
         """
-        if not self._known.trusts(server):
+        if not self._known.heeds(server):
             return 0
         told = await self._notes.read("turn", server)
-        turns = [turn for turn in (told, self._turns.get(server)) if isinstance(turn, list)]
-        last, number = max(turns, key=itemgetter(1), default=("", 0))
+        turns: list[Any] = [turn for turn in (told, self._turns.get(server)) if _is_turn(turn)]
+        last, number = max(turns, key=lambda turn: turn[1], default=("", 0))
         if last != who:
             number += 1
             self._turns[server] = [who, number]
@@ -212,6 +211,11 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
             raise UnsupportedKeyError(
                 f"{error}; or name the parameters of the tool that decide, with key_params=[...] of its policy"
             ) from None
+
+
+def _is_turn(note: Any) -> bool:
+    """Whether a note from a store says whose turn it is, and which."""
+    return isinstance(note, list) and len(note) == 2 and type(note[1]) is int  # noqa: PLR2004 - who, and the number
 
 
 def _told(name: ToolName) -> tuple[str, str]:

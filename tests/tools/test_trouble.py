@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rig import SteadyClock
 from tools.toolbox import AGAIN, READS, Tool, defined
@@ -60,6 +60,18 @@ class TestStoresAway:
         async with ToolCache(clock=clock, **options) as cache:
             await cache.tools.learn(LISTED, server="kv", trusted=True)
             assert await cache.call_tool(("kv", "put"), Tool(), key="a") == 1
+
+
+class TestNotes:
+    @pytest.mark.parametrize("junk", [None, 7, "text", [], ["a"], ["a", "b"], ["a", 1, 2], {"get": 7}, {7: "get"}])
+    async def test_what_no_process_of_ours_wrote(self, local: ToolCache, junk: Any) -> None:
+        """BUG-109: a note that says nothing is no error of a call; what it was about is as if it had changed."""
+        for what in ("list", "turn"):
+            await local.set(local._keys.tools(what, "kv"), junk)
+        await local.tools.learn(LISTED, server="kv", trusted=True)
+        tool = Tool()
+        assert [await local.call_tool(("kv", "put"), tool, text="on") for _ in range(2)] == [1, 1]
+        assert await local.call_tool(("kv", "put"), tool, text="off") == 2
 
 
 class TestChangesMeanwhile:
@@ -168,7 +180,8 @@ class World:
         return self.value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
+@example(steps=[("put", 0), ("changed",), ("add",), ("learn", True), ("put", 0)])
 @given(
     st.lists(
         st.one_of(
@@ -176,7 +189,7 @@ class World:
             st.tuples(st.just("put"), st.integers(0, 2)),
             st.tuples(st.just("add")),
             st.tuples(st.just("changed")),
-            st.tuples(st.just("learn")),
+            st.tuples(st.just("learn"), st.booleans()),
         ),
         max_size=20,
     )
@@ -192,7 +205,7 @@ def test_a_cached_server_is_the_server(steps: list[tuple[Any, ...]]) -> None:
                 if name == "changed":
                     await cache.tools.changed(server="kv")
                 elif name == "learn":
-                    await cache.tools.learn(LISTED, server="kv", trusted=True)
+                    await cache.tools.learn(LISTED, server="kv", trusted=args[0])
                 else:
                     params = {"value": args[0]} if args else {}
                     said = await cache.call_tool(("kv", name), getattr(world, name), **params)
