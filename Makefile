@@ -4,7 +4,7 @@
 #   make faults SCENARIO=F-03 SEED=7    plays one scenario with one seed
 #   make soak MINUTES=30                plays all that can go wrong, at random, for half an hour
 #   make fleet PROCESSES=8 SEED=7       has eight workers share requests, and kills them and Redis meanwhile
-#   make walks SEEDS=200                walks two hundred times; SEED=7: from that one on; WHAT=requests: only these
+#   make walks SEEDS=200                walks two hundred times; SEED=7: from that one on; WHAT=requests or invalidations: only these
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -18,13 +18,40 @@ from typing import Any, Final
 import toolcache
 from toolcache import ToolCache
 from toolcache.declared import Declared
+from toolcache.memories import Memories
+from toolcache.sessions import Sessions
+from toolcache.tools import Tools
 
 PACKAGE: Final = Path(toolcache.__file__).parent
-BY_HAND: Final = {"aclose", "from_env", "from_url", "closed"}
+BY_HAND: Final = {
+    "aclose",
+    "closed",
+    "from_env",
+    "from_url",
+    "cached",
+    "on",
+    "off",
+    "schedule",
+    "for_agent",
+    "copy_to",
+} | {
+    "edit",
+    "limited",
+    "normalized",
+}
 """What the face itself has, and says otherwise."""
 
+_ITEMS: Final = {"__getitem__", "__setitem__", "__delitem__", "__iter__", "__len__"}
+
 _HEAD: Final = '"""{title}\n\nWritten by tests/blocking_face.py.\n"""\n\n'
-_CALLABLES: Final = {"Compute": "_find", "Embed": "_embed", "Work": "_run"}
+_CALLABLES: Final = {
+    "Compute": "_find",
+    "Embed": "_with",
+    "Run": "_with",
+    "Remember": "_with",
+    "Callable[[Session], Any]": "_with",
+    "Work": "_run",
+}
 _OF_COMPUTATIONS: Final = {"batch_size=batch_size"}
 """What is said of computations alone."""
 
@@ -39,7 +66,7 @@ def tree(module: str) -> ast.Module:
 
 
 # What a cache hands out, which has methods to wait for.
-ROOMS: Final[tuple[type[Any], ...]] = (Declared,)
+ROOMS: Final[tuple[type[Any], ...]] = (Declared, Sessions, Memories, Tools)
 
 _ROOM: Final = """    def __init__(self, room: {own}, portal: Portal) -> None:
         super().__init__(portal)
@@ -51,7 +78,14 @@ def owners(cls: type[Any]) -> dict[type[Any], list[str]]:
     """The classes that a class is made of, and the public methods that it has from each, as they stand there."""
     found: dict[type[Any], list[str]] = {}
     for owner in cls.__mro__[:-1]:
-        names = [name for name, member in vars(owner).items() if name[0] != "_" and isinstance(member, FunctionType)]
+        if not owner.__module__.startswith("toolcache."):
+            continue
+        said = _ITEMS if cls in ROOMS else set()
+        names = [
+            name
+            for name, member in vars(owner).items()
+            if isinstance(member, FunctionType) and (name[0] != "_" or name in said)
+        ]
         mine = [name for name in names if getattr(cls, name) is vars(owner)[name] and name not in BY_HAND]
         if mine:
             found[owner] = mine
@@ -68,7 +102,7 @@ class Module:
 
     def __init__(self, owner: type[Any], names: list[str]) -> None:
         self.name = owner.__module__.rpartition(".")[2]
-        self.class_name = f"Blocking{owner.__name__}"
+        self.class_name = f"Blocking{owner.__name__}" if owner is not ToolCache else "BlockingCalls"
         self._source = owner.__module__
         self._owner = owner
         self._names = names
@@ -98,6 +132,7 @@ class Module:
         return f'{head}{self._imports()}\n{variables}\n\nclass {self.class_name}({", ".join(bases)}):\n    """See ``{name}``."""\n{kind}{body}\n'
 
     def _method(self, method: Function) -> str:
+        _unquote(method)
         arguments = method.args
         self._note(arguments)
         decorators = [ast.unparse(one) for one in method.decorator_list]
@@ -116,7 +151,8 @@ class Module:
         if "overload" in decorators:
             return "\n".join(f"    {line}" for line in (*lines[:-1], f"{lines[-1]} ..."))
         said = re.sub(r"\bawait ", "", ast.get_docstring(method, clean=False) or "")
-        lines += [f'    """{said}"""', *(f"    {line}" for line in self._answer(method, generator=bool(generator)))]
+        lines += [f'    """{said}"""'] if said else []
+        lines += [f"    {line}" for line in self._answer(method, generator=bool(generator))]
         return "\n".join(f"    {line}" for line in lines) + "\n"
 
     def _answer(self, method: Function, *, generator: bool) -> Iterator[str]:
@@ -154,7 +190,10 @@ class Module:
         face = "toolcache.blocking.face"
         known = {"Iterator": "collections.abc", "overload": "typing", "Face": face, "several": face}
         known |= {"Portal": "toolcache.blocking.portal", "ToolCache": "toolcache.tool_cache", "TypeVar": "typing"}
+        plain = set()
         for node in ast.walk(tree(self._source)):
+            if isinstance(node, ast.Import):
+                plain |= {alias.name for alias in node.names}
             if isinstance(node, ast.ImportFrom) and node.module:
                 known |= {alias.asname or alias.name: node.module for alias in node.names}
         for node in tree(self._source).body:
@@ -166,7 +205,29 @@ class Module:
         for name in sorted({*self._used, "Face"}):
             if name in known:
                 lines.setdefault(known[name], []).append(name)
-        return "\n".join(f"from {module} import {', '.join(names)}" for module, names in sorted(lines.items()))
+        begin = "".join(f"import {name}\n" for name in sorted(plain & self._used))
+        return begin + "\n".join(f"from {module} import {', '.join(names)}" for module, names in sorted(lines.items()))
+
+
+class _Unquoted(ast.NodeTransformer):
+    """Annotations that are texts, as what they say."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        """A text."""
+        return ast.parse(node.value, mode="eval").body if isinstance(node.value, str) else node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """What has parts, which may be texts and mean it."""
+        return node if ast.unparse(node.value) == "Literal" else self.generic_visit(node)
+
+
+def _unquote(method: Function) -> None:
+    arguments = method.args
+    for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
+        if one is not None and one.annotation is not None:
+            one.annotation = _Unquoted().visit(one.annotation)
+    if method.returns is not None:
+        method.returns = _Unquoted().visit(method.returns)
 
 
 def _passed(arguments: ast.arguments) -> Iterator[str]:

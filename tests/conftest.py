@@ -16,6 +16,7 @@ from toolcache.testing import FakeClock
 # Where the package may block its loop: file, functions, and why that is right.
 _MAY_BLOCK: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("toolcache/sources.py", ("_read_dotenv",)),  # one small file, once, while a cache is being made
+    ("toolcache/schedule.py", ("__init__",)),  # the library for cron and a time zone, once, while a schedule is made
     ("toolcache/stores/redis/wire.py", ("__init__",)),  # the scripts, when their module is imported
     ("toolcache/stores/redis/driver.py", ("<module>",)),  # redis-py's version, when it is imported
 )

@@ -15,6 +15,7 @@ from typing import Final
 from redis import exceptions as replies
 
 from toolcache.blob import TOMBSTONE, end_of
+from toolcache.listing import HEAD, Glimpse, Page
 from toolcache.protocols import Clock, PutResult, PutStatus, Write
 from toolcache.swaps import Standing, Swapped
 from toolcache.versions import ZERO
@@ -25,6 +26,7 @@ _GONE: Final = slice(36, 44)
 _DIGEST: Final = slice(48, 64)
 _ENDLESS: Final = 1e14
 _STAMP: Final = 8
+_PAGE: Final = 100
 
 
 class State(Enum):
@@ -166,6 +168,15 @@ class FakeRedisStore:
             self._server.lose_reply = None
             raise lost
         return results
+
+    async def page(self, prefix: str, cursor: int | None = None, /) -> Page:
+        """Some of the keys, with the beginnings of their blobs."""
+        self._connect()
+        start = cursor or 0
+        keys = [key for key in self._server.data if key.startswith(prefix)]
+        found = [(key, self._server.get(key)) for key in keys[start : start + _PAGE]]
+        glimpses = [Glimpse(key, held[:HEAD]) for key, held in found if isinstance(held, bytes)]
+        return Page(glimpses, start + _PAGE if start + _PAGE < len(keys) else None)
 
     async def swap(
         self,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from toolcache import MISSING, Domain, MissingScopeError, SettingsError, ToolCache, UnsupportedKeyError, cached, scope
 from toolcache.decorator import CacheInfo
+from toolcache.keys.canonical import canonical
 from toolcache.normalize import casefold, rounded
 from toolcache.testing import FakeClock
 
@@ -73,6 +74,7 @@ class Watched(ToolCache):
         ({"cache_errors": (KeyError,), "error_ttl": 0}, ValueError, "error_ttl"),
         ({"domain": "serch"}, SettingsError, "did you mean 'search'"),
         ({"domain": 7}, SettingsError, "a int"),
+        ({"cahce": None}, TypeError, "did you mean 'cache'"),
     ],
 )
 def test_wrong_options_are_refused_at_once(options: dict[str, Any], error: type[Exception], told: str) -> None:
@@ -226,6 +228,73 @@ async def test_a_domains_row_is_that_of_the_cache() -> None:
         assert await cache.ttl(forecast.cache_key("Oslo")) == pytest.approx(300, abs=1)
 
 
+async def test_the_version_of_a_domain_is_in_the_key(clock: FakeClock, tmp_path: Any) -> None:
+    """A3: what was kept under another version is not found."""
+    runs: list[str] = []
+
+    async def forecast(place: str) -> int:
+        runs.append(place)
+        return len(runs)
+
+    answers = []
+    for version in (None, "1", "2", "1"):
+        async with ToolCache(directory=tmp_path, clock=clock) as cache:
+            decorate = cache.cached(domain=Domain("weather", ttl="5m", version=version))
+            answers.append(await decorate(forecast)("Oslo"))
+    assert answers == [1, 2, 3, 2]
+
+
+async def test_the_caches_own_lifetime_holds_for_results() -> None:
+    """BUG-101: ``default_ttl`` where nothing is said, for computed, refreshed and unsteady ones; a ttl of the function wins."""
+    async with ToolCache(files=False, default_ttl="7s") as cache:
+
+        async def find(query: str) -> str:
+            return query
+
+        each: list[Any] = [{}, {"normalize": str.casefold}, {"vary": ["user"]}, {"domain": "general"}]
+        for number, options in enumerate(each):
+            call = cache.cached(key_prefix=f"f{number}", **options)(find)
+            for ask in (call, call.refresh):
+                await ask("q")
+                assert await cache.ttl(call.cache_key("q")) == pytest.approx(7, abs=1)
+        longer = cache.cached(60, key_prefix="longer")(find)
+        await longer("q")
+        assert await cache.ttl(longer.cache_key("q")) == pytest.approx(60, abs=1)
+        forever = cache.cached(None, key_prefix="forever")(find)
+        await forever("q")
+        assert await cache.ttl(forever.cache_key("q")) == float("inf")
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.sampled_from([0.0, -0.0, 1.0])
+    | st.sampled_from(["", "a", "1"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(VALUES, VALUES, st.sampled_from([None, "x", 1])), max_size=10))
+async def test_different_calls_differ_and_equal_ones_agree(calls: list[tuple[Any, Any, Any]]) -> None:
+    """BUG-68, BUG-69: over any calls, by position and by name, in any scope: each answer is that of its own arguments."""
+    async with ToolCache(files=False) as cache:
+        runs: list[str] = []
+
+        @cache.cached(vary=["user"])
+        async def told(first: Any, second: Any = None) -> bytes:
+            runs.append("")
+            return canonical((first, second))
+
+        for first, second, user in calls + calls:
+            with scope(**({} if user is None else {"user": user})):
+                assert await told(first, second) == canonical((first, second))
+                assert await told(second=second, first=first) == canonical((first, second))
+        assert len(runs) == len({canonical(call) for call in calls})
+
+
 async def test_what_is_said_of_the_call_holds_for_results(cache: ToolCache) -> None:
     """B13: what is passed by computes and keeps nothing, also where calls are known; what is filled anew is kept."""
     runs: list[int] = []
@@ -242,6 +311,43 @@ async def test_what_is_said_of_the_call_holds_for_results(cache: ToolCache) -> N
     with cache.refreshing():
         assert await count() == 4
     assert await count() == 4
+
+
+async def test_a_kept_error_never_stands_in(clock: FakeClock) -> None:
+    """BUG-108: where old values stand in for failures, an old failure does not stand in for another one."""
+    errors: list[Exception] = [KeyError("gone"), ValueError("broken"), ValueError("broken")]
+    async with ToolCache(files=False, clock=clock, grace="1h") as cache:
+
+        @cache.cached(cache_errors=(KeyError,), error_ttl="10s")
+        async def find() -> None:
+            raise errors.pop(0)
+
+        with pytest.raises(KeyError):
+            await find()
+        clock.advance(20)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="broken"):
+                await find()
+
+
+class Store:
+    def __init__(self, cache: ToolCache, base: str) -> None:
+        self.base = base
+
+    @cached(key_params=["self.base", "path"], key_prefix="Store.read")
+    async def read(self, path: str) -> str:
+        return f"{self.base}{path}"
+
+
+async def test_a_part_of_the_instance_may_tell_it_from_others(
+    cache: ToolCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BUG-71: as ``self`` may, but the rest of it need have no canonical form."""
+    monkeypatch.setattr("toolcache.tool_cache._default", cache)
+    one, other = Store(cache, "a"), Store(cache, "b")
+    assert [await one.read("/"), await other.read("/"), await Store(cache, "a").read("/")] == ["a/", "b/", "a/"]
+    assert one.read.cache_info() == (1, 2)
+    assert one.read.cache_key("/") != other.read.cache_key("/")
 
 
 # -- other caches ---------------------------------------------------------------------------------------------------

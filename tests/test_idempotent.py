@@ -349,6 +349,19 @@ async def test_methods(cache: ToolCache, monkeypatch: pytest.MonkeyPatch) -> Non
     assert repr(Bank.refund) == "<idempotent refund>"
 
 
+async def test_tenants_share_no_run(tmp_path: Path) -> None:
+    """BUG-111: two caches over one store, each on behalf of somebody else: what one has run is not the other's output."""
+    runs: list[str] = []
+
+    async def pay(order: str) -> str:
+        runs.append(order)
+        return f"receipt {len(runs)}"
+
+    for tenant, receipt in (("ours", "receipt 1"), ("theirs", "receipt 2"), (None, "receipt 3"), ("ours", "receipt 1")):
+        async with ToolCache(directory=tmp_path, tenant=tenant) as cache:
+            assert await idempotent(cache=cache)(pay)("4711") == receipt
+
+
 async def test_it_looks_as_before(pay: Pay) -> None:
     """BUG-66: a plain coroutine function, with name, text and parameters."""
     assert inspect.iscoroutinefunction(pay)

@@ -6,6 +6,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 from toolcache.entry import MISSING, Invalidation
 from toolcache.functions import Kept
 from toolcache.keeper import Keeper, keeper, no_labels, refuse_much
+from toolcache.keys.plan import UNMARKED
 from toolcache.rules import Rules
 
 _P = ParamSpec("_P")
@@ -35,8 +36,12 @@ class _Faced:
     def __init__(self, face: Any, rules: Rules, name: str) -> None:
         self._face = face
         self._keeper: Keeper = keeper(face._cache, rules, name)  # noqa: SLF001 - of ours
-        self.tenant = self._keeper.tenant
-        self.hit = self._keeper.hit
+        self.marks = self._keeper.marks
+
+    def hit(self, key: str) -> Any:
+        """What is at hand, else MISSING."""
+        self._face._enter()  # noqa: SLF001 - of ours
+        return self._keeper.hit(key)
 
     def answer(self, key: str, make: Callable[[], Any], tags: tuple[str, ...], *, anew: bool) -> Any:
         """The result that is kept, or one that is made and kept."""
@@ -54,7 +59,7 @@ class _Faced:
 class _Foreign:
     """Keeps results in any cache that has the few methods."""
 
-    tenant: str | None = None
+    marks = UNMARKED
 
     def __init__(self, cache: Any, rules: Rules, _name: str) -> None:
         refuse_much(cache, rules)
@@ -122,7 +127,7 @@ class BlockingFunction(Kept[_P], Generic[_P, _R]):
 
     def cache_key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> str:
         """The key of a call, for the cache's own methods."""
-        return self._key(self._keeper.tenant, args, kwargs)
+        return self._key(self._keeper.marks, args, kwargs)
 
     def refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Compute in any case, and keep the result; the old one stays if the function raises."""

@@ -173,14 +173,14 @@ class Bus:
         if self._redis is not None:
             self._redis.guard.allow_probe()
         self._regained()
-        self.messages.listen(listening=True)
+        self.messages.listen()
 
     def lose(self, reason: str) -> None:
         """Changes may go unheard."""
         if not self.live:
             return
         self.live = False
-        self.messages.listen(listening=False)
+        self.messages.lose(self.heard_at)
         self._horizon.trust(told=False)
         self._entries.trust = self._parts.trust
         self._reader.doubt_all()

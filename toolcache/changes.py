@@ -201,7 +201,8 @@ class Changes:
             held.version, held.layer = draft.version, outcome.durability.name.lower()
             self._entries.time_anew(held)
         tally.sets += 1
-        if self._far and self._tells_of(outcome):
+        if self._far and outcome.durability is Durability.REDIS:
+            # Memory has it by the next read: others may have deleted it since, and have been answered sooner.
             self._homes.detach(place)
             self._reader.forget([place])
             return True

@@ -45,6 +45,7 @@ class Context:
         self.skipped = False
         self.stale: Held | None = None
         self.policy = policy
+        self.raises = 0
 
     def met(self, older: Held) -> None:
         """There is an older value."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from toolcache.domains import MEMORY
 from toolcache.fields import Frozen
 from toolcache.tags import agent_label, catalog_label, domain_label, labels, tool_label
 
@@ -16,6 +17,7 @@ class Rule(Frozen):
     Attributes:
         tags: what carries one of them, or one beneath it.
         agent: what belongs to that agent.
+        memory: what that agent remembers.
         tool: the results of that tool.
         catalog_version: what belongs to that version of a catalog.
         domain: everything of a domain.
@@ -23,6 +25,7 @@ class Rule(Frozen):
 
     tags: tuple[str, ...] = ()
     agent: str | None = None
+    memory: str | None = None
     tool: str | None = None
     catalog_version: str | None = None
     domain: str | None = None
@@ -42,6 +45,7 @@ class Rule(Frozen):
 
 _LABELS: Final[dict[str, Callable[[str], str]]] = {
     "agent": agent_label,
+    "memory": lambda agent: domain_label(f"{MEMORY.name}/{agent}"),  # as ``toolcache.memories`` has it
     "tool": tool_label,
     "catalog_version": catalog_label,
     "domain": domain_label,
@@ -50,7 +54,7 @@ _LABELS: Final[dict[str, Callable[[str], str]]] = {
 RULES: Final[Mapping[str, Rule]] = {
     "agent.updated": Rule(agent="{agent}"),
     "tool.updated": Rule(tool="{tool}"),
-    "memory.updated": Rule(agent="{agent}"),
+    "memory.updated": Rule(memory="{agent}"),
     "catalog.updated": Rule(catalog_version="{version}"),
     "data.updated": Rule(tags=("{data_type}",)),
 }

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from toolcache.flight import Flight
 from toolcache.found import Found
 from toolcache.pieces import Pieces, abreast
+from toolcache.versions import ZERO
 
 ComputeMany: TypeAlias = Callable[[list[str]], Mapping[str, Any]] | Callable[[list[str]], Awaitable[Mapping[str, Any]]]
 """Values for the keys given; every key must be answered."""
@@ -29,6 +30,10 @@ class _Keep(Protocol):
     ) -> Awaitable[Found]: ...
 
 
+class _Mint(Protocol):
+    def __call__(self, *, above: bytes = ...) -> bytes: ...
+
+
 class Crowd:
     """How the flights of one batch come to their values.
 
@@ -36,7 +41,7 @@ class Crowd:
         compute: values for the keys that no layer has.
         find: what the layers have.
         keep: makes an entry of a computed value.
-        version: mints one.
+        version: mints one, above that which was found.
         now: monotonic seconds.
         see: told which version a flight found before it computes.
         rests: takes note of what may stand in for a key; whether it does, as its source has failed of late.
@@ -49,7 +54,7 @@ class Crowd:
         compute: ComputeMany,
         find: Callable[[Sequence[str]], Awaitable[dict[str, Found]]],
         keep: _Keep,
-        version: Callable[[], bytes],
+        version: _Mint,
         now: Callable[[], float],
         see: Callable[[str, Flight[Found], bytes], None],
         rests: Callable[[str, Found, Flight[Found]], bool],
@@ -83,12 +88,13 @@ class Crowd:
         if missing:
             version = self._version()
             for key in missing:
-                flights[key].version = version
+                seen = found[key].version
+                flights[key].version = version if seen < version else self._version(above=seen)
             async for some in Pieces(missing):
                 for key in some:
                     self._see(key, flights[key], found[key].version)
             try:
-                landed |= await self._make(missing, flights, version)
+                landed |= await self._make(missing, flights)
             except Exception as error:  # noqa: BLE001 - whatever it is, who has an older value takes that
                 landed |= self._stand_ins(missing, flights, error)
         return landed
@@ -104,12 +110,13 @@ class Crowd:
             self._give_up(key, error)
         return old
 
-    async def _make(self, missing: list[str], flights: Mapping[str, Flight[Found]], version: bytes) -> dict[str, Found]:
+    async def _make(self, missing: list[str], flights: Mapping[str, Flight[Found]]) -> dict[str, Found]:
         begun = self._now()
         values = await run_many(self._compute, missing)
         took = (self._now() - begun) / len(missing)
         made = {}
         async for some in Pieces(missing):
             for key in some:
-                made[key] = await self._keep(key, values[key], version=version, took=took, flight=flights[key])
+                flight = flights[key]
+                made[key] = await self._keep(key, values[key], version=flight.version or ZERO, took=took, flight=flight)
         return made

@@ -78,7 +78,8 @@ class Domain(Frozen, Generic[T]):
             return dict(fields)
         if isinstance(rules, Mapping):
             return {name: rules[name](value) if name in rules else value for name, value in fields.items()}
-        return {name: rules(value) if isinstance(value, str) else value for name, value in fields.items()}
+        of_any = getattr(rules, "takes_any", False)
+        return {name: rules(value) if of_any or isinstance(value, str) else value for name, value in fields.items()}
 
     @property
     def labels(self) -> tuple[str, ...]:

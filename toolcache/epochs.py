@@ -5,8 +5,10 @@ every layer, in time that does not depend on the number of entries; each reader 
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from toolcache.forks import watch
@@ -16,6 +18,9 @@ from toolcache.versions import ZERO
 NAMESPACE: Final = "@n"
 REMEMBERED: Final = 65_536
 """Epochs of tags that a process keeps in mind, and once more as many older ones."""
+
+_LATEST: Final = 1_024
+"""Epochs whose order of coming is remembered."""
 
 
 class Epochs:
@@ -27,15 +32,18 @@ class Epochs:
     Attributes:
         name: as given.
         namespace: the store key of the namespace's own epoch, under which every entry is.
+        raises: how often this process has taken note of one.
     """
 
     def __init__(self, name: Callable[[str], str]) -> None:
         self.name = name
         self._versions: dict[str, bytes] = {}
         self._older: dict[str, bytes] = {}
+        self._latest: deque[str] = deque(maxlen=_LATEST)
         self._known: set[str] = set()
         self._asked: dict[str, object] = {}
         self._told = False
+        self.raises = 0
         self._lock = threading.Lock()
         self.namespace: Final = name(NAMESPACE)
         self.names = lru_cache(4_096)(self._names)
@@ -71,7 +79,17 @@ class Epochs:
             if version <= self.of(name):
                 return False
             self._versions[name] = version
+            self._latest.append(name)
+            self.raises += 1
             return True
+
+    def raised_since(self, raises: int, tags: tuple[str, ...]) -> bool:
+        """Whether an epoch of an entry with these tags may have come since there had been so many ``raises``."""
+        since = self.raises - raises
+        if since > len(self._latest):
+            return True
+        above = {self.namespace, *self.names(tags)}
+        return not above.isdisjoint(islice(reversed(self._latest), since))
 
     @property
     def many(self) -> bool:

@@ -32,7 +32,7 @@ from toolcache.parts import Due, Parts
 from toolcache.pieces import Pieces, abreast
 from toolcache.stats import Tallies
 from toolcache.turns import Turns
-from toolcache.versions import ZERO
+from toolcache.versions import ZERO, just_above
 from toolcache.writer import Writer
 
 _REMEMBERED: Final = 10_000
@@ -136,7 +136,7 @@ class Filler:
             compute,
             lambda places: self._find(places, domain, due=self._parts.due()),
             partial(self._keep, domain=domain, context=context, late=late),
-            partial(self._entries.version, tags=context.labels),
+            partial(self._version, tags=context.labels),
             self._now,
             home.flights.see,
             partial(self._rests, policy=context.policy),
@@ -200,7 +200,8 @@ class Filler:
                     return found
             self._homes.here().flights.see(key, flight, found.version)
             # Taken before the computation: whatever is written meanwhile is newer, and wins.
-            flight.version = version = self._entries.version(above=found.version, tags=context.labels)
+            flight.version = version = self._version(above=found.version, tags=context.labels)
+            context.raises = self._epochs.raises
             begun = self._now()
             try:
                 value = await run(compute, context)
@@ -216,6 +217,10 @@ class Filler:
         finally:
             if turn is not None:
                 turn.end(flight.written)
+
+    def _version(self, *, above: bytes = ZERO, tags: tuple[str, ...] = ()) -> bytes:
+        """One above what was found, and every epoch that applies; below whatever is written from now on."""
+        return self._parts.hybrid.yielding(max(above, self._epochs.newest(tags)))
 
     def _is_fresh(self, found: Found) -> bool:
         return found.held is not None and int(self._parts.clock.time() * 1000) < found.held.fresh_until_ms
@@ -319,6 +324,10 @@ class Filler:
             held = Held.of(value, None, settled_until=0.0, size=0, version=ZERO, created_ms=0, span_ms=0, tally=tally)
             held.seconds = took
             return Found(held, value=value)
+        if self._epochs.covers(version, tags) and not self._epochs.raised_since(context.raises, tags):
+            version = just_above(
+                self._epochs.newest(tags)
+            )  # of tags that were named only now, and known from the start
         era, overtaken = self._parts.memory.era, flight.detached or self._epochs.covers(version, tags)
         held = self._entries.made(
             value, encoded, domain, tally, version=version, era=era, life=life, tags=tags, took=took

@@ -1,6 +1,6 @@
 """Functions whose results are kept."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
 
 from toolcache.compute import Context
@@ -64,8 +64,8 @@ class Kept(Verbal[_P]):
         fixed = self._tagging.fixed
         return self._tagging.of(self._plan.bind((*self._instance, *args), kwargs)) if fixed is None else fixed
 
-    def _key(self, tenant: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        return self._plan.key((*self._instance, *args), kwargs, tenant)
+    def _key(self, marks: Mapping[str, object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        return self._plan.key((*self._instance, *args), kwargs, marks)
 
     def __repr__(self) -> str:
         return f"<cached {self._plan.name}>"
@@ -93,7 +93,7 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
             Exception: whatever the function raises; nothing is kept then.
         """
         keeper = self._place.here()
-        key = self._key(keeper.tenant, args, kwargs)
+        key = self._key(keeper.marks, args, kwargs)
         value = keeper.hit(key)
         if value is MISSING:
             return await self._answer(keeper, key, args, kwargs)
@@ -103,32 +103,19 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
     def _as_function(self) -> Callable[_P, Coroutine[Any, Any, _R]]:
         if not self._plan.is_steady:
             return super()._as_function()
-        counts, place = self._counts, self._place
         if self._own is None:
-
-            async def found(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-                keeper = place.here()
-                if not keeper.is_quick:
-                    return await self(*args, **kwargs)
-                key = place.known.find(args, kwargs) or self._learn(keeper, args, kwargs)
-                value = keeper.hit(key)
-                if value is MISSING:
-                    return await self._answer(keeper, key, args, kwargs)
-                counts.hits += 1
-                return cast("_R", value)
-
-            return found
-
+            return self._where_it_may_move()
         # What does not change is looked up once: half of what such a hit costs would be that.
-        keeper = place.here()
+        keeper, counts, varies, scopes = self._place.here(), self._counts, self._plan.varies, self._plan.scopes
         if not keeper.is_quick:
             return super()._as_function()
-        hit, find = keeper.hit, place.known.find
+        hit, find = keeper.hit, self._place.known.find
 
         async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            key = find(args, kwargs)
+            told = (*scopes(), *args) if varies else args
+            key = find(told, kwargs)
             if key is None:
-                key = self._learn(keeper, args, kwargs)
+                key = self._learn(keeper, told, args, kwargs)
             value = hit(key)
             if value is MISSING:
                 return await self._answer(keeper, key, args, kwargs)
@@ -137,10 +124,27 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
 
         return call
 
-    def _learn(self, keeper: Keeper, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """The key of a call, as memory knows it, to be found by its arguments from now on."""
-        key = place_of(key_text(self._key(keeper.tenant, args, kwargs)))
-        self._place.known.learn(args, kwargs, key)
+    def _where_it_may_move(self) -> Callable[_P, Coroutine[Any, Any, _R]]:
+        counts, place, varies, scopes = self._counts, self._place, self._plan.varies, self._plan.scopes
+
+        async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            keeper = place.here()
+            if not keeper.is_quick:
+                return await self(*args, **kwargs)
+            told = (*scopes(), *args) if varies else args
+            key = place.known.find(told, kwargs) or self._learn(keeper, told, args, kwargs)
+            value = keeper.hit(key)
+            if value is MISSING:
+                return await self._answer(keeper, key, args, kwargs)
+            counts.hits += 1
+            return cast("_R", value)
+
+        return call
+
+    def _learn(self, keeper: Keeper, told: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """The key of a call, as memory knows it, to be found from now on by what was told: scopes and arguments."""
+        key = place_of(key_text(self._key(keeper.marks, args, kwargs)))
+        self._place.known.learn(told, kwargs, key)
         return key
 
     async def _answer(
@@ -160,12 +164,12 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
 
     def cache_key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> str:
         """The key of a call, for the cache's own methods."""
-        return self._key(self._place.here().tenant, args, kwargs)
+        return self._key(self._place.here().marks, args, kwargs)
 
     async def refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Compute in any case, and keep the result; the old one stays if the function raises."""
         keeper = self._place.here()
-        return await self._answer(keeper, self._key(keeper.tenant, args, kwargs), args, kwargs, anew=True)
+        return await self._answer(keeper, self._key(keeper.marks, args, kwargs), args, kwargs, anew=True)
 
     async def invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Forget the result of a call; whether there was one."""

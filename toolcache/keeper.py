@@ -1,6 +1,6 @@
 """Where the results of one function are kept: in a cache of ours, or in any that has the few methods it takes."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from toolcache.compute import Context
@@ -10,6 +10,7 @@ from toolcache.entry import MISSING, Invalidation, Missing
 from toolcache.errors import SettingsError
 from toolcache.freshness import Freshness
 from toolcache.keys.canonical import digest
+from toolcache.keys.plan import UNMARKED, marks
 from toolcache.keys.text import key_text
 from toolcache.modes import Mode
 from toolcache.rules import Rules
@@ -57,8 +58,8 @@ class AnyCache(Protocol):
 class Keeper(Protocol):
     """Keeps the results of one function."""
 
-    tenant: str | None
-    """On whose behalf the whole cache works."""
+    marks: Mapping[str, object]
+    """What the cache adds to keys."""
     is_quick: bool
     """Whether ``hit`` may answer: what is at hand is in memory of ours, which knows keys by their texts."""
 
@@ -93,7 +94,7 @@ class OurKeeper:
         self._rules = rules
         self._label = function_label(name)
         self._row = _row(cache, rules.domain)
-        self.tenant: str | None = getattr(getattr(cache, "settings", None), "tenant", None)
+        self.marks = marks(getattr(getattr(cache, "settings", None), "tenant", None), self._row.version)
         self.hit: Callable[[str], Any] = self._machine.hit
         self.is_quick = True
 
@@ -228,7 +229,7 @@ class ForeignKeeper:
         SettingsError: they can be told less.
     """
 
-    tenant: str | None = None
+    marks = UNMARKED
     is_quick = False
 
     def __init__(self, cache: AnyCache, rules: Rules) -> None:

@@ -13,7 +13,7 @@ from toolcache.aside import Lengthy, aside
 from toolcache.blob import NEVER, Header
 from toolcache.codec.envelope import Blob
 from toolcache.domains import Domain
-from toolcache.drafts import Draft, Outcome
+from toolcache.drafts import Outcome
 from toolcache.durations import Duration
 from toolcache.encoded import Encoded
 from toolcache.entries import Entries
@@ -80,7 +80,7 @@ class Lifetimes:
             blob, thaw = self._again(held, encoded, life), self._parts.coder.copier(encoded)
             new = self._entries.hold(blob, value, thaw, domain, self._tallies.of(domain), MEMORY, era)
             new.seconds = held.seconds
-            if await self._keep(place, blob, new, domain, due):
+            if await self._keep(place, held, new, blob, domain, due):
                 return True
             self._reader.forget([place])  # a layer, or memory meanwhile, has something newer
         return False
@@ -103,20 +103,21 @@ class Lifetimes:
         header = Header(0, just_above(held.version), created_ms, fresh_ms, gone_ms, int(held.seconds * 1000), b"", 0, 0)
         return Blob(header, held.tags, encoded)
 
-    async def _keep(self, place: str, blob: Blob, new: Held, domain: Domain, due: Due) -> bool:
-        """Write it to the layers, then to memory; False if something newer is there."""
-        version = blob.header.version
-        if self._far and self._parts.enabled:
-            draft: Draft = self._entries.copy_of(self._entries.name(place), blob)
-            (outcome,) = await self._writer.write([draft], mirror=domain.name in self._parts.mirror, due=due)
-            if outcome.superseded:
-                return False
-            self._risk.report("touch", [draft], [outcome], raising=self._parts.strict)
-            new.layer = outcome.layer
-            if self._tells_of(outcome):
-                self._reader.overtake(place, version, told=True)
-                return True
-        self._reader.interrupt(place)
-        self._memory.put(place, new)
-        held = self._memory.find(place)
-        return self._far or held is None or held.version <= version
+    async def _keep(self, place: str, held: Held, new: Held, blob: Blob, domain: Domain, due: Due) -> bool:
+        """Have memory, where it holds the value still, and the layers take it; False if something newer is there."""
+        there = self._memory.find(place)
+        kept = there is not None and there.version == held.version
+        if kept:
+            self._reader.interrupt(place)
+            self._memory.put(place, new)
+        if not self._far or not self._parts.enabled:
+            return kept
+        draft = self._entries.copy_of(self._entries.name(place), blob)
+        (outcome,) = await self._writer.write([draft], mirror=domain.name in self._parts.mirror, due=due)
+        if outcome.superseded:
+            return False
+        self._risk.report("touch", [draft], [outcome], raising=self._parts.strict)
+        new.layer = outcome.layer
+        if self._tells_of(outcome):
+            self._reader.overtake(place, draft.version, told=True)
+        return True

@@ -168,14 +168,15 @@ class Messages:
         if self.audience is not None:
             self.audience.missed(layer, seconds)
 
-    def listen(self, *, listening: bool) -> None:
-        """Redis passes messages on from now on; or does not any more."""
-        now = self._parts.clock.monotonic()
-        if not listening:
-            self._deaf_since = now
-        elif self._deaf_since is not None:
+    def lose(self, heard_at: float | None) -> None:
+        """Redis passes nothing on any more; it was heard for the last time then."""
+        self._deaf_since = self._parts.clock.time() if heard_at is None else heard_at
+
+    def listen(self) -> None:
+        """Redis passes messages on from now on."""
+        if self._deaf_since is not None:
             since, self._deaf_since = self._deaf_since, None
-            self.gap("redis", now - since)
+            self.gap("redis", max(0.0, self._parts.clock.time() - since))
 
     def refused(self) -> None:
         """Redis will not pass messages on."""

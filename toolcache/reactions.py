@@ -8,24 +8,28 @@ wait in a line of its own and are worked off by tasks of the cache, so none hold
 
 import asyncio
 import inspect
+import operator
 import re
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from toolcache.consequences import RULES, Rule
 from toolcache.entry import Invalidation
 from toolcache.errors import CacheWriteError
 from toolcache.events import HandlerFailed
 from toolcache.fields import Frozen
+from toolcache.forks import watch
 from toolcache.home import Homes
 from toolcache.loops import PerLoop
 from toolcache.messages import NAME, Message, Messages
 from toolcache.parts import Parts
 
 Handler: TypeAlias = Callable[["Emitted"], Any] | Callable[["Emitted"], Awaitable[Any]]
-Forget: TypeAlias = Callable[["Emitted"], Awaitable[Invalidation | None]]
+Forget: TypeAlias = Callable[[str, Sequence[str]], Awaitable[Invalidation]]
 
 OWN: Final = "bus."
 """How the names of the cache's own events begin."""
@@ -161,16 +165,28 @@ class Reactions:
         parts: the cache's parts.
         homes: whose tasks run the handlers.
         messages: tells other processes, and is told by them.
-        forget: has the cache forget what an event makes wrong.
+        forget: has the cache forget what carries one of some labels; it is told what they stand for.
+
+    Attributes:
+        rules: what is forgotten at which event.
+        schedules: those of the cache, by name.
     """
 
     def __init__(self, parts: Parts, homes: Homes, messages: Messages, forget: Forget) -> None:
+        self.rules: dict[str, Rule] = dict(RULES)
+        self.schedules: dict[str, Any] = {}
         self._parts = parts
         self._homes = homes
         self._messages = messages
         self._forget = forget
         self._subscriptions: tuple[_Subscription, ...] = ()
         self._emitted = self._heard = self._handled = self._failed = self._dropped = self._gaps = 0
+        self._lock = threading.Lock()
+        watch(self)
+
+    def forked(self) -> None:
+        """Another thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
 
     @property
     def tally(self) -> ReactionTally:
@@ -189,26 +205,33 @@ class Reactions:
         """Have a handler called; see ``on`` of the cache."""
         if not callable(handler):
             raise TypeError(f"a handler is a function of an event, not {type(handler).__name__}")
-        self._subscriptions += (_Subscription(pattern, handler, once=once, max_parallel=max_parallel),)
-        self._messages.audience = self
+        with self._lock:
+            self._subscriptions += (_Subscription(pattern, handler, once=once, max_parallel=max_parallel),)
+            self._messages.audience = self
 
     def remove(self, handler: Handler, pattern: str | None) -> bool:
         """Have it called no more; whether it would have been."""
-        kept = tuple(one for one in self._subscriptions if one.handler != handler or pattern not in {None, one.pattern})
-        found = len(kept) < len(self._subscriptions)
-        self._subscriptions = kept
-        if not kept:
-            self._messages.audience = None
-        return found
+        return self._drop(lambda one: one.handler == handler and pattern in {None, one.pattern})
+
+    def _drop(self, which: Callable[["_Subscription"], bool]) -> bool:
+        """Let go of some; whether any was there."""
+        with self._lock:
+            before = self._subscriptions
+            self._subscriptions = tuple(one for one in before if not which(one))
+            if not self._subscriptions:
+                self._messages.audience = None
+            return len(self._subscriptions) < len(before)
 
     async def emit(self, name: str, payload: dict[str, Any]) -> Emission:
         """Tell handlers here and elsewhere; see ``emit`` of the cache."""
+        rule = self.rules.get(name)
+        labels = [] if rule is None else rule.labels(name, payload)
         message, blob = self._messages.pack(name, payload)
         event = Emitted(name, message.payload, id=message.id, emitted_at=message.sent_at)
         fault: CacheWriteError | None = None
         forgotten = None
         try:
-            forgotten = await self._forget(event)
+            forgotten = await self._forget("event", labels) if labels else None
         except CacheWriteError as error:
             fault = error  # the more reason to tell the others
         self._emitted += 1
@@ -239,8 +262,8 @@ class Reactions:
         for one in self._subscriptions:
             if not one.matches(event.name):
                 continue
-            if one.once:
-                self._subscriptions = tuple(other for other in self._subscriptions if other is not one)
+            if one.once and not self._drop(partial(operator.is_, one)):
+                continue  # another loop has been first
             line = one.lines.here()
             if len(line.waiting) >= _MOST:
                 self._dropped += 1

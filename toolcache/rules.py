@@ -133,7 +133,8 @@ def check_names(options: Iterable[str]) -> None:
     known = [*CachedOptions.__annotations__, *READERS]
     for name in options:
         if name not in known:
-            raise TypeError(f"cached has no option {name!r}{nearest(name, ['ttl', 'cache', *known])}")
+            more = "" if name == "cache" else nearest(name, ["ttl", "cache", *known])  # a method knows its own
+            raise TypeError(f"cached has no option {name!r}{more}")
 
 
 def _callable(name: str, value: Any) -> Callable[[Any], object] | None:

@@ -179,17 +179,18 @@ class Scheduled:
 
     def start(self) -> None:
         """Begin; see ``schedule`` of the cache."""
-        known = self._cache._schedules  # noqa: SLF001 - of one house
+        self._home = self._cache._machine.homes.here()  # noqa: SLF001 - of one house
+        known = self._cache._reacting.schedules  # noqa: SLF001 - of one house
         if self.name in known:
             raise ValueError(f"there is a schedule {self.name!r} already: give this one a name of its own, name='...'")
         known[self.name] = self
-        self._loop, self._home = asyncio.get_running_loop(), self._cache._machine.homes.here()  # noqa: SLF001 - of one house
+        self._loop = asyncio.get_running_loop()
         self._home.attend(self._run)
 
     def cancel(self) -> None:
         """Run no more; what is being run is cancelled."""
         self._over = True
-        self._cache._schedules.pop(self.name, None)  # noqa: SLF001 - of one house
+        self._cache._reacting.schedules.pop(self.name, None)  # noqa: SLF001 - of one house
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._home.dismiss, self._run)
 

@@ -1,6 +1,7 @@
 """What a cache is told and tells: events of the application, and what is to be computed ahead of those who ask."""
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolcache.domain_cache import DomainCache
@@ -8,10 +9,8 @@ from toolcache.durations import Duration
 from toolcache.spelling import count
 
 if TYPE_CHECKING:
-    from toolcache.consequences import Rule
     from toolcache.dispatch.results import Progress
-    from toolcache.entry import Invalidation
-    from toolcache.reactions import Emission, Emitted, Handler, Reactions, ReactionTally
+    from toolcache.reactions import Emission, Handler, Reactions, ReactionTally
     from toolcache.requested import Requested
     from toolcache.schedule import Scheduled
     from toolcache.warm_plan import WarmPlan
@@ -23,8 +22,6 @@ H = TypeVar("H", bound=Callable[..., Any])
 class Told(DomainCache):
     """A cache that reacts to events, and warms itself."""
 
-    _reactions: "Reactions | None" = None
-    _rules: "dict[str, Rule] | None" = None
     _requested: "Requested | None" = None
 
     # -- events -----------------------------------------------------------------------------------------------------
@@ -94,20 +91,22 @@ class Told(DomainCache):
         *,
         tags: Iterable[str] = (),
         agent: str | None = None,
+        memory: str | None = None,
         tool: str | None = None,
         catalog_version: str | None = None,
         domain: str | None = None,
     ) -> None:
         """Say what the cache forgets by itself when this process emits an event; nothing, if nothing is given.
 
-        In each text ``{field}`` stands for that field of the event. Unless told otherwise, ``agent.updated`` and
-        ``memory.updated`` forget what belongs to the ``agent``, ``tool.updated`` to the ``tool``, ``catalog.updated`` to the
-        catalog's ``version``, and ``data.updated`` what carries the tag ``data_type``.
+        In each text ``{field}`` stands for that field of the event. Unless told otherwise, ``agent.updated`` forgets what
+        belongs to the ``agent``, ``memory.updated`` what the ``agent`` remembers, ``tool.updated`` what belongs to the ``tool``,
+        ``catalog.updated`` to the catalog's ``version``, and ``data.updated`` what carries the tag ``data_type``.
 
         Args:
             event: its name.
             tags: what carries one of them, or one beneath it.
             agent: what belongs to that agent.
+            memory: what that agent remembers.
             tool: the results of that tool.
             catalog_version: what belongs to that version of a catalog.
             domain: everything of a domain.
@@ -116,32 +115,23 @@ class Told(DomainCache):
             >>> cache.react("price.changed", tags=["prices:{sku}"])
             >>> cache.react("data.updated")  # leaves it to handlers
         """
-        from toolcache.consequences import RULES, Rule
+        from toolcache.consequences import Rule
         from toolcache.reactions import emitted_name
 
-        rule = Rule(tuple(tags), agent, tool, catalog_version, domain)
-        self._rules = {**(self._rules or RULES), emitted_name(event): rule}
+        rule = Rule(tuple(tags), agent, memory, tool, catalog_version, domain)
+        self._reacting.rules[emitted_name(event)] = rule
 
     @property
     def reactions(self) -> "ReactionTally":
         """How many events were emitted and heard, and what became of them."""
         return self._reacting.tally
 
-    @property
+    @cached_property
     def _reacting(self) -> "Reactions":
-        if self._reactions is None:
-            from toolcache.reactions import Reactions
+        from toolcache.reactions import Reactions
 
-            made = Reactions(self._parts, self._machine.homes, self._machine.messages, self._undo)
-            self._reactions = vars(self).setdefault("_reactions", made)  # another thread may have been first
-        return self._reactions
-
-    async def _undo(self, event: "Emitted") -> "Invalidation | None":
-        from toolcache.consequences import RULES
-
-        rule = (self._rules or RULES).get(event.name)
-        labels = [] if rule is None else rule.labels(event.name, event.payload)
-        return await self._machine.forget("event", labels) if labels else None
+        machine = self._machine
+        return Reactions(self._parts, machine.homes, machine.messages, machine.forget)
 
     # -- ahead of those who ask ---------------------------------------------------------------------------------------
 
@@ -208,11 +198,6 @@ class Told(DomainCache):
         scheduled = Scheduled(self, job, times(every, cron, timezone), at_start=at_start, jitter=jitter, name=name)
         scheduled.start()
         return scheduled
-
-    @property
-    def _schedules(self) -> "dict[str, Scheduled]":
-        schedules: dict[str, Scheduled] = vars(self).setdefault("_scheduled", {})
-        return schedules
 
     @property
     def requested(self) -> "Requested":

@@ -17,7 +17,7 @@ ZERO: Final = bytes(16)
 """Below every version."""
 
 _MAX_LEAD_MS: Final = 60_000
-_EPOCH_LEAD_MS: Final = 50
+_LEAD_MS: Final = 50
 _NODE_SIZE: Final = 8
 _COUNTS: Final = 1 << 16
 _LAST: Final = (1 << 64) - 1
@@ -69,6 +69,18 @@ class HybridClock:
         finally:
             lock.release()
 
+    def yielding(self, above: bytes = ZERO) -> bytes:
+        """A version above ``above``, for what is to give way to all that others write from now on: as if made 50 ms ago.
+
+        For clocks of two hosts never agree to the last millisecond, and what was computed before a write must not stand
+        above it because its process' clock is the one ahead.
+        """
+        now = int(self.clock.time() * 1000)
+        with self._lock:
+            self._stamp = max(now * _COUNTS, self._stamp + 1)
+            version = self._at(max(self._stamp - _LEAD_MS * _COUNTS, 0))
+        return version if version > above else just_above(above)
+
     def _leap(self, above: bytes, now: int) -> bytes:
         """A version above one that is ahead of the clock."""
         stamp = min(_stamp(above) + 1, _LAST)
@@ -108,7 +120,7 @@ class HybridClock:
         """A version that covers what clocks up to 50 ms ahead of this one have written so far."""
         now = int(self.clock.time() * 1000)
         with self._lock:
-            self._stamp = max(now + _EPOCH_LEAD_MS, self._stamp // _COUNTS + 1) * _COUNTS
+            self._stamp = max(now + _LEAD_MS, self._stamp // _COUNTS + 1) * _COUNTS
             return self._at(self._stamp)
 
     def forked(self) -> None:

@@ -184,7 +184,7 @@ class _WarmUp:
         cache, domain = self._cache, self._plan.domain
         if domain is None:
             if compute is None:
-                return await cache.get(item.subject, MISSING)
+                return True if await cache.exists(item.subject) else MISSING
             return await cache.get_or_set(item.subject, compute, lock=True)
         fields = fields_of(item, domain, self._plan.params)
         getter = getattr(cache, GETTERS[domain][0]) if isinstance(domain, str) else cache[domain].get

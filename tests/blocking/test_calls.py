@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -23,11 +24,21 @@ from toolcache import (
     Settings,
     SettingsError,
     ToolCache,
+    ToolPolicy,
     UnsupportedEventLoopError,
     UnsupportedKeyError,
+    WarmPlan,
+    cached,
 )
+from toolcache.blocking.declared_methods import BlockingDeclared
+from toolcache.blocking.rooms import BlockingMemories, BlockingSessions, BlockingTools
+from toolcache.declared import Declared
 from toolcache.errors import ComputeTimeoutError, RunTimeoutError
+from toolcache.memories import Memories
+from toolcache.reactions import Emitted
+from toolcache.sessions import Sessions
 from toolcache.testing import FakeClock
+from toolcache.tools import Tools
 
 WHO: ContextVar[str] = ContextVar("who")
 
@@ -338,12 +349,141 @@ async def test_threads_and_loops_share_one_cache() -> None:
         assert await cache.get("key") == "computed in a thread"
 
 
-def test_every_public_method_is_there() -> None:
-    """B13: same names, same parameters, but nothing to await."""
-    for name, member in inspect.getmembers(ToolCache, inspect.isfunction):
-        if name.startswith("_") or name == "aclose":
-            continue
-        mine = inspect.getattr_static(BlockingToolCache, name)
-        assert not inspect.iscoroutinefunction(mine), name
-        assert inspect.signature(mine).parameters.keys() == inspect.signature(member).parameters.keys(), name
-        assert "await " not in str(mine.__doc__), name
+def test_every_public_member_is_there() -> None:
+    """B13: same names, same parameters, but nothing to await; so for what the cache hands out."""
+    rooms = [(Sessions, BlockingSessions), (Memories, BlockingMemories), (Tools, BlockingTools)]
+    for awaited, blocking in [(ToolCache, BlockingToolCache), (Declared, BlockingDeclared), *rooms]:
+        for name, member in inspect.getmembers(awaited):
+            if name.startswith("_") or name == "aclose":
+                continue
+            mine = inspect.getattr_static(blocking, name)
+            if inspect.isfunction(member):
+                assert not inspect.iscoroutinefunction(mine), name
+                assert inspect.signature(mine).parameters.keys() == inspect.signature(member).parameters.keys(), name
+                assert "await " not in str(mine.__doc__), name
+
+
+def test_what_a_cache_holds_is_told_piece_by_piece(options: dict[str, Any]) -> None:
+    """B13: ``scan`` is a plain iterator, which may be left in the middle."""
+    with BlockingToolCache(**options) as cache:
+        cache.set_many({f"user:{number}": number for number in range(150)})
+        cache.set("page", 1)
+        assert sorted(info.key for info in cache.scan("user:*")) == sorted(f"user:{number}" for number in range(150))
+        assert next(iter(cache.scan("user:*"))).key.startswith("user:")
+        assert cache.invalidate(pattern="user:*").removed == 150
+
+
+def test_plain_functions_are_kept(cache: BlockingToolCache) -> None:
+    """B13: ``@cached`` stands above a plain function whose cache is a blocking one, by either way."""
+    asked: list[str] = []
+
+    @cache.cached(ttl="1h")
+    def search(query: str) -> str:
+        asked.append(query)
+        return query.upper()
+
+    @cached(cache=cache, key_prefix="other")
+    def other(query: str) -> str:
+        asked.append(query)
+        return query
+
+    assert [search("a"), search("a"), other("a"), other("a")] == ["A", "A", "a", "a"]
+    assert asked == ["a", "a"]
+    assert search.invalidate("a")
+    assert search.cache_info().hits == 1
+
+
+def test_sessions_and_memories_are_there(cache: BlockingToolCache) -> None:
+    """B13: the rooms of the cache are its own, without await."""
+    with cache.sessions.edit("s") as session:
+        session.state["step"] = 1
+    cache.sessions.append("s", "hello")
+    cache.sessions.update("s", lambda session: session.state.update(step=session.state["step"] + 1))
+    resumed = cache.sessions.limited(max_turns=1).resume("s")
+    assert resumed is not None
+    assert (resumed.state["step"], [turn.value for turn in resumed.turns]) == (2, ["hello"])
+    with pytest.raises(MistakeError), cache.sessions.edit("s"):
+        raise MistakeError
+    assert cache.sessions.forget("s")
+
+    memories = cache.memories.normalized(str.casefold)
+    assert memories.recall("faq", "Returns", lambda: "30 days") == "30 days"
+    assert memories.recall("faq", "RETURNS") == "30 days"
+    assert memories.preload("faq", ["a", "b"], lambda query: query * 2).computed == 2
+    assert memories.recall("faq", "b") == "bb"
+
+
+def test_tools_are_called_under_their_policies(cache: BlockingToolCache) -> None:
+    """B13: ``call_tool`` runs a plain tool in the thread that asks, or finds what it said."""
+    cache.tools["search"] = ToolPolicy("exact", key_params=["query"])
+    ran: list[int] = []
+
+    def search(query: str, trace: str) -> str:
+        ran.append(threading.get_ident())
+        return query + trace
+
+    said = [cache.call_tool("search", search, query="q", trace=trace) for trace in ("1", "2")]
+    assert said == ["q1", "q1"]
+    assert ran == [threading.get_ident()]
+    assert "search" in list(cache.tools)
+
+
+def test_an_agent_has_a_view(cache: BlockingToolCache) -> None:
+    """B13: ``for_agent`` is a blocking cache too, on the same loop, which closing leaves alone."""
+    with cache.for_agent("faq", response_ttl="1h") as faq:
+        faq.set("key", 1)
+        assert faq.get_or_set("key", lambda: 2) == 1
+        assert cache.get("key") is None
+    assert faq.get("key") == 1
+    assert cache.invalidate(agent="faq").memory == "done"
+    assert faq.get("key") is None
+
+
+def test_handlers_are_plain_functions(cache: BlockingToolCache) -> None:
+    """B13: a handler may wait, and ask the cache: it has a thread of its own; and ``off`` knows it."""
+    heard, done = [], threading.Event()
+
+    @cache.on("data.*")
+    def handler(event: Emitted) -> None:
+        heard.append(cache.get_or_set("made", lambda: event.data_type))
+        done.set()
+
+    cache.emit("data.updated", data_type="products")
+    assert done.wait(20)
+    assert heard == ["products"]
+    assert cache.off(handler)
+    assert not cache.off(handler)
+    assert cache.emit("data.updated", data_type="products").handlers == 0
+
+
+def test_jobs_are_plain_functions(cache: BlockingToolCache) -> None:
+    """B13: what is scheduled runs in a thread of its own, and is ended by its handle."""
+    done = threading.Event()
+
+    def job() -> None:
+        cache.set("job", 1)
+        done.set()
+
+    scheduled = cache.schedule(job, every="1h", at_start=True)
+    assert done.wait(20)
+    assert cache.get("job") == 1
+    assert "job.every" in scheduled.name
+    scheduled.cancel()
+
+
+def test_a_cache_is_copied_to_another(cache: BlockingToolCache, tmp_path: Path) -> None:
+    """B13: export, import and copy are there, from and to blocking caches."""
+    cache.set("key", [1])
+    with BlockingToolCache(files=False) as other, BlockingToolCache(files=False) as third:
+        cache.copy_to(other)
+        assert other.get("key") == [1]
+        other.export(tmp_path / "backup")
+        third.import_(tmp_path / "backup")
+        assert third.get("key") == [1]
+
+
+def test_a_plan_warms_it(cache: BlockingToolCache) -> None:
+    """B13: ``warm`` waits until what a plan names is there."""
+    report = cache.warm(WarmPlan(items={"a": lambda: 1, "b": lambda: 2}))
+    assert report.computed == 2
+    assert cache.get_many(["a", "b"]) == {"a": 1, "b": 2}

@@ -48,6 +48,14 @@ async def test_every_node_of_a_cluster_tells(cluster: RedisCluster, open_cache: 
     await until(lambda: not any(settled(two, key) for key in KEYS))
     assert await two.get_many(KEYS) == {}
 
+    seen: list[int] = []  # every node passes on what is emitted: it is handled once
+    two.on("data.updated")(lambda event: seen.append(event.number))
+    for number in range(3):
+        assert (await one.emit("data.updated", number=number, data_type="a")).redis == "done"
+    await until(lambda: two.reactions.handled == 3)
+    await asyncio.sleep(0.05)
+    assert seen == [0, 1, 2]
+
 
 async def test_a_replica_that_takes_over_tells(cluster: RedisCluster, open_cache: Open) -> None:
     """SPEC 5.6: a primary that is none any more ends the listening; the one that has its slots now is listened to."""

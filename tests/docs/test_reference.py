@@ -14,6 +14,8 @@ from servers import RedisServer
 import toolcache
 from toolcache import AgentResult, Progress, RunContext, RunStatus, Settings, TaskError, ToolCache, errors, events
 from toolcache.domains import IDEMPOTENCY
+from toolcache.freshness_options import READERS
+from toolcache.rules import CachedOptions
 from toolcache.stores.redis import options
 from toolcache.terms import Terms
 
@@ -92,6 +94,14 @@ def test_the_api_page_lists_every_public_method_with_its_parameters() -> None:
                 assert told, f"ToolCache.{name}: {parameter.name} is not on the page"
 
 
+def test_the_api_page_lists_every_option_of_cached() -> None:
+    """E5, BUG-106: an option that nobody is told of is none."""
+    table = (
+        (REFERENCE / "api.md").read_text("utf-8").partition("## Functions")[2].partition("The decorated function")[0]
+    )
+    assert {"ttl", *CachedOptions.__annotations__} <= set(re.findall(r"`(\w+)`", table)) | set(READERS)
+
+
 def test_the_api_page_lists_every_public_name() -> None:
     """E5: whatever `toolcache` exports is described somewhere in the reference."""
     text = "".join(page.read_text("utf-8") for page in REFERENCE.glob("*.md"))
@@ -137,6 +147,7 @@ async def test_the_commands_that_the_page_names_are_enough(own_redis: RedisServe
         assert len(await cache.get("long")) == 2_000_000
         assert await cache.get_many(["a", "b", "c"]) == {"a": 1, "b": [2]}
         assert await cache.add("c", 3)
+        assert (await cache.emit("news")).redis == "done"
         assert await cache.delete("a")
         assert (await cache.health()).status == "ok"
         assert (await cache.clear()).redis == "done"

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolcache.domains import Domain
 from toolcache.keys.canonical import canonical
 from toolcache.normalize import Normaliser, casefold, chain, each, nfc, nfkc, rounded, spaces, strip, unordered
 
@@ -89,3 +90,16 @@ def test_they_say_what_they_take() -> None:
     assert all(getattr(one, "takes_any", False) and getattr(one, "is_steady", False) for one in ALL)
     assert not getattr(chain(nfc, str.casefold), "takes_any", False)
     assert not getattr(each(str.upper), "is_steady", False)
+
+
+def test_one_for_a_whole_domain() -> None:
+    """A3, BUG-106: ``normalize=rounded(1)`` is no option that does nothing there either."""
+    fields = {"near": 0.31, "place": "Oslo"}
+    assert Domain("map", ttl=1, key=("near", "place"), normalize=rounded(1)).normal(fields) == {
+        "near": 0.3,
+        "place": "Oslo",
+    }
+    assert Domain("map", ttl=1, key=("near", "place"), normalize=str.upper).normal(fields) == {
+        "near": 0.31,
+        "place": "OSLO",
+    }

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from hearing import Open, state, until
+from hypothesis import given
+from hypothesis import strategies as st
 from programs import start
 from servers import RedisServer
 
@@ -247,6 +249,36 @@ async def test_a_gap_is_told_once(own_redis: RedisServer) -> None:
         assert len(gaps) == 2
 
 
+async def test_what_is_missed_lies_in_a_gap(own_redis: RedisServer) -> None:
+    """C13: whatever befalls the listener, an event is heard, once, or a gap is told that it lies in."""
+    options: dict[str, Any] = {"redis_url": own_redis.url, "files": False, "op_timeout": 10}
+    async with ToolCache(**options) as one, ToolCache(**options, namespace="default") as two:
+        await asyncio.gather(one.get("warm"), two.get("warm"))
+        await until(lambda: state(one) == state(two) == "tracking")
+        seen, gaps = collect(two, "count"), collect(two, "bus.gap")
+        emitted: dict[int, float] = {}
+
+        async def emit() -> None:
+            for number in range(400):
+                emitted[number] = (await one.emit("count", number=number)).event.emitted_at
+                await asyncio.sleep(0.001)
+
+        emitting = asyncio.create_task(emit())
+        while not emitting.done():
+            await asyncio.to_thread(own_redis.command, "CLIENT", "KILL", "TYPE", "pubsub")
+            await asyncio.sleep(0.06)
+        await until(lambda: state(two) == "tracking")
+        await one.emit("count", number=400)
+        await until(lambda: seen and seen[-1].number == 400)
+        heard = [event.number for event in seen]
+        assert heard == sorted(set(heard))
+        missed = emitted.keys() - set(heard)
+        told = [(gap.emitted_at - gap.seconds, gap.emitted_at) for gap in gaps]
+        slack = 0.02  # the clocks of events and of gaps are read at different moments
+        assert missed
+        assert all(any(begin - slack <= emitted[n] <= end for begin, end in told) for n in missed)
+
+
 async def test_files_that_were_not_followed_are_a_gap(tmp_path: Path) -> None:
     """C13: where more was written to the files than is remembered, handlers are told that something may be missing."""
     async with ToolCache(directory=tmp_path) as cache:
@@ -295,3 +327,45 @@ async def test_a_user_without_the_right(own_redis: RedisServer, right: str) -> N
         assert await cache.set("key", 1) is Durability.REDIS
         assert (await cache.health()).status == "ok"
         assert len(recorder.of(MessagesRefused)) == (right == "listen")
+
+
+@given(raw=st.binary(max_size=400) | st.builds(lambda tail: b"0" * 32 + b"TC\x01" + tail, st.binary(max_size=200)))
+def test_whatever_bytes_come(raw: bytes) -> None:
+    """BUG-32: no bytes make the listener raise, and none but a whole message of ours is heard."""
+    cache = ToolCache(files=False)
+    seen = collect(cache)
+    cache._machine.messages.told(raw)
+    assert seen == []
+    assert cache.reactions.rejected == 1
+
+
+async def test_a_cache_that_keeps_nothing(hearing: Open) -> None:
+    """C13: with ``enabled=False`` nothing is cached, and events go on."""
+    one, two = await hearing(enabled=False), await hearing(enabled=False)
+    seen = collect(two)
+    await until(lambda: two._parts.redis or two._machine._follower._opened)  # who listens opens the log
+    await one.emit("data.updated", data_type="a")
+    await until(lambda: seen)
+
+
+async def test_several_loops(hearing: Open) -> None:
+    """C13: what is emitted on another event loop of the process is handled there, once; ``once`` holds for all of them."""
+    one, two = await hearing(), await hearing()
+    loops, heard = list[object](), collect(two, "data.updated")
+    one.on("data.updated")(lambda _event: loops.append(asyncio.get_running_loop()))
+    firsts = list[Emitted]()
+    one.on("data.updated", once=True)(firsts.append)
+
+    def elsewhere() -> object:
+        async def emit() -> object:
+            emission = await one.emit("data.updated", data_type="a")
+            await emission.handled()
+            return asyncio.get_running_loop()
+
+        return asyncio.run(emit())
+
+    others = await asyncio.gather(*(asyncio.to_thread(elsewhere) for _ in range(4)))
+    await until(lambda: len(heard) == 4)
+    assert set(loops) == set(others)
+    assert len(loops) == 4
+    assert len(firsts) == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hearing import until
 
-from toolcache import CacheWriteError, SerializationError, ToolCache
+from toolcache import CacheWriteError, SerializationError, ToolCache, WarmPlan
 from toolcache.domains import GENERAL
 from toolcache.events import HandlerFailed
 from toolcache.messages import MAX_MESSAGE
@@ -251,7 +251,7 @@ async def keep(cache: ToolCache, **labels: str) -> None:
 
 REACTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("agent.updated", {"agent": "faq"}, "agent"),
-    ("memory.updated", {"agent": "faq"}, "agent"),
+    ("memory.updated", {"agent": "faq"}, "memory"),
     ("tool.updated", {"tool": "search"}, "tool"),
     ("catalog.updated", {"version": "v2"}, "catalog"),
     ("data.updated", {"data_type": "products"}, "tag"),
@@ -296,6 +296,38 @@ async def test_rules_of_ones_own(cache: ToolCache) -> None:
         assert (await other.emit("all")).forgotten is None
 
 
+async def test_what_an_agent_remembers(cache: ToolCache) -> None:
+    """C13: ``memory.updated`` forgets what that agent remembers; its answers, and what others remember, stay."""
+    await cache.memories.remember("faq", "q", "old")
+    await cache.memories.remember("other", "q", "kept")
+    await cache.set_response("faq", "goal", "kept", model="m")
+    await cache.emit("memory.updated", agent="faq")
+    assert await cache.memories.recall("faq", "q") is None
+    assert await cache.memories.recall("other", "q") == "kept"
+    assert await cache.get_response("faq", "goal", model="m") == "kept"
+    await cache.emit("agent.updated", agent="faq")
+    assert await cache.get_response("faq", "goal", model="m") is None
+
+
+async def test_an_agents_view(cache: ToolCache) -> None:
+    """C13: events, rules and schedules of a view are the cache's; what a view warms is the agent's."""
+    view, seen = cache.for_agent("faq"), list[str]()
+    cache.on("a")(lambda event: seen.append(f"cache {event.name}"))
+    view.on("a")(lambda event: seen.append(f"view {event.name}"))
+    view.react("a", tags=["words"])
+    await cache.set("word", 1, tags=["words"])
+    for face in (cache, view):
+        await (await face.emit("a")).handled()
+    assert seen == ["cache a", "view a"] * 2
+    assert await cache.get("word") is None
+    assert view.reactions == cache.reactions
+    await view.warm(WarmPlan(queries=["key"], compute=len))
+    assert (await view.get("key"), await cache.get("key")) == (3, None)
+    view.schedule(dict, every="1h", name="job")
+    with pytest.raises(ValueError, match="already"):
+        cache.schedule(dict, every="1h", name="job")
+
+
 @pytest.mark.parametrize("payload", [{}, {"agent": 7}, {"agent": ""}, {"agent": []}, {"agent": ["a", None]}])
 async def test_an_event_that_does_not_say_enough(cache: ToolCache, payload: dict[str, Any]) -> None:
     """C13: where the rule needs a field that the event lacks, ``emit`` says which, and tells nobody."""
@@ -310,12 +342,12 @@ async def test_an_event_that_does_not_say_enough(cache: ToolCache, payload: dict
 async def test_handlers_are_told_even_where_nothing_could_be_forgotten(cache: ToolCache) -> None:
     """C13: if the cache cannot forget for certain, the emitter is told by ``CacheWriteError``, and the handlers of the event."""
     seen: list[Emitted] = []
-    cache.on("data.updated")(seen.append)
 
     async def fail(_scope: str, _labels: list[str]) -> Any:
         raise CacheWriteError("invalidate", reason="no layer took it")
 
     cache._machine.forget = fail  # type: ignore[method-assign, assignment]  # as in an outage of all layers
+    cache.on("data.updated")(seen.append)
     with pytest.raises(CacheWriteError):
         await cache.emit("data.updated", data_type="a")
     await until(lambda: seen)

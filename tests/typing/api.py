@@ -31,6 +31,8 @@ from toolcache import (
     ToolCache,
     ToolCacheError,
     ToolPolicy,
+    WarmPlan,
+    WarmReport,
     __version__,
     cached,
     dispatch_agents,
@@ -41,6 +43,7 @@ from toolcache import (
     make_tag,
     scope,
 )
+from toolcache.reactions import Emitted
 
 
 async def embed_all(texts: list[str]) -> list[list[float]]:
@@ -274,6 +277,28 @@ async def requests(cache: ToolCache) -> None:
     done = await dispatch_agents([AgentTask("a", "t")], run_task, cache=cache, on_progress=tell, on_error="store")
     assert_type(done, list[AgentResult])
     await cache.once("key", discover, on_error="keep")  # type: ignore[arg-type]  # none of the choices
+
+
+async def told(cache: ToolCache) -> None:
+    @cache.on("data.updated", once=True, max_parallel=1)
+    async def forget(event: Emitted) -> int:
+        return len(event.name) + event.number  # type: ignore[no-any-return]  # what it says is anything
+
+    assert_type(await forget(Emitted("a", {})), int)
+    emission = await cache.emit("data.updated", data_type="products", name="also")
+    assert_type(emission.redis, str | None)
+    assert_type(emission.forgotten, Invalidation | None)
+    assert_type(cache.off(forget), bool)
+    cache.react("price.changed", tags=["prices:{sku}"])
+    cache.react("price.changed", tag="prices")  # type: ignore[call-arg]  # misspelt
+    plan = WarmPlan(domain="search", queries=["a"], compute=embed_text, per_second=5, max_seconds="10m")
+    WarmPlan(query=["a"])  # type: ignore[call-arg]  # misspelt
+    assert_type(await cache.warm(plan, on_progress=tell), WarmReport)
+    scheduled = cache.schedule(plan, cron="0 3 * * *", timezone="Europe/Berlin", jitter=timedelta(minutes=5))
+    assert_type(scheduled.next_at, float)
+    scheduled.cancel()
+    cache.schedule(discover, every="1h")
+    assert_type(cache.requested.top(5, "search"), list[tuple[Any, int]])
 
 
 def the_rest() -> None:

@@ -8,16 +8,23 @@ import time
 from pathlib import Path
 from typing import Final
 
+from walks.fence_walk import FenceWalk
 from walks.request_walk import RequestWalk
 from walks.walk import STEPS, DivergedError, Walk
 
-WALKS: Final[dict[str, type[Walk] | type[RequestWalk]]] = {"values": Walk, "requests": RequestWalk}
+WALKS: Final[dict[str, type[Walk] | type[RequestWalk] | type[FenceWalk]]] = {
+    "values": Walk,
+    "requests": RequestWalk,
+    "invalidations": FenceWalk,
+}
 
 
 def main() -> int:
     """Walk; 1 if the code and the model did not always agree."""
     parser = argparse.ArgumentParser(prog="make walks", description=__doc__)
-    parser.add_argument("--what", choices=WALKS, help="values, or requests that run once; both unless given")
+    parser.add_argument(
+        "--what", choices=WALKS, help="values, requests that run once, or invalidations; all unless given"
+    )
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--steps", type=int, default=STEPS, help="of each walk")

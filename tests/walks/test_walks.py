@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from walks.fence_walk import LAYERINGS, FenceWalk
 from walks.request_walk import RequestWalk
 from walks.walk import DivergedError, Walk
 
@@ -40,3 +41,19 @@ async def test_a_second_answer_is_noticed(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(record.Attempt, "commit", overwrite)
     with pytest.raises(DivergedError, match=r"SEED=1, step \d+: .*"):
         await RequestWalk(1, tmp_path).go()
+
+
+@pytest.mark.parametrize(("layering", "steps"), list(zip(LAYERINGS, (1_000, 300, 60, 40), strict=True)))
+async def test_nothing_forgotten_is_served_in_any_order(layering: str, steps: int, tmp_path: Path) -> None:
+    """BUG-35, SPEC 6, C11: by every kind of invalidation, on every layer; ``make walks WHAT=invalidations`` goes further."""
+    await FenceWalk(1, tmp_path, layering).go(steps)
+
+
+@pytest.mark.parametrize("broken", ["toolcache.flight.Flight.detach", "toolcache.epochs.Epochs.covers"])
+async def test_what_is_served_although_it_was_forgotten_is_noticed(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one of the fences something old is served soon: the check can fail."""
+    monkeypatch.setattr(broken, lambda *_: None)
+    with pytest.raises(DivergedError, match=r"SEED=1, step \d+, memory: "):
+        await FenceWalk(1, tmp_path, "memory").go(500)

@@ -72,6 +72,11 @@ class Minted(HybridClock):
         self.minted.append(super().next(above, now))
         return self.minted[-1]
 
+    def yielding(self, above: bytes = ZERO) -> bytes:
+        """Of what is computed."""
+        self.minted.append(super().yielding(above))
+        return self.minted[-1]
+
     def epoch(self) -> bytes:
         """An epoch."""
         self.minted.append(super().epoch())

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from toolcache.blocking.face import Face, several
 from toolcache.compute import Compute
 from toolcache.durations import Duration
-from toolcache.entry import MISSING, Durability, Entry, Invalidation, Missing
+from toolcache.entry import MISSING, Durability, Entry, Missing
 from toolcache.freshness_options import FreshnessOptions
 from toolcache.protocols import Listener
 from toolcache.stats import Health, Stats
@@ -148,39 +148,29 @@ class BlockingCache(Face):
         """
         return self._call(self._cache.expire, key)
 
+    def touch(self, key: str, ttl: Duration | Missing | None = MISSING) -> bool:
+        """Have a value last so long from now, in every layer; whether one was there. Its value and its age stay.
+
+        One that was replaced, deleted or invalidated meanwhile stays so.
+
+        Args:
+            key: any text.
+            ttl: as of ``set``.
+
+        Raises:
+            CacheWriteError: with ``strict=True``, when memory alone took it although more is configured.
+            ValueError: the ttl is no span of time.
+
+        Examples:
+            >>> _ = cache.set("greeting", "hello", ttl="1m")
+            >>> cache.touch("greeting", "1h"), round(cache.ttl("greeting"))
+            (True, 3600)
+        """
+        return self._call(self._cache.touch, key, ttl)
+
     def delete_many(self, keys: Iterable[str]) -> dict[str, bool]:
         """Remove several keys in one round trip; for each, whether a value was there."""
         return self._call(self._cache.delete_many, keys)
-
-    def clear(self) -> Invalidation:
-        """Forget this namespace, and nothing else, in every layer; takes as long for a million entries as for one.
-
-        Raises:
-            CacheWriteError: a configured layer may still serve old entries and nothing durable says otherwise.
-        """
-        return self._call(self._cache.clear)
-
-    def invalidate(self, *, tags: Iterable[str]) -> Invalidation:
-        """Forget what carries a tag, in every layer and process; takes as long for a million entries as for one.
-
-        What is being computed at the time is not stored either. A tag covers those beneath it: ``products`` covers
-        ``products:phones``, but not ``productsOld``.
-
-        Args:
-            tags: one or more of them; entries that carry any are gone.
-
-        Raises:
-            CacheWriteError: a configured layer may still serve old entries and nothing durable says otherwise.
-            ValueError: they are no list of tags.
-
-        Examples:
-            >>> _ = cache.set("page:7", "<h1>", tags=["products:phones"])
-            >>> (cache.invalidate(tags=["products"])).memory
-            'done'
-            >>> cache.get("page:7", "gone")
-            'gone'
-        """
-        return self._call(self._cache.invalidate, tags=tags)
 
     def once(self, key: str, run: Work, *, fingerprint: Any = None, **options: Unpack[OnceOptions]) -> Any:
         """Run something once, whoever asks for it, however often and wherever: a payment, an e-mail, a tool that writes.

@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from toolcache.compute import Compute, Context, takes_context
-from toolcache.embeddings import Embed
 from toolcache.errors import CacheClosedError, FlightAbortedError
 from toolcache.work import RunContext, Work
 
@@ -133,30 +133,22 @@ class Call:
 
         return made
 
-    def embedding(self, compute: Embed) -> Embed:
-        """The same for what makes vectors of texts."""
+    def calling(self, function: Callable[..., Any], *, aside: bool = False) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """The same for what is called with whatever arguments; ``aside``: when this thread may have gone."""
 
-        async def made(texts: list[Any]) -> Any:
-            return await self._done(compute, (texts,), aside=False)
-
-        return made
-
-    def handling(self, handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-        """The same for what is called when this thread may have gone."""
-
-        async def made(*args: Any) -> Any:
-            return await self._done(handler, args, aside=True)
+        async def made(*args: Any, **named: Any) -> Any:
+            return await self._done(partial(function, *args, **named), aside=aside)
 
         return made
 
     def _made(self, compute: Callable[..., Any], context: object, *, aside: bool) -> Awaitable[Any]:
-        return self._done(compute, (context,) if takes_context(compute) else (), aside=aside)
+        return self._done(partial(compute, context) if takes_context(compute) else compute, aside=aside)
 
-    async def _done(self, function: Callable[..., Any], args: tuple[Any, ...], *, aside: bool) -> Any:
+    async def _done(self, function: Callable[[], Any], *, aside: bool) -> Any:
         try:
             if inspect.iscoroutinefunction(function):
-                return await function(*args)
-            made = await self._ordered(lambda: function(*args), aside=aside)
+                return await function()
+            made = await self._ordered(function, aside=aside)
             return await made if inspect.isawaitable(made) else made
         except (KeyboardInterrupt, SystemExit) as error:  # they would end the loop, and every other call with it
             self._abrupt = error

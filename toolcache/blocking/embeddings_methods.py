@@ -100,7 +100,7 @@ class BlockingEmbeddings(Face):
         """
         if compute is None:
             return self._call(self._cache.get_embeddings, texts, model, variant=variant)
-        return self._embed(
+        return self._with(
             compute,
             lambda made: self._cache.get_embeddings(texts, model, variant=variant, compute=made, batch_size=batch_size),
         )

@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from typing import Any, Final, NoReturn, ParamSpec, TypeVar
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar, cast
 
 from toolcache.blocking.calls import Call
 from toolcache.blocking.portal import Portal
 from toolcache.compute import Compute
-from toolcache.embeddings import Embed
 from toolcache.errors import CacheClosedError, FlightAbortedError, UnsupportedEventLoopError
 from toolcache.work import Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 Asked = Coroutine[Any, Any, T]
 
 _AHEAD: Final = 64
@@ -50,11 +50,11 @@ class Face:
         made = call.computing(compute)
         return self._wait(call, lambda: ask(made))
 
-    def _embed(self, compute: Embed, ask: Callable[[Embed], Asked[T]]) -> T:
-        """What one comes to that computes vectors of what is missing."""
+    def _with(self, function: F, ask: Callable[[F], Asked[T]]) -> T:
+        """What one comes to that calls a function, sync or async."""
         self._enter()
         call = Call()
-        made = call.embedding(compute)
+        made = cast("F", call.calling(function))
         return self._wait(call, lambda: ask(made))
 
     def _run(self, work: Work, ask: Callable[[Work], Asked[T]], *, limited: bool) -> T:
@@ -83,8 +83,15 @@ class Face:
             raise
 
     def _each(self, begin: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
-        """What an asynchronous iterator gives, some items at a time."""
-        items = begin()
+        """What an asynchronous iterator gives."""
+
+        async def begun() -> AsyncIterator[T]:
+            return begin()
+
+        return self._items(self._call(begun))
+
+    def _items(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """The same, some at a time."""
 
         async def some() -> list[T]:
             found: list[T] = []
@@ -98,7 +105,7 @@ class Face:
             while found := self._call(some):
                 yield from found
         finally:
-            if close := getattr(items, "aclose", None):
+            if (close := getattr(items, "aclose", None)) is not None and not self._portal.closing:
                 self._call(close)
 
 

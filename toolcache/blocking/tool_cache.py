@@ -3,10 +3,10 @@
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar, Unpack
 from weakref import finalize
 
 from toolcache.blocking.cache_methods import BlockingCache
@@ -14,20 +14,49 @@ from toolcache.blocking.completions_methods import BlockingCompletions
 from toolcache.blocking.declared_methods import BlockingDeclared
 from toolcache.blocking.discovery_methods import BlockingDiscovery
 from toolcache.blocking.embeddings_methods import BlockingEmbeddings
+from toolcache.blocking.face import Face
+from toolcache.blocking.holdings_methods import BlockingHoldings
+from toolcache.blocking.moves_methods import BlockingMoves
 from toolcache.blocking.portal import Portal
 from toolcache.blocking.results_methods import BlockingResults
+from toolcache.blocking.told import BlockingTold
+from toolcache.blocking.tool_cache_methods import BlockingCalls
+from toolcache.blocking_functions import BlockingFunction
 from toolcache.clock import SYSTEM
 from toolcache.credentials import AnyCredentialProvider
 from toolcache.domains import Domain
+from toolcache.entry import MISSING
 from toolcache.errors import CacheClosedError, SettingsError
+from toolcache.keeping import decorator
 from toolcache.protocols import Clock
+from toolcache.rules import CachedOptions, Lifetime
 from toolcache.settings import Options, Settings
-from toolcache.tool_cache import ToolCache
+from toolcache.tool_cache import AgentView, ToolCache
+from toolcache.views import AgentOptions
+
+if TYPE_CHECKING:
+    from toolcache.blocking.rooms import BlockingMemories, BlockingSessions, BlockingTools
+    from toolcache.blocking_functions import BlockingFunction
+    from toolcache.requested import Requested
+    from toolcache.rules import CachedOptions, Lifetime
+    from toolcache.transfer import Transfer
 
 T = TypeVar("T")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
-class BlockingToolCache(BlockingDiscovery, BlockingEmbeddings, BlockingCompletions, BlockingResults, BlockingCache):
+class BlockingToolCache(
+    BlockingCalls,
+    BlockingDiscovery,
+    BlockingEmbeddings,
+    BlockingCompletions,
+    BlockingResults,
+    BlockingTold,
+    BlockingCache,
+    BlockingHoldings,
+    BlockingMoves,
+):
     """The same cache for code that waits: every method of ``ToolCache``, from any number of threads.
 
     The cache itself lives on an event loop in a thread of its own, begun at first use. What memory holds is answered
@@ -107,6 +136,60 @@ class BlockingToolCache(BlockingDiscovery, BlockingEmbeddings, BlockingCompletio
         return BlockingDeclared(self._cache[domain], self._portal)
 
     @property
+    def sessions(self) -> "BlockingSessions":
+        """What agents know of their conversations; see ``Sessions``."""
+        from toolcache.blocking.rooms import BlockingSessions
+
+        return BlockingSessions(self._cache.sessions, self._portal)
+
+    @property
+    def memories(self) -> "BlockingMemories":
+        """What agents remember; see ``Memories``."""
+        from toolcache.blocking.rooms import BlockingMemories
+
+        return BlockingMemories(self._cache.memories, self._portal)
+
+    @property
+    def tools(self) -> "BlockingTools":
+        """What is known of tools, and what you say of them; see ``ToolCache.tools``."""
+        from toolcache.blocking.rooms import BlockingTools
+
+        return BlockingTools(self._cache.tools, self._portal)
+
+    @property
+    def requested(self) -> "Requested":
+        """What this process is asked for most often; see ``ToolCache.requested``."""
+        return self._cache.requested
+
+    def cached(
+        self, ttl: "Lifetime" = MISSING, **options: Unpack["CachedOptions"]
+    ) -> "Callable[[Callable[_P, _R]], BlockingFunction[_P, _R]]":
+        """Keep what a plain function returns in this cache; see ``toolcache.cached``.
+
+        Examples:
+            >>> @cache.cached(ttl="1h")
+            ... def search(query: str) -> list[str]:
+            ...     return ask(query)
+        """
+        return decorator(ttl, self, options)
+
+    def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "BlockingAgentView":
+        """The cache as one agent is to have it; see ``ToolCache.for_agent``. Closing it does nothing."""
+        return BlockingAgentView(self._cache.for_agent(agent, **options), self._portal)
+
+    def copy_to(
+        self,
+        other: "BlockingToolCache | ToolCache",
+        *,
+        keep_newer: bool = False,
+        rate: float | None = None,
+        on_progress: "Callable[[Transfer], None] | None" = None,
+    ) -> "Transfer":
+        """Hand every entry to another open cache; see ``ToolCache.copy_to``."""
+        target = other._cache if isinstance(other, BlockingToolCache) else other  # noqa: SLF001 - of ours
+        return self._call(self._cache.copy_to, target, keep_newer=keep_newer, rate=rate, on_progress=on_progress)
+
+    @property
     def settings(self) -> Settings:
         """What the cache was made with."""
         return self._cache.settings
@@ -145,3 +228,15 @@ class BlockingToolCache(BlockingDiscovery, BlockingEmbeddings, BlockingCompletio
 
     def __repr__(self) -> str:
         return repr(self._cache).replace(type(self._cache).__name__, type(self).__name__, 1)
+
+
+class BlockingAgentView(BlockingToolCache):
+    """A blocking cache as one agent has it, on the loop of the whole; ``cache.for_agent("faq")`` makes one."""
+
+    def __init__(self, view: AgentView, portal: Portal) -> None:
+        Face.__init__(self, portal)
+        self._cache = view
+        self._own = False
+
+    def close(self, drain: float = 5.0) -> None:
+        """Nothing: what is to be closed is the cache, which others use as well."""

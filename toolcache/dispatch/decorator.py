@@ -6,7 +6,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast, overload
 from toolcache.answers import RunStatus
 from toolcache.cache import Cache
 from toolcache.decorated import Decorated, refuse_unless_async
-from toolcache.keys.plan import KeyPlan
+from toolcache.keys.plan import KeyPlan, marks
 from toolcache.terms import OnceOptions, Terms
 from toolcache.tool_cache import get_cache
 
@@ -41,18 +41,18 @@ class IdempotentFunction(Decorated[_P, _R]):
             UnsupportedKeyError: an argument has no canonical form.
             Exception: what ``Cache.once`` raises.
         """
-        given = (*self._instance, *args)
         output = await self._store().once(
-            self._plan.key(given, kwargs),
+            self.key(*args, **kwargs),
             lambda: self.__wrapped__(*args, **kwargs),
-            fingerprint=self._plan.fingerprint(given, kwargs),
+            fingerprint=self._plan.fingerprint((*self._instance, *args), kwargs),
             **self._options,
         )
         return cast("_R", output)
 
     def key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> str:
         """The key of a call, for ``once``, ``status`` and ``forget`` of the cache."""
-        return self._plan.key((*self._instance, *args), kwargs)
+        settings = getattr(self._store(), "settings", None)
+        return self._plan.key((*self._instance, *args), kwargs, marks(getattr(settings, "tenant", None)))
 
     async def status(self, /, *args: _P.args, **kwargs: _P.kwargs) -> RunStatus:
         """How far a call has come."""

@@ -30,7 +30,8 @@ class Choice:
     Attributes:
         whole: the names that matter as a whole.
         never: the names that never matter.
-        is_steady: whether equal values are sure to give equal keys, as nothing of the caller's own has a say.
+        varies: whether it depends on scopes.
+        is_steady: whether equal values, in equal scopes, are sure to give equal keys, as nothing else has a say.
 
     Raises:
         SettingsError: a name is none of the owner's, or stands in both lists, or an option cannot be.
@@ -60,7 +61,8 @@ class Choice:
             raise SettingsError(f"strict_scope of {owner} needs names of scopes: write vary=['tenant'] too")
         self._everywhere, self._at = _normalisers(owner, normalize, [path.text for path in self._paths])
         pure = [*self._at.values(), *([] if self._everywhere is None else [self._everywhere])]
-        self.is_steady = all(getattr(one, "is_steady", False) for one in pure) and not self._scopes
+        self.is_steady = all(getattr(one, "is_steady", False) for one in pure)
+        self.varies = bool(self._scopes)
 
     def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What the key is made of.
@@ -81,9 +83,16 @@ class Choice:
         for name, change in self._at.items():
             values[name] = change(values[name])
         if self._scopes:
-            scopes = read(self._owner, self._scopes, strict=self._strict)
-            values |= {f"@{name}": value for name, value in zip(self._scopes, scopes, strict=True)}
+            values |= {f"@{name}": value for name, value in zip(self._scopes, self.scopes(), strict=True)}
         return values
+
+    def scopes(self) -> tuple[object, ...]:
+        """The scopes of this moment.
+
+        Raises:
+            MissingScopeError: one is not said that must be.
+        """
+        return read(self._owner, self._scopes, strict=self._strict)
 
     def digest(self, values: Mapping[str, Any]) -> Digest:
         """The digest of what a key is made of.

@@ -20,6 +20,15 @@ _READABLE: Final = re.compile(r"[A-Za-z0-9._@/+=-]{1,64}")
 _VARIADIC: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
+UNMARKED: Final[Mapping[str, object]] = {}
+"""What most caches add to keys."""
+
+
+def marks(tenant: str | None, version: str | None = None) -> Mapping[str, object]:
+    """What a cache adds to the keys of calls: on whose behalf it works, and the version of a domain. No argument has such names."""
+    return {name: value for name, value in (("@", tenant), (":", version)) if value is not None}
+
+
 def make_key(*parts: object, **fields: object) -> str:
     """One key for any number of values, in order, and of named values, in any order.
 
@@ -64,7 +73,9 @@ class KeyPlan:
         name: the first part of the keys.
         parameters: the names of the function's parameters.
         of_method: whether the function has an instance, or a class, before its arguments.
-        is_steady: whether equal arguments are sure to give equal keys, as nothing of the caller's own has a say.
+        varies: whether keys depend on scopes.
+        scopes: tells these.
+        is_steady: whether equal arguments, in equal scopes, are sure to give equal keys, as nothing else has a say.
 
     Raises:
         SettingsError: for a name that is no parameter or stands in both lists, and for a function without a name and without ``key_prefix``.
@@ -101,6 +112,8 @@ class KeyPlan:
             strict=strict,
         )
         self.is_steady = self._choice.is_steady
+        self.varies = self._choice.varies
+        self.scopes = self._choice.scopes
         settled = {*self._choice.whole, *self._choice.never, self._self}
         self._others = tuple(name for name in parameters if name not in settled)
         self._self_chosen = self._self in self._choice.whole
@@ -116,8 +129,8 @@ class KeyPlan:
             if parameter.default is not inspect.Parameter.empty
         }
 
-    def key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], tenant: str | None = None) -> str:
-        """The key of a call, for a tenant if there is one.
+    def key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], marks: Mapping[str, object] = UNMARKED) -> str:
+        """The key of a call; see ``marks``.
 
         Raises:
             TypeError: for arguments that the function does not take.
@@ -132,8 +145,8 @@ class KeyPlan:
             # A subclass may change what an inherited method does.
             if (home := (kind.__module__, kind.__qualname__)) != self._home:
                 values[""] = home
-        if tenant is not None:
-            values["@"] = tenant
+        if marks:
+            values |= marks
         return f"{self.name}:{self._choice.digest(values)}"
 
     def fingerprint(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Digest | None:

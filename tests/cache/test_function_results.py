@@ -73,8 +73,7 @@ async def test_all_results_of_a_function_are_forgotten_at_once(rig: Rig) -> None
     await there(0)
     gate.clear()
     late = asyncio.ensure_future(here(7))
-    while 7 not in runs:  # noqa: ASYNC110 - a list has no event
-        await asyncio.sleep(0)
+    await until(lambda: 7 in runs)
     receipt = await here.cache_clear()
     assert (receipt.scope, receipt.memory) == ("function", "done")
     gate.set()
@@ -218,8 +217,7 @@ async def test_a_kept_error_is_forgotten_as_a_result_is(cache: Cache, how: str) 
     await forget()
     gate.clear()
     late = asyncio.ensure_future(fails(LookupError))
-    while len(runs) < 2:  # noqa: ASYNC110 - a list has no event
-        await asyncio.sleep(0)
+    await until(lambda: len(runs) == 2)
     await forget()
     gate.set()
     await late
@@ -305,6 +303,33 @@ async def test_results_belong_to_a_domain(cache: Cache, clock: FakeClock) -> Non
     assert await forecast.invalidate("Oslo")
 
 
+async def test_a_domain_is_forgotten_with_its_results(cache: Cache) -> None:
+    """C3, BUG-108: what was found, what has failed and what is being looked for; other results stay."""
+    runs: list[str] = []
+
+    async def find(query: str) -> str:
+        runs.append(query)
+        if query == "gone":
+            raise LookupError(query)
+        return query
+
+    searched = cache.cached(domain="search", key_prefix="searched", cache_errors=(LookupError,))(find)
+    other = cache.cached(key_prefix="other")(find)
+
+    async def all_of_them() -> list[str]:
+        runs.clear()
+        assert [await searched("q"), await other("q")] == ["q", "q"]
+        with pytest.raises((LookupError, StoredCallError)):
+            await searched("gone")
+        await settle(cache)
+        return [*runs]
+
+    assert await all_of_them() == ["q", "q", "gone"]
+    assert await all_of_them() == []
+    await cache.invalidate(domain="search")
+    assert await all_of_them() == ["q", "gone"]
+
+
 async def test_freshness_options_reach_the_results(cache: Cache, clock: FakeClock) -> None:
     """BUG-106, BUG-45: with grace an old result stands in for a failure, and without it the failure is raised."""
     outcomes: list[Any] = []
@@ -324,3 +349,35 @@ async def test_freshness_options_reach_the_results(cache: Cache, clock: FakeCloc
     assert await graceful() == "old"
     with pytest.raises(OSError, match="down"):
         await strict()
+
+
+async def test_processes_wait_for_one_another_as_they_are_told(rig: Rig) -> None:
+    """BUG-106, BUG-18: with ``lock`` one of two processes computes; without, each does."""
+    if not rig.far:
+        return
+    caches = [await rig.open(), await rig.open()]
+    for lock, computed in ((True, 1), (False, 2)):
+        assert await runs_of_two(caches, lock=lock) == computed
+
+
+async def runs_of_two(caches: list[Cache], *, lock: bool) -> int:
+    """How many of two processes compute a result that both want."""
+    runs: list[int] = []
+    gate = asyncio.Event()
+
+    async def count() -> int:
+        runs.append(0)
+        await gate.wait()
+        return 7
+
+    first, second = (cache.cached(key_prefix=f"count {lock}", lock=lock)(count) for cache in caches)
+    one = asyncio.ensure_future(first())
+    await until(lambda: bool(runs))
+    other = asyncio.ensure_future(second())
+    await asyncio.sleep(0.05)
+    computed = len(runs)
+    gate.set()
+    assert [await one, await other] == [7, 7]
+    for cache in caches:
+        await settle(cache)
+    return computed
