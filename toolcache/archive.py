@@ -23,6 +23,7 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, Final, NamedTuple, Self
 
+from toolcache.aside import Pace
 from toolcache.errors import BackupError, SettingsError, UnsupportedKeyError
 from toolcache.keys import text
 
@@ -122,10 +123,12 @@ class ArchiveReader:
             BackupError: what follows is not what was written.
         """
         found: list[Record] = []
+        pace = Pace()
         try:
             while self._fault is None and len(found) < count and size > 0 and (record := self._next(self._most)):
                 found.append(record)
                 size -= record.size
+                pace.breathe()
         except BackupError as fault:
             self._fault = fault  # what came before it was whole
         if self._fault is not None and not found:
@@ -134,8 +137,9 @@ class ArchiveReader:
 
     def check(self) -> int:
         """Go through all that follows; how many records there are in all. Raises as ``records_of``."""
+        pace = Pace()
         while self._next(-1) is not None:
-            pass
+            pace.breathe()
         return self.records
 
     def rewind(self) -> None:
@@ -273,10 +277,11 @@ class ArchiveWriter:
 
     def write(self, records: list[tuple[str, bytes]]) -> None:
         """Add entries, by their key texts."""
-        parts = []
+        parts, pace = list[bytes](), Pace()
         for key, blob in records:
             head, name = _RECORD.pack(b"E", len(key), len(blob)), key.encode("ascii")
             parts += [head, name, blob, self._chain.add(head, name, blob)]
+            pace.breathe()
         with self._lock:
             self._append(b"".join(parts))
         self.records += len(records)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from toolcache.archive import ArchiveReader, ArchiveWriter, Head, Record
-from toolcache.aside import aside
+from toolcache.aside import Pace, aside
 from toolcache.blob import HEADER_SIZE, MAC_SIZE, SEALED, CorruptBlobError, read_header
 from toolcache.codec.envelope import Blob, Envelope
 from toolcache.errors import BackupError
@@ -34,7 +34,7 @@ _RESUMED: Final = 86_400.0
 _META: Final = 1 << 16
 """Bytes of tags and the like that a blob may have, and more."""
 
-_AT_ONCE: Final = 200
+_AT_ONCE: Final = 100
 _BYTES_AT_ONCE: Final = 1 << 20
 """Entries, and bytes of them, that are read and written together."""
 
@@ -170,8 +170,9 @@ def check_enabled(parts: Parts) -> None:
 
 def _unpack(some: Iterable[Record], namespace: str, envelope: Envelope, skipped: Counter[str]) -> list[Arrival]:
     """What the blobs of records say, as far as they are ones of entries; for a thread."""
-    arrivals = []
+    arrivals, pace = [], Pace()
     for record in some:
+        pace.breathe()
         try:
             arrivals.append(
                 Arrival(record.key, _read(record, key_digest(store_key("v", namespace, record.key)), envelope))

@@ -1,7 +1,7 @@
 """Gathers what a cache holds: of every key, over all layers, the value that a read would answer with, as a blob.
 
-The far layers come first, page after page, then what memory alone holds. Nothing is brought into memory for it, and no more is held at
-a time than some entries.
+What memory alone holds comes first, since it may be on its way to the layers, and then these, page after page. Nothing is brought
+into memory for it, and no more is held at a time than some entries.
 """
 
 from collections import Counter
@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequen
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
-from toolcache.aside import aside
+from toolcache.aside import Pace, aside
 from toolcache.blob import CorruptBlobError, Header
 from toolcache.codec.envelope import Blob
 from toolcache.domains import DOMAINS
@@ -95,12 +95,12 @@ class Gatherer:
         """
         if self._overlay is not None and self._parts.files is not None:
             await self._parts.files.ask(self._overlay.open)
-        for layer in self._far:
-            async for some in self._persisting(layer, partial(self._of_layer, layer, seen)):
-                yield some
         nearest = self._far[0] if self._far else None
         async for some in self._persisting(nearest, partial(self._of_memory, nearest, seen)):
             yield some
+        for layer in self._far:
+            async for some in self._persisting(layer, partial(self._of_layer, layer, seen)):
+                yield some
 
     async def _persisting(
         self, layer: Layer | None, gather: Callable[[], AsyncGenerator[list[Packed], None]]
@@ -161,8 +161,9 @@ class Gatherer:
 
     def _unpack_all(self, names: Sequence[str], raws: Sequence[bytes | None]) -> list[Blob | CorruptBlobError | None]:
         """For a thread."""
-        unpack, found = self._parts.envelope.unpack, list[Blob | CorruptBlobError | None]()
+        unpack, found, pace = self._parts.envelope.unpack, list[Blob | CorruptBlobError | None](), Pace()
         for name, raw in zip(names, raws, strict=True):
+            pace.breathe()
             try:
                 found.append(None if raw is None else unpack(raw, key_digest(name)))
             except CorruptBlobError as fault:
@@ -223,8 +224,9 @@ class Gatherer:
 
     def _pack_each(self, chosen: Iterable[tuple[Held, Any]], vectors: set[Any]) -> Iterator[Packed]:
         """For a thread."""
-        envelope, coder = self._parts.envelope, self._parts.coder
+        envelope, coder, pace = self._parts.envelope, self._parts.coder, Pace()
         for held, value in chosen:
+            pace.breathe()
             name = self._entries.name(held.key)
             digest = key_digest(name)
             try:

@@ -5,8 +5,9 @@ one epoch forgets all of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Final, Unpack
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from toolcache.compute import Compute, Context
 from toolcache.crowd import ComputeMany, run_many
@@ -16,16 +17,21 @@ from toolcache.entrance import Entrance
 from toolcache.entry import MISSING, Durability, Missing
 from toolcache.freshness import UNSAID, Freshness
 from toolcache.hits import Hits
-from toolcache.keys.text import inside
+from toolcache.keys.text import KeyText, component, inside, key_text
 from toolcache.lookups import Lookups
 from toolcache.machine import How, Machine
 from toolcache.memory.store import MemoryStore
 from toolcache.modes import Mode, Modes
-from toolcache.tags import agent_label
+from toolcache.tags import agent_label, domain_label
 from toolcache.views import AgentTerms
+
+if TYPE_CHECKING:
+    from toolcache.upkeep import Upkeep
 
 _REMEMBERED: Final = 4_096
 """Keys of an agent whose form is kept in mind."""
+_LONGEST: Final = 64
+"""Letters of an agent's name that its keys are told apart by to the eye."""
 
 
 class Scope(Machine):
@@ -39,13 +45,16 @@ class Scope(Machine):
 
     def __init__(self, machine: Machine, agent: str, terms: AgentTerms) -> None:
         vars(self).update(vars(machine))
+        vars(self).pop("upkeep", None)
+        self._whole = machine
         self._terms = terms
         self._off = terms.off
         self._rows: dict[str, Domain[Any]] = {}
         self._label = (agent_label(agent),)
-        self.entrance = door = _Door(machine.entrance, agent)
+        self.entrance: Door = Door(machine.entrance, agent)
+        door = self.entrance
         self.enter, self._enter = door.each, door.one
-        self._hits = _Hits(self._hits, door)
+        self._hits = _Hits(self._hits, door, {domain_label(name) for name in terms.off})
         self.hit = self._hits.one
         self.modes = _Modes(machine.parts.memory, machine.modes)
         self.lookups = _Lookups(machine.lookups, door, self._hits, self.modes, terms.off)
@@ -122,6 +131,17 @@ class Scope(Machine):
         """Store a value only if none is there; whether it was stored."""
         return await super().add(key, value, self.row(domain), ttl=ttl, tags=tags, own=self._with_label(own))
 
+    async def touch(self, key: str, domain: Domain[Any], ttl: Duration | Missing | None) -> bool:
+        """Have a value last so long from now; whether one was there."""
+        return await super().touch(key, self.row(domain), ttl)
+
+    @cached_property
+    def upkeep(self) -> "Upkeep":
+        """Looks after many entries: by patterns and predicates after the agent's, else after all."""
+        from toolcache.scoped_upkeep import ScopedUpkeep
+
+        return ScopedUpkeep(self._whole.upkeep, self.entrance.beginning)
+
     def lifetime(self, ttl: Duration | Missing | None, domain: Domain[Any]) -> float:
         """Seconds; infinite for None."""
         return super().lifetime(ttl, self.row(domain))
@@ -150,13 +170,17 @@ class Scope(Machine):
         return super()._context(ttl, tags, self._with_label(own), self.row(domain), freshness)
 
 
-class _Door(Entrance):
-    """The way into a cache for one agent; its keys are those of the cache that stand beneath its name."""
+class Door(Entrance):
+    """The way into a cache for one agent; its keys are those of the cache that begin with its name.
+
+    Attributes:
+        beginning: what they begin with.
+    """
 
     def __init__(self, entrance: Entrance, agent: str) -> None:
         self._whole = entrance
-        self._parts = ("@a", agent)
         self._known = lru_cache(_REMEMBERED)(self._inside)
+        self.beginning = f"@a:{_name(agent)}:"
         self.used = False  # what is to be closed is the cache
 
     def key(self, key: str) -> str:
@@ -176,20 +200,32 @@ class _Door(Entrance):
         self._whole.pass_through()
 
     def _inside(self, key: str) -> str:
-        return inside(self._parts, key)
+        if type(key) is KeyText and "~" in key and key.startswith(key_text(self.beginning)):
+            return key  # the cache's already: as a scan tells one that was cut
+        return inside(self.beginning, key)
+
+
+def _name(agent: str) -> str:
+    """The name of an agent as a part of keys: none is the beginning of another, also where they are decoded."""
+    name = component(agent)
+    return name if len(name) <= _LONGEST else f"~{sha256(agent.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 class _Hits(Hits):
     """Hits of keys as one agent knows them."""
 
-    def __init__(self, hits: Hits, door: _Door) -> None:
+    def __init__(self, hits: Hits, door: Door, off: set[str]) -> None:
         vars(self).update(vars(hits))
         self._whole = hits
         self._door = door
+        self._off = off
 
     def one(self, key: str) -> Any:
         """The value if memory may answer, else MISSING."""
-        return self._whole.one(self._door.key(key))
+        ours = self._door.key(key)
+        if self._off and (held := self._memory.find(ours)) is not None and not self._off.isdisjoint(held.tags):
+            return MISSING
+        return self._whole.one(ours)
 
     def many(self, keys: Sequence[str], domain: Domain[Any]) -> tuple[dict[str, Any], list[str]]:
         """Values that memory may answer with, and the keys that it may not answer."""
@@ -203,7 +239,7 @@ class _Hits(Hits):
 class _Lookups(Lookups):
     """Lookups of keys as one agent knows them, but in the domains that it does without."""
 
-    def __init__(self, lookups: Lookups, door: _Door, hits: Hits, modes: Modes, off: frozenset[str]) -> None:
+    def __init__(self, lookups: Lookups, door: Door, hits: Hits, modes: Modes, off: frozenset[str]) -> None:
         vars(self).update(vars(lookups))
         self._entrance, self._hits, self._modes, self._off = door, hits, modes, off
 

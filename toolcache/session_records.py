@@ -157,12 +157,10 @@ class SessionRecords:
 
         def decide(seen: Seen) -> Put | Verdict:
             owner = None if seen.record is None else seen.record.owner
-            if owner == record.owner:  # the reply was lost
-                return Verdict.OURS
             left = record.expires_at - self._parts.clock.time()
             return Put(record, Verdict.OURS, left) if owner == expected else Verdict.LOST
 
-        settling = self._ledger.settle(self._place, name, decide, found.standing)
+        settling = self._ledger.settle(self._place, name, decide, found.standing, durable=True)
         return await self._homes.here().see_through(settling)
 
 

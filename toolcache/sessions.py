@@ -266,7 +266,7 @@ class Sessions:
             session = self._next(await made if isawaitable(made) else made, found.session, owner, ttl)
             found = await self._records.replace(name, session, found, owner)
             if found.session is not None and any(one.endswith(owner.hex()) for one in found.session.lineage):
-                return found.session  # ours, or what others have made of it since, where the reply was lost
+                return found.session  # ours, or what others have made of it since a reply was lost
         raise SessionConflictError(
             f"others have saved this session {_TRIES} times in a row meanwhile: let fewer write to it at once"
         )

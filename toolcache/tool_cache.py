@@ -27,7 +27,7 @@ from toolcache.views import AgentOptions, terms_of
 
 if TYPE_CHECKING:
     from toolcache.memories import Memories
-    from toolcache.reactions import Reactions
+    from toolcache.reactions import Reactions, ReactionTally
     from toolcache.sessions import Sessions
     from toolcache.tool_calls import Run
     from toolcache.tools import ToolName, Tools
@@ -187,6 +187,8 @@ class AgentView(ToolCache):
         self.agent = agent
         self._whole = cache
         self._scope = machine
+        # Events are of the cache, whoever tells them.
+        self.on, self.off, self.emit, self.react = cache.on, cache.off, cache.emit, cache.react  # type: ignore[method-assign]
 
     @property
     def _reacting(self) -> "Reactions":
@@ -207,6 +209,11 @@ class AgentView(ToolCache):
     def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "AgentView":
         """A view of the whole cache for another agent."""
         return self._whole.for_agent(agent, **options)
+
+    @property
+    def reactions(self) -> "ReactionTally":
+        """How many events were emitted and heard; the cache's."""
+        return self._whole.reactions
 
     async def clear(self) -> Invalidation:
         """Forget what the agent has kept, as ``invalidate(agent=...)`` does; takes as long for a million entries as for one."""

@@ -12,13 +12,29 @@ import pytest
 
 from toolcache.blob import NEVER
 from toolcache.entry import Held
+from toolcache.memory.guarded import Guarded
 from toolcache.memory.lru import LRU
 from toolcache.memory.s3fifo import S3FIFO
 from toolcache.memory.store import MemoryStore
+from toolcache.memory.tiered import Tiered
+from toolcache.memory.ttl import TTL
+from toolcache.protocols import MemoryPolicy
 from toolcache.testing import FakeClock
 from toolcache.testing.policies import NoCounts, held_of
 
-Policy = type[LRU] | type[S3FIFO]
+Policy = Callable[[], MemoryPolicy]
+
+
+def tiers() -> Tiered:
+    """Out of which nothing leaves while there is room."""
+    return Tiered(
+        {"hot": (3_000, math.inf), "warm": (3_000, math.inf), "cold": (10**9, math.inf)}, FakeClock().monotonic
+    )
+
+
+def guarded() -> Guarded:
+    """A policy of somebody else's."""
+    return Guarded(LRU(), lambda event: pytest.fail(str(event)))
 
 
 @pytest.fixture
@@ -26,7 +42,7 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=[LRU, S3FIFO])
+@pytest.fixture(params=[LRU, S3FIFO, TTL, tiers, guarded])
 def policy(request: pytest.FixtureRequest) -> Policy:
     chosen: Policy = request.param
     return chosen

@@ -117,6 +117,7 @@ class TestPreload:
         cache = open_cache()
         await cache.memories.remember("faq", "there", "kept")
         report = await cache.memories.preload("faq", ["there", "a", "b", "a"], shout)
+        assert cache.stats().domains["memory"].misses == 2
         assert (report.asked, report.found, report.computed, report.failed, report.errors) == (3, 1, 2, 0, ())
         assert [await cache.memories.recall("faq", query) for query in ("there", "a", "b")] == ["kept", "A", "B"]
         again = await cache.memories.preload("faq", ["a", "b"], shout)

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from rig import SteadyClock
 from sessions.conftest import Open
 
-from toolcache import MISSING, AgentTask, Domain, Freshness, ToolCache
+from toolcache import MISSING, AgentTask, Domain, Freshness, ToolCache, ToolPolicy, cached
 from toolcache.domains import DOMAINS
-from toolcache.keys.text import KeyText, inside, key_text
+from toolcache.keys.globs import written
+from toolcache.keys.text import KeyText, key_text
 from toolcache.machine import Machine
-from toolcache.scoped import Scope
+from toolcache.scoped import Door, Scope
 from toolcache.views import AgentOptions, terms_of
 
 WEATHER = Domain("weather", ttl="5m", key=("location",))
@@ -64,6 +65,8 @@ class TestScope:
             assert await one.get("added") == number
             assert await one.exists("a")
             assert 0 < (await one.ttl("a") or 0) <= 3600
+            assert await one.touch("a", "2h")
+            assert 3600 < (await one.ttl("a") or 0) <= 7200
             entry = await one.get_entry("a")
             assert entry is not None
             assert (entry.value, entry.tags) == ([number], ())
@@ -104,26 +107,32 @@ class TestScope:
 
     async def test_one_computation_for_all_who_ask(self, cache: ToolCache) -> None:
         """C5, C2: callers of one view, or of two of the same agent, share a computation; another agent's does not wait."""
-        compute = Counter()
-        views = [cache.for_agent("faq"), cache.for_agent("faq"), cache.for_agent("shop")]
-        values = await asyncio.gather(*(view.get_or_set("k", compute) for view in views for _ in range(3)))
-        assert sorted(values) == [1] * 6 + [2] * 3
+        ours, theirs = Counter(), Counter()
+        asked = [("faq", ours), ("faq", ours), ("shop", theirs)] * 3
+        await asyncio.gather(*(cache.for_agent(agent).get_or_set("k", compute) for agent, compute in asked))
+        assert (ours.runs, theirs.runs) == (1, 1)
 
     @given(
         first=st.text(max_size=4),
         second=st.text(max_size=4),
-        agents=st.tuples(*[st.text("a:%~@", min_size=1, max_size=3)] * 2),
+        agents=st.tuples(*[st.text("a:%~@", min_size=1, max_size=3) | st.text(min_size=60, max_size=80)] * 2),
     )
     def test_no_two_share_a_key(self, first: str, second: str, agents: tuple[str, str]) -> None:
-        """BUG-72, BUG-111: whatever agents and keys are made of, two of them are one only if they are equal."""
-        one, other = inside(("@a", agents[0]), first), inside(("@a", agents[1]), second)
-        assert (one == other) == (agents[0] == agents[1] and key_text(first) == key_text(second))
+        """BUG-72, BUG-111: whatever agents and keys are made of, two of them are one only if they are equal, decoded or not."""
+        one, other = (key_of(agent, key) for agent, key in zip(agents, (first, second), strict=True))
+        same = agents[0] == agents[1] and key_text(first) == key_text(second)
+        assert (one == other) == same
         assert key_text(one) == one
+        assert (written(one) == written(other)) == same
 
     def test_keys_that_are_encoded_stay_apart(self) -> None:
         """BUG-72: a key that is encoded already, and a plain one of the same letters, are two for agents as well."""
-        assert inside(("@a", "faq"), KeyText("a%20b")) != inside(("@a", "faq"), "a%20b")
-        assert inside(("@a", "faq"), KeyText("a%20b")) == inside(("@a", "faq"), "a b")
+        assert key_of("faq", KeyText("a%20b")) != key_of("faq", "a%20b")
+        assert key_of("faq", KeyText("a%20b")) == key_of("faq", "a b")
+
+
+def key_of(agent: str, key: str) -> str:
+    return Door(ToolCache(files=False)._machine.entrance, agent).key(key)
 
 
 class TestForgetting:
@@ -147,6 +156,14 @@ class TestForgetting:
         for name, get in GETTERS.items():
             assert await get(here.for_agent("shop"), computed[name]) == (3 if name in {"response", "memory"} else 2)
 
+    async def test_labels_are_carried_once(self, cache: ToolCache) -> None:
+        """C5: what a view of an agent keeps for that agent carries the label once."""
+        faq = cache.for_agent("faq")
+        await faq.memories.remember("faq", "q", 1)
+        found = await faq._machine.lookups.find_one(faq._keys.memory("faq", "q"), faq.domains["memory"])
+        assert found.held is not None
+        assert found.held.tags == ("@d:memory", "@a:faq", "@d:memory/faq")
+
     async def test_sessions_and_what_was_run_once_stay(self, cache: ToolCache) -> None:
         """C5: what nobody can compute again is not forgotten with the agent's values."""
         faq = cache.for_agent("faq")
@@ -156,6 +173,74 @@ class TestForgetting:
         session = await faq.sessions.resume("chat")
         assert session is not None
         assert await faq.once("pay", lambda: "paid twice") == "paid"
+
+    async def test_by_its_name(self, open_cache: Open) -> None:
+        """C5, C11: ``invalidate(agent=...)`` of the cache, or of any view, forgets what the agent has kept."""
+        cache = open_cache()
+        for teller in (cache, cache.for_agent("faq"), cache.for_agent("shop")):
+            for agent in ("faq", "shop"):
+                await cache.for_agent(agent).set("k", agent)
+            await cache.set("k", "cache")
+            receipt = await teller.invalidate(agent="faq")
+            assert (receipt.scope, receipt.memory) == ("agent", "done")
+            found = [await one.get("k") for one in (cache.for_agent("faq"), cache.for_agent("shop"), cache)]
+            assert found == [None, "shop", "cache"]
+
+    @pytest.mark.parametrize("kind", ["key", "agent", "domain", "tags", "namespace"])
+    async def test_what_is_being_computed(self, cache: ToolCache, kind: str) -> None:
+        """C5, C11: what is computed for an agent while it is forgotten, by whatever kind, is not kept."""
+        faq, begun, go_on = cache.for_agent("faq"), asyncio.Event(), asyncio.Event()
+
+        async def compute() -> str:
+            begun.set()
+            await go_on.wait()
+            return "old"
+
+        computing = asyncio.ensure_future(faq.get_search_results("q", compute=compute))
+        if kind in {"key", "tags"}:
+            computing.cancel()
+            begun.clear()
+            computing = asyncio.ensure_future(faq.get_or_set("k", compute, tags=["kb"]))
+        await begun.wait()
+        match kind:
+            case "key":
+                await faq.delete("k")
+            case "agent":
+                await cache.invalidate(agent="faq")
+            case "domain":
+                await cache.invalidate(domain="search")
+            case "tags":
+                await cache.invalidate(tags=["kb"])
+            case _:
+                await cache.clear()
+        go_on.set()
+        assert await computing == "old"
+        assert await faq.get_search_results("q") is None
+        assert await faq.get("k") is None
+
+    async def test_patterns_mean_its_own_keys(self, open_cache: Open) -> None:
+        """C5, C11, BUG-111: to list by a pattern, or to remove by one or by a predicate, is after the agent's keys alone."""
+        cache = open_cache()
+        faq, other, nested = (cache.for_agent(agent) for agent in ("a", "b", "a:b"))
+        long = "page:" + "x" * 300
+        for one in (cache, faq, other, nested):
+            await one.set_many({"page:1": 1, "page:ü": 2, "user:1": 3, "b:page:1": 4, long: 5})
+        keys = {info.key async for info in faq.scan()}
+        assert {key for key in keys if "~" not in key} == {"page:1", "page:ü", "user:1", "b:page:1"}
+        (cut,) = {key for key in keys if "~" in key}
+        assert await faq.get(cut) == 5
+        assert {info.key async for info in nested.scan("page:?")} == {"page:1", "page:ü"}
+        assert (await faq.invalidate(pattern="page:[!1]")).removed == 1
+        assert (await faq.invalidate(where=lambda info: info.key == "user:1")).removed == 1
+        assert (await faq.invalidate(where=lambda info: info.key == "page:1", pattern="page*")).removed == 1
+        assert {info.key async for info in faq.scan() if "~" not in info.key} == {"b:page:1"}
+        for one in (cache, other, nested):
+            assert len(await one.get_many(["page:1", "page:ü", "user:1", "b:page:1", long])) == 5
+        for wrong in ({"pattern": 7}, {"pattern": ""}, {"where": 7}, {"pattern": "[a"}, {"patern": "*"}):
+            with pytest.raises((TypeError, ValueError)):
+                await faq.invalidate(**wrong)
+        with pytest.raises(ValueError, match="pattern"):
+            faq.scan("[a")
 
     async def test_tags_are_of_the_whole_cache(self, cache: ToolCache) -> None:
         """C5, C12: what is invalidated by a tag is gone for all, whoever says so."""
@@ -299,6 +384,95 @@ class TestSettings:
         assert own == spans | switches | {"default_ttl", "ttls"}
 
 
+class TestTools:
+    async def test_results_are_the_agents_own(self, cache: ToolCache) -> None:
+        """C5, C6: what the cache is told of a tool holds for its agents, each of which has results of its own."""
+        cache.tools["find"] = ToolPolicy("exact")
+        faq, shop, find = cache.for_agent("faq"), cache.for_agent("shop"), Counter()
+        called = [await one.call_tool("find", find) for one in (faq, faq, shop, cache, cache)]
+        assert called == [1, 1, 2, 3, 3]
+        await cache.invalidate(agent="faq")
+        assert [await one.call_tool("find", find) for one in (faq, shop)] == [4, 2]
+
+    async def test_policies_of_its_own(self, cache: ToolCache) -> None:
+        """C5, C6: an agent may be told another policy, and others hear nothing of it; it may take it back."""
+        cache.tools["find"] = ToolPolicy("exact")
+        faq, find = cache.for_agent("faq"), Counter()
+        faq.tools["find"] = ToolPolicy("none")
+        assert [await one.call_tool("find", find) for one in (faq, faq, cache, cache)] == [1, 2, 3, 3]
+        del faq.tools["find"]
+        assert [await faq.call_tool("find", find) for _ in range(2)] == [4, 4]
+        cache.tools["late"] = ToolPolicy("exact")
+        assert faq.tools["late"] == ToolPolicy("exact")
+
+    async def test_without(self, cache: ToolCache) -> None:
+        """C5, BUG-106: with ``tool_cache=False`` tools are called always, also where another view has kept a result."""
+        cache.tools["find"] = ToolPolicy("exact")
+        without, find = cache.for_agent("faq", tool_cache=False), Counter()
+        assert [await without.call_tool("find", find) for _ in range(2)] == [1, 2]
+        assert await cache.for_agent("faq").call_tool("find", find) == 3
+        assert await without.call_tool("find", find) == 4
+
+    async def test_for_how_long(self, open_cache: Open, clock: SteadyClock) -> None:
+        """C5, BUG-106: ``tool_ttl`` holds where the policy says nothing."""
+        cache = open_cache()
+        cache.tools["find"], cache.tools["told"] = ToolPolicy("exact"), ToolPolicy("exact", ttl="1h")
+        faq, find = cache.for_agent("faq", tool_ttl="10s"), Counter()
+        for tool in ("find", "told"):
+            await faq.call_tool(tool, find)
+        clock.advance(11)
+        assert [await faq.call_tool(tool, find) for tool in ("find", "told")] == [3, 2]
+
+    async def test_what_is_learned_is_so_for_all(self, cache: ToolCache) -> None:
+        """C5, C6: what a server says of its tools holds for every agent; what a write changes, it changes for all."""
+        tools = [
+            {"name": "read", "annotations": {"readOnlyHint": True}},
+            {"name": "write", "annotations": {"readOnlyHint": False}},
+        ]
+        await cache.tools.learn(tools, server="files", trusted=True)
+        faq, shop, read = cache.for_agent("faq"), cache.for_agent("shop"), Counter()
+        assert [await one.call_tool(("files", "read"), read) for one in (faq, faq, shop)] == [1, 1, 2]
+        await shop.call_tool(("files", "write"), lambda: None)
+        assert await faq.call_tool(("files", "read"), read) == 3
+
+
+class TestEvents:
+    async def test_events_are_of_the_cache(self, cache: ToolCache) -> None:
+        """C5, C13: whoever tells an event, handlers of the cache and of its views are called, and the agent forgotten."""
+        faq, heard = cache.for_agent("faq"), list[str]()
+
+        @cache.on("agent.updated")
+        def by_cache(_: object) -> None:
+            heard.append("cache")
+
+        @faq.on("agent.updated")
+        def by_view(_: object) -> None:
+            heard.append("view")
+
+        for teller in (cache, faq):
+            await faq.set("k", 1)
+            await (await teller.emit("agent.updated", agent="faq")).handled()
+            assert await faq.get("k") is None
+        assert sorted(heard) == ["cache", "cache", "view", "view"]
+        assert faq.reactions == cache.reactions
+        assert faq.off(by_cache)
+
+    async def test_functions(self, cache: ToolCache) -> None:
+        """C5, C3: what ``@cached`` keeps in a view is the agent's."""
+        runs = Counter()
+
+        async def double(number: int) -> int:
+            runs()
+            return 2 * number
+
+        faq, shop = (cached(ttl="1h", cache=cache.for_agent(agent))(double) for agent in ("faq", "shop"))
+        assert [await one(2) for one in (faq, faq, shop)] == [4, 4, 4]
+        assert runs.runs == 2
+        await cache.invalidate(agent="faq")
+        assert [await one(2) for one in (faq, shop)] == [4, 4]
+        assert runs.runs == 3
+
+
 class TestView:
     async def test_it_is_a_cache(self, cache: ToolCache) -> None:
         """C5: a view is a ToolCache, of the same statistics and health; to close it closes nothing."""
@@ -357,7 +531,7 @@ class TestView:
 
     def test_each_way_into_the_machine_is_the_agents(self) -> None:
         """BUG-111: whatever the machine does with keys, it does by way of its entrance, which a scope replaces."""
-        taking_keys = {"compute", "fill", "compute_many", "set", "set_many", "add", "expire", "delete_many"}
-        known = taking_keys | {"clear", "invalidate", "forget", "lifetime"}
+        taking_keys = {"compute", "fill", "compute_many", "set", "set_many", "add", "expire", "touch", "delete_many"}
+        known = taking_keys | {"clear", "invalidate", "forget", "lifetime", "scanner", "upkeep"}
         assert {name for name in vars(Machine) if not name.startswith("_")} == known
         assert taking_keys - set(vars(Scope)) == {"expire", "delete_many"}

@@ -126,12 +126,6 @@ class BlockingToolCache(
         """A cache over the Redis of a URL, whose query may hold settings; see ``Settings.from_url``."""
         return cls(Settings.from_url(url, **options), credentials=credentials)
 
-    def cached(
-        self, ttl: Lifetime = MISSING, **options: Unpack[CachedOptions]
-    ) -> Callable[[Callable[_P, _R]], BlockingFunction[_P, _R]]:
-        """Keep what a plain function returns in this cache; see ``toolcache.cached``."""
-        return decorator(ttl, self, options)
-
     @property
     def domains(self) -> Mapping[str, Domain]:
         """The rows of the table of domains; see ``ToolCache.domains``."""
@@ -177,8 +171,6 @@ class BlockingToolCache(
             ... def search(query: str) -> list[str]:
             ...     return ask(query)
         """
-        from toolcache.keeping import decorator
-
         return decorator(ttl, self, options)
 
     def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "BlockingAgentView":

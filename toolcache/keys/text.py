@@ -123,14 +123,18 @@ def join_each(parts: Iterable[str], last: Iterable[str]) -> list[str]:
     return [place_of(_cut(head + one)) for one in last]
 
 
-def inside(parts: Iterable[str], key: str) -> str:
-    """The key text of a key, user's or domain's, that stands beneath some parts, apart from all that does not.
+def inside(beginning: str, key: str) -> str:
+    """The key text of a key, a user's or a domain's, that has this text before it.
 
     Examples:
-        >>> inside(("@a", "faq"), "weather:São Paulo")
+        >>> inside("@a:faq:", "weather:São Paulo")
         '@a:faq:weather:S%C3%A3o%20Paulo'
     """
-    return place_of(_cut(_opening(*parts) + key_text(key)))
+    text = key_text(key)
+    if type(key) is not KeyText:
+        return place_of(key_text(beginning + key))
+    whole = key_text(beginning) + text
+    return place_of(_shortened(whole) if "~" in text else _cut(whole))
 
 
 @lru_cache(64)  # there are as many as models, and hits of one after another
@@ -181,6 +185,8 @@ def _bytes(text: str) -> bytes:
 
 def _cut(text: str) -> str:
     # The cut may fall inside a %XX: nobody decodes a cut text, and the hash alone tells it from others.
-    if len(text) > MAX_TEXT:
-        text = f"{text[:_HEAD]}~{sha256(text.encode('ascii')).hexdigest()[:32]}"
-    return text
+    return _shortened(text) if len(text) > MAX_TEXT else text
+
+
+def _shortened(text: str) -> str:
+    return f"{text[:_HEAD]}~{sha256(text.encode('ascii')).hexdigest()[:32]}"

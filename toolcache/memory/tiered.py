@@ -37,6 +37,7 @@ class _Level(Ring):
 
     def __init__(self, max_weight: int, ttl: float) -> None:
         super().__init__()
+        self.knot.seen = 0  # who looks at it without the lock may meet the knot
         self.max_weight = max_weight
         self.ticks = inf if ttl == inf else max(int(ttl * _TICKS), 1)
         self.promotions = 0
