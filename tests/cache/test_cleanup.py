@@ -39,7 +39,10 @@ async def test_files_are_compacted(rig: Rig, cache: Cache, clock: FakeClock) -> 
         assert (await cache.cleanup()).files in ({None} if "file" not in rig.layering else {0})
         return
     files: Any = cache._parts.files
-    files.store._store._budget.max_disk = 2**20  # so that segments are small
+    store = files.store._store
+    store._budget.max_disk = 2**20  # so that segments are small
+    await store.open()
+    store._shared.compactor.consider = lambda: None  # it is to wait to be asked
     for number in range(60):
         await cache.set(f"k:{number}", f"{number:05}" * 1_000, ttl=5)
     await cache.set("live", 1)
