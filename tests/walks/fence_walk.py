@@ -52,6 +52,7 @@ TRUST: Final = 5.0
 OFF: Final = 0.02
 """Seconds that the clock of a process is off."""
 _TURNS: Final = 3
+_MANY: Final = 20
 
 
 class Gates:
@@ -175,6 +176,8 @@ class FenceWalk:
                 self.told = []
                 try:
                     await self._interleave(step)
+                    if step % _MANY == _MANY - 1:
+                        self._pass_by()
                 except AssertionError as fault:
                     told = ", ".join(self.told)
                     raise DivergedError(f"SEED={self.seed}, step {step}, {self.layering}: {fault} ({told})") from fault
@@ -197,6 +200,12 @@ class FenceWalk:
             (value,) = await self._alone(cache.get(play.key, MISSING))
             assert value is MISSING or value[0] >= play.forgotten, f"{value} was served, and {play.forgotten} forgotten"
             play.check_memory(cache)
+
+    def _pass_by(self) -> None:
+        """What was stored so far ends, so that lists of all that is there stay short."""
+        self.clock.advance(3 * 3_600)
+        now_ms = self.clock.time() * 1000
+        self._server.data = {name: held for name, held in self._server.data.items() if held[1] > now_ms}
 
     async def _late(self, act: Coroutine[Any, Any, None]) -> None:
         await self.gates.step()
