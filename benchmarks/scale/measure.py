@@ -271,7 +271,12 @@ class Bench:
             least, filled = list[float](), {"cpu": 0.0}
             for settings in (
                 {"files": False, "max_memory": _MEMORY},
-                {"directory": str(self._place.folder()), "redis_url": None, "max_memory": _MEMORY},
+                {
+                    "directory": str(self._place.folder()),
+                    "redis_url": None,
+                    "file_timeout": _PATIENT,
+                    "max_memory": _MEMORY,
+                },
                 self._remote(self._server.database(), max_memory=_MEMORY),
             ):
                 with Fleet([settings]) as fleet:
