@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from toolcache.entry import MISSING, Durability, Entry, Invalidation
     from toolcache.errors import (
         AlreadyInProgressError,
+        BackupError,
         CacheClosedError,
         CacheWriteError,
         CircuitOpenError,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from toolcache.stages import Stage, stage
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
+    from toolcache.transfer import Transfer
     from toolcache.warm_plan import WarmPlan
     from toolcache.warming import WarmReport
     from toolcache.work import RunContext
@@ -72,6 +74,7 @@ __all__ = [
     "AgentResult",
     "AgentTask",
     "AlreadyInProgressError",
+    "BackupError",
     "BlockingToolCache",
     "Cache",
     "CacheClosedError",
@@ -115,6 +118,7 @@ __all__ = [
     "ToolCache",
     "ToolCacheError",
     "ToolPolicy",
+    "Transfer",
     "UnsupportedEventLoopError",
     "UnsupportedKeyError",
     "ValueTooLargeError",
@@ -160,6 +164,7 @@ _HOMES = {
     "WarmPlan": "warm_plan",
     "WarmReport": "warming",
     "ToolPolicy": "policies",
+    "Transfer": "transfer",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "file_digest": "keys.files",
