@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import sqlite3
+import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +153,25 @@ def test_what_ends_programs_ends_no_cache(cache: BlockingToolCache, abrupt: type
             cache.get_or_set("key", compute)
         assert cache.get_or_set("next", lambda: 1) == 1
     assert cache.get_or_set("key", lambda: "fine") == "fine"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_that_was_ended_is_followed_by_another(cache: BlockingToolCache) -> None:
+    """B13: where something ends the loop, by SystemExit, the next call has a new one."""
+    cache.set("key", 1)
+
+    async def end() -> None:
+        asyncio.get_running_loop().call_soon(sys.exit)
+        await asyncio.sleep(20)
+
+    with pytest.raises(CacheClosedError):
+        cache.get_or_set("other", end)
+    assert cache.get("key") == 1
+    until = time.monotonic() + 20
+    while cache._portal._thread is not None and cache._portal._thread.is_alive() and time.monotonic() < until:
+        time.sleep(0.001)
+    cache.set("key", 2)
+    assert cache.get("key") == 2
 
 
 def test_it_refuses_to_stop_an_event_loop(cache: BlockingToolCache) -> None:

@@ -11,7 +11,7 @@ from hearing import until
 from origin import Answer, Client, Origin
 
 from toolcache import ToolCache
-from toolcache.integrations.asgi import CacheMiddleware, page_tag
+from toolcache.integrations.asgi import HTTP, CacheMiddleware, page_tag
 from toolcache.testing import FakeClock
 
 Make = Callable[..., Client]
@@ -899,3 +899,34 @@ async def test_secrets_are_not_kept(site: Make, origin: Origin, cache: ToolCache
     held = [(key, memory.find(key)) for key in list(memory.keys())]
     assert held
     assert "hush" not in repr([(key, one and one.value) for key, one in held])
+
+
+def broken(page: tuple[Any, ...]) -> list[Any]:
+    """What is no page, though it looks like one."""
+    shape, status, fields, *rest = page
+    others = [(shape, "200", fields, *rest), (shape, status, [*fields], *rest), (shape, status, ((b"a", "b"),), *rest)]
+    others += [
+        (shape, status, ((b"a",),), *rest),
+        (shape, status, 7, *rest),
+        page[:-1],
+        (*page, 1),
+        ("page/0", *page[1:]),
+    ]
+    others += [(*page[:at], None, *page[at + 1 :]) for at in range(3, len(page))]
+    return [*others, None, 7, [], {}, "page"]
+
+
+async def test_what_is_no_page_is_not_believed(site: Make, origin: Origin, cache: ToolCache) -> None:
+    """C16: whatever lies where a page should is a miss, and is replaced."""
+    client, pages = site(ttl=60), cache[HTTP]
+    origin.says(b"page")
+    await client.get()
+    place: dict[str, Any] = {"url": ("http", "shop.example", "", "/", ""), "audience": ("", ""), "varied": ()}
+    page = await pages.get(**place)
+    assert page is not None
+    for other in broken(page):
+        await pages.set(other, **place)
+        assert (await client.get()).body == b"page"
+        assert "hit" not in (await client.get("/", {"cache-control": "no-cache"})).cache
+        await pages.set(page, **place)
+        assert "hit" in (await client.get()).cache
