@@ -23,6 +23,7 @@ from toolcache import (
     Progress,
     RunContext,
     RunStatus,
+    Session,
     Settings,
     SettingsError,
     Stats,
@@ -46,6 +47,7 @@ from toolcache import (
     scope,
 )
 from toolcache.entry import Held
+from toolcache.memories import Preloaded
 from toolcache.reactions import Emitted
 
 
@@ -337,3 +339,25 @@ def the_rest() -> None:
     except SettingsError as error:
         root: ToolCacheError = error
         assert_type(root.args, tuple[Any, ...])
+
+
+async def agents(cache: ToolCache, session: Session) -> None:
+    faq = cache.for_agent(
+        "faq", response_ttl="1h", tool_cache=True, memory_cache=False, grace=timedelta(days=1), ttls={"search": 5}
+    )
+    as_cache: ToolCache = faq
+    cache.for_agent("faq", respones_ttl="1h")  # type: ignore[call-arg]  # no such option
+    cache.for_agent("faq", tool_cache="1h")  # type: ignore[arg-type]  # a switch
+    assert_type(await as_cache.clear(), Invalidation)
+
+    assert_type(await faq.sessions.resume("chat", touch=True), Session | None)
+    assert_type(await cache.sessions.save(session, ttl="7d", merge=lambda mine, theirs: theirs), Session)
+    assert_type(await cache.sessions.append("chat", {"role": "user"}, pinned=True, turn_id="7"), Session)
+    assert_type(await cache.sessions.limited(max_turns=5, max_size="64kB", measure=len).update("chat", print), Session)
+    async with cache.sessions.edit("chat") as edited:
+        assert_type(edited, Session)
+    assert_type(await cache.sessions.forget("chat"), bool)
+
+    assert_type(await cache.memories.preload("faq", ["q"], str.upper, max_parallel=2), Preloaded)
+    assert_type(await cache.memories.forget("faq"), Invalidation)
+    assert_type(await cache.memories.forget("faq", "q"), bool)
