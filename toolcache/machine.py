@@ -174,9 +174,13 @@ class Machine:
     @cached_property
     def upkeep(self) -> "Upkeep":
         """Looks after many entries; made when it is first asked for."""
+        from toolcache.cleanup import Cleanup
         from toolcache.upkeep import Upkeep
 
-        return Upkeep(self.parts, self.entrance, self.scanner, self._changes, self._invalidator, self.homes, self._risk)
+        cleanup = Cleanup(self.parts, self._epochs, self.scanner, self._reader.recall)
+        return Upkeep(
+            self.parts, self.entrance, self.scanner, self._changes, self._invalidator, self.homes, self._risk, cleanup
+        )
 
     # -- moving -------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import pytest
 
 from toolcache import (
     MISSING,
+    AgentTask,
     BlockingToolCache,
     CacheClosedError,
     Context,
@@ -426,6 +427,21 @@ def test_tools_are_called_under_their_policies(cache: BlockingToolCache) -> None
     assert said == ["q1", "q1"]
     assert ran == [threading.get_ident()]
     assert "search" in list(cache.tools)
+
+
+def test_tasks_are_dispatched(cache: BlockingToolCache) -> None:
+    """B13: ``dispatch_agents`` runs plain functions beside one another, each task once."""
+    together = threading.Barrier(3)
+    tasks = [AgentTask("greeter", "greet {name}", {"name": name}) for name in ("Ada", "Eve", "Max", "Ada")]
+
+    def run(prompt: str, task: AgentTask) -> str:
+        together.wait(20)
+        return prompt.upper()
+
+    for _ in range(2):
+        results = cache.dispatch_agents(tasks, run, max_parallel=3)
+        assert [result.output for result in results] == ["GREET ADA", "GREET EVE", "GREET MAX", "GREET ADA"]
+    assert results[0].replayed
 
 
 def test_an_agent_has_a_view(cache: BlockingToolCache) -> None:

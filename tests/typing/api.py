@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
@@ -22,6 +23,7 @@ from toolcache import (
     Progress,
     RunContext,
     RunStatus,
+    Session,
     Settings,
     SettingsError,
     Stats,
@@ -31,6 +33,7 @@ from toolcache import (
     ToolCache,
     ToolCacheError,
     ToolPolicy,
+    Transfer,
     WarmPlan,
     WarmReport,
     __version__,
@@ -43,7 +46,27 @@ from toolcache import (
     make_tag,
     scope,
 )
+from toolcache.entry import Held
+from toolcache.memories import Preloaded
 from toolcache.reactions import Emitted
+
+
+def moving(step: Transfer) -> None:
+    assert_type(step.total, int | None)
+
+
+class Longest:
+    """A strategy of one's own."""
+
+    touch = None
+
+    def admit(self, key: str, entry: Held, /) -> None: ...
+    def replace(self, key: str, entry: Held, old: Held, /) -> None: ...
+    def evict(self) -> str:
+        return ""
+
+    def forget(self, key: str, entry: Held, /) -> None: ...
+    def clear(self) -> None: ...
 
 
 async def embed_all(texts: list[str]) -> list[list[float]]:
@@ -103,6 +126,8 @@ async def opening() -> None:
     ToolCache(namespase="shop")  # type: ignore[call-arg]  # misspelt: known before it runs
     ToolCache(max_memory=1.5)  # type: ignore[arg-type]  # neither bytes nor text
     ToolCache(strategy="best")  # type: ignore[arg-type]  # none of the strategies
+    ToolCache(strategy=Longest, tiers=None)
+    ToolCache(tiers={"hot": ("16MB", "5m"), "warm": (2**24, timedelta(hours=1)), "cold": ("32MB", None)})
 
 
 async def any_value(cache: Cache) -> None:
@@ -125,6 +150,9 @@ async def any_value(cache: Cache) -> None:
     assert_type(cache.stats(), Stats)
     assert_type(await cache.health(), Health)
     assert_type(await cache.health(probe=False), Health)
+    assert_type(await cache.export("file", rate=100, on_progress=moving), Transfer)
+    assert_type(await cache.import_(Path("file"), keep_newer=True), Transfer)
+    assert_type(await cache.copy_to(cache), Transfer)
     await cache.aclose(drain=1.0)
 
 
@@ -311,3 +339,25 @@ def the_rest() -> None:
     except SettingsError as error:
         root: ToolCacheError = error
         assert_type(root.args, tuple[Any, ...])
+
+
+async def agents(cache: ToolCache, session: Session) -> None:
+    faq = cache.for_agent(
+        "faq", response_ttl="1h", tool_cache=True, memory_cache=False, grace=timedelta(days=1), ttls={"search": 5}
+    )
+    as_cache: ToolCache = faq
+    cache.for_agent("faq", respones_ttl="1h")  # type: ignore[call-arg]  # no such option
+    cache.for_agent("faq", tool_cache="1h")  # type: ignore[arg-type]  # a switch
+    assert_type(await as_cache.clear(), Invalidation)
+
+    assert_type(await faq.sessions.resume("chat", touch=True), Session | None)
+    assert_type(await cache.sessions.save(session, ttl="7d", merge=lambda mine, theirs: theirs), Session)
+    assert_type(await cache.sessions.append("chat", {"role": "user"}, pinned=True, turn_id="7"), Session)
+    assert_type(await cache.sessions.limited(max_turns=5, max_size="64kB", measure=len).update("chat", print), Session)
+    async with cache.sessions.edit("chat") as edited:
+        assert_type(edited, Session)
+    assert_type(await cache.sessions.forget("chat"), bool)
+
+    assert_type(await cache.memories.preload("faq", ["q"], str.upper, max_parallel=2), Preloaded)
+    assert_type(await cache.memories.forget("faq"), Invalidation)
+    assert_type(await cache.memories.forget("faq", "q"), bool)
