@@ -37,7 +37,7 @@ class DomainCache(Cache):
         super().__init__(parts, machine)
         self.settings = settings
         self._keys = DomainKeys(settings.namespace, settings.tenant)
-        self._rows = {row.name: self._told(row) for row in DOMAINS.values()}
+        self._rows = self._table()
         self._idempotency = self._request_domain = self._rows[IDEMPOTENCY.name]
 
     @property
@@ -79,6 +79,9 @@ class DomainCache(Cache):
                 f"another domain {domain.name!r} was used with this cache: declare it once, and import it where it is used"
             )
         return row
+
+    def _table(self) -> dict[str, Domain[Any]]:
+        return {row.name: self._told(row) for row in DOMAINS.values()}
 
     def _told(self, domain: Domain[Any]) -> Domain[Any]:
         ttl = self.settings.ttls.get(domain.name, domain.ttl)

@@ -26,7 +26,7 @@ from toolcache.keys.text import place_of
 from toolcache.parts import Due, Parts
 from toolcache.reader import Reader
 from toolcache.stats import Tallies
-from toolcache.transfer import DAMAGED, EXPIRED, NEWER, TOO_LARGE
+from toolcache.transfer import DAMAGED, EXPIRED, IN_THE_WAY, NEWER, TOO_LARGE
 from toolcache.writer import Writer
 
 _TRIES: Final = 4
@@ -182,10 +182,12 @@ class Restorer:
                 drafts, mirror=mirror, due=due, then=partial(self._landed, places, drafts)
             )
             for one, outcome in zip(chosen, outcomes, strict=True):
-                if outcome.superseded or outcome.foreign:
+                if outcome.superseded:
                     self.skipped[NEWER] += 1
                 elif outcome.safe:
                     count += 1
+                elif outcome.foreign:
+                    self.skipped[IN_THE_WAY] += 1
                 else:
                     left.append(one)
         return count, left

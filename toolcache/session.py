@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from toolcache.blob import CorruptBlobError
 from toolcache.errors import SessionConflictError
-from toolcache.fields import Frozen
 
 _FORM: Final = 1
 _TOKEN: Final = 8
@@ -15,7 +14,7 @@ _REMEMBERED: Final = 16
 """Revisions that a session remembers of itself: so many others may have saved before one hears that it did."""
 
 
-class Turn(Frozen):
+class Turn(NamedTuple):
     """One turn of a history. Its value and its id are not shown by ``repr``.
 
     Attributes:

@@ -27,7 +27,7 @@ from toolcache.views import AgentOptions, terms_of
 
 if TYPE_CHECKING:
     from toolcache.memories import Memories
-    from toolcache.reactions import Reactions, ReactionTally
+    from toolcache.reactions import Reactions
     from toolcache.sessions import Sessions
     from toolcache.tool_calls import Run
     from toolcache.tools import ToolName, Tools
@@ -183,12 +183,11 @@ class AgentView(ToolCache):
     """
 
     def __init__(self, cache: ToolCache, agent: str, machine: Scope, parts: Parts) -> None:
+        self._whole = cache
         super(ToolCache, self).__init__(parts, cache.settings, machine)
         self.agent = agent
-        self._whole = cache
         self._scope = machine
-        # Events are of the cache, whoever tells them.
-        self.on, self.off, self.emit, self.react = cache.on, cache.off, cache.emit, cache.react  # type: ignore[method-assign]
+        self.react = cache.react  # type: ignore[method-assign]  # events are of the cache, whoever tells them
 
     @property
     def _reacting(self) -> "Reactions":
@@ -198,6 +197,9 @@ class AgentView(ToolCache):
     def domains(self) -> Mapping[str, Domain[Any]]:
         """The rows by name, with what the agent was told."""
         return MappingProxyType({name: self._scope.row(row) for name, row in self._rows.items()})
+
+    def _table(self) -> dict[str, Domain[Any]]:
+        return self._whole._rows  # noqa: SLF001 - of one class: domains are declared once, for all
 
     @cached_property
     def tools(self) -> "Tools":
@@ -209,11 +211,6 @@ class AgentView(ToolCache):
     def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "AgentView":
         """A view of the whole cache for another agent."""
         return self._whole.for_agent(agent, **options)
-
-    @property
-    def reactions(self) -> "ReactionTally":
-        """How many events were emitted and heard; the cache's."""
-        return self._whole.reactions
 
     async def clear(self) -> Invalidation:
         """Forget what the agent has kept, as ``invalidate(agent=...)`` does; takes as long for a million entries as for one."""

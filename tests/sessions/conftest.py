@@ -1,15 +1,21 @@
 """Caches over every layering that share their stores, as processes would, with a clock to move."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 from rig import LAYERINGS, SteadyClock
 
 from toolcache import ToolCache
+
+BOTH: Final = pytest.mark.parametrize("layering", ["memory", "memory+redis+file"], indirect=True)
+"""For what is so whatever the layers, as far as there are any."""
+MEMORY: Final = pytest.mark.parametrize("layering", ["memory"], indirect=True)
+"""For what no layer has to do with."""
 
 Open: TypeAlias = Callable[..., ToolCache]
 
@@ -50,6 +56,12 @@ async def open_cache(
             return cache
 
         yield open_one
+
+
+async def written(cache: ToolCache) -> None:
+    """Wait until what was computed is in the layers: a clock that is set on meanwhile would have it come too late."""
+    while tasks := cache._machine.homes.here()._tasks:
+        await asyncio.wait(tasks)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from rig import SteadyClock
-from sessions.conftest import Open
+from sessions.conftest import MEMORY, Open, written
 
 from toolcache import ToolCache
 from toolcache.keys.canonical import digest
@@ -39,6 +39,7 @@ class TestRecall:
             assert await here.memories.recall("faq", "returns", compute) == {"hits": 3}
         assert await here.memories.recall("faq", "returns") == {"hits": 3}
         assert compute.runs == 1  # type: ignore[attr-defined]
+        await written(here)
         clock.advance(15 * MINUTE + 1)
         assert await here.memories.recall("faq", "returns") is None
         assert here.stats().domains["memory"].hits >= 1
@@ -137,7 +138,7 @@ class TestPreload:
         assert await cache.memories.recall("faq", "b") == "b"
         assert "bad" not in repr(report)
 
-    @pytest.mark.parametrize("layering", ["memory"], indirect=True)
+    @MEMORY
     @pytest.mark.parametrize(("most", "seen"), [(3, 3), (None, 5)])
     async def test_not_all_at_once(self, cache: ToolCache, most: int | None, seen: int) -> None:
         """C9: as many are computed at a time as ``max_parallel`` says, five unless told."""
@@ -160,15 +161,18 @@ class TestPreload:
         """C9: what is preloaded is remembered for ``ttl``."""
         cache = open_cache()
         await cache.memories.preload("faq", ["a"], shout, ttl="1h")
+        await written(cache)
         clock.advance(30 * MINUTE)
         assert await cache.memories.recall("faq", "a") == "A"
 
+    @MEMORY
     @pytest.mark.parametrize("most", [0, -1, True, 1.5])
     async def test_a_limit_that_is_none(self, cache: ToolCache, most: Any) -> None:
         """BUG-106: a limit that cannot be is refused, by its name."""
         with pytest.raises(ValueError, match="max_parallel"):
             await cache.memories.preload("faq", [], shout, max_parallel=most)
 
+    @MEMORY
     async def test_one_text(self, cache: ToolCache) -> None:
         """C9: one text is no list of queries."""
         with pytest.raises(TypeError, match=r"write \['returns'\]"):

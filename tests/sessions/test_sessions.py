@@ -1,6 +1,7 @@
 """Sessions on every layering: saved, resumed, limited, forgotten; and nobody's turn is lost."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import pytest
 from programs import start
 from rig import SteadyClock
 from servers import RedisServer
-from sessions.conftest import Open
+from sessions.conftest import BOTH, MEMORY, Open
 
 from toolcache import ToolCache
 from toolcache.errors import (
@@ -72,6 +73,7 @@ class TestSaving:
         assert found.state == {"step": 2}
         assert found.updated_at - found.created_at == 20
 
+    @BOTH
     async def test_changing_what_was_resumed_changes_nothing(self, cache: ToolCache) -> None:
         """BUG-79: what is resumed is the caller's own; so is what was saved."""
         state = {"list": [1]}
@@ -154,6 +156,7 @@ class TestSaving:
         await here.sessions.limited(max_turns=None).save(Session("chat", history=turns))
         assert (await seen(there)).history == turns
 
+    @MEMORY
     @pytest.mark.parametrize("session_id", ["", 7, None])
     async def test_an_id_is_text(self, cache: ToolCache, session_id: Any) -> None:
         """C8: what is no text, or empty, names no session."""
@@ -203,9 +206,6 @@ class TestOneSessionOfMany:
         """C8: a change by a function counts once for each call, whoever else counts; sync or async."""
         here, there = pair(open_cache)
 
-        def count(session: Session) -> None:
-            session.state["n"] = session.state.get("n", 0) + 1
-
         async def count_slowly(session: Session) -> None:
             before = session.state.get("n", 0)
             await asyncio.sleep(0)
@@ -218,6 +218,7 @@ class TestOneSessionOfMany:
         await asyncio.gather(work(here, count), work(there, count_slowly))
         assert (await seen(here)).state == {"n": 30}
 
+    @BOTH
     async def test_what_update_raises(self, cache: ToolCache) -> None:
         """C8: where the function raises, nothing is saved."""
         with pytest.raises(ZeroDivisionError):
@@ -242,6 +243,7 @@ class TestOneSessionOfMany:
         found = await seen(there)
         assert (found.state, found.context, found.history) == ({"a": 2, "b": 2}, "theirs", mine.history)
 
+    @BOTH
     @pytest.mark.parametrize(("one", "other"), [({"a": 2}, {"a": 3}), ("text", {"a": 2}), ({}, {"a": 2})])
     async def test_edit_does_not_choose(self, open_cache: Open, one: Any, other: Any) -> None:
         """C8: where both have changed the same to different values, the second one is told, and nothing of it saved."""
@@ -282,6 +284,7 @@ class TestOneSessionOfMany:
             theirs.add("theirs")
         assert sorted((await seen(here)).history) == ["mine", "theirs"]
 
+    @BOTH
     async def test_a_block_that_raises(self, cache: ToolCache) -> None:
         """C8: then nothing is saved."""
         with pytest.raises(ZeroDivisionError):
@@ -310,6 +313,46 @@ class TestOneSessionOfMany:
         for cache in (here, there, here):
             await cache.sessions.append("chat", "hello", turn_id="request-7")
         assert (await seen(here)).history == ["hello"]
+
+    @BOTH
+    @pytest.mark.parametrize("seed", range(8))
+    async def test_whatever_the_order(self, open_cache: Open, seed: int) -> None:
+        """C8: three workers append, edit and update as it comes: every turn that was taken is there once, in each one's order."""
+        chance = random.Random(seed)
+        caches = pair(open_cache)
+        taken: dict[int, list[list[int]]] = {0: [], 1: [], 2: []}
+        counted = 0
+
+        async def pause() -> None:
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+
+        async def change(session: Session) -> None:
+            before = session.state.get("n", 0)
+            await pause()
+            session.state["n"] = before + 1
+
+        async def work(worker: int) -> None:
+            nonlocal counted
+            for at in range(6):
+                cache, turns = chance.choice(caches), [[worker, at, part] for part in range(chance.randint(1, 3))]
+                match chance.randrange(3):
+                    case 0:
+                        await cache.sessions.append("chat", turns[0])
+                        taken[worker].append(turns[0])
+                    case 1:
+                        await edit(cache, turns, pause)
+                        taken[worker] += turns
+                    case _:
+                        await cache.sessions.update("chat", change)
+                        counted += 1
+                await pause()
+
+        await asyncio.gather(*map(work, taken))
+        found = await seen(caches[0])
+        for worker, turns in taken.items():
+            assert [turn for turn in found.history if turn[0] == worker] == turns
+        assert found.state.get("n", 0) == counted
 
 
 class TestLifetime:
@@ -372,6 +415,7 @@ class TestLifetime:
 
 
 class TestLimits:
+    @BOTH
     async def test_the_oldest_leave(self, cache: ToolCache) -> None:
         """C8: beyond ``max_turns`` the oldest turns leave; pinned ones stay."""
         chats = cache.sessions.limited(max_turns=3)
@@ -380,6 +424,7 @@ class TestLimits:
             await chats.append("chat", at)
         assert (await seen(cache)).history == ["rules", 3, 4]
 
+    @BOTH
     async def test_two_hundred_unless_told(self, cache: ToolCache) -> None:
         """C8: a history is limited without being told to be, to 200 turns; None is no limit."""
         await cache.sessions.save(Session("chat", history=range(250)))
@@ -387,6 +432,7 @@ class TestLimits:
         await cache.sessions.limited(max_turns=None).save(Session("long", history=range(250)))
         assert len((await seen(cache, "long")).turns) == 250
 
+    @BOTH
     async def test_by_what_turns_count_for(self, cache: ToolCache) -> None:
         """C8: ``max_size`` limits what all turns count for, as ``measure`` says, which is asked once for each."""
         asked: list[str] = []
@@ -401,6 +447,7 @@ class TestLimits:
         assert (await seen(cache)).history == ["three", "four five", "six"]
         assert len(asked) == 4
 
+    @BOTH
     async def test_by_bytes(self, cache: ToolCache) -> None:
         """C8: without ``measure`` turns count for the bytes that they take."""
         chats = cache.sessions.limited(max_size="1kB")
@@ -410,6 +457,7 @@ class TestLimits:
         assert 4 <= len(history) <= 10
         assert history[-1] == "19" * 100
 
+    @MEMORY
     @pytest.mark.parametrize("limit", [{"max_turns": 0}, {"max_turns": True}, {"max_turns": 1.5}, {"max_size": "many"}])
     async def test_limits_that_are_none(self, cache: ToolCache, limit: dict[str, Any]) -> None:
         """BUG-106: a limit that cannot be is refused, by its name."""
@@ -426,6 +474,7 @@ class TestScopes:
         await bob.sessions.append("chat", "bob's")
         assert (await seen(ada)).history == ["ada's"]
 
+    @BOTH
     async def test_nothing_is_told_by_reprs_and_errors(self, cache: ToolCache) -> None:
         """BUG-107: neither ids nor values are in what is printed of sessions, turns and errors."""
         session = Session("id-secret", state={"key-secret": "value-secret"}, history=["turn-secret"])
@@ -587,6 +636,15 @@ _WORKER = """
 
     asyncio.run(work())
 """
+
+
+async def edit(cache: ToolCache, turns: list[list[int]], pause: Callable[[], Awaitable[None]]) -> None:
+    """Add turns, one after the other, and a key of the context."""
+    async with cache.sessions.edit("chat") as session:
+        for turn in turns:
+            session.add(turn)
+            await pause()
+        session.context[str(turns[0])] = True
 
 
 def count(session: Session) -> None:

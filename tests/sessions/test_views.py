@@ -1,6 +1,7 @@
 """Views of a cache for agents, on every layering: keys, lifetimes and switches of their own."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rig import SteadyClock
-from sessions.conftest import Open
+from sessions.conftest import BOTH, MEMORY, Open
+from sessions.conftest import written as layers_have_it
 
 from toolcache import MISSING, AgentTask, Domain, Freshness, ToolCache, ToolPolicy, cached
 from toolcache.domains import DOMAINS
@@ -76,6 +78,7 @@ class TestScope:
         assert [await faq.get(key) for key in ("k", "a", "ü")] == [None] * 3
         assert [await shop.get(key) for key in ("k", "a", "ü")] == [2, [2], 2]
 
+    @BOTH
     @pytest.mark.parametrize("domain", GETTERS)
     async def test_domains_are_the_agents_own(self, cache: ToolCache, domain: str) -> None:
         """C5, BUG-111: what one agent has computed in a domain no other is given, nor the cache."""
@@ -156,6 +159,7 @@ class TestForgetting:
         for name, get in GETTERS.items():
             assert await get(here.for_agent("shop"), computed[name]) == (3 if name in {"response", "memory"} else 2)
 
+    @BOTH
     async def test_labels_are_carried_once(self, cache: ToolCache) -> None:
         """C5: what a view of an agent keeps for that agent carries the label once."""
         faq = cache.for_agent("faq")
@@ -242,6 +246,7 @@ class TestForgetting:
         with pytest.raises(ValueError, match="pattern"):
             faq.scan("[a")
 
+    @BOTH
     async def test_tags_are_of_the_whole_cache(self, cache: ToolCache) -> None:
         """C5, C12: what is invalidated by a tag is gone for all, whoever says so."""
         faq = cache.for_agent("faq")
@@ -252,6 +257,7 @@ class TestForgetting:
 
 
 class TestSettings:
+    @BOTH
     @pytest.mark.parametrize("domain", GETTERS)
     async def test_lifetimes(self, open_cache: Open, clock: SteadyClock, domain: str) -> None:
         """C5, BUG-106: each domain has the lifetime that the agent is told for it, and others keep theirs."""
@@ -261,9 +267,11 @@ class TestSettings:
         get, compute = GETTERS[domain], Counter()
         for one in (faq, cache):
             await get(one, compute)
+        await layers_have_it(cache)
         clock.advance(1.5)
         assert [await get(one, compute) for one in (faq, cache)] == [3, 2]
 
+    @MEMORY
     @pytest.mark.parametrize("domain", [name for name in DOMAINS if name != "general"])
     async def test_a_lifetime_by_its_own_name(self, cache: ToolCache, domain: str) -> None:
         """C5, BUG-106: ``response_ttl`` is the same as ``ttls={"response": …}``, and so for each domain; shown in ``domains``."""
@@ -271,7 +279,7 @@ class TestSettings:
         assert faq.domains[domain].ttl == 7
         assert cache.domains[domain].ttl == DOMAINS[domain].ttl
 
-    @pytest.mark.parametrize("layering", ["memory"], indirect=True)
+    @MEMORY
     async def test_of_sessions_and_requests(self, open_cache: Open, clock: SteadyClock) -> None:
         """C5, BUG-106: the agent's lifetimes hold for sessions and for what is run once as well."""
         faq = open_cache().for_agent("faq", session_ttl="5s", idempotency_ttl="5s")
@@ -282,6 +290,7 @@ class TestSettings:
         assert await faq.sessions.resume("chat") is None
         assert await faq.once("pay", compute) == 2
 
+    @BOTH
     @pytest.mark.parametrize("domain", [name for name in GETTERS if name != "general"])
     async def test_switches(self, cache: ToolCache, domain: str) -> None:
         """C5, BUG-106: a domain that is switched off for an agent is computed always, and nothing of it is looked up or kept."""
@@ -295,6 +304,7 @@ class TestSettings:
         assert await get(without, None) is None
         assert await get(faq, None) == 3
 
+    @BOTH
     async def test_a_switch_of_vectors(self, cache: ToolCache) -> None:
         """C5, BUG-106: the same of vectors, one by one and many at a time, set or computed."""
         without = cache.for_agent("faq", embedding_cache=False)
@@ -311,6 +321,7 @@ class TestSettings:
         await without.set_embeddings(["b"], "m", [[1.0]])
         assert await cache.for_agent("faq").get_embeddings(["a", "b"], "m") == [None, None]
 
+    @BOTH
     async def test_others_are_not_switched_off(self, cache: ToolCache) -> None:
         """C5: a switch is of its domain alone."""
         faq = cache.for_agent("faq", response_cache=False, memory_cache=False)
@@ -330,6 +341,7 @@ class TestSettings:
 
         async def stands_in(call: Callable[..., Awaitable[Any]]) -> bool:
             await call(lambda: 1)
+            await layers_have_it(cache)
             clock.advance(300 + 90)
             try:
                 return bool(await call(fail) == 1)
@@ -343,6 +355,7 @@ class TestSettings:
         assert await stands_in(lambda run: faq.get_or_set("b", run))
         clock.advance(3600)
         await faq[kept].get(x=3, compute=lambda: 1)
+        await layers_have_it(cache)
         clock.advance(300 + 130)
         with pytest.raises(LookupError):
             await faq[kept].get(x=3, compute=fail)
@@ -394,6 +407,7 @@ class TestTools:
         await cache.invalidate(agent="faq")
         assert [await one.call_tool("find", find) for one in (faq, shop)] == [4, 2]
 
+    @BOTH
     async def test_policies_of_its_own(self, cache: ToolCache) -> None:
         """C5, C6: an agent may be told another policy, and others hear nothing of it; it may take it back."""
         cache.tools["find"] = ToolPolicy("exact")
@@ -405,6 +419,7 @@ class TestTools:
         cache.tools["late"] = ToolPolicy("exact")
         assert faq.tools["late"] == ToolPolicy("exact")
 
+    @BOTH
     async def test_without(self, cache: ToolCache) -> None:
         """C5, BUG-106: with ``tool_cache=False`` tools are called always, also where another view has kept a result."""
         cache.tools["find"] = ToolPolicy("exact")
@@ -420,9 +435,11 @@ class TestTools:
         faq, find = cache.for_agent("faq", tool_ttl="10s"), Counter()
         for tool in ("find", "told"):
             await faq.call_tool(tool, find)
+        await layers_have_it(cache)
         clock.advance(11)
         assert [await faq.call_tool(tool, find) for tool in ("find", "told")] == [3, 2]
 
+    @BOTH
     async def test_what_is_learned_is_so_for_all(self, cache: ToolCache) -> None:
         """C5, C6: what a server says of its tools holds for every agent; what a write changes, it changes for all."""
         tools = [
@@ -455,8 +472,13 @@ class TestEvents:
             assert await faq.get("k") is None
         assert sorted(heard) == ["cache", "cache", "view", "view"]
         assert faq.reactions == cache.reactions
+        faq.react("price.changed", tags=["prices"])
+        await cache.set("k", 1, tags=["prices"])
+        await cache.emit("price.changed")
+        assert await cache.get("k") is None
         assert faq.off(by_cache)
 
+    @BOTH
     async def test_functions(self, cache: ToolCache) -> None:
         """C5, C3: what ``@cached`` keeps in a view is the agent's."""
         runs = Counter()
@@ -514,6 +536,7 @@ class TestView:
             assert (await faq.get_or_set("k", ours), await cache.get_or_set("k", theirs)) == (4, 1)
         assert await faq.get("k") == 4
 
+    @BOTH
     async def test_keys_that_are_no_text(self, cache: ToolCache) -> None:
         """C5: a view refuses what a cache refuses."""
         for key in (7, None, ["k"]):
@@ -531,7 +554,8 @@ class TestView:
 
     def test_each_way_into_the_machine_is_the_agents(self) -> None:
         """BUG-111: whatever the machine does with keys, it does by way of its entrance, which a scope replaces."""
-        taking_keys = {"compute", "fill", "compute_many", "set", "set_many", "add", "expire", "touch", "delete_many"}
-        known = taking_keys | {"clear", "invalidate", "forget", "lifetime", "scanner", "upkeep"}
-        assert {name for name in vars(Machine) if not name.startswith("_")} == known
-        assert taking_keys - set(vars(Scope)) == {"expire", "delete_many"}
+        ways = {
+            name: inspect.signature(way).parameters for name, way in vars(Machine).items() if inspect.isfunction(way)
+        }
+        taking = {name for name, asked in ways.items() if {"key", "keys", "mapping"} & asked.keys()}
+        assert taking - set(vars(Scope)) == {"expire", "delete_many"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
@@ -10,6 +11,7 @@ from toolcache import (
     MISSING,
     AgentResult,
     AgentTask,
+    BlockingToolCache,
     Cache,
     CircuitBreaker,
     Context,
@@ -22,8 +24,10 @@ from toolcache import (
     Progress,
     RunContext,
     RunStatus,
+    Session,
     Settings,
     SettingsError,
+    Stage,
     Stats,
     StoredAgentError,
     TaskError,
@@ -31,6 +35,7 @@ from toolcache import (
     ToolCache,
     ToolCacheError,
     ToolPolicy,
+    Transfer,
     WarmPlan,
     WarmReport,
     __version__,
@@ -42,8 +47,29 @@ from toolcache import (
     make_key,
     make_tag,
     scope,
+    stage,
 )
+from toolcache.entry import Held
+from toolcache.memories import Preloaded
 from toolcache.reactions import Emitted
+
+
+def moving(step: Transfer) -> None:
+    assert_type(step.total, int | None)
+
+
+class Longest:
+    """A strategy of one's own."""
+
+    touch = None
+
+    def admit(self, key: str, entry: Held, /) -> None: ...
+    def replace(self, key: str, entry: Held, old: Held, /) -> None: ...
+    def evict(self) -> str:
+        return ""
+
+    def forget(self, key: str, entry: Held, /) -> None: ...
+    def clear(self) -> None: ...
 
 
 async def embed_all(texts: list[str]) -> list[list[float]]:
@@ -103,6 +129,8 @@ async def opening() -> None:
     ToolCache(namespase="shop")  # type: ignore[call-arg]  # misspelt: known before it runs
     ToolCache(max_memory=1.5)  # type: ignore[arg-type]  # neither bytes nor text
     ToolCache(strategy="best")  # type: ignore[arg-type]  # none of the strategies
+    ToolCache(strategy=Longest, tiers=None)
+    ToolCache(tiers={"hot": ("16MB", "5m"), "warm": (2**24, timedelta(hours=1)), "cold": ("32MB", None)})
 
 
 async def any_value(cache: Cache) -> None:
@@ -125,6 +153,9 @@ async def any_value(cache: Cache) -> None:
     assert_type(cache.stats(), Stats)
     assert_type(await cache.health(), Health)
     assert_type(await cache.health(probe=False), Health)
+    assert_type(await cache.export("file", rate=100, on_progress=moving), Transfer)
+    assert_type(await cache.import_(Path("file"), keep_newer=True), Transfer)
+    assert_type(await cache.copy_to(cache), Transfer)
     await cache.aclose(drain=1.0)
 
 
@@ -301,6 +332,53 @@ async def told(cache: ToolCache) -> None:
     assert_type(cache.requested.top(5, "search"), list[tuple[Any, int]])
 
 
+def blocking() -> None:
+    with BlockingToolCache(namespace="a", files=False) as cache:
+        assert_type(cache.get("k", 0), Any)
+        assert_type(cache.set("k", 1, "1h", tags=["t"]), Durability)
+        assert_type(cache.get_or_set("k", lambda: 1, ttl="1h", grace="1d"), Any)
+        assert_type(cache.get_or_set("k", discover), Any)
+        assert_type(cache.get_embedding("t", "m", compute=lambda: [0.5]), list[float])
+        assert_type(cache.get_embedding("t", "m"), list[float] | None)
+        assert_type(cache.get_embeddings(["t"], "m", compute=embed_all, batch_size=2), list[list[float]])
+        assert_type(cache.health(), Health)
+        assert_type(cache.delete_many(["k"]), dict[str, bool])
+        assert_type([info.key for info in cache.scan("k*")], list[str])
+        with cache.bypass():
+            cache.for_agent("faq", response_ttl="1h").get("k")
+
+        @cache.cached(ttl="1h")
+        def half(number: int) -> float:
+            return number / 2
+
+        assert_type(half(1), float)
+        cache.get(7)  # type: ignore[arg-type]  # keys are text
+        cache.sett("k", 1)  # type: ignore[attr-defined]  # there is no such method
+
+
+async def pipelines() -> None:
+    def length(vector: list[float]) -> int:
+        return len(vector)
+
+    pipeline = stage(embed_text, ttl="1h", grace="1d") | length
+    assert_type(pipeline, Stage[str, int])
+    assert_type(await pipeline.collect(["a"]), list[int])
+    assert_type(stage(embed_all, batch_size=64), Stage[str, list[float]])
+    async for vector in stage(embed_all, batch_size=64, max_parallel=2)(["a"]):
+        assert_type(vector, list[float])
+    stage(embed_text, tll=1)  # type: ignore[call-overload]  # there is no such option
+
+
+def web(cache: ToolCache) -> None:
+    from toolcache.integrations.asgi import CacheMiddleware, page_tag
+
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    CacheMiddleware(app, cache=cache, ttl="1m", query=["page"], group=lambda scope: str(scope["path"]))
+    CacheMiddleware(app, tll="1m")  # type: ignore[call-arg]  # there is no such option
+    assert_type(page_tag("/"), str)
+
+
 def the_rest() -> None:
     assert_type(__version__, str)
     assert_type(make_key("search", "red shoes", top_k=10), str)
@@ -311,3 +389,25 @@ def the_rest() -> None:
     except SettingsError as error:
         root: ToolCacheError = error
         assert_type(root.args, tuple[Any, ...])
+
+
+async def agents(cache: ToolCache, session: Session) -> None:
+    faq = cache.for_agent(
+        "faq", response_ttl="1h", tool_cache=True, memory_cache=False, grace=timedelta(days=1), ttls={"search": 5}
+    )
+    as_cache: ToolCache = faq
+    cache.for_agent("faq", respones_ttl="1h")  # type: ignore[call-arg]  # no such option
+    cache.for_agent("faq", tool_cache="1h")  # type: ignore[arg-type]  # a switch
+    assert_type(await as_cache.clear(), Invalidation)
+
+    assert_type(await faq.sessions.resume("chat", touch=True), Session | None)
+    assert_type(await cache.sessions.save(session, ttl="7d", merge=lambda mine, theirs: theirs), Session)
+    assert_type(await cache.sessions.append("chat", {"role": "user"}, pinned=True, turn_id="7"), Session)
+    assert_type(await cache.sessions.limited(max_turns=5, max_size="64kB", measure=len).update("chat", print), Session)
+    async with cache.sessions.edit("chat") as edited:
+        assert_type(edited, Session)
+    assert_type(await cache.sessions.forget("chat"), bool)
+
+    assert_type(await cache.memories.preload("faq", ["q"], str.upper, max_parallel=2), Preloaded)
+    assert_type(await cache.memories.forget("faq"), Invalidation)
+    assert_type(await cache.memories.forget("faq", "q"), bool)
