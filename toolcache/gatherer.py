@@ -128,7 +128,7 @@ class Gatherer:
         async for some in self._scanner.layer(layer):
             wanted = [one for one in some if self._counts(one) and not seen.has(one.name, one.header.version)]
             for portion in _portions(wanted, lambda one: one.header.body_len):
-                packed = await self._read(layer, portion)
+                packed = await self._read(layer, portion, seen)
                 found = [one for one in packed if seen.add(self._entries.name(one.text), one.read.header.version)]
                 if found:
                     yield found
@@ -142,7 +142,7 @@ class Gatherer:
             return owed == one.header.version
         return owed is None or owed <= one.header.version
 
-    async def _read(self, layer: Layer, portion: Sequence[Scanned]) -> list[Packed]:
+    async def _read(self, layer: Layer, portion: Sequence[Scanned], seen: Seen) -> list[Packed]:
         raws = await layer.read([one.name for one in portion], until=layer.budget())
         if raws is None:
             raise UnlistedError(layer.name)
@@ -150,7 +150,7 @@ class Gatherer:
         unpacked = await aside(partial(self._unpack_all, [one.name for one in portion], raws))
         for one, raw, blob in zip(portion, raws, unpacked, strict=True):
             if isinstance(blob, CorruptBlobError):
-                self.skipped[DAMAGED] += 1
+                self.skipped[DAMAGED] += seen.add(one.name, one.header.version)  # once, however often it is met
                 continue
             held = self._memory_of(one.place, blob)
             if held is not None:
