@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.session import Session
     from toolcache.settings import Settings
+    from toolcache.stages import Stage, stage
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
     from toolcache.transfer import Transfer
@@ -105,6 +106,7 @@ __all__ = [
     "SessionUnavailableError",
     "Settings",
     "SettingsError",
+    "Stage",
     "Stats",
     "StoredAgentError",
     "StoredCallError",
@@ -131,6 +133,7 @@ __all__ = [
     "make_key",
     "make_tag",
     "scope",
+    "stage",
 ]
 
 _HOMES = {
@@ -154,6 +157,7 @@ _HOMES = {
     "RunStatus": "answers",
     "Session": "session",
     "Settings": "settings",
+    "Stage": "stages",
     "Stats": "stats",
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
@@ -169,6 +173,7 @@ _HOMES = {
     "make_key": "keys.plan",
     "make_tag": "keys.tagging",
     "scope": "keys.scopes",
+    "stage": "stages",
 }
 
 

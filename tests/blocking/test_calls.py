@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import sqlite3
+import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ import pytest
 
 from toolcache import (
     MISSING,
+    AgentTask,
     BlockingToolCache,
     CacheClosedError,
     Context,
@@ -150,6 +153,25 @@ def test_what_ends_programs_ends_no_cache(cache: BlockingToolCache, abrupt: type
             cache.get_or_set("key", compute)
         assert cache.get_or_set("next", lambda: 1) == 1
     assert cache.get_or_set("key", lambda: "fine") == "fine"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_that_was_ended_is_followed_by_another(cache: BlockingToolCache) -> None:
+    """B13: where something ends the loop, by SystemExit, the next call has a new one."""
+    cache.set("key", 1)
+
+    async def end() -> None:
+        asyncio.get_running_loop().call_soon(sys.exit)
+        await asyncio.sleep(20)
+
+    with pytest.raises(CacheClosedError):
+        cache.get_or_set("other", end)
+    assert cache.get("key") == 1
+    until = time.monotonic() + 20
+    while cache._portal._thread is not None and cache._portal._thread.is_alive() and time.monotonic() < until:
+        time.sleep(0.001)
+    cache.set("key", 2)
+    assert cache.get("key") == 2
 
 
 def test_it_refuses_to_stop_an_event_loop(cache: BlockingToolCache) -> None:
@@ -426,6 +448,21 @@ def test_tools_are_called_under_their_policies(cache: BlockingToolCache) -> None
     assert said == ["q1", "q1"]
     assert ran == [threading.get_ident()]
     assert "search" in list(cache.tools)
+
+
+def test_tasks_are_dispatched(cache: BlockingToolCache) -> None:
+    """B13: ``dispatch_agents`` runs plain functions beside one another, each task once."""
+    together = threading.Barrier(3)
+    tasks = [AgentTask("greeter", "greet {name}", {"name": name}) for name in ("Ada", "Eve", "Max", "Ada")]
+
+    def run(prompt: str, task: AgentTask) -> str:
+        together.wait(20)
+        return prompt.upper()
+
+    for _ in range(2):
+        results = cache.dispatch_agents(tasks, run, max_parallel=3)
+        assert [result.output for result in results] == ["GREET ADA", "GREET EVE", "GREET MAX", "GREET ADA"]
+    assert results[0].replayed
 
 
 def test_an_agent_has_a_view(cache: BlockingToolCache) -> None:

@@ -21,6 +21,7 @@ from toolcache.errors import (
     UnsupportedKeyError,
 )
 from toolcache.events import Event, StaleServed, ValueNotStored
+from toolcache.freshness import Freshness
 from toolcache.keys.canonical import digest
 from toolcache.keys.scopes import scope
 from toolcache.normalize import casefold
@@ -250,6 +251,24 @@ class TestOptions:
         for query, runs in (("What is the capital of Norway?", 1), ("What's the capital of Norway?", 2)):
             assert [await local.call_tool("a", tool, query=query) for _ in range(2)] == [runs, runs]
         assert "only the same parameters" in local.tools.verdict("a").why
+
+    @pytest.mark.parametrize(
+        ("kind", "field", "option", "value"),
+        [
+            *[("exact", "freshness", name, 0.5) for name in Freshness._fields],
+            *[("once", "terms", name, 0.5) for name in ("timeout", "wait_timeout", "error_ttl", "lease")],
+            ("once", "terms", "max_attempts", 7),
+            ("once", "terms", "wait", "raise"),
+            ("once", "terms", "on_abandon", "cancel"),
+            ("once", "terms", "on_store_down", "run"),
+            ("once", "terms", "on_error", (ValueError,)),
+        ],
+    )
+    def test_each_option_arrives(self, kind: str, field: str, option: str, value: Any) -> None:
+        """BUG-106: what ``Freshness`` and ``Terms`` know, a policy passes on."""
+        told, plain = ToolPolicy(kind, **{option: value}), ToolPolicy(kind)
+        assert getattr(getattr(told, field), option) == value
+        assert getattr(getattr(plain, field), option) != value
 
     @pytest.mark.parametrize(
         ("kind", "options", "error", "told"),
