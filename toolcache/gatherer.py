@@ -22,6 +22,7 @@ from toolcache.horizon import Horizon
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.parts import Parts
+from toolcache.patience import TRIES, pause
 from toolcache.protocols import SupportsOverlay
 from toolcache.recall import Recall
 from toolcache.scanner import Scanned, Scanner, UnlistedError
@@ -30,10 +31,6 @@ from toolcache.stats import Tallies
 from toolcache.transfer import DAMAGED
 
 T = TypeVar("T")
-
-_TRIES: Final = 4
-_PAUSE: Final = 0.25
-"""Seconds before a layer that did not answer is asked again, doubled each time."""
 
 _AT_ONCE: Final = 1 << 20
 """Bytes of bodies that are read together; an entry that is larger is read alone."""
@@ -106,17 +103,17 @@ class Gatherer:
         self, layer: Layer | None, gather: Callable[[], AsyncGenerator[list[Packed], None]]
     ) -> AsyncGenerator[list[Packed], None]:
         """Begin again, a few times, where a layer did not answer; what was seen does not come twice."""
-        for left in reversed(range(_TRIES)):
+        for tries in range(TRIES):
             try:
                 async for some in gather():
                     yield some
             except UnlistedError:
-                if not left or layer is None:
+                if tries + 1 == TRIES or layer is None:
                     name = layer.name if layer else MEMORY
                     raise BackupError(
                         f"{name} cannot be listed, or does not answer ({self._why(layer)}): call again when it does"
                     ) from None
-                await self._parts.clock.sleep(_PAUSE * 2 ** (_TRIES - left))
+                await pause(self._parts.clock, tries)
             else:
                 return
 

@@ -524,3 +524,54 @@ def test_a_plan_warms_it(cache: BlockingToolCache) -> None:
     report = cache.warm(WarmPlan(items={"a": lambda: 1, "b": lambda: 2}))
     assert report.computed == 2
     assert cache.get_many(["a", "b"]) == {"a": 1, "b": 2}
+
+
+class Told:
+    """Stands where the cache is, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def on(self, name: str, **options: Any) -> Any:
+        """A decorator."""
+        self.told.append((name, options))
+        return lambda handler: handler
+
+    def schedule(self, job: Any, **options: Any) -> Any:
+        """A handle."""
+        self.told.append((job.__qualname__, options))
+
+    async def copy_to(self, other: Any, **options: Any) -> Any:
+        """A report."""
+        self.told.append((other.settings.namespace, options))
+
+
+def test_options_are_passed_on(cache: BlockingToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BUG-106: what is said to methods that are written by hand reaches the cache."""
+    told, real = Told(), cache._cache
+    cache._cache = told  # type: ignore[assignment]  # it has the methods
+    cache.on("a", once=True, max_parallel=3)(print)
+    when: dict[str, Any] = {"every": 5, "cron": None, "at_start": True, "jitter": 1, "timezone": "UTC", "name": "n"}
+    cache.schedule(print, **when)
+    how: dict[str, Any] = {"keep_newer": True, "rate": 5.0, "on_progress": print}
+    with BlockingToolCache(files=False, namespace="other") as other:
+        cache.copy_to(other, **how)
+    cache._cache = real
+    assert told.told == [
+        ("a", {"once": True, "max_parallel": 3}),
+        ("print", when),
+        ("other", how),
+    ]
+
+    made: list[dict[str, Any]] = []
+
+    def make(*_: object, **options: Any) -> ToolCache:
+        made.append(options)
+        return ToolCache(files=False)
+
+    monkeypatch.setattr("toolcache.blocking.tool_cache.ToolCache", make)
+    provider: Any = object()
+    BlockingToolCache(credentials=provider)
+    BlockingToolCache.from_env({}, None, credentials=provider)
+    BlockingToolCache.from_url("redis://localhost", credentials=provider)
+    assert [options["credentials"] for options in made] == [provider] * 3

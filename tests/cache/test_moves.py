@@ -42,6 +42,17 @@ VALUES: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def real_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy may be late to answer: who waits for the layers to come round does so in real time."""
+
+    async def pause(_clock: object, tries: int) -> None:
+        await asyncio.sleep(0.02 * 4**tries)
+
+    monkeypatch.setattr("toolcache.gatherer.pause", pause)
+    monkeypatch.setattr("toolcache.restorer.pause", pause)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where a backup goes."""
