@@ -31,13 +31,14 @@ LEVELS: Final[dict[str, str]] = {
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "drafts overlaps modes lookups entrance batches changes claim layer parts entries found freshness_options recall "
     "horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk "
-    "invalidator scanner catalogue holdings lifetimes removals targets upkeep seen transfer archive gatherer restorer backup moves record record_body ledger answers hold untold "
-    "terms work course runs sets machine requests report cache spelling sources settings assembly rules keeper decorated "
-    "functions blocking_functions keeping messages seen transfer archive gatherer restorer backup moves",
+    "invalidator scanner catalogue holdings lifetimes removals targets upkeep seen transfer archive archive_writer patience gatherer "
+    "restorer backup moves record record_body ledger answers hold untold terms work course runs sets machine requests "
+    "report cache spelling sources settings assembly rules keeper decorated functions blocking_functions keeping messages "
+    "cleanup",
     "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies "
     "session session_records sessions warming insight savings alerts semantic agents views memories normalize schedule "
     "reactions consequences scoped __init__ requested told warm_items warm_plan verdicts tools tool_calls tool_results "
-    "tool_definitions tool_labels tool_notes known_tools scoped_upkeep",
+    "tool_definitions tool_labels tool_notes known_tools scoped_upkeep stages",
     "edges": "exporters integrations cli web blocking testing __main__ http",
 }
 RANKS: Final = {name: rank for rank, names in enumerate(LEVELS.values()) for name in names.split()}

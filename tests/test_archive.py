@@ -4,16 +4,18 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolcache.archive import FORMAT, KEYED, LINK, MAGIC, ArchiveReader, ArchiveWriter, Chain, Head, Record
+from toolcache.archive import FORMAT, KEYED, LINK, MAGIC, ArchiveReader, Chain, Head, Record
+from toolcache.archive_writer import ArchiveWriter
 from toolcache.errors import BackupError
 from toolcache.seen import Seen
 
-HEAD = Head("shop", 1_700_000_000_000)
+HEAD = Head("shop", 1_700_000_000_000, b"origin--")
 RECORDS = [("a", b"one"), ("b:%20c", b""), ("d" * 200, b"x" * 1_000), ("", b"\x00")]
 MOST = 10_000
 
@@ -77,7 +79,7 @@ def test_what_stands_before_the_damage_is_handed_out_as_it_was(path: Path) -> No
     """BUG-82: who reads without checking first gets no record that was not written, and an error in the place of what is damaged."""
     whole = written(path)
     good = [(key, blob) for key, blob in RECORDS]
-    for at in range(35, len(whole)):
+    for at in range(43, len(whole)):
         raw = bytearray(whole)
         raw[at] ^= 0x10
         path.write_bytes(raw)
@@ -147,7 +149,7 @@ def test_under_a_secret_nobody_else_can_write_one(path: Path) -> None:
 def forged(*parts: Callable[[Chain], bytes], head: bytes | None = None) -> bytes:
     """A file with valid links whatever stands in it: what somebody else's program may have written."""
     chain = Chain(b"")
-    raw = head or struct.pack(">4sBBBQ", MAGIC, FORMAT, 0, 4, HEAD.begun_ms) + b"shop"
+    raw = head or struct.pack(">4sBBBQ8s", MAGIC, FORMAT, 0, 4, HEAD.begun_ms, HEAD.origin) + b"shop"
     out = raw + chain.add(raw)
     for part in parts:
         out += part(chain)
@@ -188,9 +190,12 @@ def test_what_a_file_claims_is_not_believed(path: Path) -> None:
         with pytest.raises(BackupError, match="damaged or cut off after entry"):
             read(path)
     for head, said in (
-        (struct.pack(">4sBBBQ", MAGIC, FORMAT + 1, 0, 4, 0) + b"shop", "is of format 2, and only 1 is known here"),
-        (struct.pack(">4sBBBQ", MAGIC, FORMAT, 0, 4, 0) + b"../.", "names no namespace"),
-        (struct.pack(">4sBBBQ", MAGIC, FORMAT, 0, 2, 0) + "ä".encode(), "names no namespace"),
+        (
+            struct.pack(">4sBBBQ8s", MAGIC, FORMAT + 1, 0, 4, 0, b"") + b"shop",
+            "is of format 2, and only 1 is known here",
+        ),
+        (struct.pack(">4sBBBQ8s", MAGIC, FORMAT, 0, 4, 0, b"") + b"../.", "names no namespace"),
+        (struct.pack(">4sBBBQ8s", MAGIC, FORMAT, 0, 2, 0, b"") + "ä".encode(), "names no namespace"),
         (b"PK\x03\x04" + bytes(100), "this is no backup of toolcache"),
         (b"", "this is no backup of toolcache"),
     ):
@@ -235,6 +240,22 @@ def test_what_was_written_is_gone_on_with_from_the_last_whole_record(path: Path)
             writer.finish()
             writer.close()
             assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("change", [{"namespace": "bank"}, {"origin": b"elsewher"}, {"begun_ms": HEAD.begun_ms + 10}])
+def test_what_another_has_left_is_begun_anew(path: Path, change: dict[str, Any]) -> None:
+    """An export of another namespace, of other stores, or too long after, goes on with nothing."""
+    part = path.with_name(path.name + ".part")
+    written(path)
+    path.rename(part)
+    head = HEAD._replace(**change)
+    writer = ArchiveWriter(path, head, b"", oldest_ms=head.begun_ms, most=MOST)
+    assert writer.old(10, MOST) == []
+    writer.finish()
+    writer.close()
+    reader = ArchiveReader.open(path, b"", MOST)
+    assert (reader.head, reader.check()) == (head, 0)
+    reader.close()
 
 
 def test_two_do_not_write_one_file(path: Path) -> None:

@@ -8,13 +8,24 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from toolcache import MISSING, Domain, MissingScopeError, SettingsError, ToolCache, UnsupportedKeyError, cached, scope
+from toolcache import (
+    MISSING,
+    Domain,
+    MissingScopeError,
+    SettingsError,
+    StoredCallError,
+    ToolCache,
+    UnsupportedKeyError,
+    cached,
+    scope,
+)
 from toolcache.decorator import CacheInfo
 from toolcache.keys.canonical import canonical
 from toolcache.normalize import casefold, rounded
@@ -51,9 +62,11 @@ class Watched(ToolCache):
     """A cache with a way of its own to answer."""
 
     asked = 0
+    told: dict[str, Any]
 
     async def get_or_set(self, key: str, compute: Any, **options: Any) -> Any:
         self.asked += 1
+        self.told = options
         return await super().get_or_set(key, compute, **options)
 
 
@@ -130,6 +143,46 @@ async def test_every_option_of_keys_counts(cache: ToolCache) -> None:
     assert (await cache.get_entry(chosen.cache_key("a"))) is not None
 
 
+async def test_one_decorator_above_several_functions(cache: ToolCache) -> None:
+    """BUG-68: what names things for one of them names them for the next; classes of errors come in any collection."""
+    names: dict[str, Any] = {"key_params": iter(["query"]), "tags": iter(["kb"]), "vary": iter(["user"])}
+    decorate = cache.cached(cache_errors={LookupError}, **names)
+
+    def made() -> Any:
+        @decorate
+        async def find(query: str) -> str:
+            return query
+
+        return find
+
+    first, second = made(), made()
+    for function in (first, second):
+        assert [await function("a"), await function("b")] == ["a", "b"]
+        with scope(user="ada"):
+            assert function.cache_key("a") != first.cache_key("b")
+    with scope(user="ada"):
+        scoped = second.cache_key("a")
+    assert scoped != second.cache_key("a")
+    assert cache.cached(cache_errors=LookupError, key_prefix="one")(first.__wrapped__) is not None
+
+
+async def test_a_normaliser_of_ones_own_has_a_say_each_time(cache: ToolCache) -> None:
+    """BUG-106: what it makes of a text may change; that of the package's own never does."""
+    alias = {"oslo": "oslo", "kristiania": "kristiania"}
+    runs: list[str] = []
+
+    @cache.cached(normalize=lambda text: alias[text])
+    async def find(place: str) -> str:
+        runs.append(place)
+        return place
+
+    for _ in range(2):
+        assert [await find("oslo"), await find("kristiania")] == ["oslo", "kristiania"]
+    alias["kristiania"] = "oslo"
+    assert await find("kristiania") == "oslo"
+    assert len(runs) == 2
+
+
 async def test_a_missing_scope_is_found_before_anything_is_done(cache: ToolCache) -> None:
     """BUG-111: nothing is computed, looked for or forgotten; only what is passed by needs none."""
     tenant: ContextVar[str] = ContextVar("tenant")
@@ -188,24 +241,62 @@ async def test_tenants_of_caches_share_no_result(clock: FakeClock, redis_server:
     assert answers == ["1", "2", "3", "1"]
 
 
-async def test_the_tenant_of_the_default_cache_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """BUG-111: calls known under one tenant's keys are not found under these for another."""
-    at = [0]
-    caches = [ToolCache(files=False, tenant=tenant, namespace="shop") for tenant in ("ours", "theirs")]
+async def test_the_tenant_of_the_default_cache_of_the_moment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """BUG-111: calls known under one tenant's keys are not found under these for another, nor those of one scope for another."""
+    at: list[Any] = [0, "ada"]
+    caches = [ToolCache(directory=tmp_path, tenant=tenant) for tenant in ("ours", "theirs")]
     monkeypatch.setattr("toolcache.tool_cache.get_cache", lambda: caches[at[0]])
 
     @cached()
-    async def ask(question: str) -> int:
+    async def ask(question: str) -> Any:
         return at[0]
+
+    @cached(vary=["user"])
+    async def tell(question: str) -> Any:
+        return list(at)
 
     keys = set()
     for turn in (0, 1, 0, 1):
-        at[0] = turn
-        assert await ask("?") == await ask("?") == turn
-        keys.add(ask.cache_key("?"))
-    assert len(keys) == 2
+        for user in ("ada", "bob"):
+            at[:] = [turn, user]
+            with scope(user=user):
+                assert await ask("?") == await ask("?") == turn
+                assert await tell("?") == await tell("?") == [turn, user]
+                keys |= {ask.cache_key("?"), tell.cache_key("?")}
+    assert len(keys) == 6
     for cache in caches:
         await cache.aclose()
+
+
+async def test_agents_share_no_result(cache: ToolCache) -> None:
+    """BUG-111: what a function keeps in one agent's view is neither another's nor the whole cache's, and goes with the agent."""
+    runs: list[str] = []
+
+    def asker(view: ToolCache, name: str) -> Any:
+        @view.cached(key_prefix="ask", cache_errors=(LookupError,))
+        async def ask(question: str) -> str:
+            runs.append(name)
+            if question == "gone":
+                raise LookupError(question)
+            return name
+
+        return ask
+
+    askers = [asker(cache, "all"), asker(cache.for_agent("a"), "a"), asker(cache.for_agent("b"), "b")]
+    for _ in range(2):
+        assert [await ask("?") for ask in askers] == ["all", "a", "b"]
+        for ask in askers:
+            with pytest.raises((LookupError, StoredCallError)):
+                await ask("gone")
+    assert len(runs) == 6
+    assert await askers[1].invalidate("?") is True
+    assert [await ask("?") for ask in askers] == ["all", "a", "b"]
+    assert runs[6:] == ["a"]
+    await cache.invalidate(agent="b")
+    assert [await ask("?") for ask in askers] == ["all", "a", "b"]
+    with pytest.raises(LookupError):
+        await askers[2]("gone")
+    assert runs[7:] == ["b", "b"]
 
 
 async def test_a_domains_row_is_that_of_the_cache() -> None:
@@ -330,11 +421,31 @@ async def test_a_kept_error_never_stands_in(clock: FakeClock) -> None:
                 await find()
 
 
+async def test_an_error_is_kept_after_a_result_too(cache: ToolCache, clock: FakeClock) -> None:
+    """BUG-108: a success leaves nothing behind where failures are kept; and of a long text, its beginning is."""
+    outcomes: list[Any] = ["found", LookupError("x" * 10_000)]
+
+    @cache.cached(ttl="10s", cache_errors=(LookupError,))
+    async def find() -> str:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return str(outcome)
+
+    assert await find() == "found"
+    clock.advance(20)
+    with pytest.raises(LookupError):
+        await find()
+    with pytest.raises(StoredCallError) as caught:
+        await find()
+    assert caught.value.message == "x" * 4_096
+
+
 class Store:
     def __init__(self, cache: ToolCache, base: str) -> None:
         self.base = base
 
-    @cached(key_params=["self.base", "path"], key_prefix="Store.read")
+    @cached(key_params=["self.base", "path"], key_prefix="Store.read", tags=["base:{self.base}", "path:{path}"])
     async def read(self, path: str) -> str:
         return f"{self.base}{path}"
 
@@ -348,6 +459,12 @@ async def test_a_part_of_the_instance_may_tell_it_from_others(
     assert [await one.read("/"), await other.read("/"), await Store(cache, "a").read("/")] == ["a/", "b/", "a/"]
     assert one.read.cache_info() == (1, 2)
     assert one.read.cache_key("/") != other.read.cache_key("/")
+    await cache.invalidate(tags=["base:a"])
+    assert [await one.read("/"), await other.read("/")] == ["a/", "b/"]
+    assert one.read.cache_info() == (2, 3)
+    entry = await cache.get_entry(one.read.cache_key("/"))
+    assert entry is not None
+    assert entry.tags == ("base:a", "path:/")
 
 
 # -- other caches ---------------------------------------------------------------------------------------------------
@@ -368,6 +485,7 @@ async def test_a_subclass_with_a_way_of_its_own_is_asked_each_time() -> None:
         assert [await find("a"), await find("a"), await find.refresh("a")] == ["a", "a", "a"]
         assert runs == ["a", "a"]
         assert cache.asked == 4  # once more for what may have failed
+        assert (cache.told["refresh"], cache.told["lock"], cache.told["grace"]) == (True, False, "1h")
         assert await cache.ttl(find.cache_key("a")) == pytest.approx(60, abs=1)
         await find.cache_clear()
         await find("a")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from toolcache import Domain, ToolCache, UnsupportedKeyError
+from toolcache import Context, Domain, ToolCache, UnsupportedKeyError
 from toolcache.domains import DOMAINS, GENERAL
 from toolcache.tags import agent_label, catalog_label, domain_label, tool_label
 from toolcache.testing import FakeClock
@@ -171,7 +171,7 @@ async def test_every_entry_carries_its_labels(cache: ToolCache) -> None:
     await cache.get_embeddings(["text 2"], "m", compute=lambda texts: [[1.0] for _ in texts])
     await cache.set_response("faq", "why?", "so", model="m")
     held = {one.key.split(":")[0]: one.tags for shard in cache._parts.memory.shards for one in shard.values()}
-    assert held == {
+    wanted: dict[str, tuple[str, ...]] = {
         "plain": (),
         "weather": ("t", domain_label("weather")),
         "catalog": (domain_label("catalog"), catalog_label("v3")),
@@ -180,6 +180,9 @@ async def test_every_entry_carries_its_labels(cache: ToolCache) -> None:
         "embedding": (domain_label("embedding"),),
         "response": (domain_label("response"), agent_label("faq")),
     }
+    assert held.keys() == wanted.keys()
+    assert not {name for name, labels in wanted.items() if held[name][: len(labels)] != labels}
+    assert not held["plain"]
     entry = await cache.get_entry(cache[WEATHER].key(location="Oslo", day=1))
     assert entry is not None
     assert entry.tags == ("t",)
@@ -193,3 +196,39 @@ def test_labels_of_any_name() -> None:
     assert all(label.startswith("@a:") and len(label) <= 128 for label in labels)
     with pytest.raises(ValueError, match="not empty"):
         agent_label("")
+
+
+async def test_computations_tell_what_they_cost(cache: ToolCache) -> None:
+    """API: ``context.cost``: the domain's savings go by their mean, where it has no unit costs of its own."""
+    notes: Domain[str] = Domain("notes", ttl=60, key=("id",))
+
+    async def compute(context: Context) -> str:
+        context.cost(usd=0.25)
+        context.cost(usd=0.25, tokens=300)
+        return "note"
+
+    def failing(context: Context) -> str:
+        context.cost(usd=0.1)
+        raise OSError
+
+    for _ in range(5):
+        await cache[notes].get(id=1, compute=compute)
+    row = cache.stats().domains["notes"]
+    assert (row.hits, row.dollars_spent, row.tokens_spent, row.dollars_saved, row.tokens_saved) == (
+        4,
+        0.5,
+        300,
+        2,
+        1200,
+    )
+    with pytest.raises(OSError):  # noqa: PT011 - it has no text
+        await cache[notes].get(id=2, compute=failing)
+    assert cache.stats().domains["notes"].dollars_spent == 0.6
+    with pytest.raises(ValueError, match="usd is an amount of zero or more"):
+        await cache[WEATHER].get(location="", day=1, compute=lambda context: context.cost(usd=-1))
+
+
+async def test_health_lists_domains(cache: ToolCache) -> None:
+    """A3, B8: those of the user's own from their first use on."""
+    cache[WEATHER].key(location="Oslo", day=1)
+    assert "weather" in (await cache.health()).domains

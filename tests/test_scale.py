@@ -33,7 +33,7 @@ def test_a_smoke_run_gives_figures(tmp_path: Path) -> None:
     run = json.loads(file.read_text("utf-8"))
     sweeps = [Sweep(**told) for told in run["sweeps"]]
     assert [sweep.name for sweep in sweeps] == [
-        "memory", "redis", "sizes", "listeners", "processes", "followers", "tags",
+        "memory", "redis", "sizes", "listeners", "processes", "followers", "tags", "members",
     ]  # fmt: skip
     for sweep in sweeps:
         assert sweep.title in done.stdout

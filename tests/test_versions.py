@@ -53,6 +53,28 @@ def test_it_follows_the_clock(hybrid: HybridClock, clock: FakeClock) -> None:
     assert split(hybrid.next()) == (MS + 1500, 0)
 
 
+@given(st.floats(-0.049, 0.049), st.binary(min_size=8, max_size=8), st.lists(st.floats(0, 0.01), max_size=5))
+def test_what_yields_is_below_what_anybody_writes_from_now_on(off: float, node: bytes, waits: list[float]) -> None:
+    """BUG-35: also by a clock that is 50 ms behind, in the same millisecond, whatever the nodes are."""
+    clock, other = FakeClock(START), FakeClock(START + off)
+    mine, theirs = HybridClock(clock, node=NODE), HybridClock(other, node=node)
+    yields = [mine.yielding() for _ in range(3)]
+    assert len(set(yields)) == 3
+    assert mine.next() > max(yields)
+    for wait in waits:
+        other.advance(wait)
+    assert theirs.next() > max(yields)
+
+
+def test_what_yields_is_right_above_what_was_there(hybrid: HybridClock) -> None:
+    """Above what was found, however far ahead that is, and below what is written above that."""
+    for found in (hybrid.next(), hybrid.epoch(), version(2 * MS, 7)):
+        above = [hybrid.yielding(found) for _ in range(3)]
+        assert len(set(above)) == 3
+        assert all(found < one < HybridClock(FakeClock(0.0), node=bytes(8)).next(found) for one in above)
+    assert versions.just_above(LAST) == LAST
+
+
 def test_it_takes_a_millisecond_that_was_just_read(hybrid: HybridClock) -> None:
     """A caller who knows the time spares the clock; the order is kept all the same."""
     assert split(hybrid.next(now=MS + 7)) == (MS + 7, 0)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from toolcache.entry import MISSING, Durability, Entry, Invalidation
     from toolcache.errors import (
         AlreadyInProgressError,
+        BackupError,
         CacheClosedError,
         CacheWriteError,
         CircuitOpenError,
@@ -58,8 +59,10 @@ if TYPE_CHECKING:
     from toolcache.resilience.breaker import CircuitBreaker
     from toolcache.session import Session
     from toolcache.settings import Settings
+    from toolcache.stages import Stage, stage
     from toolcache.stats import Health, Stats
     from toolcache.tool_cache import ToolCache, get_cache
+    from toolcache.transfer import Transfer
     from toolcache.warm_plan import WarmPlan
     from toolcache.warming import WarmReport
     from toolcache.work import RunContext
@@ -71,6 +74,7 @@ __all__ = [
     "AgentResult",
     "AgentTask",
     "AlreadyInProgressError",
+    "BackupError",
     "BlockingToolCache",
     "Cache",
     "CacheClosedError",
@@ -102,6 +106,7 @@ __all__ = [
     "SessionUnavailableError",
     "Settings",
     "SettingsError",
+    "Stage",
     "Stats",
     "StoredAgentError",
     "StoredCallError",
@@ -113,6 +118,7 @@ __all__ = [
     "ToolCache",
     "ToolCacheError",
     "ToolPolicy",
+    "Transfer",
     "UnsupportedEventLoopError",
     "UnsupportedKeyError",
     "ValueTooLargeError",
@@ -127,6 +133,7 @@ __all__ = [
     "make_key",
     "make_tag",
     "scope",
+    "stage",
 ]
 
 _HOMES = {
@@ -150,12 +157,14 @@ _HOMES = {
     "RunStatus": "answers",
     "Session": "session",
     "Settings": "settings",
+    "Stage": "stages",
     "Stats": "stats",
     "TaskError": "dispatch.results",
     "ToolCache": "tool_cache",
     "WarmPlan": "warm_plan",
     "WarmReport": "warming",
     "ToolPolicy": "policies",
+    "Transfer": "transfer",
     "cached": "decorator",
     "dispatch_agents": "dispatch.dispatch",
     "file_digest": "keys.files",
@@ -164,6 +173,7 @@ _HOMES = {
     "make_key": "keys.plan",
     "make_tag": "keys.tagging",
     "scope": "keys.scopes",
+    "stage": "stages",
 }
 
 

@@ -1,6 +1,6 @@
 """The file of a backup: a header, one record for each entry, and an end that says how many there were.
 
-    header   magic ``TCBK`` | format, 1 | flags | length of the namespace | begun, ms | namespace | link
+    header   magic ``TCBK`` | format, 1 | flags | length of the namespace | begun, ms | origin, 8 bytes | namespace | link
     record   ``E`` | length of the key text | length of the blob | key text | blob | link
     end      ``Z`` | records | link
 
@@ -17,10 +17,8 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from threading import Lock
 from typing import BinaryIO, Final, NamedTuple, Self
 
 from toolcache.aside import Pace
@@ -32,21 +30,26 @@ FORMAT: Final = 1
 KEYED: Final = 0x01
 LINK: Final = 16
 
-_HEADER: Final = struct.Struct(">4sBBBQ")
-_RECORD: Final = struct.Struct(">cBI")
-_END: Final = struct.Struct(">cQ")
-_SYNC_EVERY: Final = 64 << 20
-"""Bytes after which the disk is waited for: what a power cut can take of an export that is under way."""
+HEADER: Final = struct.Struct(">4sBBBQ8s")
+RECORD: Final = struct.Struct(">cBI")
+END: Final = struct.Struct(">cQ")
 _CHUNK: Final = 1 << 18
-_NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
-_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
+AS_IT_IS: Final = getattr(os, "O_BINARY", 0)
 
 
 class Head(NamedTuple):
-    """What a backup is of: the namespace, and when it was begun, in milliseconds since the epoch."""
+    """What a backup is of.
+
+    Attributes:
+        namespace: the entries'.
+        begun_ms: when it was begun, in milliseconds since the epoch.
+        origin: 8 bytes that stand for the stores that they are in: only an export of the same ones goes on with it.
+    """
 
     namespace: str
     begun_ms: int
+    origin: bytes
 
 
 class Record(NamedTuple):
@@ -151,10 +154,10 @@ class ArchiveReader:
         self.head = self._read_head()
 
     def _read_head(self) -> Head:
-        raw = self._file.read(_HEADER.size)
-        if len(raw) < _HEADER.size or not raw.startswith(MAGIC):
+        raw = self._file.read(HEADER.size)
+        if len(raw) < HEADER.size or not raw.startswith(MAGIC):
             raise BackupError("this is no backup of toolcache")
-        _, form, flags, length, begun_ms = _HEADER.unpack(raw)
+        _, form, flags, length, begun_ms, origin = HEADER.unpack(raw)
         if form != FORMAT:
             raise BackupError(
                 f"this backup is of format {form}, and only {FORMAT} is known here: read it with what wrote it"
@@ -169,9 +172,9 @@ class ArchiveReader:
         name, link = self._file.read(length), self._file.read(LINK)
         if self.chain.add(raw, name) != link:
             raise BackupError("the header of this backup is damaged, or it was written with another secret")
-        self.at = _HEADER.size + length + LINK
+        self.at = HEADER.size + length + LINK
         try:
-            return Head(text.namespace(name.decode("ascii")), begun_ms)
+            return Head(text.namespace(name.decode("ascii")), begun_ms, origin)
         except (UnicodeDecodeError, SettingsError):
             raise BackupError("the header of this backup names no namespace") from None
 
@@ -183,12 +186,12 @@ class ArchiveReader:
         if kind == b"Z":
             self._end()
             return None
-        head = kind + self._file.read(_RECORD.size - 1)
-        if kind != b"E" or len(head) < _RECORD.size:
+        head = kind + self._file.read(RECORD.size - 1)
+        if kind != b"E" or len(head) < RECORD.size:
             raise self._damaged()
-        _, key_len, size = _RECORD.unpack(head)
+        _, key_len, size = RECORD.unpack(head)
         key = self._file.read(key_len)
-        end = self.at + _RECORD.size + key_len + size + LINK
+        end = self.at + RECORD.size + key_len + size + LINK
         if end > self.size:
             raise self._damaged()
         digest = blake2b(self.chain.link + head + key, digest_size=LINK, key=self._key)
@@ -215,10 +218,10 @@ class ArchiveReader:
                 yield part
 
     def _end(self) -> None:
-        raw, before = b"Z" + self._file.read(_END.size - 1), self.chain.link
+        raw, before = b"Z" + self._file.read(END.size - 1), self.chain.link
         vouched = self._file.read(LINK) == self.chain.add(raw)
         self.chain.link = before
-        if not vouched or len(raw) < _END.size or _END.unpack(raw)[1] != self.records or self._file.read(1):
+        if not vouched or len(raw) < END.size or END.unpack(raw)[1] != self.records or self._file.read(1):
             raise self._damaged()
         self._ended = True
 
@@ -228,163 +231,15 @@ class ArchiveReader:
         )
 
 
-class ArchiveWriter:
-    """Writes a backup beside its place, and puts it there when it is whole. Blocks; for a thread.
-
-    What an earlier one has left unfinished there is gone on with, as far as it is whole.
-
-    Args:
-        path: where it is to be.
-        head: what it is of.
-        key: of its links, empty for none.
-        oldest_ms: what was begun before that instant is not gone on with.
-        most: bytes of the largest blob.
-
-    Raises:
-        BackupError: there is no such place, or another writes there.
-    """
-
-    def __init__(self, path: Path, head: Head, key: bytes, *, oldest_ms: float, most: int) -> None:
-        self.path = path
-        self._part = path.with_name(path.name + ".part")
-        self._key = key
-        self.records = 0
-        self._unsynced = 0
-        self._reader: ArchiveReader | None = None
-        self._lock = Lock()  # who leaves in the middle of a write closes behind it
-        try:
-            self._file = os.fdopen(_open_private(self._part), "r+b")
-        except OSError as error:
-            raise self._failed(error) from error
-        try:
-            self._claim()
-            self._go_on(head, oldest_ms, most)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def old(self, count: int, size: int) -> list[Record]:
-        """The next of what was there already; to be asked until there is none, before anything is written."""
-        if self._reader is None:
-            return []
-        found: list[Record] = []
-        with suppress(BackupError):  # from there on it is written anew
-            found = self._reader.records_of(count, size)
-        if not found:
-            self._begin_at(self._reader)
-            self._reader = None
-        return found
-
-    def write(self, records: list[tuple[str, bytes]]) -> None:
-        """Add entries, by their key texts."""
-        parts, pace = list[bytes](), Pace()
-        for key, blob in records:
-            head, name = _RECORD.pack(b"E", len(key), len(blob)), key.encode("ascii")
-            parts += [head, name, blob, self._chain.add(head, name, blob)]
-            pace.breathe()
-        with self._lock:
-            self._append(b"".join(parts))
-        self.records += len(records)
-
-    def finish(self) -> int:
-        """Write the end and put the file in its place; how many bytes it has."""
-        end = _END.pack(b"Z", self.records)
-        self._append(end + self._chain.add(end))
-        try:
-            size: int = self._file.tell()
-            os.fsync(self._file.fileno())
-            self._part.replace(self.path)
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise self._failed(error) from error
-        return size
-
-    def close(self) -> None:
-        """No more of it: what is not finished stays beside its place."""
-        with self._lock, suppress(OSError):
-            self._file.close()
-
-    def _claim(self) -> None:
-        """Make sure that nobody else writes there, or has just put it in its place."""
-        try:
-            import fcntl
-        except ImportError:
-            return
-        try:
-            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.path.samestat(os.fstat(self._file.fileno()), self._part.stat())
-        except OSError:
-            mine = False
-        if not mine:
-            raise BackupError(f"{self._part} is being written by another export: wait for it, or choose another path")
-
-    def _go_on(self, head: Head, oldest_ms: float, most: int) -> None:
-        """Find out whether what is there is the beginning of this very backup."""
-        with suppress(BackupError):
-            reader = ArchiveReader(self._file, self._key, most)
-            if reader.head.namespace == head.namespace and reader.head.begun_ms >= oldest_ms:
-                self._reader = reader
-                return
-        name = head.namespace.encode("ascii")
-        raw = _HEADER.pack(MAGIC, FORMAT, KEYED if self._key else 0, len(name), head.begun_ms)
-        self._chain = Chain(self._key)
-        self._cut(0)
-        self._append(raw + name + self._chain.add(raw, name))
-
-    def _begin_at(self, reader: ArchiveReader) -> None:
-        """Go on after what is whole; an end that was written already is written anew."""
-        self._chain, self.records = reader.chain, reader.records
-        self._cut(reader.at)
-
-    def _cut(self, at: int) -> None:
-        try:
-            self._file.truncate(at)
-            self._file.seek(at)
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def _append(self, raw: bytes) -> None:
-        try:
-            self._file.write(raw)
-            self._file.flush()
-            self._unsynced += len(raw)
-            if self._unsynced >= _SYNC_EVERY:
-                os.fsync(self._file.fileno())
-                self._unsynced = 0
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: OSError) -> BackupError:
-        why = error.strerror or type(error).__name__
-        return BackupError(
-            f"{self._part} cannot be written: {why}; the path names a file in a directory that is there and has room"
-        )
-
-
 def _open_plain(path: Path) -> int:
     """Of a file that is one: to open a pipe would wait for who writes into it."""
-    return _plain(os.open(path, os.O_RDONLY | _NO_WAIT), whose=None)
+    return plain(os.open(path, os.O_RDONLY | NO_WAIT | AS_IT_IS), whose=None)
 
 
-def _open_private(path: Path) -> int:
-    """Of a file that is for us alone, made unless it is there; a link is not followed."""
-    file = _plain(os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK | _NO_WAIT, 0o600), whose=_me())
-    if hasattr(os, "fchmod"):
-        os.fchmod(file, 0o600)
-    return file
-
-
-def _plain(file: int, *, whose: int | None) -> int:
+def plain(file: int, *, whose: int | None) -> int:
+    """The same, if it is a file and, unless that is None, of this user; else it is closed."""
     found = os.fstat(file)
     if stat.S_ISREG(found.st_mode) and whose in {None, found.st_uid}:
         return file
     os.close(file)
     raise OSError(errno.EPERM, "it is no plain file of this user")
-
-
-def _me() -> int | None:
-    return os.geteuid() if hasattr(os, "geteuid") else None

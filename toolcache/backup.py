@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from toolcache.archive import ArchiveReader, ArchiveWriter, Head, Record
+from toolcache.archive import ArchiveReader, Head, Record
+from toolcache.archive_writer import ArchiveWriter
 from toolcache.aside import Pace, aside
 from toolcache.blob import HEADER_SIZE, MAC_SIZE, SEALED, CorruptBlobError, read_header
 from toolcache.codec.envelope import Blob, Envelope
@@ -95,7 +97,7 @@ async def export(
     meter, seen = Meter(parts, rate, on_progress, await _total(parts)), Seen()
     begun_ms = int(parts.clock.time() * 1000)
     oldest_ms = begun_ms - _RESUMED * 1000 if resume else float("inf")
-    head, key = Head(parts.namespace, begun_ms), parts.envelope.key_for(_PURPOSE)
+    head, key = Head(parts.namespace, begun_ms, _origin(parts)), parts.envelope.key_for(_PURPOSE)
     writer = await aside(
         partial(ArchiveWriter, Path(path), head, key, oldest_ms=oldest_ms, most=_largest(parts.envelope))
     )
@@ -214,6 +216,12 @@ def _size(some: Iterable[Record]) -> int:
 def _largest(envelope: Envelope) -> int:
     """Bytes of the largest blob that may be one of ours."""
     return HEADER_SIZE + _META + envelope.max_entry + MAC_SIZE
+
+
+def _origin(parts: Parts) -> bytes:
+    """What stands for the stores of a cache; for this process, where memory is all there is."""
+    where = f"{parts.where_redis}\0{parts.where_files}".encode() if parts.redis or parts.files else parts.hybrid.node
+    return blake2b(where, digest_size=8).digest()
 
 
 async def _total(parts: Parts) -> int | None:

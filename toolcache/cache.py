@@ -319,7 +319,7 @@ class Cache(Holdings, Moves):
             probe: False asks nobody and tells what is known.
         """
         self._machine.enter(())
-        return await health(self._parts, self._machine.journal, self._machine.bus, probe=probe)
+        return await health(self._parts, self._machine.tallies, self._machine.journal, self._machine.bus, probe=probe)
 
     def bypass(self) -> AbstractContextManager[None]:
         """Within the block nothing is looked up and no value is stored: all is computed. Deletes are done all the same.

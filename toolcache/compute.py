@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from math import inf
 from types import FunctionType
 from typing import Any, Final, TypeAlias
 
@@ -44,6 +45,8 @@ class Context:
         self.etag: str | None = None
         self.skipped = False
         self.stale: Held | None = None
+        self.cost_usd: float | None = None
+        self.tokens: int | None = None
         self.policy = policy
         self.raises = 0
 
@@ -76,6 +79,14 @@ class Context:
             raise LookupError("there is no older value that could be right: compute one")
         return self.stale.own()
 
+    def cost(self, *, usd: float | None = None, tokens: int | None = None) -> None:
+        """Report what the computation has spent; several reports add up, and statistics tell of them.
+
+        Raises:
+            ValueError: an amount is below zero, or no number.
+        """
+        self.cost_usd, self.tokens = spent(self.cost_usd, usd, self.tokens, tokens)
+
     def skip(self) -> None:
         """Do not store the value; those who wait get it all the same."""
         self.skipped = True
@@ -101,6 +112,23 @@ async def run(compute: Compute, context: Context) -> Any:
         if not timeout.expired():
             raise
         raise ComputeTimeoutError(limit) from None
+
+
+def spent(
+    dollars: float | None, usd: float | None, so_far: int | None, tokens: int | None
+) -> tuple[float | None, int | None]:
+    """What was spent, in US dollars and tokens, with what is reported now.
+
+    Raises:
+        ValueError: an amount is below zero, or no number.
+    """
+    for name, amount in (("usd", usd), ("tokens", tokens)):
+        if amount is not None and not 0 <= amount < inf:
+            raise ValueError(f"{name} is an amount of zero or more, not {amount!r}")
+    return (
+        dollars if usd is None else (dollars or 0.0) + float(usd),
+        so_far if tokens is None else (so_far or 0) + int(tokens),
+    )
 
 
 def etag_of(etag: object) -> str:

@@ -204,7 +204,7 @@ class Filler:
             context.raises = self._epochs.raises
             begun = self._now()
             try:
-                value = await run(compute, context)
+                value = await self._run(compute, context, domain)
             except Exception as error:
                 if flight.stand_in is None or flight.detached or flight.anew:
                     raise
@@ -221,6 +221,13 @@ class Filler:
     def _version(self, *, above: bytes = ZERO, tags: tuple[str, ...] = ()) -> bytes:
         """One above what was found, and every epoch that applies; below whatever is written from now on."""
         return self._parts.hybrid.yielding(max(above, self._epochs.newest(tags)))
+
+    async def _run(self, compute: Compute, context: Context, domain: Domain) -> Any:
+        try:
+            return await run(compute, context)
+        finally:
+            if context.cost_usd is not None or context.tokens is not None:
+                self._tallies.of(domain).spend(context.cost_usd or 0.0, context.tokens or 0)
 
     def _is_fresh(self, found: Found) -> bool:
         return found.held is not None and int(self._parts.clock.time() * 1000) < found.held.fresh_until_ms

@@ -66,6 +66,7 @@ class KnownTools:
         self._notes = notes
         self._known: dict[str, dict[str, Known]] = {}
         self._noted: dict[str, dict[str, str]] = {}
+        self._heeded: set[str] = set()
 
     def find(self, server: str, name: str) -> Known | None:
         """What is known of a tool."""
@@ -76,16 +77,17 @@ class KnownTools:
         known = self.find(server, name)
         return None if known is None else known.digest
 
-    def trusts(self, server: str) -> bool:
-        """Whether hints of the server count."""
-        known = next(iter(self._known.get(server, {}).values()), None)  # one is trusted as all are
-        return known is not None and known.trusted
+    def heeds(self, server: str) -> bool:
+        """Whether hints of the server count here, or have counted: then something may be kept by them."""
+        return server in self._heeded
 
     async def learn(self, server: str, tools: Iterable[Any], *, trusted: bool) -> Learned:
         """Take the whole list of a server's tools as what there is now."""
         found, unreadable = _read(tools)
         now = {name: one.digest or _UNTOLD for name, one in found.items()}
         self._known[server] = {name: Known(one.hints, trusted, one.digest) for name, one in found.items()}
+        if trusted:
+            self._heeded.add(server)
         before = await self._remembered(server)
         self._noted.setdefault(server, before or {})
         was = before or {}
@@ -134,7 +136,9 @@ class KnownTools:
     async def _remembered(self, server: str) -> dict[str, str] | None:
         """The definitions when they were learned last, here or elsewhere; None where nobody knows."""
         note = await self._notes.read("list", server)
-        return note if isinstance(note, dict) else self._noted.get(server)
+        if not isinstance(note, dict):
+            return self._noted.get(server)
+        return {name: told for name, told in note.items() if isinstance(name, str) and isinstance(told, str)}
 
 
 def _read(tools: Iterable[Any]) -> tuple[dict[str, ToolDefinition], int]:

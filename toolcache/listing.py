@@ -1,5 +1,6 @@
 """What a store promises that can be listed: page after page, so that neither it nor the listing process holds up others."""
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 HEAD: Final = 512
@@ -29,5 +30,18 @@ class SupportsPages(Protocol):
 
         What is there from the first page to the last comes at least once; what comes or goes meanwhile, perhaps. A page may
         be asked for again. It ends, however much is added meanwhile.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsCompaction(Protocol):
+    """A local store that gives back the room of what is dead by and by."""
+
+    async def compact(self, needless: Callable[[str, bytes], bool] | None = None, /) -> int:
+        """Give it back now, as far as it is worth it; the bytes won.
+
+        ``needless``, told the key and the version of an epoch that Redis is not owed, says whether it may go, too. It is called
+        in a thread.
         """
         ...

@@ -30,8 +30,8 @@ MAX_MESSAGE: Final = 65_536
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
 
-_ON_FILE: Final = 300.0
-"""Seconds that a record stays in the log: for a host that was asleep meanwhile."""
+_LIFE: Final = 300.0
+"""Seconds that a message is good for, and its record stays in the log: a host may have been asleep meanwhile."""
 
 _ID: Final = 32
 _ROOM: Final = 1_024
@@ -108,7 +108,7 @@ class Messages:
             )
         own: dict[str, Any] = parts.coder.decode(encoded)[1]  # the caller may go on to change what was given
         message = Message(os.urandom(_ID // 2).hex(), name, own, parts.clock.time())
-        ends_ms = int((message.sent_at + _ON_FILE) * 1000)
+        ends_ms = int((message.sent_at + _LIFE) * 1000)
         blob = parts.envelope.pack(
             encoded,
             digest=key_digest(self._prefix + message.id),
@@ -203,6 +203,10 @@ class Messages:
             found = parts.envelope.unpack(blob, key_digest(self._prefix + number), MAX_MESSAGE)
         except Lengthy:
             raise CorruptBlobError("bomb") from None
+        if not found.header.alive(
+            int(parts.clock.time() * 1000)
+        ):  # said long ago: whoever repeats it was not who said it
+            raise CorruptBlobError("late")
         said = None if found.encoded is None else parts.coder.decode(found.encoded)
         match said:
             case [str(name), dict(payload)] if NAME.fullmatch(name) and all(type(field) is str for field in payload):

@@ -32,7 +32,7 @@ class Moves:
 
         Args:
             path: where it is to be; what lies there is replaced at the end.
-            resume: False begins anew, as does a whole day since the first call.
+            resume: False begins anew; so does a day since the first call, or what was left by a cache over other stores.
             rate: entries a second at most.
             on_progress: told with each step how far it is; must not block. Its faults are counted, not feared.
 

@@ -75,7 +75,7 @@ def _layer(layer: Layer) -> LayerStats:
     return layer.tally.snapshot(entries=usage.entries, size=usage.bytes, evictions=usage.evictions)
 
 
-async def health(parts: Parts, journal: Journal, bus: Bus, *, probe: bool) -> Health:
+async def health(parts: Parts, tallies: Tallies, journal: Journal, bus: Bus, *, probe: bool) -> Health:
     """Whether each configured layer answers."""
     redis = await _layer_health(parts, parts.redis, parts.where_redis, probe=probe) if parts.redis else None
     files = await _layer_health(parts, parts.files, parts.where_files, probe=probe) if parts.files else None
@@ -92,6 +92,7 @@ async def health(parts: Parts, journal: Journal, bus: Bus, *, probe: bool) -> He
         pending=journal.pending,
         oldest_pending_at=journal.oldest(),
         coherence=bus.state,
+        domains=tuple(tallies.all()),
         heard_at=bus.heard_at,
     )
 

@@ -1,6 +1,6 @@
 """What ``@cached`` is told of a function's results: which to keep, for how long, and as what."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from toolcache.compute import Context
@@ -34,7 +34,7 @@ class CachedOptions(FreshnessOptions, total=False):
     strict_scope: bool
     tags: Sequence[str]
     condition: Callable[[Any], object] | None
-    cache_errors: Sequence[type[Exception]] | Mapping[type[Exception], Rebuild]
+    cache_errors: type[Exception] | Iterable[type[Exception]] | Mapping[type[Exception], Rebuild]
     error_ttl: Duration
     domain: Domain | str | None
     lock: bool | None
@@ -63,7 +63,8 @@ class Rules:
 
     def __init__(self, ttl: Lifetime, options: Mapping[str, Any]) -> None:
         check_names(options)
-        self._options = options
+        self._options = {name: _lasting(option) for name, option in options.items()}
+        options = self._options
         self._tags = labels(options.get("tags", ()))
         self.ttl: Lifetime = ttl if ttl is MISSING or ttl is None or callable(ttl) else seconds(ttl)
         self._condition = _callable("condition", options.get("condition"))
@@ -137,6 +138,11 @@ def check_names(options: Iterable[str]) -> None:
             raise TypeError(f"cached has no option {name!r}{more}")
 
 
+def _lasting(option: Any) -> Any:
+    """An option that may be read more than once: one decorator may stand above several functions."""
+    return tuple(option) if isinstance(option, Iterator) else option
+
+
 def _callable(name: str, value: Any) -> Callable[[Any], object] | None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} is a function of the result, not {type(value).__name__}")
@@ -145,9 +151,8 @@ def _callable(name: str, value: Any) -> Callable[[Any], object] | None:
 
 
 def _errors(given: Any) -> dict[type[Exception], Rebuild | None]:
-    kinds = (
-        dict(given) if isinstance(given, Mapping) else dict.fromkeys(given if isinstance(given, Sequence) else (given,))
-    )
+    listed = given if isinstance(given, Iterable) and not isinstance(given, type) else (given,)
+    kinds = dict(given) if isinstance(given, Mapping) else dict.fromkeys(listed)
     for kind, rebuild in kinds.items():
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise TypeError("cache_errors names classes of errors: write cache_errors=(LookupError,)")

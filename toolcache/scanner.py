@@ -64,7 +64,7 @@ class Scanner:
         self._entries = entries
         self._horizon = horizon
         self._recall = recall
-        self._values = store_key("v", parts.namespace, "")
+        self._values, self._records = (store_key(kind, parts.namespace, "") for kind in ("v", "i"))
 
     async def memory(self, prefix: str = "") -> AsyncIterator[list[Held]]:
         """What this process's memory holds, whether or not it may answer without asking a layer; ``prefix`` of its places."""
@@ -80,8 +80,8 @@ class Scanner:
                 yield found
             await asyncio.sleep(0)
 
-    async def layer(self, layer: Layer, prefix: str = "") -> AsyncIterator[list[Scanned]]:
-        """What a layer holds; ``prefix`` of its key texts. A key may come twice.
+    async def layer(self, layer: Layer, prefix: str = "", *, covered: bool = False) -> AsyncIterator[list[Scanned]]:
+        """What a layer holds; ``prefix`` of its key texts, ``covered``: what epochs cover too. A key may come twice.
 
         Raises:
             UnlistedError: it cannot be asked for all of it.
@@ -92,7 +92,8 @@ class Scanner:
             if page is None:
                 raise UnlistedError(layer.name)
             for at in range(0, len(page.found), _PIECE):
-                found = await self._live(page.found[at : at + _PIECE], layer)
+                seen = self._alive(page.found[at : at + _PIECE], layer)
+                found = seen if covered or not seen else await self._uncovered(seen, layer)
                 if found:
                     yield found
                 await asyncio.sleep(0)
@@ -100,12 +101,31 @@ class Scanner:
             if cursor is None:
                 return
 
-    async def _live(self, glimpses: Sequence[Glimpse], layer: Layer) -> list[Scanned]:
-        """Those that a read would find, but for what only the body tells."""
+    async def tags_of_records(self, layer: Layer) -> AsyncIterator[tuple[str, ...]]:
+        """The tags of the records of what runs once, of each that has any.
+
+        Raises:
+            UnlistedError: it cannot be asked for all of them.
+        """
+        cursor = None
+        while True:
+            page = await layer.page(self._records, cursor)
+            if page is None:
+                raise UnlistedError(layer.name)
+            for glimpse in page.found:
+                if (one := self._read(glimpse, layer)) and one.tags:
+                    yield one.tags
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def _alive(self, glimpses: Sequence[Glimpse], layer: Layer) -> list[Scanned]:
+        """The values whose life has not ended."""
         now_ms = int(self._parts.clock.time() * 1000)
-        seen = [one for glimpse in glimpses if (one := self._read(glimpse, layer)) and one.header.alive(now_ms)]
-        if not seen:
-            return []
+        return [one for glimpse in glimpses if (one := self._read(glimpse, layer)) and one.header.alive(now_ms)]
+
+    async def _uncovered(self, seen: Sequence[Scanned], layer: Layer) -> list[Scanned]:
+        """Those that a read would find, but for what only the body tells."""
         above = {self._epochs.namespace}.union(*(self._epochs.names(tags) for tags in {one.tags for one in seen}))
         self._horizon.know_of(above)
         if not await self._horizon.ask(layer, above, until=layer.budget()):

@@ -33,6 +33,9 @@ _LONGEST: Final = 400 * 86_400.0
 _OF_OTHERS: Final = (AlreadyInProgressError, StoredAgentError, TakeoverLimitError)
 """What has become of a time that another process runs, or has run."""
 
+_BACK: Final = (60.0, 3_600.0, 86_400.0, math.inf)
+"""Seconds in which one looks for the last time that has gone by, the next of these only where there is none."""
+
 _FIELDS: Final = 5
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _NICKNAMES: Final = {
@@ -190,7 +193,9 @@ class Scheduled:
     def cancel(self) -> None:
         """Run no more; what is being run is cancelled."""
         self._over = True
-        self._cache._reacting.schedules.pop(self.name, None)  # noqa: SLF001 - of one house
+        known = self._cache._reacting.schedules  # noqa: SLF001 - of one house
+        if known.get(self.name) is self:
+            del known[self.name]
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._home.dismiss, self._run)
 
@@ -218,12 +223,13 @@ class Scheduled:
     def _following(self, tick: float) -> float:
         """The next time; of those that have gone by meanwhile, the last."""
         now, following = self._clock.time(), self._times.after(tick)
-        if following > now:
-            return following
-        latest = following
-        while (later := self._times.after(latest)) <= now:
-            latest = later
-        return latest
+        for back in _BACK:  # there may be very many: a host has slept for days
+            latest = self._times.after(max(tick, now - back))
+            if latest <= now:
+                while (later := self._times.after(latest)) <= now:
+                    latest = later
+                return latest
+        return following
 
     async def _once(self, tick: float | None) -> None:
         """Run, if no other process does or has; tell what fails."""

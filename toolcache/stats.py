@@ -82,12 +82,17 @@ class Tally:
         "sampled",
         "seconds_saved",
         "sets",
+        "spent_tokens",
+        "spent_usd",
         "stale",
+        "told",
     )
 
     def __init__(self, cost_usd: float = 0.0, cost_tokens: float = 0.0) -> None:
         self.cost_usd = cost_usd
         self.cost_tokens = cost_tokens
+        self.told = 0
+        self.spent_usd = self.spent_tokens = 0.0
         self.hits = 0
         self.far_hits = 0
         self.misses = 0
@@ -101,6 +106,12 @@ class Tally:
         self.latency = Histogram()
         self.sampled = Histogram()
 
+    def spend(self, usd: float, tokens: float) -> None:
+        """A computation has told what it cost."""
+        self.told += 1
+        self.spent_usd += usd
+        self.spent_tokens += tokens
+
     def found_after_all(self, seconds: float) -> None:
         """What had been counted as a miss was being computed elsewhere, in that many seconds."""
         self.misses -= 1
@@ -109,7 +120,7 @@ class Tally:
 
     def snapshot(self, *, entries: int = 0, size: int = 0, evictions: int = 0) -> "DomainStats":
         """The counts so far, with what only memory knows."""
-        hits = self.hits + self.far_hits
+        hits, told = self.hits + self.far_hits, self.told or 1
         return DomainStats(
             hits=hits,
             misses=self.misses,
@@ -120,8 +131,10 @@ class Tally:
             compute_seconds=self.compute_seconds,
             not_stored=self.not_stored,
             seconds_saved=self.seconds_saved,
-            dollars_saved=hits * self.cost_usd,
-            tokens_saved=hits * self.cost_tokens,
+            dollars_saved=hits * (self.cost_usd or self.spent_usd / told),
+            tokens_saved=hits * (self.cost_tokens or self.spent_tokens / told),
+            dollars_spent=self.spent_usd,
+            tokens_spent=self.spent_tokens,
             stale=self.stale,
             entries=entries,
             bytes=size,
@@ -232,10 +245,11 @@ class Latency(Frozen):
 class DomainStats(Frozen):
     """One domain since the cache was made.
 
-    ``dollars_saved`` and ``tokens_saved`` are hits × the domain's unit costs, ``seconds_saved`` what computing the
-    values cost that the hits did not; a call that waited for the computation of another is a hit. ``stale`` are calls
-    that were answered by a value past its time, which stood in for one that could not be computed, or not in time. ``entries``, ``bytes`` and ``evictions`` are
-    memory's. ``latency`` is of whole calls that read or compute, one for each key that was answered: hits of memory
+    ``dollars_saved`` and ``tokens_saved`` are hits × the domain's unit costs or, where it has none, × the mean of what
+    computations said that they cost, in all ``dollars_spent`` and ``tokens_spent``; ``seconds_saved`` is what computing
+    the values took that the hits did not. A call that waited for the computation of another is a hit. ``stale`` are calls
+    that were answered by a value past its time, which stood in for one that could not be computed, or not in time.
+    ``entries``, ``bytes`` and ``evictions`` are memory's. ``latency`` is of whole calls that read or compute, one for each key that was answered: hits of memory
     are sampled, one in 1,024 from the first on, and count as many as they were.
     """
 
@@ -250,6 +264,8 @@ class DomainStats(Frozen):
     seconds_saved: float
     dollars_saved: float
     tokens_saved: float
+    dollars_spent: float
+    tokens_spent: float
     stale: int
     entries: int
     bytes: int
@@ -362,7 +378,7 @@ class Health(Frozen):
 
     ``status`` is "ok", or "degraded" when a configured layer cannot be used, or only be read: the others stand in.
     ``pending`` are writes of this host that Redis has not taken yet, the oldest of them made at ``oldest_pending_at``,
-    in seconds since the epoch.
+    in seconds since the epoch. ``domains`` are those that were used, or asked for.
 
     ``coherence`` says how memory learns what other processes have written through Redis: by "tracking" (Redis tells
     it), "timed" (it asks every 5 s), or "off" where no Redis is configured. ``heard_at`` is when the server last gave
@@ -381,3 +397,4 @@ class Health(Frozen):
     oldest_pending_at: float | None
     coherence: str = "off"
     heard_at: float | None = None
+    domains: tuple[str, ...] = ()

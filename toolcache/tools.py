@@ -10,7 +10,6 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from math import inf
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from toolcache.domains import IDEMPOTENCY, TOOL
@@ -152,40 +151,48 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
             told = (self._known.digest(server, tool), policy.version)
             key = self._key(server, tool, policy.chosen(params), *told)
             return await self._calls.cached(key, result_labels(server, tool), policy, asked)
-        if server and self._may_write(server, tool):
-            asked = partial(self._write, server, asked, alone=policy is not AGAIN)
-        if verdict.act is Act.RUN:
-            return await asked()
-        return await self._once(server, tool, policy, params, asked)
+        writes = bool(server) and self._may_write(server, tool)
+        if verdict.act is Act.ONCE:
+            return await self._once(server, tool, policy, params, asked, writes=writes)
+        return await (self._write(server, asked) if writes else asked())
 
-    async def _once(self, server: str, tool: str, policy: ToolPolicy, params: Mapping[str, Any], asked: Asked) -> Any:
+    async def _once(
+        self, server: str, tool: str, policy: ToolPolicy, params: Mapping[str, Any], asked: Asked, *, writes: bool
+    ) -> Any:
+        who = ""
         if policy is AGAIN:
             definition = self._known.digest(server, tool)
-            turn = await self._turn(server, self._key(server, tool, params, definition))
-            request = self._key(server, tool, params, definition, turn), ""
+            who = self._key(server, tool, params, definition)
+            request = self._key(server, tool, params, definition, await self._turn(server, who)), ""
             retention = self._machine.lifetime(MISSING, self._row)
         else:
             others = policy.others(params)
             request = self._key(server, tool, policy.chosen(params)), str(digest(others)) if others else ""
             retention = self._machine.lifetime(policy.ttl, self._answers)
-        return await self._calls.once(request, policy, None if retention == inf else retention, asked)
+        run = partial(self._write, server, asked, who) if writes else asked
+        return await self._calls.once(request, policy, None if retention == inf else retention, run)
 
     def _may_write(self, server: str, tool: str) -> bool:
         """Whether a call may change what is kept of the server's tools."""
         known = self._known.find(server, tool)
         if known is not None and known.trusted and decide(None, known.hints, trusted=True).act is Act.CACHE:
             return False
-        return self._known.trusts(server) or any(server == other for other, _ in self._policies)
+        return self._known.heeds(server) or any(server == other for other, _ in self._policies)
 
-    async def _write(self, server: str, asked: Asked, *, alone: bool) -> Any:
+    async def _write(self, server: str, asked: Asked, who: str = "") -> Any:
         """Run what may change what other tools of the server would say."""
-        if alone:
-            await self._turn(server, "")
+        if not who:
+            await self._turn(server, who)
         try:
             return await asked()
         finally:  # it may have done so whatever has become of it
-            with contextlib.suppress(CacheWriteError, CacheClosedError):  # told by an event, and the tool was run
-                await self._machine.homes.here().see_through(self._known.written(server))
+            await self._machine.homes.here().see_through(self._written(server, who))
+
+    async def _written(self, server: str, who: str) -> None:
+        if self._known.heeds(server) and (await self._last_turn(server))[0] != who:
+            await self._turn(server, "")  # another's turn came meanwhile: which of the two was done last, nobody knows
+        with contextlib.suppress(CacheWriteError, CacheClosedError):  # told by an event, and the tool was run
+            await self._known.written(server)
 
     async def _turn(self, server: str, who: str) -> int:
         """The number of this turn: it goes up whenever another of the server's tools writes than the last.
@@ -193,16 +200,21 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         What changes nothing when it is done again does, once something else was done in between: so only calls of one
         turn are one.
         """
-        if not self._known.trusts(server):
+        if not self._known.heeds(server):
             return 0
-        told = await self._notes.read("turn", server)
-        turns = [turn for turn in (told, self._turns.get(server)) if isinstance(turn, list)]
-        last, number = max(turns, key=itemgetter(1), default=("", 0))
+        last, number = await self._last_turn(server)
         if last != who:
             number += 1
             self._turns[server] = [who, number]
             await self._notes.write("turn", server, [who, number])
-        return int(number)
+        return number
+
+    async def _last_turn(self, server: str) -> tuple[str, int]:
+        """Whose turn it was last, here or elsewhere, and its number."""
+        told = await self._notes.read("turn", server)
+        turns: list[Any] = [turn for turn in (told, self._turns.get(server)) if _is_turn(turn)]
+        who, number = max(turns, key=lambda turn: turn[1], default=("", 0))
+        return who, number
 
     def _key(self, server: str, tool: str, params: Mapping[str, Any], *told: Any) -> str:
         """The key of a call."""
@@ -212,6 +224,11 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
             raise UnsupportedKeyError(
                 f"{error}; or name the parameters of the tool that decide, with key_params=[...] of its policy"
             ) from None
+
+
+def _is_turn(note: Any) -> bool:
+    """Whether a note from a store says whose turn it is, and which."""
+    return isinstance(note, list) and len(note) == 2 and type(note[1]) is int  # noqa: PLR2004 - who, and the number
 
 
 def _told(name: ToolName) -> tuple[str, str]:

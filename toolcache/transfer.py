@@ -8,6 +8,7 @@ from toolcache.fields import Frozen, each
 EXPIRED: Final = "expired"
 NEWER: Final = "newer there"
 DAMAGED: Final = "damaged"
+IN_THE_WAY: Final = "in the way"
 TOO_LARGE: Final = "too large"
 
 
@@ -20,8 +21,8 @@ class Transfer(Frozen):
         total: how many there are: of an import exactly, else about, as the layers count what is not this cache's too; None where
             nobody knows.
         resumed: of an export, those that an earlier call had written already; they are among ``entries``.
-        skipped: those that were not moved, by reason: "expired" past the end of their life, "newer there" (``keep_newer``), "damaged"
-            and "too large" for this cache's ``max_entry``.
+        skipped: those that were not moved, by reason: "expired" past the end of their life, "newer there" (``keep_newer``), "damaged",
+            "too large" for this cache's ``max_entry``, and "in the way" where something of another program has the key in Redis.
         seconds: how long it took.
 
     Examples:

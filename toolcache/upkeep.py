@@ -5,6 +5,7 @@ from typing import Any
 
 from toolcache.catalogue import Catalogue, KeyInfo
 from toolcache.changes import Changes
+from toolcache.cleanup import Cleaned, Cleanup
 from toolcache.entrance import Entrance
 from toolcache.entry import Invalidation
 from toolcache.home import Homes
@@ -28,6 +29,7 @@ class Upkeep:
         invalidator: raises epochs.
         homes: whose flights are told.
         risk: says what may be served again.
+        cleanup: gives back what has ended.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class Upkeep:
         invalidator: Invalidator,
         homes: Homes,
         risk: Risk,
+        cleanup: Cleanup,
     ) -> None:
         self._entrance = entrance
         self._changes = changes
         self._invalidator = invalidator
         self._catalogue = Catalogue(parts, scanner)
+        self._cleanup = cleanup
         self._removals = Removals(parts, scanner, self._catalogue, changes, homes, risk)
 
     def scan(self, pattern: str) -> AsyncIterator[KeyInfo]:
@@ -59,3 +63,8 @@ class Upkeep:
         if meant.glob is not None:
             return await self._removals.remove(meant.scope, meant.glob, meant.where)
         return await self._invalidator.invalidate(meant.scope, meant.labels, await self._changes.come())
+
+    async def cleanup(self) -> Cleaned:
+        """Give back what has ended."""
+        self._entrance.pass_through()
+        return await self._cleanup.run()

@@ -4,8 +4,8 @@ import inspect
 import json
 import os
 import stat
-from asyncio import to_thread
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from asyncio import sleep, to_thread
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn
 
 from toolcache.domains import Domain
@@ -18,6 +18,8 @@ MAX_LINE: Final = 65_536
 """Bytes of a line of a file; a longer one is none."""
 
 _AT_ONCE: Final = 500
+_TURN: Final = 50
+"""Items after which the event loop has its turn."""
 _JSON: Final = (".jsonl", ".ndjson")
 
 
@@ -34,6 +36,8 @@ async def items(cache: "Told", plan: WarmPlan) -> AsyncGenerator[Item | Bad, Non
         if not left:
             return
         left -= 1
+        if left % _TURN == 0:  # what memory holds is seen to without a pause
+            await sleep(0)
         yield item
 
 
@@ -46,13 +50,21 @@ async def _all(cache: "Told", plan: WarmPlan) -> AsyncIterator[Item | Bad]:
     if plan.top is not None:
         for item in cache.requested.most(plan.top, plan.domain):
             yield item
-    queries = plan.queries
+    async for query in _queries(plan.queries):
+        yield _checked(Item(query), plan)
+
+
+async def _queries(queries: Any) -> AsyncIterator[Any]:
     if callable(queries):
         queries = queries()
         if inspect.isawaitable(queries):
             queries = await queries
+    if isinstance(queries, AsyncIterable):
+        async for query in queries:
+            yield query
+        return
     for query in queries:
-        yield _checked(Item(query), plan)
+        yield query
 
 
 def _checked(item: Item, plan: WarmPlan) -> Item | Bad:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias, TypedDict, Unpack
 
@@ -14,7 +14,12 @@ from toolcache.fields import Frozen, each
 from toolcache.spelling import choice, count, dollars, nearest, optional, span, switch, unlimited
 from toolcache.tags import labels
 
-Queries: TypeAlias = Iterable[Any] | Callable[[], Iterable[Any]] | Callable[[], Awaitable[Iterable[Any]]]
+Queries: TypeAlias = (
+    Iterable[Any]
+    | Callable[[], Iterable[Any]]
+    | Callable[[], Awaitable[Iterable[Any]]]
+    | Callable[[], AsyncIterable[Any]]
+)
 Items: TypeAlias = Mapping[str, Compute] | Iterable[tuple[str, Compute]]
 
 GETTERS: Final[Mapping[str, tuple[str, str]]] = {
@@ -58,8 +63,8 @@ class WarmPlan(Frozen):
 
     Args:
         items: keys of your own, each with what computes its value.
-        queries: what is asked for; of a ``domain`` what its getter takes first, else keys. Or a function, sync or async,
-            that is called at each run and returns them.
+        queries: what is asked for; of a ``domain`` what its getter takes first, else keys. Or a function, sync or async
+            or an async generator, that is called at each run and returns them.
         file: of one query a line; a name that ends in ``.jsonl`` has one JSON value a line.
         top: so many of those that this process was asked for most often in the last day; see ``ToolCache.requested``.
         domain: whose values they are: a built-in one's name, such as ``"search"``, or a ``Domain`` of your own.

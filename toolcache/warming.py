@@ -1,6 +1,6 @@
 """Warming: what will be asked for is computed before it is.
 
-    each item: is it there? → is there budget left? → wait for the rate → compute it, as any caller would
+    each item: is it there? → is there budget left? → wait for the rate → get it, and compute it if it is missing
 
 What is missing is computed through the cache's own getters, so whoever asks meanwhile, here or in another process, waits
 for the same computation.
@@ -85,6 +85,8 @@ class _WarmUp:
         self._begun = self._clock.monotonic()
         self._next_at = self._begun
         self._cost = _unit_cost(cache, plan)
+        # Only where there is a rate or a budget, of which what is there takes nothing, need it be known beforehand.
+        self._looks = not plan.refresh and (plan.per_second is not None or plan.max_cost_usd is not None)
         self._asked = self._there = self._computed = self._skipped = self._running = self._paid = 0
         self._failed: Counter[str] = Counter()
         self._stopped = ""
@@ -136,7 +138,7 @@ class _WarmUp:
         self._running += 1
         self._tell()
         try:
-            if not self._plan.refresh and await self._ask(item, None) is not MISSING:
+            if self._looks and await self._ask(item, None) is not MISSING:
                 self._there += 1
                 return
             await self._compute(item)

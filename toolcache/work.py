@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from toolcache.compute import takes_context
+from toolcache.compute import spent, takes_context
 from toolcache.errors import RunTimeoutError
 from toolcache.terms import Terms
 
@@ -57,13 +57,7 @@ class RunContext:
         Raises:
             ValueError: an amount is below zero, or no number.
         """
-        for name, amount in (("usd", usd), ("tokens", tokens)):
-            if amount is not None and not 0 <= amount < float("inf"):
-                raise ValueError(f"{name} is an amount of zero or more, not {amount!r}")
-        if usd is not None:
-            self.cost_usd = (self.cost_usd or 0.0) + float(usd)
-        if tokens is not None:
-            self.tokens = (self.tokens or 0) + int(tokens)
+        self.cost_usd, self.tokens = spent(self.cost_usd, usd, self.tokens, tokens)
 
 
 _CURRENT: Final[ContextVar[RunContext]] = ContextVar("toolcache.run")

@@ -22,6 +22,7 @@ class Effort:
     sizes: Sequence[int]
     processes: Sequence[int]
     tags: Sequence[int]
+    members: Sequence[int]
     count: int
     rounds: int
     settle: float
@@ -32,12 +33,20 @@ FULL: Final = Effort(
     sizes=(100, 1_000, 10_000, 100_000, 1_000_000),
     processes=(1, 2, 4, 8),
     tags=(0, 1, 2, 4, 8, 16),
+    members=(10, 1_000, 100_000, 1_000_000),
     count=1_500,
     rounds=4,
     settle=0.5,
 )
 QUICK: Final = Effort(
-    keys=(100, 1_000), sizes=(100, 10_000), processes=(1, 2), tags=(0, 2), count=60, rounds=1, settle=0.1
+    keys=(100, 1_000),
+    sizes=(100, 10_000),
+    processes=(1, 2),
+    tags=(0, 2),
+    members=(10, 100),
+    count=60,
+    rounds=1,
+    settle=0.1,
 )
 
 
@@ -251,10 +260,44 @@ class Bench:
             )  # fmt: skip
         return sweep
 
+    def members(self) -> Sweep:
+        """A tag that so many entries carry is invalidated: in memory alone, over files, and over Redis, where others listen."""
+        sweep = Sweep(
+            "members", "Entries that carry a tag which is invalidated", "entries",
+            ["set, µs", "invalidate, µs: memory", "invalidate, µs: files", "invalidate, µs: Redis"],
+            curves=["invalidate, µs: memory", "invalidate, µs: files", "invalidate, µs: Redis"],
+        )  # fmt: skip
+        for members in self._effort.members:
+            least, filled = list[float](), {"cpu": 0.0}
+            for settings in (
+                {"files": False, "max_memory": _MEMORY},
+                {
+                    "directory": str(self._place.folder()),
+                    "redis_url": None,
+                    "file_timeout": _PATIENT,
+                    "max_memory": _MEMORY,
+                },
+                self._remote(self._server.database(), max_memory=_MEMORY),
+            ):
+                with Fleet([settings]) as fleet:
+                    (worker,) = fleet.workers
+                    spent = worker.do("fill", count=members, tags=["all"])
+                    filled = filled if least else spent
+                    rounds = []
+                    for _ in range(max(3, self._effort.rounds)):
+                        worker.do("fill", count=1, tags=["all"])
+                        rounds.append(worker.do("invalidate", tags=["all"]))
+                    if any(one["left"] for one in rounds):
+                        raise RuntimeError("a key was found after it was invalidated")
+                    least.append(_least(rounds)["wall"] * 1e6)
+            sweep.add(members, filled["cpu"] * 1e6, *least)
+        return sweep
+
     def all(self) -> Iterator[Callable[[], Sweep]]:
         """Each of them."""
         yield from (
             self.keys_in_memory, self.keys_in_redis, self.sizes, self.listeners, self.processes, self.followers, self.tags,
+            self.members,
         )  # fmt: skip
 
     def _remote(self, url: str, **settings: Any) -> dict[str, Any]:

@@ -12,11 +12,16 @@ import pytest
 from rig import Rig
 
 from toolcache import ToolCache
+from toolcache.archive import Head
+from toolcache.archive_writer import ArchiveWriter
 from toolcache.backup import Meter
+from toolcache.blob import EPOCH, RECORD, TOMBSTONE
 from toolcache.cache import Cache
 from toolcache.codec.envelope import Envelope
 from toolcache.domains import EMBEDDING
+from toolcache.encoded import Encoded
 from toolcache.errors import BackupError
+from toolcache.keys.text import key_digest, store_key
 from toolcache.session import Session
 from toolcache.testing import FakeClock
 from toolcache.transfer import Transfer
@@ -35,6 +40,17 @@ VALUES: dict[str, Any] = {
     "vector": [0.5, 0.25, -1.0],
     "": "the empty key",
 }
+
+
+@pytest.fixture(autouse=True)
+def real_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy may be late to answer: who waits for the layers to come round does so in real time."""
+
+    async def pause(_clock: object, tries: int) -> None:
+        await asyncio.sleep(0.02 * 4**tries)
+
+    monkeypatch.setattr("toolcache.gatherer.pause", pause)
+    monkeypatch.setattr("toolcache.restorer.pause", pause)
 
 
 @pytest.fixture
@@ -548,3 +564,73 @@ async def test_what_has_no_entry_stays(tmp_path: Path) -> None:
             assert (await other.get("k"), await other.for_agent("faq").get("k")) == ("all's", "the agent's")
             await other.invalidate(agent="faq")
             assert (await other.get("k"), await other.for_agent("faq").get("k")) == ("all's", None)
+
+
+async def test_what_is_not_ours_is_left_alone(rig: Rig, cache: Cache, path: Path) -> None:
+    """Where another program's data has a key in Redis, it stays; the entry goes to files if there are some, else it is counted."""
+    await cache.set_many({"a": 1, "b": 2})
+    await cache.export(path)
+    target = await rig.open(namespace="target")
+    if rig.server is not None:
+        rig.server.command("RPUSH", "tc1:v:target:a", "theirs")
+    report = await target.import_(path)
+    alone = rig.layering == "memory+redis"
+    assert (report.entries, report.skipped) == ((1, {"in the way": 1}) if alone else (2, {}))
+    if rig.server is not None:
+        assert rig.server.command("LRANGE", "tc1:v:target:a", "0", "-1") == [b"theirs"]
+
+
+def forge(path: Path, envelope: Envelope, now_ms: int) -> dict[str, str]:
+    """A file with valid links and blobs that no export has written; what is to become of each key."""
+    good: dict[str, Any] = {
+        "version": bytes(16),
+        "created_ms": now_ms,
+        "fresh_until_ms": now_ms + 9_000,
+        "gone_ms": now_ms + 9_000,
+    }
+    value = Encoded(b"\xa4good", "m")
+    forged: dict[str, tuple[Encoded | None, dict[str, Any], str]] = {
+        "good": (value, {}, "taken"),
+        "ended": (value, {"gone_ms": now_ms - 1, "fresh_until_ms": now_ms - 1, "created_ms": now_ms - 5}, "expired"),
+        "backward": (value, {"created_ms": now_ms + 99_000}, "damaged"),
+        "staler": (value, {"fresh_until_ms": now_ms + 99_000}, "damaged"),
+        "tombstone": (None, {"flags": TOMBSTONE}, "damaged"),
+        "epoch": (None, {"flags": EPOCH}, "damaged"),
+        "record": (value, {"flags": RECORD}, "damaged"),
+        "another's": (value, {"digest": bytes(16)}, "damaged"),
+        "bomb": (Encoded(b"0" * 9_000_000, "m"), {}, "too large"),
+    }
+    writer = ArchiveWriter(path, Head("forged", now_ms, bytes(8)), b"", oldest_ms=inf, most=0)
+    for key, (encoded, other, _) in forged.items():
+        text = key.replace("'", "%27")
+        fields = {**good, "digest": key_digest(store_key("v", "forged", text)), **other}
+        writer.write([(text, envelope.pack(encoded, **fields))])
+    writer.write([("noise", b"TC\x01" + bytes(200))])
+    writer.finish()
+    writer.close()
+    return {key: fate for key, (*_, fate) in forged.items()} | {"noise": "damaged"}
+
+
+async def test_a_forged_file_brings_nothing_that_is_no_entry(
+    rig: Rig, cache: Cache, clock: FakeClock, path: Path
+) -> None:
+    """BUG-82: blobs of other kinds and keys, impossible instants, bombs and noise are skipped, counted, and never a value."""
+    fates = await asyncio.to_thread(forge, path, Envelope(max_entry=2**24), int(clock.time() * 1000))
+    report = await cache.import_(path)
+    assert (report.entries, report.skipped) == (1, {"expired": 1, "damaged": 7, "too large": 1})
+    assert await cache.get_many(fates) == {"good": "good"}
+    assert await cache.set("good", 2)
+    assert await cache.get("good") == 2
+
+
+async def test_what_a_layer_holds_damaged_is_left_out(rig: Rig, cache: Cache, clock: FakeClock, path: Path) -> None:
+    """BUG-82: an entry whose bytes are damaged in Redis is no entry of a backup; it is counted, once, and the others are there."""
+    await cache.set_many({f"k{i}": i for i in range(300)})
+    redis = cache._parts.redis
+    if redis is None or rig.server is None:
+        assert (await cache.export(path)).skipped == {}
+        return
+    rig.server.command("SETRANGE", "tc1:v:test:k7", "110", "X")
+    redis.store.fail_with(ConnectionResetError, every=7)  # type: ignore[attr-defined]  # of the rig's
+    report = await with_sleep(clock, cache.export(path))
+    assert (report.entries, report.skipped) == (299, {"damaged": 1})

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hearing import until
 from origin import Answer, Client, Origin
 
 from toolcache import ToolCache
-from toolcache.integrations.asgi import CacheMiddleware, page_tag
+from toolcache.integrations.asgi import HTTP, CacheMiddleware, page_tag
 from toolcache.testing import FakeClock
 
 Make = Callable[..., Client]
@@ -155,6 +156,30 @@ async def test_pages_do_without_what_belongs_to_a_connection(site: Make, origin:
     assert names == {"x-end", "cache-control", "content-length", "etag", "age", "cache-status"}
 
 
+@pytest.mark.parametrize("layering", ["memory+file", "memory+redis+file"])
+async def test_pages_are_shared_by_processes(
+    layering: str, origin: Origin, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """C16: what one process has made another one answers with, and what one forgets is forgotten by the other."""
+    url = request.getfixturevalue("redis_server").url if "redis" in layering else None
+    options: dict[str, Any] = {"redis_url": url, "directory": tmp_path, "op_timeout": 10, "file_timeout": 20}
+    origin.says(b"\x00page\xff", Cache_Control="max-age=60", Vary="accept", X_Name="caf\xe9")
+    async with ToolCache(**options) as one, ToolCache(**options) as other:
+        here, there = (Client(CacheMiddleware(origin, cache=cache)) for cache in (one, other))
+        first = await here.get()
+        await one._machine.homes.settle(20)
+        again = await there.get()
+        assert "hit" in again.cache
+        assert (again.body, again["x-name"], again["etag"]) == (first.body, "caf\xe9", first["etag"])
+        await here.ask("DELETE", "/")
+        await until(lambda: len(origin.asked) == 2)
+        for _ in range(2000):  # until it has heard
+            if "hit" not in (await there.get()).cache:
+                break
+            await asyncio.sleep(0.01)
+        assert len(origin.asked) == 3
+
+
 # -- what belongs to whom --------------------------------------------------------------------------------------------
 
 
@@ -162,17 +187,21 @@ async def test_what_makes_another_page(site: Make, origin: Origin) -> None:
     """BUG-111: host, scheme, path and query are another page each, as they are written."""
     client = site(ttl=60)
     origin.answer = lambda scope: Answer(
-        repr((scope["scheme"], scope["headers"][0], scope["raw_path"], scope["query_string"])).encode()
+        repr([scope.get(name) for name in ("scheme", "headers", "root_path", "raw_path", "query_string")]).encode()
     )
     urls = ["/a", "/A", "/a/", "/a?", "/a?x=1", "/a?x=1&y=2", "/a?y=2&x=1", "/a%2Fb", "/a/b"]
     ways: list[dict[str, Any]] = [{"url": url} for url in urls]
-    ways += [{"url": "/a", "scheme": "https"}, {"url": "/a", "headers": [(b"host", b"other.example")]}]
+    ways += [
+        {"url": "/a", "scheme": "https"},
+        {"url": "/a", "root_path": "/shop"},
+        {"url": "/a", "headers": [(b"host", b"other.example")]},
+    ]
     bodies = [(await client.get(**way)).body for way in ways for _ in range(2)]
     assert bodies[::2] == bodies[1::2]
     assert len(set(bodies)) == len(ways) - 1  # "/a?" is "/a"
 
 
-@pytest.mark.parametrize("said", [{"authorization": "Bearer a"}, {"cookie": "session=a"}])
+@pytest.mark.parametrize("said", [{"authorization": "Bearer a"}, {"cookie": "session=a"}, {"x-api-key": "a"}])
 @pytest.mark.parametrize(
     ("control", "shared"),
     [
@@ -226,6 +255,8 @@ async def test_groups_have_pages_of_their_own(site: Make, origin: Origin) -> Non
     assert bodies == [b"ada", b"ada", b"eve", b"mallory", b"ada"]
     assert (await client.get("/")).body == b"nobody"
     assert (await client.get("/", {"authorization": "mallory"})).body == b"mallory"
+    unnamed = site(ttl=60, group=lambda _scope: "")
+    assert (await unnamed.get("/", {"authorization": "trudy"})).body == b"trudy"
     with pytest.raises(TypeError, match="group returns a text or None, not int"):
         await site(group=lambda _scope: 7).get("/")
 
@@ -244,6 +275,14 @@ async def test_private_pages_are_for_one_client(site: Make, origin: Origin) -> N
     origin.says(b"logo", Cache_Control="public, max-age=60")
     await public.get("/logo")
     assert "hit" in (await public.get("/logo", {"cookie": "ada"})).cache
+
+
+async def test_other_fields_may_say_who_a_client_is(site: Make, origin: Origin) -> None:
+    """BUG-106: ``credentials`` names the fields that say who a client is; others do not."""
+    client = site(ttl=60, credentials=["X-Token"])
+    await client.get("/")
+    assert "hit" not in (await client.get("/", {"x-token": "ada"})).cache
+    assert "hit" in (await client.get("/", {"authorization": "ada"})).cache
 
 
 async def test_some_cookies_say_nothing(site: Make, origin: Origin) -> None:
@@ -842,7 +881,7 @@ async def test_options_that_cannot_be_are_refused(site: Make, options: dict[str,
     """BUG-106: an option that cannot be is refused where it is given, by its name; an unknown one too."""
     with pytest.raises(ValueError, match=match):
         site(**options)
-    for name in ("vary", "cookies"):
+    for name in ("vary", "cookies", "credentials"):
         with pytest.raises(TypeError, match=name):
             site(**{name: "accept"})
     with pytest.raises(TypeError, match="tll"):
@@ -860,3 +899,34 @@ async def test_secrets_are_not_kept(site: Make, origin: Origin, cache: ToolCache
     held = [(key, memory.find(key)) for key in list(memory.keys())]
     assert held
     assert "hush" not in repr([(key, one and one.value) for key, one in held])
+
+
+def broken(page: tuple[Any, ...]) -> list[Any]:
+    """What is no page, though it looks like one."""
+    shape, status, fields, *rest = page
+    others = [(shape, "200", fields, *rest), (shape, status, [*fields], *rest), (shape, status, ((b"a", "b"),), *rest)]
+    others += [
+        (shape, status, ((b"a",),), *rest),
+        (shape, status, 7, *rest),
+        page[:-1],
+        (*page, 1),
+        ("page/0", *page[1:]),
+    ]
+    others += [(*page[:at], None, *page[at + 1 :]) for at in range(3, len(page))]
+    return [*others, None, 7, [], {}, "page"]
+
+
+async def test_what_is_no_page_is_not_believed(site: Make, origin: Origin, cache: ToolCache) -> None:
+    """C16: whatever lies where a page should is a miss, and is replaced."""
+    client, pages = site(ttl=60), cache[HTTP]
+    origin.says(b"page")
+    await client.get()
+    place: dict[str, Any] = {"url": ("http", "shop.example", "", "/", ""), "audience": ("", ""), "varied": ()}
+    page = await pages.get(**place)
+    assert page is not None
+    for other in broken(page):
+        await pages.set(other, **place)
+        assert (await client.get()).body == b"page"
+        assert "hit" not in (await client.get("/", {"cache-control": "no-cache"})).cache
+        await pages.set(page, **place)
+        assert "hit" in (await client.get()).cache

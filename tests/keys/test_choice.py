@@ -125,6 +125,17 @@ def test_what_is_ignored_does_not_count() -> None:
     assert key(plan, "q") != key(KeyPlan(ask), "q")
 
 
+def test_names_may_be_gone_through_but_once() -> None:
+    """BUG-68: a generator of names is as good as a list, and no key is made of nothing."""
+    given: Any = (name for name in ["query", "user.id"])
+    assert key(KeyPlan(ask, key_params=given), "q", {"id": 1}) == key(
+        KeyPlan(ask, key_params=["query", "user.id"]), "q", {"id": 1}
+    )
+    scopes: Any = (name for name in ["tenant"])
+    with pytest.raises(MissingScopeError):
+        key(KeyPlan(ask, vary=scopes, strict=True), "q")
+
+
 PARTS = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "a", "a.b"]),
     lambda inner: st.dictionaries(st.sampled_from(["a", "b", "a.b"]), inner, max_size=3),

@@ -63,6 +63,7 @@ async def test_a_file_is_read_again_only_when_it_has_changed(
     path = tmp_path / "file"
     path.write_bytes(b"old!")
     first = await file_digest(path)
+    assert await file_digest(path) == await file_digest(str(path)) == first
     assert sum(sizes) == 4
     path.rename(tmp_path / "renamed")
     assert await file_digest(tmp_path / "renamed") == await file_digest(tmp_path / "renamed")

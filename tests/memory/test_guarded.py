@@ -49,13 +49,6 @@ class Touched(Largest):
         self.sizes[key] = entry.size
 
 
-class TestContract(MemoryPolicyContract):
-    """Of the policy itself, as whoever writes one would test it."""
-
-    def make(self) -> Largest:
-        return Largest()
-
-
 class TestContractWhenGuarded(MemoryPolicyContract):
     def make(self) -> Guarded:
         return Guarded(Touched(), _never)

@@ -3,7 +3,7 @@
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolcache.blob import NEVER
@@ -149,6 +149,7 @@ def test_an_entry_too_large_to_be_hot_leaves_what_is_hot_alone() -> None:
     assert policy.tiers()["hot"].promotions == 1
 
 
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(

@@ -434,3 +434,27 @@ async def test_a_damaged_segment_is_left_where_it_is(tmp_path: Path, clock: Fake
     assert [await body(store, text) for text in "ab"] == [b"newer", None]
     assert log_of(store).rejected == 1
     await store.aclose()
+
+
+async def test_epochs_that_nobody_needs_go_with_what_is_rewritten(tmp_path: Path, clock: FakeClock) -> None:
+    """BUG-37: those that are named, and that Redis is not owed; the others stay."""
+    epochs = [write(clock, f"e{number}", 1, b"", ttl=None, flags=EPOCH, pending=number == 2) for number in range(3)]
+    await sealed(tmp_path / "log", clock, *epochs, write(clock, "dead", 1, b"x" * 10_000, ttl=5))
+    clock.advance(6)
+    store = make(tmp_path / "log", clock)
+    await quiet(store)
+    asked: list[tuple[str, bytes]] = []
+
+    def needless(key: str, version: bytes) -> bool:
+        asked.append((key, version))
+        return key != PREFIX + "e0"
+
+    assert await store.compact(needless) > 9_000
+    assert sorted(asked) == [(PREFIX + f"e{number}", version_of(1)) for number in (0, 1)]
+    for text, there in (("e0", True), ("e1", False), ("e2", True)):
+        assert (store.newest(PREFIX + text) is not None) == there
+    await store.aclose()
+    store = make(tmp_path / "log", clock)
+    await store.open()
+    assert [store.newest(PREFIX + f"e{number}") is not None for number in range(3)] == [True, False, True]
+    await store.aclose()

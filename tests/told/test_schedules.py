@@ -125,6 +125,27 @@ async def test_runs_do_not_overlap_and_those_missed_are_one(own: ToolCache, cloc
     assert runs == [HOUR, 4.5 * HOUR, 5 * HOUR]
 
 
+@pytest.mark.parametrize(("every", "cron"), [("100ms", None), ("7m", None), ("3d", None), (None, "* * * * *")])
+async def test_a_host_that_slept_for_long(
+    own: ToolCache, clock: FakeClock, every: str | None, cron: str | None
+) -> None:
+    """C14: however many times were slept through, the last of them is run, once, and found without going through all."""
+    runs: list[float] = []
+    scheduled = own.schedule(counting(runs, clock), every=every, cron=cron)
+    asked, after = [], scheduled._times.after
+    scheduled._times.after = lambda moment: asked.append(moment) or after(moment)  # type: ignore[method-assign, func-returns-value]
+    go = asyncio.Event()
+    scheduled._job = go.wait
+    await go_on(clock, scheduled.next_at - START)
+    clock.advance(10 * 86_400)
+    scheduled._job = counting(runs, clock)
+    go.set()
+    await settle()
+    assert runs == [clock.time() - START]
+    assert scheduled.next_at > clock.time()
+    assert len(asked) < 1_000
+
+
 async def test_what_fails(own: ToolCache, clock: FakeClock) -> None:
     """C14, BUG-107: it is told, without its words, and runs again when it is due."""
     recorder = Recorder()
@@ -166,6 +187,9 @@ async def test_cancel(own: ToolCache, clock: FakeClock) -> None:
     assert asyncio.all_tasks() == before
     assert "over" in repr(scheduled)
     again = own.schedule(job, every="1h", name="job")
+    scheduled.cancel()
+    with pytest.raises(ValueError, match="already"):
+        own.schedule(job, every="1h", name="job")
     await go_on(clock, HOUR)
     assert again.running
     again.cancel()

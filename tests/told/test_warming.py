@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from hearing import Open
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from toolcache import CacheClosedError, Context, Domain, Progress, ToolCache, WarmPlan, WarmReport
 from toolcache.warm_items import MAX_LINE
@@ -110,6 +112,72 @@ async def test_queries_that_are_asked_for_at_each_run(cache: ToolCache) -> None:
     assert [counts(await cache.warm(plan))[:3] for _ in range(2)] == [(2, 0, 2), (2, 2, 0)]
     assert counts(await cache.warm(WarmPlan(queries=lambda: ["e"], compute=len))) == (1, 0, 1, {}, 0)
     assert counts(await cache.warm(WarmPlan(queries=[], compute=len))) == (0, 0, 0, {}, 0)
+
+    async def rows() -> AsyncIterator[str]:
+        for row in ("f", "g"):
+            yield row
+
+    assert counts(await cache.warm(WarmPlan(queries=rows, compute=len))) == (2, 0, 2, {}, 0)
+
+
+async def test_statistics(cache: ToolCache) -> None:
+    """C14: each item counts as one lookup, as if somebody had asked for it."""
+    plan = WarmPlan(domain="search", queries=["a", "b"], compute=lambda query: [query])
+    await cache.warm(plan)
+    await cache.warm(plan)
+    told = cache.stats().domains["search"]
+    assert (told.hits, told.misses) == (2, 2)
+
+
+async def test_the_loop_has_its_turn(cache: ToolCache) -> None:
+    """C14: a long plan of what is there already does not hold up the event loop."""
+    keys = [f"key {number}" for number in range(500)]
+    await cache.set_many(dict.fromkeys(keys, 1))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(others())
+    assert (await cache.warm(WarmPlan(queries=keys, compute=len))).there == 500
+    task.cancel()
+    assert turns >= 500 / 50
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_reports_add_up(data: st.DataObject) -> None:
+    """C14: whatever is there, fails, is no key, or cannot be afforded: each item is counted once, no budget is exceeded."""
+    kinds = data.draw(st.lists(st.sampled_from(["there", "missing", "fails", "none"]), max_size=30))
+    afford = data.draw(st.none() | st.integers(0, 12))
+    parallel = data.draw(st.integers(1, 9))
+    ran: list[str] = []
+
+    async def compute(key: str) -> int:
+        ran.append(key)
+        await asyncio.sleep(0)
+        return 1 // (not key.startswith("fails"))
+
+    async def run() -> WarmReport:
+        async with ToolCache(files=False) as cache:
+            names: list[Any] = [7 if kind == "none" else f"{kind} {at}" for at, kind in enumerate(kinds)]
+            await cache.set_many({name: 1 for name in names if str(name).startswith("there")})
+            options: dict[str, Any] = {} if afford is None else {"cost_usd": 1.0, "max_cost_usd": float(afford)}
+            return await cache.warm(WarmPlan(queries=names, compute=compute, max_parallel=parallel, **options))
+
+    report = asyncio.run(run())
+    wanted = kinds.count("missing") + kinds.count("fails")
+    assert len(ran) == len(set(ran)) == (wanted if afford is None else min(wanted, afford))
+    assert report.asked == len(kinds) == report.there + report.computed + sum(report.failed.values()) + report.skipped
+    assert report.failed.get("no key", 0) == kinds.count("none")
+    assert report.there <= kinds.count("there")
+    assert report.computed + report.failed.get("ZeroDivisionError", 0) == len(ran)
+    assert (report.skipped > 0) is (report.stopped == "max_cost_usd")
+    if afford is not None:
+        assert report.cost_usd == len(ran)
 
 
 async def test_what_fails(cache: ToolCache) -> None:

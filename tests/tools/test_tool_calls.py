@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rig import SteadyClock
 from tenacity import AsyncRetrying, stop_after_attempt
-from tools.toolbox import AGAIN, READS, Tool, defined
+from tools.toolbox import AGAIN, READS, Tool, defined, later, settle
 
 from toolcache import RunContext, ToolCache, ToolPolicy
 from toolcache.errors import (
@@ -21,6 +21,7 @@ from toolcache.errors import (
     UnsupportedKeyError,
 )
 from toolcache.events import Event, StaleServed, ValueNotStored
+from toolcache.freshness import Freshness
 from toolcache.keys.canonical import digest
 from toolcache.keys.scopes import scope
 from toolcache.normalize import casefold
@@ -40,6 +41,7 @@ class TestKeepsResults:
         assert await cache.call_tool("search", tool, top=1, query="a") == 1, "the order does not matter"
         assert await cache.call_tool("search", tool, query="a", top=2) == 2
         assert await cache.call_tool("other", tool, query="a", top=1) == 3
+        await settle(cache, other)
         shared = other._parts.redis is not None or other._parts.files is not None
         assert await other.call_tool("search", tool, query="a", top=1) == (1 if shared else 4)
         assert tool.params[0] == {"query": "a", "top": 1}
@@ -64,7 +66,7 @@ class TestKeepsResults:
             cache.tools[name] = policy
         tools = {name: Tool() for name in "abc"}
         for after, runs in ((0.0, [1, 1, 1]), (5 * MINUTE - 1, [1, 1, 1]), (2.0, [2, 1, 1]), (HOUR, [3, 2, 1])):
-            clock.advance(after)
+            await later(cache, clock, after)
             assert [await cache.call_tool(name, tool) for name, tool in tools.items()] == runs
 
     async def test_a_setting_is_another_time(self, open_cache: Open, clock: SteadyClock) -> None:
@@ -72,7 +74,7 @@ class TestKeepsResults:
         cache, tool = await open_cache(ttls={"tool": "1m"}), Tool()
         cache.tools["a"] = ToolPolicy("exact")
         assert await cache.call_tool("a", tool) == 1
-        clock.advance(MINUTE + 1)
+        await later(cache, clock, MINUTE + 1)
         assert await cache.call_tool("a", tool) == 2
 
     async def test_callers_at_once_share_a_run(self, cache: ToolCache) -> None:
@@ -172,7 +174,7 @@ class TestOptions:
         cache.tools["a"] = ToolPolicy("exact", ttl="1h", error_ttl="10s")
         tool = Tool({"isError": True}, {"content": []})
         for after, runs in ((0.0, 1), (9.0, 1), (2.0, 2), (HOUR - 1, 2)):
-            clock.advance(after)
+            await later(cache, clock, after)
             await cache.call_tool("a", tool)
             assert tool.runs == runs
         for comes in ({"isPartial": True}, OSError("away")):
@@ -214,6 +216,7 @@ class TestOptions:
             cache = await open_cache()
             cache.tools["a"] = policy
             assert [await cache.call_tool("a", tool) for _ in range(2)] == [complex(1, 2)] * 2
+            await settle(cache)
         assert tool.runs == (1 if cache._parts.redis or cache._parts.files else 2)
 
     async def test_what_cannot_be_dumped_or_loaded(self, local: ToolCache) -> None:
@@ -238,7 +241,7 @@ class TestOptions:
         cache.tools["a"] = ToolPolicy("exact", ttl="1m", grace="1h", error_ttl="5m", grace_retry="1s")
         tool = Tool("good", OSError("away"), {"isError": True}, "better")
         for after, answer in ((0.0, "good"), (2 * MINUTE, "good"), (MINUTE, "good"), (MINUTE, "better")):
-            clock.advance(after)
+            await later(cache, clock, after)
             assert await cache.call_tool("a", tool) == answer
         assert [type(event) for event in told].count(StaleServed) == 2
         assert tool.runs == 4
@@ -250,6 +253,24 @@ class TestOptions:
         for query, runs in (("What is the capital of Norway?", 1), ("What's the capital of Norway?", 2)):
             assert [await local.call_tool("a", tool, query=query) for _ in range(2)] == [runs, runs]
         assert "only the same parameters" in local.tools.verdict("a").why
+
+    @pytest.mark.parametrize(
+        ("kind", "field", "option", "value"),
+        [
+            *[("exact", "freshness", name, 0.5) for name in Freshness._fields],
+            *[("once", "terms", name, 0.5) for name in ("timeout", "wait_timeout", "error_ttl", "lease")],
+            ("once", "terms", "max_attempts", 7),
+            ("once", "terms", "wait", "raise"),
+            ("once", "terms", "on_abandon", "cancel"),
+            ("once", "terms", "on_store_down", "run"),
+            ("once", "terms", "on_error", (ValueError,)),
+        ],
+    )
+    def test_each_option_arrives(self, kind: str, field: str, option: str, value: Any) -> None:
+        """BUG-106: what ``Freshness`` and ``Terms`` know, a policy passes on."""
+        told, plain = ToolPolicy(kind, **{option: value}), ToolPolicy(kind)
+        assert getattr(getattr(told, field), option) == value
+        assert getattr(getattr(plain, field), option) != value
 
     @pytest.mark.parametrize(
         ("kind", "options", "error", "told"),
@@ -510,6 +531,7 @@ class TestWrites:
         ):
             await cache.call_tool(("kv", name), puts if name == "put" else Tool(), text=text)
             assert puts.runs == runs
+            await settle(*caches)
             for one in caches:  # Redis tells of changes by and by, and nobody waits for that here
                 one._parts.memory.clear()
 

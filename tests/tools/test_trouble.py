@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rig import SteadyClock
 from tools.toolbox import AGAIN, READS, Tool, defined
@@ -60,6 +61,18 @@ class TestStoresAway:
         async with ToolCache(clock=clock, **options) as cache:
             await cache.tools.learn(LISTED, server="kv", trusted=True)
             assert await cache.call_tool(("kv", "put"), Tool(), key="a") == 1
+
+
+class TestNotes:
+    @pytest.mark.parametrize("junk", [None, 7, "text", [], ["a"], ["a", "b"], ["a", 1, 2], {"get": 7}, {7: "get"}])
+    async def test_what_no_process_of_ours_wrote(self, local: ToolCache, junk: Any) -> None:
+        """BUG-109: a note that says nothing is no error of a call; what it was about is as if it had changed."""
+        for what in ("list", "turn"):
+            await local.set(local._keys.tools(what, "kv"), junk)
+        await local.tools.learn(LISTED, server="kv", trusted=True)
+        tool = Tool()
+        assert [await local.call_tool(("kv", "put"), tool, text="on") for _ in range(2)] == [1, 1]
+        assert await local.call_tool(("kv", "put"), tool, text="off") == 2
 
 
 class TestChangesMeanwhile:
@@ -168,7 +181,8 @@ class World:
         return self.value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
+@example(steps=[("put", 0), ("changed",), ("add",), ("learn", True), ("put", 0)])
 @given(
     st.lists(
         st.one_of(
@@ -176,7 +190,7 @@ class World:
             st.tuples(st.just("put"), st.integers(0, 2)),
             st.tuples(st.just("add")),
             st.tuples(st.just("changed")),
-            st.tuples(st.just("learn")),
+            st.tuples(st.just("learn"), st.booleans()),
         ),
         max_size=20,
     )
@@ -192,11 +206,84 @@ def test_a_cached_server_is_the_server(steps: list[tuple[Any, ...]]) -> None:
                 if name == "changed":
                     await cache.tools.changed(server="kv")
                 elif name == "learn":
-                    await cache.tools.learn(LISTED, server="kv", trusted=True)
+                    await cache.tools.learn(LISTED, server="kv", trusted=args[0])
                 else:
                     params = {"value": args[0]} if args else {}
                     said = await cache.call_tool(("kv", name), getattr(world, name), **params)
                     assert said == getattr(truth, name)(**params)
                     assert world.value == truth.value
+
+    asyncio.run(go())
+
+
+class SlowWorld:
+    """The same, whose tools take their time before and after what they do; remembers when the value was what."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.now = 0
+        self.history = [(0, 0)]
+
+    async def wait(self, ticks: int) -> None:
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+
+    async def get(self, before: int, after: int) -> int:
+        await self.wait(before)
+        value = self.value
+        await self.wait(after)
+        return value
+
+    async def put(self, value: int, before: int, after: int) -> int:
+        await self.wait(before)
+        self.become(value)
+        await self.wait(after)
+        return value
+
+    def become(self, value: int) -> None:
+        self.now += 1
+        self.value = value
+        self.history.append((self.now, value))
+
+    def was(self, value: int, since: int) -> bool:
+        """Whether it was that at any time since."""
+        at_first = max(one for one in self.history if one[0] <= since)
+        return value in {at_first[1], *(told for when, told in self.history if when > since)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["get", "put", "put"]),
+            st.integers(0, 1),
+            st.integers(0, 12),
+            st.integers(0, 30),
+            st.integers(0, 30),
+        ),
+        max_size=12,
+    )
+)
+def test_calls_at_once_see_and_do_what_they_say(calls: list[tuple[str, int, int, int, int]]) -> None:
+    """BUG-109: however calls overlap, they have been done one after another: no answer is older than a write that has one."""
+
+    async def go() -> None:
+        async with ToolCache(files=False) as cache:
+            world, writing = SlowWorld(), list[int]()
+            await cache.tools.learn(LISTED, server="kv", trusted=True)
+
+            async def one(name: str, value: int, later: int, before: int, after: int) -> None:
+                await world.wait(later * 8)
+                run = partial(getattr(world, name), before=before, after=after)
+                params = {"value": value} if name == "put" else {}
+                since = min([world.now, *writing])  # a write that has no answer yet may be done before, or after
+                writing.extend([world.now] if params else [])
+                begun = world.now
+                said = await cache.call_tool(("kv", name), run, **params)
+                assert world.was(said, since)
+                if params:
+                    writing.remove(begun)
+
+            await asyncio.gather(*(one(*call) for call in calls))
 
     asyncio.run(go())

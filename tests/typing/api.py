@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
@@ -10,6 +11,7 @@ from toolcache import (
     MISSING,
     AgentResult,
     AgentTask,
+    BlockingToolCache,
     Cache,
     CircuitBreaker,
     Context,
@@ -25,6 +27,7 @@ from toolcache import (
     Session,
     Settings,
     SettingsError,
+    Stage,
     Stats,
     StoredAgentError,
     TaskError,
@@ -32,6 +35,7 @@ from toolcache import (
     ToolCache,
     ToolCacheError,
     ToolPolicy,
+    Transfer,
     WarmPlan,
     WarmReport,
     __version__,
@@ -43,9 +47,29 @@ from toolcache import (
     make_key,
     make_tag,
     scope,
+    stage,
 )
+from toolcache.entry import Held
 from toolcache.memories import Preloaded
 from toolcache.reactions import Emitted
+
+
+def moving(step: Transfer) -> None:
+    assert_type(step.total, int | None)
+
+
+class Longest:
+    """A strategy of one's own."""
+
+    touch = None
+
+    def admit(self, key: str, entry: Held, /) -> None: ...
+    def replace(self, key: str, entry: Held, old: Held, /) -> None: ...
+    def evict(self) -> str:
+        return ""
+
+    def forget(self, key: str, entry: Held, /) -> None: ...
+    def clear(self) -> None: ...
 
 
 async def embed_all(texts: list[str]) -> list[list[float]]:
@@ -105,6 +129,8 @@ async def opening() -> None:
     ToolCache(namespase="shop")  # type: ignore[call-arg]  # misspelt: known before it runs
     ToolCache(max_memory=1.5)  # type: ignore[arg-type]  # neither bytes nor text
     ToolCache(strategy="best")  # type: ignore[arg-type]  # none of the strategies
+    ToolCache(strategy=Longest, tiers=None)
+    ToolCache(tiers={"hot": ("16MB", "5m"), "warm": (2**24, timedelta(hours=1)), "cold": ("32MB", None)})
 
 
 async def any_value(cache: Cache) -> None:
@@ -127,6 +153,9 @@ async def any_value(cache: Cache) -> None:
     assert_type(cache.stats(), Stats)
     assert_type(await cache.health(), Health)
     assert_type(await cache.health(probe=False), Health)
+    assert_type(await cache.export("file", rate=100, on_progress=moving), Transfer)
+    assert_type(await cache.import_(Path("file"), keep_newer=True), Transfer)
+    assert_type(await cache.copy_to(cache), Transfer)
     await cache.aclose(drain=1.0)
 
 
@@ -301,6 +330,53 @@ async def told(cache: ToolCache) -> None:
     scheduled.cancel()
     cache.schedule(discover, every="1h")
     assert_type(cache.requested.top(5, "search"), list[tuple[Any, int]])
+
+
+def blocking() -> None:
+    with BlockingToolCache(namespace="a", files=False) as cache:
+        assert_type(cache.get("k", 0), Any)
+        assert_type(cache.set("k", 1, "1h", tags=["t"]), Durability)
+        assert_type(cache.get_or_set("k", lambda: 1, ttl="1h", grace="1d"), Any)
+        assert_type(cache.get_or_set("k", discover), Any)
+        assert_type(cache.get_embedding("t", "m", compute=lambda: [0.5]), list[float])
+        assert_type(cache.get_embedding("t", "m"), list[float] | None)
+        assert_type(cache.get_embeddings(["t"], "m", compute=embed_all, batch_size=2), list[list[float]])
+        assert_type(cache.health(), Health)
+        assert_type(cache.delete_many(["k"]), dict[str, bool])
+        assert_type([info.key for info in cache.scan("k*")], list[str])
+        with cache.bypass():
+            cache.for_agent("faq", response_ttl="1h").get("k")
+
+        @cache.cached(ttl="1h")
+        def half(number: int) -> float:
+            return number / 2
+
+        assert_type(half(1), float)
+        cache.get(7)  # type: ignore[arg-type]  # keys are text
+        cache.sett("k", 1)  # type: ignore[attr-defined]  # there is no such method
+
+
+async def pipelines() -> None:
+    def length(vector: list[float]) -> int:
+        return len(vector)
+
+    pipeline = stage(embed_text, ttl="1h", grace="1d") | length
+    assert_type(pipeline, Stage[str, int])
+    assert_type(await pipeline.collect(["a"]), list[int])
+    assert_type(stage(embed_all, batch_size=64), Stage[str, list[float]])
+    async for vector in stage(embed_all, batch_size=64, max_parallel=2)(["a"]):
+        assert_type(vector, list[float])
+    stage(embed_text, tll=1)  # type: ignore[call-overload]  # there is no such option
+
+
+def web(cache: ToolCache) -> None:
+    from toolcache.integrations.asgi import CacheMiddleware, page_tag
+
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    CacheMiddleware(app, cache=cache, ttl="1m", query=["page"], group=lambda scope: str(scope["path"]))
+    CacheMiddleware(app, tll="1m")  # type: ignore[call-arg]  # there is no such option
+    assert_type(page_tag("/"), str)
 
 
 def the_rest() -> None:

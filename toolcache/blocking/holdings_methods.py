@@ -8,6 +8,7 @@ from typing import Unpack
 
 from toolcache.blocking.face import Face
 from toolcache.catalogue import KeyInfo
+from toolcache.cleanup import Cleaned
 from toolcache.entry import Invalidation
 from toolcache.targets import Targets
 from toolcache.tool_cache import ToolCache
@@ -71,3 +72,18 @@ class BlockingHoldings(Face):
             ['user:1', 'user:2']
         """
         return self._each(lambda: self._cache.scan(pattern))
+
+    def cleanup(self) -> Cleaned:
+        """Give back at once what would be given back by and by, in memory and files, and say how much that was.
+
+        That is the room of what has ended or was invalidated, and records of invalidations beneath which nothing lies any
+        more. Redis lets go of what has ended by itself. Nothing that could still be served is lost; there is no need to
+        call it, but before a directory is copied or measured.
+
+        Examples:
+            >>> _ = cache.set("key", 1, tags=["news"])
+            >>> _ = cache.invalidate(tags=["news"])
+            >>> (cache.cleanup()).memory
+            1
+        """
+        return self._call(self._cache.cleanup)

@@ -26,13 +26,14 @@ class BlockingMoves(Face):
     ) -> Transfer:
         """Write every entry of the namespace to a file: of each key what a read would answer with, whichever layer has it.
 
-        Nothing stops meanwhile: an entry is told as it was when it was come by. What runs once, and its results, is not among them.
+        Nothing stops meanwhile: an entry is told as it was when it was come by. Neither sessions are among them nor what runs once, and
+        its results.
         The file is for this user alone, and under ``secret`` only those who have it can write or read one. Until it is whole it lies
         beside its place, as ``path`` and ``.part``; an export that was ended, even by kill -9, goes on there when it is called again.
 
         Args:
             path: where it is to be; what lies there is replaced at the end.
-            resume: False begins anew, as does a whole day since the first call.
+            resume: False begins anew; so does a day since the first call, or what was left by a cache over other stores.
             rate: entries a second at most.
             on_progress: told with each step how far it is; must not block. Its faults are counted, not feared.
 

@@ -3,13 +3,15 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar, Unpack
 from weakref import finalize
 
 from toolcache.blocking.cache_methods import BlockingCache
+from toolcache.blocking.calls import Call
 from toolcache.blocking.completions_methods import BlockingCompletions
 from toolcache.blocking.declared_methods import BlockingDeclared
 from toolcache.blocking.discovery_methods import BlockingDiscovery
@@ -31,12 +33,16 @@ from toolcache.keeping import decorator
 from toolcache.protocols import Clock
 from toolcache.rules import CachedOptions, Lifetime
 from toolcache.settings import Options, Settings
+from toolcache.terms import OnceOptions
 from toolcache.tool_cache import AgentView, ToolCache
 from toolcache.views import AgentOptions
 
 if TYPE_CHECKING:
     from toolcache.blocking.rooms import BlockingMemories, BlockingSessions, BlockingTools
     from toolcache.blocking_functions import BlockingFunction
+    from toolcache.dispatch.dispatch import RunTask
+    from toolcache.dispatch.results import AgentResult, Progress
+    from toolcache.dispatch.tasks import AgentTask
     from toolcache.requested import Requested
     from toolcache.rules import CachedOptions, Lifetime
     from toolcache.transfer import Transfer
@@ -172,6 +178,33 @@ class BlockingToolCache(
             ...     return ask(query)
         """
         return decorator(ttl, self, options)
+
+    def dispatch_agents(
+        self,
+        tasks: "Iterable[AgentTask]",
+        run: "RunTask",
+        *,
+        max_parallel: int = 10,
+        on_progress: "Callable[[Progress], None] | None" = None,
+        **options: Unpack[OnceOptions],
+    ) -> "list[AgentResult]":
+        """Have each task answered by one run; see ``toolcache.dispatch_agents``. Plain runs have threads of their own.
+
+        Examples:
+            >>> results = cache.dispatch_agents([AgentTask("greeter", "greet {name}", {"name": "Ada"})], ask)
+        """
+        from toolcache.dispatch.dispatch import dispatch_agents
+
+        made = wraps(run)(Call().calling(run, aside=True))
+        return self._call(
+            dispatch_agents,
+            tasks,
+            made,
+            cache=self._cache,
+            max_parallel=max_parallel,
+            on_progress=on_progress,
+            **options,
+        )
 
     def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "BlockingAgentView":
         """The cache as one agent is to have it; see ``ToolCache.for_agent``. Closing it does nothing."""

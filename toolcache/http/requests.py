@@ -2,11 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, quote
 
-from toolcache.http.fields import Directives, directives, value, values
+from toolcache.http.fields import Directives, Fields, directives, value, values
 from toolcache.http.pages import Page
 from toolcache.http.rules import Visitor
 from toolcache.tags import MAX_LENGTH, MAX_LEVELS
@@ -14,7 +14,8 @@ from toolcache.tags import MAX_LENGTH, MAX_LEVELS
 Query: TypeAlias = Literal["kept", "sorted"] | Collection[str]
 
 _CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})
-_BEYOND: Final = (b"range", b"if-range", b"if-match", b"if-unmodified-since")
+_BEYOND: Final = frozenset({b"range", b"if-range", b"if-match", b"if-unmodified-since", b"transfer-encoding"})
+_CONTROLS: Final = frozenset({b"cache-control", b"pragma"})
 _SPACES: Final = re.compile(r"\s*,\s*")
 
 
@@ -22,13 +23,13 @@ class Place(NamedTuple):
     """Where a page is kept: the fields of its key.
 
     Attributes:
-        url: of the request: scheme, host, path and query.
+        url: of the request: scheme, host, where the application is mounted, path and query.
         audience: whom the page is for.
         varied: what is asked of the fields that it depends on; empty for the first that comes.
         own: whether it is for one client alone.
     """
 
-    url: tuple[str, str, str, str]
+    url: tuple[str, str, str, str, str]
     audience: tuple[str, str]
     varied: tuple[tuple[str, str], ...]
     own: bool
@@ -53,14 +54,16 @@ class Request:
     def __init__(
         self, scope: Mapping[str, Any], visitor: Visitor, *, query: Query, vary: Collection[str], obeyed: bool
     ) -> None:
-        self.fields: list[tuple[bytes, bytes]] = [(name, content) for name, content in scope["headers"]]
+        self.fields: list[tuple[bytes, bytes]] = [(name.lower(), content) for name, content in scope["headers"]]
+        self._names = frozenset([name for name, _ in self.fields])  # most requests have few of those that matter
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.visitor = visitor
-        self.said: Directives = directives(self.fields) if obeyed else {}
+        self.said: Directives = directives(self.fields) if obeyed and not self._names.isdisjoint(_CONTROLS) else {}
         host = (value(self.fields, b"host") or b"").decode("latin-1").lower()
         path = (scope.get("raw_path") or quote(scope["path"]).encode("ascii")).decode("latin-1")
-        self._url = (scope.get("scheme", "http"), host, path, _normal(scope.get("query_string", b""), query))
+        asked = _normal(scope.get("query_string", b""), query)
+        self._url = (scope.get("scheme", "http"), host, scope.get("root_path", ""), path, asked)
         self._vary = tuple((name, self.says(name)) for name in sorted(name.lower() for name in vary))
 
     def says(self, name: str) -> str:
@@ -91,15 +94,16 @@ class Request:
         """Why it is none of the cache's, as Cache-Status says it; None if it is."""
         if "no-store" in self.said:
             return "request"
-        carries = (
-            value(self.fields, b"transfer-encoding") is not None
-            or (value(self.fields, b"content-length") or b"0") != b"0"
-        )
-        return "bypass" if carries or any(value(self.fields, name) is not None for name in _BEYOND) else None
+        carries = b"content-length" in self._names and value(self.fields, b"content-length") != b"0"
+        return "bypass" if carries or not self._names.isdisjoint(_BEYOND) else None
+
+    def knows(self, page: Page) -> bool:
+        """Whether the client says that it has this page."""
+        return not self._names.isdisjoint(_CONDITIONS) and page.is_known(self.fields)
 
     def unconditional(self, page: Page | None) -> list[tuple[bytes, bytes]]:
         """Its fields as the application is to see them: asked for the whole page, or whether this one is still right."""
-        fields = [field for field in self.fields if field[0].lower() not in _CONDITIONS]
+        fields = [field for field in self.fields if field[0] not in _CONDITIONS]
         if page is not None and page.validated:
             for asked, told in ((b"if-none-match", b"etag"), (b"if-modified-since", b"last-modified")):
                 if (known := value(page.fields, told)) is not None:
@@ -107,20 +111,30 @@ class Request:
         return fields
 
 
-def visitor_of(fields: list[tuple[bytes, bytes]], group: str | None, cookies: Collection[str] | None) -> Visitor:
-    """Who asks: of ``cookies`` those of these names say who a client is, or all."""
-    told = values(fields, b"authorization")
-    for one in listed_cookies(fields):
-        if cookies is None or one.partition("=")[0].strip() in cookies:
-            told.append(one.encode("latin-1"))
-    digest = hashlib.sha256(b"\0".join(told)).hexdigest() if told else ""
-    return Visitor(group, digest)
+class Credentials:
+    """How clients say who they are.
 
+    Args:
+        fields: the fields that do, by their names.
+        cookies: if ``Cookie`` is one of them, those that do; None for all.
+    """
 
-def listed_cookies(fields: list[tuple[bytes, bytes]]) -> Iterator[str]:
-    """The cookies of a request."""
-    for raw in values(fields, b"cookie"):
-        yield from filter(None, (one.strip() for one in raw.decode("latin-1").split(";")))
+    def __init__(self, fields: Collection[str], cookies: Collection[str] | None) -> None:
+        self._names = frozenset(name.lower().encode("latin-1") for name in fields)
+        self._cookies = None if cookies is None else {name.encode("latin-1") for name in cookies}
+
+    def visitor(self, fields: Fields, group: str | None) -> Visitor:
+        """Who asks. A ``group`` without a name is none."""
+        given = [(name.lower(), raw) for name, raw in fields]
+        told = sorted((name, said) for name, raw in given if name in self._names for said in self._said(name, raw))
+        digest = hashlib.sha256(repr(told).encode("latin-1")).hexdigest() if told else ""
+        return Visitor(group or None, digest)
+
+    def _said(self, name: bytes, raw: bytes) -> list[bytes]:
+        if name != b"cookie" or self._cookies is None:
+            return [raw]
+        cookies = [one.strip() for one in raw.split(b";")]
+        return [one for one in cookies if one.partition(b"=")[0].strip() in self._cookies]
 
 
 def page_tag(path: str) -> str:

@@ -14,7 +14,7 @@ from toolcache.clock import SYSTEM
 from toolcache.durations import Duration, Size, seconds, size
 from toolcache.errors import ToolCacheError
 from toolcache.http.fields import Fields, listed
-from toolcache.http.requests import Query, Request, page_tag, path_tag, visitor_of
+from toolcache.http.requests import Credentials, Query, Request, page_tag, path_tag
 from toolcache.http.rules import Rules
 from toolcache.integrations.asgi_exchange import App, Message, Receive, Scope, Send
 from toolcache.integrations.asgi_visit import HTTP, House, Visit
@@ -51,7 +51,8 @@ class CacheMiddleware:
         group: called with the scope: whom a client belongs to (a tenant, a user), as a text; pages are kept for each and
             shared among its clients, also those who say who they are. None where nobody is known.
         private: whether what is for one client alone is kept for that client.
-        cookies: those that say who a client is, by their names; all unless given.
+        credentials: the fields of requests that say who a client is; name whatever else does so with you.
+        cookies: where ``Cookie`` is one of them, the cookies that do, by their names; all unless given.
         client_control: whether ``Cache-Control`` of requests counts.
         wait: how long a request waits for the page that another has asked for before it goes to the application itself.
         max_body: the largest content that is kept.
@@ -78,6 +79,7 @@ class CacheMiddleware:
         query: Query = "kept",
         group: Callable[[Scope], str | None] | None = None,
         private: bool = False,
+        credentials: Collection[str] = ("Authorization", "Cookie", "X-API-Key"),
         cookies: Collection[str] | None = None,
         client_control: bool = True,
         wait: Duration | None = "10s",
@@ -91,7 +93,7 @@ class CacheMiddleware:
             raise ValueError(f"methods are ('GET',) or ('GET', 'HEAD'): no others can be answered, not {methods!r}")
         if isinstance(query, str) and query not in {"kept", "sorted"}:
             raise ValueError(f"query is 'kept', 'sorted' or the names of parameters, such as ['page'], not {query!r}")
-        for option, given in (("vary", vary), ("cookies", cookies), ("methods", methods)):
+        for option, given in (("vary", vary), ("credentials", credentials), ("cookies", cookies), ("methods", methods)):
             if isinstance(given, str):
                 raise TypeError(f"{option} takes several names: write [{given!r}]")
         self._app = app
@@ -105,7 +107,7 @@ class CacheMiddleware:
         )
         self._read = partial(Request, query=query, vary=vary, obeyed=client_control)
         self._group = group
-        self._cookies = cookies
+        self._credentials = Credentials(credentials, cookies)
         self._tags = tags
         self._tag_field = tag_field.lower().encode("ascii")
         self._house = House(
@@ -136,7 +138,7 @@ class CacheMiddleware:
             scope,
             receive,
             send,
-            request=self._read(scope, visitor_of(scope["headers"], group, self._cookies)),
+            request=self._read(scope, self._credentials.visitor(scope["headers"], group)),
             tags=partial(self._tags_of, scope),
         )
 

@@ -252,7 +252,7 @@ class Visit:
     async def _give(self, page: Page, how: str, *, aged: bool) -> None:
         """Answer with a page, or by saying that the client has it; ``aged``: it was not made for this client."""
         now = self._house.clock.time()
-        known = page.status == _OK and page.is_known(self._request.fields)
+        known = page.status == _OK and self._request.knows(page)
         fields = list(page.unsent() if known else page.fields)
         if not known and not any(name == b"content-length" for name, _ in fields):
             fields.append((b"content-length", str(len(page.body)).encode("ascii")))

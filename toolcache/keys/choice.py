@@ -124,13 +124,14 @@ def _named(
 ) -> tuple[str, ...]:
     if isinstance(given, str):
         raise SettingsError(f"{what} of {owner} is a list of names: write {what}=[{given!r}]")
+    given = tuple(given)  # once: they may be gone through but once, and a key of nothing is every call's
     unknown = [one for one in given if (_first(one) if paths else one) not in names]
     if unknown:
         told = ", ".join(map(repr, unknown))
         raise SettingsError(f"{what} of {owner} names {told}, but its parameters are: {', '.join(names)}")
     if unclear := [one for one in given if "" in one.split(".")]:
         raise SettingsError(f"{what} of {owner}: {unclear[0]!r} is no path: write it like 'filters.lang'")
-    return tuple(given)
+    return given
 
 
 def _first(path: object) -> object:

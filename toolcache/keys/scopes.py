@@ -68,13 +68,14 @@ def readers(owner: str, vary: Vary) -> dict[str, Callable[[], object]]:
     Raises:
         SettingsError: they are no names, or cannot be told.
     """
-    if isinstance(vary, str) or not all(isinstance(name, str) and name for name in vary):
+    named = vary if isinstance(vary, Mapping | str) else tuple(vary)
+    if isinstance(named, str) or not all(isinstance(name, str) and name for name in named):
         raise SettingsError(f"vary of {owner} is a list of names of scopes: write vary=['tenant']")
-    if not isinstance(vary, Mapping):
-        return {name: _reader(name) for name in vary}
-    if wrong := [name for name, tell in vary.items() if not callable(tell)]:
+    if not isinstance(named, Mapping):
+        return {name: _reader(name) for name in named}
+    if wrong := [name for name, tell in named.items() if not callable(tell)]:
         raise SettingsError(f"vary of {owner} has for {', '.join(map(repr, wrong))} nothing that can be called")
-    return {name: _careful(tell) for name, tell in vary.items()}
+    return {name: _careful(tell) for name, tell in named.items()}
 
 
 def read(owner: str, by: Mapping[str, Callable[[], object]], *, strict: bool) -> tuple[object, ...]:

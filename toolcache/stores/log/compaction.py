@@ -10,19 +10,21 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 from toolcache.blob import HEADER_SIZE
 from toolcache.fields import Fields
-from toolcache.stores.log.frame import BARE, BLOB, CLEAN, FIRST, HEAD_SIZE, LASTING, MARK, PENDING, pack
+from toolcache.stores.log.frame import BARE, BLOB, CLEAN, EPOCH, FIRST, HEAD_SIZE, LASTING, MARK, PENDING, pack
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.log import Log
 from toolcache.stores.log.ops import File
 from toolcache.stores.log.pace import STEP, pool
 from toolcache.stores.log.segment import BrokenSegmentError, Record, Segment, walk
+
+Needless: TypeAlias = Callable[[str, bytes], bool]
 
 _SEGMENT_BYTES: Final = 16 * 2**20
 _FLUSH: Final = 256 * 1024
@@ -96,10 +98,10 @@ class Compactor:
         finally:
             self._scheduled = False
 
-    def free(self, size: int | None = None) -> int:
+    def free(self, size: int | None = None, *, needless: Needless | None = None) -> int:
         """Remove what is dead; for ``size`` bytes to come, or over the budget, also the oldest clean copies.
 
-        Returns the bytes won. Blocks; for a thread.
+        Epochs that are ``needless``, by key and version, go with what is rewritten. Returns the bytes won. Blocks; for a thread.
         """
         with self._turn:
             held = self._take(patient=size is not None)
@@ -112,7 +114,7 @@ class Compactor:
                 )
                 if size is None and before * 8 > self.budget.max_disk * 7:
                     below = self.budget.max_disk * 3 // 4
-                Pass(self._log, self, int(self._log.clock.time() * 1000)).run(below)
+                Pass(self._log, self, int(self._log.clock.time() * 1000), needless).run(below)
                 self._disk_then = self._log.disk()
                 return before - self._disk_then
             finally:
@@ -131,7 +133,8 @@ class Compactor:
 class Pass:
     """One run over the segments."""
 
-    def __init__(self, log: Log, owner: Compactor, now_ms: int) -> None:
+    def __init__(self, log: Log, owner: Compactor, now_ms: int, needless: Needless | None = None) -> None:
+        self._needless = needless
         self._log = log
         self._owner = owner
         self._now_ms = now_ms
@@ -243,6 +246,9 @@ class Pass:
     def _keep_newest(
         self, name: bytes, entry: Entry, seen: bytes | None, key: bytes, blob: memoryview, *, evict: bool
     ) -> None:
+        if self._is_needless(key, entry):
+            self._dead.append((name, entry))
+            return
         given_up = evict and not entry.flags & (PENDING | LASTING)
         self._given_up += given_up and entry.live(self._now_ms)
         if entry.whole(self._now_ms) and not given_up:
@@ -256,6 +262,11 @@ class Pass:
         record = pack(BLOB, flags, key, body, entry.keep)
         self._moved.append((name, entry._replace(offset=self._size, length=len(record), flags=flags), seen))
         self._add(record)
+
+    def _is_needless(self, key: bytes, entry: Entry) -> bool:
+        if self._needless is None or not entry.flags & EPOCH or entry.flags & PENDING:
+            return False
+        return self._needless(key.decode("utf-8", "surrogatepass"), entry.version)
 
     def _add(self, record: bytes) -> None:
         self._parts.append(record)

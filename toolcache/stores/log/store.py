@@ -298,10 +298,11 @@ class LogStore:
         found = await self._job(shared, read, encode(prefix), entries, self._now_ms()) if entries else []
         return Page(found, at if at < SHARDS else None)
 
-    async def compact(self) -> int:
-        """Remove what is dead now, rather than in a while; the bytes won."""
+    async def compact(self, needless: Callable[[str, bytes], bool] | None = None, /) -> int:
+        """Remove what is dead now, rather than in a while; see ``SupportsCompaction``."""
         shared = await self._followed()
-        return await self._job(shared, shared.compactor.free, pool=shared.compactor.pool)
+        free = partial(shared.compactor.free, needless=needless)
+        return await self._job(shared, free, pool=shared.compactor.pool)
 
     async def aclose(self) -> None:
         """Wait for what was begun; the last store of the directory in this process ends the threads and closes the files."""
