@@ -236,8 +236,10 @@ class TestForgetting:
         assert {info.key async for info in nested.scan("page:?")} == {"page:1", "page:ü"}
         endless = cache.for_agent("n*" * 150)
         await endless.set("page:1", 1)
-        await endless.memories.remember("n" * 300, "q", 1)
+        for one in (endless, other):
+            await one.memories.remember("n" * 300, "q", 1)
         assert len([info.key async for info in endless.scan()]) == 2
+        assert len([info.key async for info in other.scan("memory:*")]) == 1
         assert [info.key async for info in endless.scan("page*")] == ["page:1"]
         assert (await faq.invalidate(pattern="page:[!1]")).removed == 1
         assert (await faq.invalidate(where=lambda info: info.key == "user:1")).removed == 1
