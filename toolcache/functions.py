@@ -173,6 +173,7 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
 
     async def bypass(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Compute, and neither look nor keep."""
+        self._plan.bind((*self._instance, *args), kwargs)
         return cast("_R", await self.__wrapped__(*args, **kwargs))
 
     async def cache_clear(self) -> Invalidation:
