@@ -269,6 +269,22 @@ async def test_the_tenant_of_the_default_cache_of_the_moment(monkeypatch: pytest
         await cache.aclose()
 
 
+@pytest.mark.parametrize("prefix", ["p" * 180, "ü" * 20, "p" * 130])
+async def test_long_names(cache: ToolCache, prefix: str) -> None:
+    """BUG-73: verbs mean the result that calls find, in an agent's view too, however long the function's name is."""
+    for who in (cache, cache.for_agent("faq")):
+        runs: list[int] = []
+
+        @who.cached(key_prefix=prefix)
+        async def count(step: int) -> int:
+            runs.append(step)  # noqa: B023 - of this turn
+            return len(runs)  # noqa: B023 - likewise
+
+        assert [await count(1), await count(1), await count.refresh(1), await count(1)] == [1, 1, 2, 2]
+        assert await count.invalidate(1) is True
+        assert [await count(1), await who.get(count.cache_key(1))] == [3, 3]
+
+
 async def test_agents_share_no_result(cache: ToolCache) -> None:
     """BUG-111: what a function keeps in one agent's view is neither another's nor the whole cache's, and goes with the agent."""
     runs: list[str] = []
