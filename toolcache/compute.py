@@ -50,8 +50,8 @@ class Context:
         self.policy = policy
         self.raises = 0
 
-    def met(self, older: Held) -> None:
-        """There is an older value."""
+    def met(self, older: Held | None) -> None:
+        """There is an older value; or there is none any more."""
         self.stale = older
         self.etag = getattr(older, "etag", "") or None
 

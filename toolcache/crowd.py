@@ -58,7 +58,7 @@ class Crowd:
         now: Callable[[], float],
         see: Callable[[str, Flight[Found], bytes], None],
         rests: Callable[[str, Found, Flight[Found]], bool],
-        give_up: Callable[[str, Exception], None],
+        give_up: Callable[[str, Found, Exception], None],
         *,
         anew: bool = False,
     ) -> None:
@@ -107,7 +107,7 @@ class Crowd:
         if self._anew or len(old) < len(missing):
             raise error
         for key in missing:
-            self._give_up(key, error)
+            self._give_up(key, old[key], error)
         return old
 
     async def _make(self, missing: list[str], flights: Mapping[str, Flight[Found]]) -> dict[str, Found]:

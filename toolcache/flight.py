@@ -299,6 +299,7 @@ class Flights(Generic[T]):
             if (name is None or name in flight.under) and (flight.version or ZERO) <= epoch:
                 self._forget(key, flight)
                 if flight.version is None:  # what it will compute is above the epoch, and beneath what is written next
+                    flight.stand_in = None
                     self._alone.setdefault(key, set()).add(flight)
                 else:
                     flight.detach()

@@ -144,6 +144,7 @@ class Machine:
             writer=self._writer,
             reader=self._reader,
             risk=self._risk,
+            homes=self.homes,
             tallies=self.tallies,
             find=self.lookups.find_again,
             tells_of=self.bus.tells_of,
@@ -154,6 +155,7 @@ class Machine:
             self._entries,
             self._writer,
             self.lookups.find,
+            self._reader.recall,
             self.homes,
             self.tallies,
             self._changes.written,
@@ -338,7 +340,7 @@ class Machine:
 
     async def expire(self, key: str, domain: Domain) -> bool:
         """Have a value be past its time; whether one was there."""
-        return await self._changes.expire(self._enter(key), domain)
+        return await self._lifetimes.expire(self._enter(key), domain)
 
     async def touch(self, key: str, domain: Domain, ttl: Duration | Missing | None) -> bool:
         """Have a value last so long from now; whether one was there."""
