@@ -158,6 +158,7 @@ class Filler:
             home.flights.see,
             partial(self._rests, policy=context.policy),
             partial(self._give_up, domain=domain, policy=context.policy),
+            limit=context.policy.hard_timeout,
             anew=anew,
         )
 

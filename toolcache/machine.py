@@ -261,7 +261,7 @@ class Machine:
                 places.update(zip(some, self.enter(some), strict=True))
             context, mode = self._context(ttl, tags, own, domain), self.modes()
             if mode is Mode.BYPASS:
-                return values | dict(await run_many(compute, absent))
+                return values | dict(await run_many(compute, absent, limit=context.policy.hard_timeout))
             landed = await self._filler.fill_many(
                 list(places.values()), compute, domain, context, anew=mode is Mode.REFRESH
             )

@@ -93,9 +93,10 @@ async def test_a_failure_is_of_the_value_that_stood_in(rig: Rig, clock: FakeCloc
     assert await cache.get_or_set("key", lambda: 3, ttl=10, grace=100, grace_retry=50) == 3
 
 
-async def test_touch_keeps_the_etag(rig: Rig, clock: FakeClock) -> None:
+async def test_touch_keeps_the_etag(rig: Rig) -> None:
+    """What the source called that state of the value is said to the next computation, however long the value lasts."""
     cache = await rig.open()
-    asked = []
+    asked: list[str | None] = []
 
     def compute(context: Context) -> Any:
         asked.append(context.etag)
@@ -110,8 +111,10 @@ async def test_touch_keeps_the_etag(rig: Rig, clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("what", ["delete", "invalidate"])
-async def test_in_line_stale(rig: Rig, clock: FakeClock, what: str) -> None:
-    """While another process computes, the old value is deleted there: it does not stand in here."""
+async def test_what_was_forgotten_while_others_computed_does_not_stand_in(
+    rig: Rig, clock: FakeClock, what: str
+) -> None:
+    """Who waits for another process looks once more, also at what might stand in."""
     if not rig.far:
         return
     one, two = await rig.open(lock=True), await rig.open(lock=True)
@@ -131,7 +134,7 @@ async def test_in_line_stale(rig: Rig, clock: FakeClock, what: str) -> None:
 
     first = asyncio.create_task(one.get_or_set("key", slow, ttl=10, grace=100))
     await begun.wait()
-    runs = []
+    runs: list[int] = []
 
     def source() -> Any:
         runs.append(1)
@@ -147,12 +150,12 @@ async def test_in_line_stale(rig: Rig, clock: FakeClock, what: str) -> None:
         await one.invalidate(tags=["t"])
     gate.set()
     with pytest.raises(OSError, match="down"):
-        print(await second)
+        await second
     await first
 
 
-async def test_soft_timeout_in_line(rig: Rig, clock: FakeClock) -> None:
-    """Who is in line, and loses patience after an invalidation."""
+async def test_who_loses_patience_in_line_takes_nothing_that_was_invalidated(rig: Rig, clock: FakeClock) -> None:
+    """The invalidation came while another process was computing."""
     if not rig.far:
         return
     one, two = await rig.open(lock=True), await rig.open(lock=True)
@@ -179,8 +182,8 @@ async def test_soft_timeout_in_line(rig: Rig, clock: FakeClock) -> None:
     await first
 
 
-async def test_trust(rig: Rig, clock: FakeClock) -> None:
-    """A long refresh in the air; another process deletes; the untracked trust has ended."""
+async def test_what_is_refreshed_for_long_answers_no_longer_than_memory_may(rig: Rig, clock: FakeClock) -> None:
+    """A computation in the background takes minutes; another process deletes the value, and nobody is told."""
     if not rig.far:
         return
     one, two = await rig.open(), await rig.open()
@@ -206,7 +209,8 @@ async def test_trust(rig: Rig, clock: FakeClock) -> None:
     assert await task != 1
 
 
-async def test_refresh_ahead_of_what_was_read(rig: Rig, clock: FakeClock) -> None:
+async def test_what_was_read_is_ripe_when_its_reader_says(rig: Rig, clock: FakeClock) -> None:
+    """``refresh_ahead`` of a call counts for values that other processes made, or this one before its restart."""
     if not rig.far:
         return
     one = await rig.open()
@@ -221,6 +225,7 @@ async def test_refresh_ahead_of_what_was_read(rig: Rig, clock: FakeClock) -> Non
 
 
 async def test_who_joins_a_refresh_that_fails(rig: Rig, clock: FakeClock) -> None:
+    """Who has asked for the new value is told of the failure; to others an old one is given, as it would be otherwise."""
     cache = await rig.open()
     await cache.get_or_set("key", lambda: 1, ttl=10, grace=100)
     await settle(cache)
@@ -237,7 +242,7 @@ async def test_who_joins_a_refresh_that_fails(rig: Rig, clock: FakeClock) -> Non
     second = asyncio.create_task(cache.get_or_set("key", fail, ttl=10, grace=100))
     await asyncio.sleep(0.01)
     gate.set()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="down"):
         await first
     assert await second == 1
 
