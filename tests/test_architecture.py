@@ -31,7 +31,7 @@ LEVELS: Final[dict[str, str]] = {
     "parts": "keys codec memory stores resilience flight epochs stats",
     "machine": "drafts overlaps modes lookups entrance batches changes claim layer parts entries found freshness_options recall "
     "horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk "
-    "invalidator scanner catalogue holdings lifetimes removals targets upkeep seen transfer archive archive_writer gatherer "
+    "invalidator scanner catalogue holdings lifetimes removals targets upkeep seen transfer archive archive_writer patience gatherer "
     "restorer backup moves record record_body ledger answers hold untold terms work course runs sets machine requests "
     "report cache spelling sources settings assembly rules keeper decorated functions blocking_functions keeping messages "
     "cleanup",

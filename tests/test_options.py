@@ -283,7 +283,7 @@ async def test_coherence(open_cache: Open, redis_server: RedisServer, coherence:
     if coherence:
         await until(lambda: state(cache) == "tracking")
     assert (await cache.health(probe=False)).coherence == ("tracking" if coherence else "timed")
-    assert (b" sub=2 " in redis_server.command("CLIENT", "LIST")) is coherence
+    assert (b" sub=3 " in redis_server.command("CLIENT", "LIST")) is coherence
 
 
 async def computing(one: ToolCache, two: ToolCache, *, patience: float = 0.3, **options: Any) -> int:

@@ -73,6 +73,7 @@ class Changes:
         self._alone = parts.redis is None and parts.files is not None
         self._order = Order()
         self.coming: Mapping[str, object] = self._order.last
+        self._steps = 0
 
     async def set(
         self, place: str, value: Any, domain: Domain, ttl: Duration | Missing | None, tags: tuple[str, ...]
@@ -180,6 +181,7 @@ class Changes:
             return False
         tally = self._tallies.of(domain)
         held = self._entries.fresh(place, value, encoded, domain, tally, life, tags, found.version)
+        steps = self._steps  # deletes of this process, of whatever key
         if self._far:
             draft = self._entries.draft_of(place, held, encoded, once=True, dead=found.version)
             (outcome,) = await self._writer.write([draft], due=due)
@@ -189,8 +191,8 @@ class Changes:
             held.version, held.layer = draft.version, outcome.durability.name.lower()
             self._entries.time_anew(held)
         tally.sets += 1
-        if self._far and outcome.durability is Durability.REDIS:
-            # Memory has it by the next read: others may have deleted it since, and have been answered sooner.
+        if self._far and outcome.durability is Durability.REDIS and (steps != self._steps or self._tells_of(outcome)):
+            # Memory has it by the next read: who came later may have deleted it, and have been answered sooner.
             self._homes.detach(place)
             self._reader.forget([place])
             return True
@@ -224,6 +226,7 @@ class Changes:
 
     def _delete_near(self, found: Mapping[str, bytes | None]) -> tuple[list[bool], list[Draft]]:
         """Remove them from memory; for each, whether a value was there, and what is to be written."""
+        self._steps += 1
         was = [self._reader.alive(place) for place in found]
         drafts = [self._tombstone(place, version) for place, version in found.items()]
         for place in found:

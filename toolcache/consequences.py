@@ -30,13 +30,24 @@ class Rule(Frozen):
     catalog_version: str | None = None
     domain: str | None = None
 
+    def check(self) -> None:
+        """Raises TypeError, or ValueError, for a rule that names something by what is no text, or empty."""
+        for field in _LABELS:
+            if (name := getattr(self, field)) is not None and not isinstance(name, str):
+                raise TypeError(f"{field} is a text such as '{{{field}}}', not {type(name).__name__}")
+            if name == "":
+                raise ValueError(f"{field} is a name, not an empty text: leave it out to have nothing of it forgotten")
+
     def labels(self, event: str, payload: Mapping[str, Any]) -> list[str]:
         """The labels of what is to be forgotten.
 
         Raises:
             ValueError: the event does not say what the rule needs to know.
         """
-        found = list(labels(one for tag in self.tags for one in _filled(tag, event, payload)))
+        tags = [one for tag in self.tags for one in _filled(tag, event, payload)]
+        found = [
+            label for tag in tags for label in labels([tag])
+        ]  # one by one: an entry may have so many, an event more
         for field, label in _LABELS.items():
             if (template := getattr(self, field)) is not None:
                 found += map(label, _filled(template, event, payload))

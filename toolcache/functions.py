@@ -7,7 +7,6 @@ from toolcache.compute import Context
 from toolcache.decorated import Decorated, Verbal
 from toolcache.entry import MISSING, Invalidation
 from toolcache.keeper import Keeper, keeper
-from toolcache.keys.calls import KnownCalls
 from toolcache.keys.text import key_text, place_of
 from toolcache.rules import Rules
 
@@ -35,17 +34,14 @@ class _Place:
         self._rules = rules
         self._name = name
         self._find = find
-        self._cache: Any = None
-        self.known = KnownCalls()
-        self.keeper: Keeper
+        self._at: tuple[Any, Keeper] | None = None
 
     def here(self) -> Keeper:
-        """The keeper of this moment; another one knows no calls yet, as keys may be others there."""
-        cache = self._find()
-        if cache is not self._cache:
-            self.keeper = keeper(cache, self._rules, self._name)
-            self._cache, self.known = cache, KnownCalls()
-        return self.keeper
+        """The keeper of this moment."""
+        cache, at = self._find(), self._at
+        if at is None or at[0] is not cache:
+            self._at = at = cache, keeper(cache, self._rules, self._name)
+        return at[1]
 
 
 class Kept(Verbal[_P]):
@@ -109,7 +105,7 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
         keeper, counts, varies, scopes = self._place.here(), self._counts, self._plan.varies, self._plan.scopes
         if not keeper.is_quick:
             return super()._as_function()
-        hit, find = keeper.hit, self._place.known.find
+        hit, find = keeper.hit, keeper.known.find
 
         async def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             told = (*scopes(), *args) if varies else args
@@ -132,7 +128,7 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
             if not keeper.is_quick:
                 return await self(*args, **kwargs)
             told = (*scopes(), *args) if varies else args
-            key = place.known.find(told, kwargs) or self._learn(keeper, told, args, kwargs)
+            key = keeper.known.find(told, kwargs) or self._learn(keeper, told, args, kwargs)
             value = keeper.hit(key)
             if value is MISSING:
                 return await self._answer(keeper, key, args, kwargs)
@@ -144,7 +140,7 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
     def _learn(self, keeper: Keeper, told: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The key of a call, as memory knows it, to be found from now on by what was told: scopes and arguments."""
         key = place_of(key_text(self._key(keeper.marks, args, kwargs)))
-        self._place.known.learn(told, kwargs, key)
+        keeper.known.learn(told, kwargs, key)
         return key
 
     async def _answer(

@@ -22,6 +22,7 @@ from toolcache.horizon import Horizon
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.parts import Parts
+from toolcache.patience import TRIES, pause
 from toolcache.protocols import SupportsOverlay
 from toolcache.recall import Recall
 from toolcache.scanner import Scanned, Scanner, UnlistedError
@@ -30,10 +31,6 @@ from toolcache.stats import Tallies
 from toolcache.transfer import DAMAGED
 
 T = TypeVar("T")
-
-_TRIES: Final = 4
-_PAUSE: Final = 0.25
-"""Seconds before a layer that did not answer is asked again, doubled each time."""
 
 _AT_ONCE: Final = 1 << 20
 """Bytes of bodies that are read together; an entry that is larger is read alone."""
@@ -106,17 +103,17 @@ class Gatherer:
         self, layer: Layer | None, gather: Callable[[], AsyncGenerator[list[Packed], None]]
     ) -> AsyncGenerator[list[Packed], None]:
         """Begin again, a few times, where a layer did not answer; what was seen does not come twice."""
-        for left in reversed(range(_TRIES)):
+        for tries in range(TRIES):
             try:
                 async for some in gather():
                     yield some
             except UnlistedError:
-                if not left or layer is None:
+                if tries + 1 == TRIES or layer is None:
                     name = layer.name if layer else MEMORY
                     raise BackupError(
                         f"{name} cannot be listed, or does not answer ({self._why(layer)}): call again when it does"
                     ) from None
-                await self._parts.clock.sleep(_PAUSE * 2 ** (_TRIES - left))
+                await pause(self._parts.clock, tries)
             else:
                 return
 
@@ -128,7 +125,7 @@ class Gatherer:
         async for some in self._scanner.layer(layer):
             wanted = [one for one in some if self._counts(one) and not seen.has(one.name, one.header.version)]
             for portion in _portions(wanted, lambda one: one.header.body_len):
-                packed = await self._read(layer, portion)
+                packed = await self._read(layer, portion, seen)
                 found = [one for one in packed if seen.add(self._entries.name(one.text), one.read.header.version)]
                 if found:
                     yield found
@@ -142,7 +139,7 @@ class Gatherer:
             return owed == one.header.version
         return owed is None or owed <= one.header.version
 
-    async def _read(self, layer: Layer, portion: Sequence[Scanned]) -> list[Packed]:
+    async def _read(self, layer: Layer, portion: Sequence[Scanned], seen: Seen) -> list[Packed]:
         raws = await layer.read([one.name for one in portion], until=layer.budget())
         if raws is None:
             raise UnlistedError(layer.name)
@@ -150,7 +147,7 @@ class Gatherer:
         unpacked = await aside(partial(self._unpack_all, [one.name for one in portion], raws))
         for one, raw, blob in zip(portion, raws, unpacked, strict=True):
             if isinstance(blob, CorruptBlobError):
-                self.skipped[DAMAGED] += 1
+                self.skipped[DAMAGED] += seen.add(one.name, one.header.version)  # once, however often it is met
                 continue
             held = self._memory_of(one.place, blob)
             if held is not None:

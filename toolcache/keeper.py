@@ -9,6 +9,7 @@ from toolcache.durations import Duration
 from toolcache.entry import MISSING, Invalidation, Missing
 from toolcache.errors import SettingsError
 from toolcache.freshness import Freshness
+from toolcache.keys.calls import KnownCalls
 from toolcache.keys.canonical import digest
 from toolcache.keys.plan import UNMARKED, marks
 from toolcache.keys.text import key_text
@@ -60,6 +61,8 @@ class Keeper(Protocol):
 
     marks: Mapping[str, object]
     """What the cache adds to keys."""
+    known: KnownCalls
+    """The keys of calls, as they are in this cache."""
     is_quick: bool
     """Whether ``hit`` may answer: what is at hand is in memory of ours, which knows keys by their texts."""
 
@@ -95,6 +98,7 @@ class OurKeeper:
         self._label = function_label(name)
         self._row = _row(cache, rules.domain)
         self.marks = marks(getattr(getattr(cache, "settings", None), "tenant", None), self._row.version)
+        self.known = KnownCalls()
         self.hit: Callable[[str], Any] = self._machine.hit
         self.is_quick = True
 
@@ -143,9 +147,11 @@ class OurKeeper:
         A failure has a key of its own, so no result can be taken for one; and it is computed under that key as a value would
         be, so what is forgotten meanwhile is not kept either.
         """
-        rules, made, raised = self._rules, MISSING, None
+        rules = self._rules
 
         async def making(context: Context) -> Any:
+            made, raised = MISSING, None
+
             async def attempt(inner: Context) -> Any:
                 nonlocal made, raised
                 try:
@@ -159,12 +165,9 @@ class OurKeeper:
             told = await self._recall(_failed(key), attempt, tags)
             if made is not MISSING:
                 return made
-            error = raised or rules.rebuilt(told)
-            if (
-                error is None
-            ):  # a failure that is none of those that are asked for, or of an attempt that another joined
-                return await run(context)
-            raise error
+            if (error := raised or rules.rebuilt(told)) is not None:
+                raise error
+            return await run(context)  # another's attempt was joined, or what it kept is not asked for any more
 
         return making
 
@@ -236,6 +239,7 @@ class ForeignKeeper:
         refuse_much(cache, rules)
         self._cache = cache
         self._options: dict[str, Any] = {} if rules.ttl is MISSING else {"ttl": rules.ttl}
+        self.known = KnownCalls()
         self.hit: Callable[[str], Any] = _miss
 
     async def answer(self, key: str, run: Run, tags: tuple[str, ...], *, anew: bool = False) -> Any:

@@ -357,15 +357,8 @@ class Machine:
         self.enter(())
         return await self._invalidator.clear(await self._changes.come())
 
-    async def invalidate(self, tags: Iterable[str]) -> Invalidation:
-        """Forget in every layer what carries one of these tags, or one beneath it."""
-        given = labels(tags)
-        if not given:
-            raise ValueError("name at least one tag: invalidate(tags=['news'])")
-        return await self.forget("tags", given)
-
     async def forget(self, scope: str, labels: Sequence[str]) -> Invalidation:
-        """The same of labels that were looked at already, or are the cache's own; ``scope`` says what they stand for."""
+        """Forget in every layer what carries one of these labels, or one beneath it; ``scope`` says what they stand for."""
         self.enter(())
         return await self._invalidator.invalidate(scope, labels, await self._changes.come())
 

@@ -8,7 +8,7 @@ delete or invalidation since then is undone.
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from toolcache.aside import aside
 from toolcache.blob import CorruptBlobError
@@ -24,14 +24,11 @@ from toolcache.home import Homes
 from toolcache.horizon import Horizon
 from toolcache.keys.text import place_of
 from toolcache.parts import Due, Parts
+from toolcache.patience import TRIES, pause
 from toolcache.reader import Reader
 from toolcache.stats import Tallies
 from toolcache.transfer import DAMAGED, EXPIRED, IN_THE_WAY, NEWER, TOO_LARGE
 from toolcache.writer import Writer
-
-_TRIES: Final = 4
-_PAUSE: Final = 0.25
-"""Seconds before layers that did not take an entry are asked again, doubled each time."""
 
 
 class Arrival(NamedTuple):
@@ -100,12 +97,13 @@ class Restorer:
         if not self._layers:
             return await self._remember(wanted, keep_newer=keep_newer)
         left, count = wanted, 0
-        for tries in range(_TRIES):
+        for tries in range(TRIES):
+            if tries:
+                await pause(self._parts.clock, tries - 1)
             taken, left = await self._write(left, self._parts.due() if tries else due, keep_newer=keep_newer)
             count += taken
             if not left:
                 return count
-            await self._parts.clock.sleep(_PAUSE * 2**tries)
         names = " and ".join(
             f"{layer.name} ({layer.guard.last_fault or 'no fault is known'})" for layer in self._layers
         )

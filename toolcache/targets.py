@@ -5,7 +5,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Final, NamedTuple, TypedDict
 
 from toolcache.catalogue import KeyInfo
-from toolcache.domains import GENERAL, Domain
+from toolcache.domains import GENERAL, IDEMPOTENCY, Domain
 from toolcache.keys.globs import Glob
 from toolcache.spelling import nearest
 from toolcache.tags import agent_label, catalog_label, check, domain_label, labels, tool_label
@@ -85,6 +85,10 @@ def _domain(said: Any, domains: Collection[str]) -> str:
     name = said.name if isinstance(said, Domain) else said
     if name == GENERAL.name:
         raise ValueError("keys of your own belong to no domain: take a pattern, tags, or clear()")
+    if name == IDEMPOTENCY.name:
+        raise ValueError(
+            "what was run once is forgotten one by one, by forget(key) or delete_result(task), or by its own tags"
+        )
     if not isinstance(said, Domain) and name not in domains:
         raise ValueError(f"domain={name!r} is none of {', '.join(domains)}{nearest(str(name), domains)}")
     return domain_label(name)

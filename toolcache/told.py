@@ -111,14 +111,23 @@ class Told(DomainCache):
             catalog_version: what belongs to that version of a catalog.
             domain: everything of a domain.
 
+        Raises:
+            ValueError: the event, a tag or the domain cannot be.
+            TypeError: a name is no text.
+
         Examples:
             >>> cache.react("price.changed", tags=["prices:{sku}"])
             >>> cache.react("data.updated")  # leaves it to handlers
         """
         from toolcache.consequences import Rule
         from toolcache.reactions import emitted_name
+        from toolcache.tags import labels
+        from toolcache.targets import target
 
-        rule = Rule(tuple(tags), agent, memory, tool, catalog_version, domain)
+        rule = Rule(labels(tags), agent, memory, tool, catalog_version, domain)
+        rule.check()
+        if domain is not None and "{" not in domain:
+            target({"domain": domain}, [domain])  # raises for one that cannot be; it may yet be declared
         self._reacting.rules[emitted_name(event)] = rule
 
     @property

@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import sqlite3
+import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +153,25 @@ def test_what_ends_programs_ends_no_cache(cache: BlockingToolCache, abrupt: type
             cache.get_or_set("key", compute)
         assert cache.get_or_set("next", lambda: 1) == 1
     assert cache.get_or_set("key", lambda: "fine") == "fine"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_that_was_ended_is_followed_by_another(cache: BlockingToolCache) -> None:
+    """B13: where something ends the loop, by SystemExit, the next call has a new one."""
+    cache.set("key", 1)
+
+    async def end() -> None:
+        asyncio.get_running_loop().call_soon(sys.exit)
+        await asyncio.sleep(20)
+
+    with pytest.raises(CacheClosedError):
+        cache.get_or_set("other", end)
+    assert cache.get("key") == 1
+    until = time.monotonic() + 20
+    while cache._portal._thread is not None and cache._portal._thread.is_alive() and time.monotonic() < until:
+        time.sleep(0.001)
+    cache.set("key", 2)
+    assert cache.get("key") == 2
 
 
 def test_it_refuses_to_stop_an_event_loop(cache: BlockingToolCache) -> None:
@@ -503,3 +524,54 @@ def test_a_plan_warms_it(cache: BlockingToolCache) -> None:
     report = cache.warm(WarmPlan(items={"a": lambda: 1, "b": lambda: 2}))
     assert report.computed == 2
     assert cache.get_many(["a", "b"]) == {"a": 1, "b": 2}
+
+
+class Told:
+    """Stands where the cache is, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def on(self, name: str, **options: Any) -> Any:
+        """A decorator."""
+        self.told.append((name, options))
+        return lambda handler: handler
+
+    def schedule(self, job: Any, **options: Any) -> Any:
+        """A handle."""
+        self.told.append((job.__qualname__, options))
+
+    async def copy_to(self, other: Any, **options: Any) -> Any:
+        """A report."""
+        self.told.append((other.settings.namespace, options))
+
+
+def test_options_are_passed_on(cache: BlockingToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BUG-106: what is said to methods that are written by hand reaches the cache."""
+    told, real = Told(), cache._cache
+    cache._cache = told  # type: ignore[assignment]  # it has the methods
+    cache.on("a", once=True, max_parallel=3)(print)
+    when: dict[str, Any] = {"every": 5, "cron": None, "at_start": True, "jitter": 1, "timezone": "UTC", "name": "n"}
+    cache.schedule(print, **when)
+    how: dict[str, Any] = {"keep_newer": True, "rate": 5.0, "on_progress": print}
+    with BlockingToolCache(files=False, namespace="other") as other:
+        cache.copy_to(other, **how)
+    cache._cache = real
+    assert told.told == [
+        ("a", {"once": True, "max_parallel": 3}),
+        ("print", when),
+        ("other", how),
+    ]
+
+    made: list[dict[str, Any]] = []
+
+    def make(*_: object, **options: Any) -> ToolCache:
+        made.append(options)
+        return ToolCache(files=False)
+
+    monkeypatch.setattr("toolcache.blocking.tool_cache.ToolCache", make)
+    provider: Any = object()
+    BlockingToolCache(credentials=provider)
+    BlockingToolCache.from_env({}, None, credentials=provider)
+    BlockingToolCache.from_url("redis://localhost", credentials=provider)
+    assert [options["credentials"] for options in made] == [provider] * 3

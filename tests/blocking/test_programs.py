@@ -25,6 +25,7 @@ def test_a_program_that_never_closes_it_ends(layers: str, tmp_path: Path, reques
         assert run(again, tmp_path, layers, url) == ("value\n", "")
 
 
+@pytest.mark.slow
 def test_a_program_ends_although_something_is_computed() -> None:
     """B13: neither a computation on the loop nor one in a thread of the cache keeps the interpreter."""
     run("""

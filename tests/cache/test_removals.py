@@ -267,6 +267,7 @@ async def test_nobody_waits_for_what_will_not_be_stored(rig: Rig, cache: Cache) 
         ({"agents": "faq"}, "did you mean 'agent'"),
         ({"domain": "serch"}, "did you mean 'search'"),
         ({"domain": "general"}, "belong to no domain"),
+        ({"domain": "idempotency"}, "one by one"),
         ({"domain": 7}, "none of"),
         ({"agent": ""}, "agent"),
         ({"tool": 7}, "tool"),

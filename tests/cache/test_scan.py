@@ -7,6 +7,7 @@ import pytest
 from rig import Rig
 
 from toolcache.cache import Cache
+from toolcache.codec.envelope import Envelope
 from toolcache.layer import Layer
 from toolcache.scanner import UnlistedError
 from toolcache.testing import FakeClock
@@ -162,3 +163,15 @@ async def test_what_is_no_pattern_is_refused(cache: Cache, pattern: Any) -> None
     """Before anything is looked at."""
     with pytest.raises(ValueError, match="pattern"):
         cache.scan(pattern)
+
+
+async def test_what_is_not_sealed_as_configured_is_not_told(rig: Rig, cache: Cache) -> None:
+    """A cache with a secret lists what was sealed, one without what was not: no more than ``get`` finds."""
+    if not rig.far:
+        return
+    sealed = await rig.open(envelope=Envelope(secret="a secret of some length"))
+    await cache.set("plain", 1)
+    await sealed.set("sealed", 1)
+    for one, known in ((cache, "plain"), (sealed, "sealed")):
+        reader = await rig.open(envelope=one._parts.envelope)
+        assert await keys(reader) == [known]

@@ -11,7 +11,7 @@ from hearing import until
 from origin import Answer, Client, Origin
 
 from toolcache import ToolCache
-from toolcache.integrations.asgi import CacheMiddleware, page_tag
+from toolcache.integrations.asgi import HTTP, CacheMiddleware, page_tag
 from toolcache.testing import FakeClock
 
 Make = Callable[..., Client]
@@ -277,6 +277,49 @@ async def test_private_pages_are_for_one_client(site: Make, origin: Origin) -> N
     assert "hit" in (await public.get("/logo", {"cookie": "ada"})).cache
 
 
+async def test_what_is_private_never_takes_the_place_of_what_is_for_all(
+    site: Make, origin: Origin, clock: FakeClock
+) -> None:
+    """BUG-111: a client's own response to a request that found a page for all is not given to the others."""
+    client = site(private=True)
+
+    def answer(scope: MutableMapping[str, Any]) -> Answer:
+        who = dict(scope["headers"]).get(b"cookie", b"")
+        return Answer(b"for " + who, {"cache-control": f"{'private' if who else 'public'}, max-age=60"})
+
+    origin.answer = answer
+    await client.get()
+    assert (await client.get("/", {"cookie": "ada", "cache-control": "no-cache"})).body == b"for ada"
+    assert (await client.get()).body == b"for "
+    clock.advance(61)
+    assert (await client.get("/", {"cookie": "ada"})).body == b"for ada"
+    assert (await client.get("/", {"cookie": "eve"})).body == b"for eve"
+    assert (await client.get()).body == b"for "
+
+
+async def test_what_others_have_does_not_keep_a_client_from_its_own(site: Make, origin: Origin) -> None:
+    """BUG-106: ``private`` keeps what is for one client also where there is a page for those whom nobody knows."""
+    client = site(private=True, ttl=60)
+    await client.get()
+    caches = [(await client.get("/", {"cookie": "ada"})).cache for _ in range(2)]
+    assert caches == ["fwd=miss; stored", "hit; ttl=60"]
+
+
+async def test_pages_are_told_apart_by_where_they_are_routed(
+    cache: ToolCache, origin: Origin, clock: FakeClock
+) -> None:
+    """BUG-111: what stands before the cache may send some clients to another path than the one they have asked for."""
+    origin.answer = lambda scope: Answer(scope["path"].encode(), {"cache-control": "max-age=60"})
+    inner = CacheMiddleware(origin, cache=cache, clock=clock)
+
+    async def rewriting(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        tried = b"x-beta" in dict(scope["headers"])
+        await inner({**scope, "path": f"/beta{scope['path']}"} if tried else scope, receive, send)
+
+    client = Client(rewriting)
+    assert [(await client.get("/a", fields)).body for fields in ({}, {"x-beta": "1"})] == [b"/a", b"/beta/a"]
+
+
 async def test_other_fields_may_say_who_a_client_is(site: Make, origin: Origin) -> None:
     """BUG-106: ``credentials`` names the fields that say who a client is; others do not."""
     client = site(ttl=60, credentials=["X-Token"])
@@ -470,6 +513,28 @@ async def test_an_old_page_may_still_be_right(site: Make, origin: Origin, clock:
     assert (await client.get()).cache == "hit; ttl=1"
 
 
+@pytest.mark.parametrize(
+    "more", [{"set-cookie": "seen=1"}, {"cache-control": "no-store"}, {"cache-control": "private"}, {"vary": "*"}]
+)
+async def test_a_client_is_never_told_that_it_has_what_it_has_not(
+    site: Make, origin: Origin, clock: FakeClock, more: dict[str, str]
+) -> None:
+    """C16: a 304 that cannot be kept is whole for a client that did not ask for one, and a 304 for one that did."""
+    client = site()
+    fields = {"cache-control": "max-age=10, stale-if-error=90", "etag": '"v1"'}
+    origin.answer = lambda _scope: Answer(b"whole", fields)
+    paths = ("/a", "/b")
+    for path in paths:
+        await client.get(path)
+    origin.answer = lambda _scope: Answer(b"", fields | more, 304)
+    clock.advance(11)
+    response, known = await client.get("/a"), await client.get("/b", {"if-none-match": '"v1"'})
+    assert (response.status, response.body, response["content-length"]) == (200, b"whole", "5")
+    assert (known.status, known.body) == (304, b"")
+    for name, content in more.items():
+        assert response[name] == known[name] == content
+
+
 async def test_head_is_answered_from_the_page(site: Make, origin: Origin) -> None:
     """C16: HEAD gets the fields of the page; where there is none it goes to the application and makes none."""
     client = site(ttl=60)
@@ -503,6 +568,18 @@ async def test_an_old_page_stands_in_while_another_is_made(site: Make, origin: O
         assert (await client.get(path)).body == b"new"
         clock.advance(31)
         assert "hit" not in (await client.get(path)).cache
+
+
+async def test_head_may_have_a_page_made_anew(site: Make, origin: Origin, clock: FakeClock) -> None:
+    """C16: what HEAD has found old is made anew with its content, as GET gets it."""
+    client = site(grace=20)
+    origin.answer = lambda scope: Answer(b"page" if scope["method"] == "GET" else b"", {"cache-control": "max-age=10"})
+    await client.get()
+    clock.advance(15)
+    assert (await client.ask("HEAD", "/")).cache == "hit; ttl=-5"
+    await settled(client)
+    page = await client.get()
+    assert (page.body, page.cache) == (b"page", "hit; ttl=10")
 
 
 async def test_an_old_page_stands_in_for_a_failure(site: Make, origin: Origin, clock: FakeClock) -> None:
@@ -686,6 +763,13 @@ async def test_where_there_is_no_page_nobody_waits(site: Make, origin: Origin, c
     origin.says()
     await client.get()
     assert "hit" in (await client.get()).cache
+
+
+async def test_somebody_known_does_not_keep_pages_from_those_unknown(site: Make, origin: Origin) -> None:
+    """C16: that a response was for one client alone says nothing of the next, which is for all."""
+    client = site(ttl=60)
+    assert (await client.get("/", {"cookie": "ada"})).cache == "fwd=miss"
+    assert [(await client.get()).cache for _ in range(2)] == ["fwd=miss; stored", "hit; ttl=60"]
 
 
 async def test_nobody_waits_for_ever(site: Make, origin: Origin) -> None:
@@ -899,3 +983,34 @@ async def test_secrets_are_not_kept(site: Make, origin: Origin, cache: ToolCache
     held = [(key, memory.find(key)) for key in list(memory.keys())]
     assert held
     assert "hush" not in repr([(key, one and one.value) for key, one in held])
+
+
+def broken(page: tuple[Any, ...]) -> list[Any]:
+    """What is no page, though it looks like one."""
+    shape, status, fields, *rest = page
+    others = [(shape, "200", fields, *rest), (shape, status, [*fields], *rest), (shape, status, ((b"a", "b"),), *rest)]
+    others += [
+        (shape, status, ((b"a",),), *rest),
+        (shape, status, 7, *rest),
+        page[:-1],
+        (*page, 1),
+        ("page/0", *page[1:]),
+    ]
+    others += [(*page[:at], None, *page[at + 1 :]) for at in range(3, len(page))]
+    return [*others, None, 7, [], {}, "page"]
+
+
+async def test_what_is_no_page_is_not_believed(site: Make, origin: Origin, cache: ToolCache) -> None:
+    """C16: whatever lies where a page should is a miss, and is replaced."""
+    client, pages = site(ttl=60), cache[HTTP]
+    origin.says(b"page")
+    await client.get()
+    place: dict[str, Any] = {"url": ("http", "shop.example", "", "/", "/", ""), "audience": ("", ""), "varied": ()}
+    page = await pages.get(**place)
+    assert page is not None
+    for other in broken(page):
+        await pages.set(other, **place)
+        assert (await client.get()).body == b"page"
+        assert "hit" not in (await client.get("/", {"cache-control": "no-cache"})).cache
+        await pages.set(page, **place)
+        assert "hit" in (await client.get()).cache

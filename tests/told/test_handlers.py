@@ -296,6 +296,33 @@ async def test_rules_of_ones_own(cache: ToolCache) -> None:
         assert (await other.emit("all")).forgotten is None
 
 
+async def test_an_event_may_name_more_than_an_entry_has_tags(cache: ToolCache) -> None:
+    """C13: what an event makes wrong may carry more tags together than a single entry may."""
+    entries = {f"key{number}": f"type{number}" for number in range(40)}
+    await keep(cache, **entries)
+    await cache.emit("data.updated", data_type=list(entries.values()))
+    assert await cache.get_many(list(entries)) == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "error", "told"),
+    [
+        ({"tags": "prices"}, ValueError, "tags is a list of texts"),
+        ({"tags": ["@a:faq"]}, ValueError, "begins with '@'"),
+        ({"agent": 7}, TypeError, "agent is a text such as '{agent}', not int"),
+        ({"tool": ["a", "b"]}, TypeError, "tool is a text"),
+        ({"memory": ""}, ValueError, "memory is a name"),
+        ({"domain": "idempotency"}, ValueError, "forgotten one by one"),
+    ],
+)
+async def test_a_rule_that_cannot_be(cache: ToolCache, rule: dict[str, Any], error: type[Exception], told: str) -> None:
+    """BUG-106: a rule that names nothing that can be forgotten is refused where it is given, and changes nothing."""
+    with pytest.raises(error, match=told):
+        cache.react("data.updated", **rule)
+    await keep(cache, a="p")
+    assert (await cache.emit("data.updated", data_type="p")).forgotten is not None
+
+
 async def test_what_an_agent_remembers(cache: ToolCache) -> None:
     """C13: ``memory.updated`` forgets what that agent remembers; its answers, and what others remember, stay."""
     await cache.memories.remember("faq", "q", "old")

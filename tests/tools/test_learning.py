@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import LAYERINGS
-from tools.toolbox import AGAIN, READS, Tool, defined
+from tools.toolbox import AGAIN, READS, Tool, defined, settle
 
 from toolcache import ToolCache, ToolPolicy
 from toolcache.known_tools import Learned
@@ -234,6 +234,7 @@ class TestChanges:
         first = await open_cache()
         await first.tools.learn(ALL, server="kv")
         before = await Everything(first).look()
+        await settle(first)
         second = await open_cache()
         learned = await second.tools.learn([{**LISTED[0], "inputSchema": {}}, *ALL[1:]], server="kv")
         assert learned.changed == ("get",)
@@ -246,7 +247,10 @@ class TestChanges:
         """BUG-110: a list that has changed is heard of in every process."""
         caches = [await open_cache(coherence=False), await open_cache(coherence=False)]
         tool = Tool()
-        looks = [await Everything(cache, tool).look() for cache in caches]
+        looks = []
+        for cache in caches:
+            looks.append(await Everything(cache, tool).look())
+            await settle(*caches)
         assert looks[0] == looks[1]
         await caches[0].tools.changed(server="kv")
         caches[1]._parts.memory.clear()  # it asks the layers, as it would once it was told

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
-from tools.toolbox import AGAIN, READS, defined
+from tools.toolbox import AGAIN, READS, defined, settle
 
 from toolcache import ToolCache, ToolPolicy
 from toolcache.integrations.mcp import LIST_CHANGED, CachedSession
@@ -56,6 +56,7 @@ class TestSession:
         assert [[tool["name"] for tool in tools] for tools in lists] == [["get", "put", "add"]] * 5
         assert server.pages == 3
         assert await cache.get_catalog("kv") == server.tools
+        await settle(cache)
         other = CachedSession(server, await open_cache(), server="kv")
         assert await other.list_tools() == server.tools
         assert server.pages == (3 if cache._parts.redis or cache._parts.files else 6)

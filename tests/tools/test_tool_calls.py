@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rig import SteadyClock
 from tenacity import AsyncRetrying, stop_after_attempt
-from tools.toolbox import AGAIN, READS, Tool, defined
+from tools.toolbox import AGAIN, READS, Tool, defined, later, settle
 
 from toolcache import RunContext, ToolCache, ToolPolicy
 from toolcache.errors import (
@@ -41,6 +41,7 @@ class TestKeepsResults:
         assert await cache.call_tool("search", tool, top=1, query="a") == 1, "the order does not matter"
         assert await cache.call_tool("search", tool, query="a", top=2) == 2
         assert await cache.call_tool("other", tool, query="a", top=1) == 3
+        await settle(cache, other)
         shared = other._parts.redis is not None or other._parts.files is not None
         assert await other.call_tool("search", tool, query="a", top=1) == (1 if shared else 4)
         assert tool.params[0] == {"query": "a", "top": 1}
@@ -65,7 +66,7 @@ class TestKeepsResults:
             cache.tools[name] = policy
         tools = {name: Tool() for name in "abc"}
         for after, runs in ((0.0, [1, 1, 1]), (5 * MINUTE - 1, [1, 1, 1]), (2.0, [2, 1, 1]), (HOUR, [3, 2, 1])):
-            clock.advance(after)
+            await later(cache, clock, after)
             assert [await cache.call_tool(name, tool) for name, tool in tools.items()] == runs
 
     async def test_a_setting_is_another_time(self, open_cache: Open, clock: SteadyClock) -> None:
@@ -73,7 +74,7 @@ class TestKeepsResults:
         cache, tool = await open_cache(ttls={"tool": "1m"}), Tool()
         cache.tools["a"] = ToolPolicy("exact")
         assert await cache.call_tool("a", tool) == 1
-        clock.advance(MINUTE + 1)
+        await later(cache, clock, MINUTE + 1)
         assert await cache.call_tool("a", tool) == 2
 
     async def test_callers_at_once_share_a_run(self, cache: ToolCache) -> None:
@@ -173,7 +174,7 @@ class TestOptions:
         cache.tools["a"] = ToolPolicy("exact", ttl="1h", error_ttl="10s")
         tool = Tool({"isError": True}, {"content": []})
         for after, runs in ((0.0, 1), (9.0, 1), (2.0, 2), (HOUR - 1, 2)):
-            clock.advance(after)
+            await later(cache, clock, after)
             await cache.call_tool("a", tool)
             assert tool.runs == runs
         for comes in ({"isPartial": True}, OSError("away")):
@@ -215,6 +216,7 @@ class TestOptions:
             cache = await open_cache()
             cache.tools["a"] = policy
             assert [await cache.call_tool("a", tool) for _ in range(2)] == [complex(1, 2)] * 2
+            await settle(cache)
         assert tool.runs == (1 if cache._parts.redis or cache._parts.files else 2)
 
     async def test_what_cannot_be_dumped_or_loaded(self, local: ToolCache) -> None:
@@ -239,7 +241,7 @@ class TestOptions:
         cache.tools["a"] = ToolPolicy("exact", ttl="1m", grace="1h", error_ttl="5m", grace_retry="1s")
         tool = Tool("good", OSError("away"), {"isError": True}, "better")
         for after, answer in ((0.0, "good"), (2 * MINUTE, "good"), (MINUTE, "good"), (MINUTE, "better")):
-            clock.advance(after)
+            await later(cache, clock, after)
             assert await cache.call_tool("a", tool) == answer
         assert [type(event) for event in told].count(StaleServed) == 2
         assert tool.runs == 4
@@ -529,6 +531,7 @@ class TestWrites:
         ):
             await cache.call_tool(("kv", name), puts if name == "put" else Tool(), text=text)
             assert puts.runs == runs
+            await settle(*caches)
             for one in caches:  # Redis tells of changes by and by, and nobody waits for that here
                 one._parts.memory.clear()
 

@@ -3,6 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from hearing import until
+
+from toolcache import Cache
+from toolcache.testing import FakeClock
+
 
 def defined(name: str, *, server_says: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """A definition as a server lists it."""
@@ -31,3 +36,17 @@ class Tool:
         if isinstance(answer, Exception):
             raise answer
         return self.runs if answer is None else answer
+
+
+async def settle(*caches: Cache) -> None:
+    """Wait until all that was computed is written, and heard of: before another process asks, or time goes on."""
+    homes = [cache._machine.homes.here() for cache in caches]
+    await until(lambda: not any(home._tasks or len(home.flights) for home in homes))
+    for cache in caches:
+        await cache._machine._follower.catch_up()
+
+
+async def later(cache: Cache, clock: FakeClock, seconds: float) -> None:
+    """Let time go on."""
+    await settle(cache)
+    clock.advance(seconds)

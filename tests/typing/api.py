@@ -11,6 +11,7 @@ from toolcache import (
     MISSING,
     AgentResult,
     AgentTask,
+    BlockingToolCache,
     Cache,
     CircuitBreaker,
     Context,
@@ -26,6 +27,7 @@ from toolcache import (
     Session,
     Settings,
     SettingsError,
+    Stage,
     Stats,
     StoredAgentError,
     TaskError,
@@ -45,6 +47,7 @@ from toolcache import (
     make_key,
     make_tag,
     scope,
+    stage,
 )
 from toolcache.entry import Held
 from toolcache.memories import Preloaded
@@ -327,6 +330,53 @@ async def told(cache: ToolCache) -> None:
     scheduled.cancel()
     cache.schedule(discover, every="1h")
     assert_type(cache.requested.top(5, "search"), list[tuple[Any, int]])
+
+
+def blocking() -> None:
+    with BlockingToolCache(namespace="a", files=False) as cache:
+        assert_type(cache.get("k", 0), Any)
+        assert_type(cache.set("k", 1, "1h", tags=["t"]), Durability)
+        assert_type(cache.get_or_set("k", lambda: 1, ttl="1h", grace="1d"), Any)
+        assert_type(cache.get_or_set("k", discover), Any)
+        assert_type(cache.get_embedding("t", "m", compute=lambda: [0.5]), list[float])
+        assert_type(cache.get_embedding("t", "m"), list[float] | None)
+        assert_type(cache.get_embeddings(["t"], "m", compute=embed_all, batch_size=2), list[list[float]])
+        assert_type(cache.health(), Health)
+        assert_type(cache.delete_many(["k"]), dict[str, bool])
+        assert_type([info.key for info in cache.scan("k*")], list[str])
+        with cache.bypass():
+            cache.for_agent("faq", response_ttl="1h").get("k")
+
+        @cache.cached(ttl="1h")
+        def half(number: int) -> float:
+            return number / 2
+
+        assert_type(half(1), float)
+        cache.get(7)  # type: ignore[arg-type]  # keys are text
+        cache.sett("k", 1)  # type: ignore[attr-defined]  # there is no such method
+
+
+async def pipelines() -> None:
+    def length(vector: list[float]) -> int:
+        return len(vector)
+
+    pipeline = stage(embed_text, ttl="1h", grace="1d") | length
+    assert_type(pipeline, Stage[str, int])
+    assert_type(await pipeline.collect(["a"]), list[int])
+    assert_type(stage(embed_all, batch_size=64), Stage[str, list[float]])
+    async for vector in stage(embed_all, batch_size=64, max_parallel=2)(["a"]):
+        assert_type(vector, list[float])
+    stage(embed_text, tll=1)  # type: ignore[call-overload]  # there is no such option
+
+
+def web(cache: ToolCache) -> None:
+    from toolcache.integrations.asgi import CacheMiddleware, page_tag
+
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    CacheMiddleware(app, cache=cache, ttl="1m", query=["page"], group=lambda scope: str(scope["path"]))
+    CacheMiddleware(app, tll="1m")  # type: ignore[call-arg]  # there is no such option
+    assert_type(page_tag("/"), str)
 
 
 def the_rest() -> None:

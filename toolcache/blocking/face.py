@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar, cast
 
 from toolcache.blocking.calls import Call
@@ -106,7 +107,8 @@ class Face:
                 yield from found
         finally:
             if (close := getattr(items, "aclose", None)) is not None and not self._portal.closing:
-                self._call(close)
+                with suppress(UnsupportedEventLoopError):  # collected in the thread of a loop, which sees to it
+                    self._call(close)
 
 
 def _no_loop() -> NoReturn:

@@ -63,7 +63,9 @@ class Portal:
         Raises:
             CacheClosedError: the portal was closed.
         """
-        portal = self._portal or self._opened()
+        portal, thread = self._portal, self._thread
+        if portal is None or thread is None or not thread.is_alive():
+            portal = self._opened()
         try:
             return portal.start_task_soon(work)
         except RuntimeError:
@@ -103,7 +105,7 @@ class Portal:
         with self._lock:
             if self.closed:
                 raise CacheClosedError
-            if self._portal is None:
+            if self._portal is None or self._thread is None or not self._thread.is_alive():
                 ready: Future[BlockingPortal] = Future()
                 # A daemon, which keeps no program from ending. anyio's own starter waits for the thread when it is
                 # collected: for ever where that is another process's, or the interpreter ends.

@@ -51,9 +51,22 @@ class Page(NamedTuple):
     @classmethod
     def of(cls, kept: object) -> "Page | None":
         """The page that was kept; None for what is none, or one of another time."""
-        if isinstance(kept, tuple) and len(kept) == len(cls._fields) + 1 and kept[0] == _SHAPE:
-            return cls(*kept[1:])
-        return None
+        if not (isinstance(kept, tuple) and len(kept) == len(cls._fields) + 1 and kept[0] == _SHAPE):
+            return None
+        page = cls(*kept[1:])
+        return page if page.is_sound() else None
+
+    def is_sound(self) -> bool:
+        """Whether it is one, and not just of the right length: it comes from a store, where others may write."""
+        numbers = (self.asked_at, self.age, self.fresh, self.stale_while, self.stale_if_error)
+        return (
+            type(self.status) is int
+            and type(self.body) is bytes
+            and all(type(number) is float for number in numbers)
+            and type(self.public) is type(self.validated) is bool
+            and _are_pairs(self.fields, bytes)
+            and _are_pairs(self.varied, str)
+        )
 
     def age_at(self, now: float) -> float:
         """How old it is."""
@@ -107,6 +120,13 @@ class Page(NamedTuple):
     def unsent(self) -> tuple[Field, ...]:
         """The fields of a response that only says that the page is known."""
         return tuple(field for field in self.fields if field[0] in _TOLD_AGAIN)
+
+
+def _are_pairs(given: object, kind: type) -> bool:
+    return type(given) is tuple and all(
+        type(pair) is tuple and len(pair) == 2 and type(pair[0]) is type(pair[1]) is kind  # noqa: PLR2004 - a pair
+        for pair in given
+    )
 
 
 def etag_of(body: bytes) -> bytes:

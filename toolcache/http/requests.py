@@ -23,13 +23,13 @@ class Place(NamedTuple):
     """Where a page is kept: the fields of its key.
 
     Attributes:
-        url: of the request: scheme, host, where the application is mounted, path and query.
+        url: of the request: scheme, host, where the application is mounted, path as it came and as it is routed, query.
         audience: whom the page is for.
         varied: what is asked of the fields that it depends on; empty for the first that comes.
         own: whether it is for one client alone.
     """
 
-    url: tuple[str, str, str, str, str]
+    url: tuple[str, str, str, str, str, str]
     audience: tuple[str, str]
     varied: tuple[tuple[str, str], ...]
     own: bool
@@ -63,7 +63,8 @@ class Request:
         host = (value(self.fields, b"host") or b"").decode("latin-1").lower()
         path = (scope.get("raw_path") or quote(scope["path"]).encode("ascii")).decode("latin-1")
         asked = _normal(scope.get("query_string", b""), query)
-        self._url = (scope.get("scheme", "http"), host, scope.get("root_path", ""), path, asked)
+        # Both paths: what stands before may send one to another place, for some clients alone.
+        self._url = (scope.get("scheme", "http"), host, scope.get("root_path", ""), path, self.path, asked)
         self._vary = tuple((name, self.says(name)) for name in sorted(name.lower() for name in vary))
 
     def says(self, name: str) -> str:

@@ -45,9 +45,9 @@ class Visitor(NamedTuple):
         return page.public or self.group is not None or not self.credentials
 
 
-def refusal(rules: Rules, visitor: Visitor, status: int, fields: Fields, now: float) -> str | None:
-    """Why a response may not be kept, in a word; None if it may."""
-    said, shared = directives(fields), not (rules.private and visitor.credentials)
+def refusal(rules: Rules, visitor: Visitor, status: int, fields: Fields, now: float, *, own: bool) -> str | None:
+    """Why a response may not be kept, in a word; None if it may. ``own``: where only who has asked would find it."""
+    said, shared = directives(fields), not own
     reasons: Mapping[str, bool] = {
         "status": status not in rules.statuses,
         "no-store": "no-store" in said,
@@ -80,11 +80,10 @@ def lifetime(rules: Rules, said: Directives, fields: Fields, now: float, *, shar
     return rules.ttl or 0.0
 
 
-def page_of(rules: Rules, visitor: Visitor, status: int, fields: Fields, body: bytes, asked_at: float) -> Page:
+def page_of(rules: Rules, status: int, fields: Fields, body: bytes, asked_at: float, *, own: bool) -> Page:
     """The page of a response that may be kept."""
     said, kept = directives(fields), list(end_to_end(fields))
-    shared = not (rules.private and visitor.credentials)
-    fresh = lifetime(rules, said, kept, asked_at, shared=shared)
+    fresh = lifetime(rules, said, kept, asked_at, shared=not own)
     strict = bool(said.keys() & {"must-revalidate", "proxy-revalidate", "s-maxage"})
     waits, errs = span(said, "stale-while-revalidate"), span(said, "stale-if-error")
     validated = value(kept, b"etag") is not None or value(kept, b"last-modified") is not None

@@ -37,6 +37,7 @@ class Exchange:
         request: the client's.
         rules: what is kept.
         clock: tells when.
+        own: whether the page is to be where only this client finds it.
         old: the page that there is, and is not good any more.
         variables: what the application sees of context variables.
         tags: the tags of a response with these fields.
@@ -59,6 +60,7 @@ class Exchange:
         request: Request,
         rules: Rules,
         clock: Clock,
+        own: bool,
         old: Page | None,
         variables: Variables,
         tags: Callable[[Sequence[tuple[bytes, bytes]]], list[str]],
@@ -70,6 +72,7 @@ class Exchange:
         self._request = request
         self._rules = rules
         self._clock = clock
+        self._own = own
         self._old = old
         self._variables = variables
         self._tags = tags
@@ -162,7 +165,7 @@ class Exchange:
         status, fields = self._start["status"], self._start["headers"]
         if status == _NOT_MODIFIED and self._old is not None:
             status, fields = self._old.status, self._old.renewed(fields)
-        return refusal(self._rules, self._request.visitor, status, fields, self._asked_at)
+        return refusal(self._rules, self._request.visitor, status, fields, self._asked_at, own=self._own)
 
     async def _take(self, message: Message) -> None:
         """A piece of the content."""
@@ -186,7 +189,7 @@ class Exchange:
         status, fields, body = self._start["status"], self._start["headers"], b"".join(self._body)
         if status == _NOT_MODIFIED and self._old is not None:
             status, fields, body = self._old.status, self._old.renewed(fields), self._old.body
-        page = page_of(self._rules, self._request.visitor, status, fields, body, self._asked_at)
+        page = page_of(self._rules, status, fields, body, self._asked_at, own=self._own)
         return page._replace(varied=self._request.varied(listed(fields, b"vary")))
 
     async def _give_up(self, reason: str, *, failed: bool = False) -> None:
@@ -201,8 +204,25 @@ class Exchange:
             self._send = _nobody
         self._decided.set()
         held, self._held = self._held, []
-        for message in held:
+        whole = [] if failed else self._unasked()
+        for message in whole or held:
             await self._pass_on(message)
+        if whole:
+            self._send = _nobody
+
+    def _unasked(self) -> list[Message]:
+        """The whole response, where that is a 304 which the client has not asked for: the cache has."""
+        if self._old is None or self._start.get("status") != _NOT_MODIFIED:
+            return []
+        page = self._old._replace(fields=self._old.renewed(self._start["headers"]))
+        if self._request.knows(page):
+            return []
+        length = (b"content-length", str(len(page.body)).encode("ascii"))
+        fields = [*(field for field in page.fields if field[0] != length[0]), length]
+        return [
+            {"type": "http.response.start", "status": page.status, "headers": fields},
+            {"type": "http.response.body", "body": page.body, "more_body": False},
+        ]
 
     async def _pass_on(self, message: Message) -> None:
         if self.left and self._task is not None:

@@ -12,7 +12,7 @@ from toolcache.errors import ToolCacheError
 from toolcache.http.fields import Fields
 from toolcache.http.pages import Page
 from toolcache.http.requests import Place, Request
-from toolcache.http.rules import Rules
+from toolcache.http.rules import Rules, Visitor
 from toolcache.integrations.asgi_exchange import FAILURE, App, Exchange, Message, Receive, Scope, Send
 from toolcache.protocols import Clock
 from toolcache.tool_cache import ToolCache
@@ -58,22 +58,23 @@ class House:
         self.clock = clock
         self.refreshing: dict[str, asyncio.Task[None]] = {}
         self._name = name
-        self._hopeless: dict[Place, float] = {}
+        self._hopeless: dict[tuple[Place, bool], float] = {}
 
-    def is_hopeless(self, place: Place) -> bool:
+    def is_hopeless(self, place: Place, visitor: Visitor) -> bool:
         """Whether what came last from there was none that could be kept: others need not wait for what comes next."""
-        until = self._hopeless.get(place)
+        which = place, bool(visitor.credentials)  # what is not kept of somebody may well be of nobody
+        until = self._hopeless.get(which)
         if until is not None and until <= self.clock.monotonic():
-            del self._hopeless[place]
+            del self._hopeless[which]
             until = None
         return until is not None
 
-    def note(self, place: Place, refused: str | None) -> None:
+    def note(self, place: Place, visitor: Visitor, refused: str | None) -> None:
         """Remember why a response could not be kept."""
         if refused is not None and refused not in _NO_VERDICT:
             if len(self._hopeless) >= _HOPELESS:
                 self._hopeless.clear()
-            self._hopeless[place] = self.clock.monotonic() + _HOPELESS_FOR
+            self._hopeless[place, bool(visitor.credentials)] = self.clock.monotonic() + _HOPELESS_FOR
 
     async def stamped(self, send: Send, how: str, message: Message) -> None:
         """Send a message; the first of a response says what the cache has done (RFC 9211)."""
@@ -151,7 +152,7 @@ class Visit:
 
     def _goes_alone(self, place: Place) -> bool:
         """Whether to wait for others is of no use: there will be no page, or they wait for this one."""
-        return self._house.is_hopeless(place) or self._pages.key(**place.key) in _asking.get()
+        return self._house.is_hopeless(place, self._request.visitor) or self._pages.key(**place.key) in _asking.get()
 
     def _may_have(self, page: Page, place: Place) -> bool:
         return page.answers(self._request.says) and (place.own or self._request.visitor.shares(page))
@@ -159,16 +160,17 @@ class Visit:
     async def _look(self) -> tuple[Page | None, Place]:
         """The page for the request, and where it is or would be."""
         places = self._request.places(private=self._house.rules.private)
+        home, single = places[0], len(places) == 1
         for place in places:
             page, there = Page.of(await self._pages.get(**place.key)), place
             if page is not None and not page.answers(self._request.says):
                 there = self._request.again(place, page)
                 page = Page.of(await self._pages.get(**there.key))
-            if page is not None and page.answers(self._request.says):
+            if place is places[0]:
+                home = there
+            if page is not None and page.answers(self._request.says) and (single or self._may_have(page, there)):
                 return page, there
-            if there is not place:
-                return None, there
-        return None, places[0]
+        return None, home
 
     # -- having it made -----------------------------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ class Visit:
         exchange = self._exchange(place, old, self._receive, partial(self._house.stamped, self._send, f"fwd={why}"))
         kept = await self._asked(exchange, place, old)
         if exchange.begun:
-            self._house.note(place, exchange.refused)
+            self._house.note(place, self._request.visitor, exchange.refused)
             page = exchange.page
         else:
             page = Page.of(kept)
@@ -234,14 +236,17 @@ class Visit:
     def _exchange(self, place: Place, old: Page | None, receive: Receive, send: Send) -> Exchange:
         variables = copy_context()  # the client's, not those of a cache that refreshes
         variables.run(_asking.set, _asking.get() | {self._pages.key(**place.key)})
+        # A page is what GET gets, though it may be HEAD that finds it old.
+        scope = self._scope if self._request.method == "GET" else {**self._scope, "method": "GET"}
         return Exchange(
             self._house.app,
-            self._scope,
+            scope,
             receive,
             send,
             request=self._request,
             rules=self._house.rules,
             clock=self._house.clock,
+            own=place.own,
             old=old,
             variables=variables,
             tags=self._tags,

@@ -19,7 +19,9 @@ _LITERAL: Final = re.compile(r"([\\*?\[\]])")
 
 
 class _Exchange(Protocol):
-    def __call__(self, commands: Sequence[bytes], keys: Sequence[bytes], *, reading: bool) -> Awaitable[list[Any]]: ...
+    def __call__(
+        self, commands: Sequence[bytes], keys: Sequence[bytes], /, *, reading: bool
+    ) -> Awaitable[list[Any]]: ...
 
 
 class Cursor(NamedTuple):
