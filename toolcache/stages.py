@@ -11,6 +11,8 @@ from collections.abc import (
     Coroutine,
     Iterable,
     Mapping,
+)
+from collections.abc import (
     Set as AbstractSet,
 )
 from copy import deepcopy
