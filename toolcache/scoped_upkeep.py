@@ -6,7 +6,7 @@ from typing import Any
 
 from toolcache.catalogue import KeyInfo
 from toolcache.entry import Invalidation
-from toolcache.keys.globs import Glob, escape
+from toolcache.keys.globs import Glob
 from toolcache.keys.text import KeyText
 from toolcache.upkeep import Upkeep
 
@@ -38,7 +38,7 @@ class ScopedUpkeep(Upkeep):
 
     def _ours(self, pattern: str) -> str:
         Glob(pattern)  # the caller's faults are told as the caller's
-        return escape(self._beginning) + pattern
+        return self._beginning + pattern  # in which nothing stands for anything else
 
     def _asked(self, where: Callable[[KeyInfo], bool]) -> Callable[[KeyInfo], bool]:
         return lambda info: where(self._as_ours(info))

@@ -50,7 +50,8 @@ def test_levels_leave_no_garbage() -> None:
     """A favourite that goes up hit by hit leaves nothing behind that only the garbage collector would free."""
     driver = PolicyDriver(LFU())
     driver.write("favourite")
-    gc.collect()
+    while gc.collect():  # what other tests have left, one finalizer after another
+        pass
     for _ in range(10_000):
         driver.hit("favourite")
     assert gc.collect() < 100

@@ -622,6 +622,38 @@ class TestTrouble:
         assert kept == list(range(len(kept)))
         assert set(told) <= set(kept)
 
+    @FAR
+    @pytest.mark.slow
+    async def test_processes(self, open_cache: Open, tmp_path: Path, redis_server: RedisServer) -> None:
+        """C8: of two processes that write to one session as quickly as they can neither loses a turn, nor this one."""
+        cache = open_cache()
+        url = redis_server.url if cache._parts.redis else ""
+        with (
+            start(_WRITER, tmp_path / "files", url, "a") as first,
+            start(_WRITER, tmp_path / "files", url, "b") as second,
+        ):
+            for at in range(20):
+                await cache.sessions.append("chat", ["here", at])
+                await asyncio.sleep(0.05)
+            ended = [await asyncio.to_thread(worker.wait, 50) for worker in (first, second)]
+        assert ended == [0, 0]
+        history = (await seen(cache)).history
+        for name, turns in (("a", 50), ("b", 50), ("here", 20)):
+            assert [at for worker, at in history if worker == name] == list(range(turns))
+
+
+_WRITER = """
+    import asyncio, sys
+    from toolcache import ToolCache
+
+    async def work():
+        where = {"redis_url": sys.argv[2], "files": False} if sys.argv[2] else {"directory": sys.argv[1]}
+        async with ToolCache(**where) as cache:
+            for at in range(50):
+                await cache.sessions.append("chat", [sys.argv[3], at])
+
+    asyncio.run(work())
+"""
 
 _WORKER = """
     import asyncio, sys

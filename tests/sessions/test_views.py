@@ -13,7 +13,7 @@ from sessions.conftest import BOTH, MEMORY, Open
 from sessions.conftest import written as layers_have_it
 
 from toolcache import MISSING, AgentTask, Domain, Freshness, ToolCache, ToolPolicy, cached
-from toolcache.domains import DOMAINS
+from toolcache.domains import DOMAINS, SEARCH
 from toolcache.keys.globs import written
 from toolcache.keys.text import KeyText, key_text
 from toolcache.machine import Machine
@@ -234,6 +234,13 @@ class TestForgetting:
         (cut,) = {key for key in keys if "~" in key}
         assert await faq.get(cut) == 5
         assert {info.key async for info in nested.scan("page:?")} == {"page:1", "page:ü"}
+        endless = cache.for_agent("n*" * 150)
+        await endless.set("page:1", 1)
+        for one in (endless, other):
+            await one.memories.remember("n" * 300, "q", 1)
+        assert len([info.key async for info in endless.scan()]) == 2
+        assert len([info.key async for info in other.scan("memory:*")]) == 1
+        assert [info.key async for info in endless.scan("page*")] == ["page:1"]
         assert (await faq.invalidate(pattern="page:[!1]")).removed == 1
         assert (await faq.invalidate(where=lambda info: info.key == "user:1")).removed == 1
         assert (await faq.invalidate(where=lambda info: info.key == "page:1", pattern="page*")).removed == 1
@@ -320,6 +327,33 @@ class TestSettings:
         await without.set_embedding("a", "m", [1.0])
         await without.set_embeddings(["b"], "m", [[1.0]])
         assert await cache.for_agent("faq").get_embeddings(["a", "b"], "m") == [None, None]
+        await cache.for_agent("faq").set_embeddings(["a", "b"], "m", [[1.0], [2.0]])
+        assert await without.get_embeddings(["a", "b"], "m") == [None, None]
+        cache._parts.memory.clear()
+        assert await without.get_embeddings(["a", "b"], "m") == [None, None]
+
+    @BOTH
+    async def test_a_switch_of_functions(self, cache: ToolCache) -> None:
+        """C5, BUG-106: the same of what ``@cached`` keeps in a domain."""
+        runs = Counter()
+
+        async def find(query: str) -> str:
+            runs()
+            return query
+
+        views = cache.for_agent("faq"), cache.for_agent("faq", search_cache=False)
+        found, without = (cached(ttl="1h", cache=view, domain=SEARCH)(find) for view in views)
+        for function in (found, found, without, without):
+            assert await function("q") == "q"
+        assert runs.runs == 3
+
+    @BOTH
+    async def test_touching_lasts_as_long_as_the_agent_is_told(self, cache: ToolCache) -> None:
+        """C5, BUG-106: ``touch`` without a ttl is for the agent's own."""
+        faq = cache.for_agent("faq", default_ttl="10s")
+        await faq.set("k", 1, ttl="1h")
+        assert await faq.touch("k")
+        assert 0 < (await faq.ttl("k") or 0) <= 10
 
     @BOTH
     async def test_others_are_not_switched_off(self, cache: ToolCache) -> None:
