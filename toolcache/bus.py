@@ -205,7 +205,7 @@ class Bus:
         computing, raised = [], []
         for name in names:
             if name.startswith(self._scopes):
-                if self._horizon.concerns(name):
+                if self._horizon.concerns(name) or self._homes.flying_under(name):
                     raised.append(name)
             elif name.startswith(self._values):
                 key = place_of(name.removeprefix(self._values))

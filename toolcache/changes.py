@@ -13,11 +13,11 @@ from toolcache.blob import TOMBSTONE
 from toolcache.domains import Domain
 from toolcache.drafts import Draft, Outcome
 from toolcache.durations import Duration
-from toolcache.encoded import Encoded, Marked
+from toolcache.encoded import Encoded
 from toolcache.entries import Entries
-from toolcache.entry import MISSING, Durability, Held, Missing, remaining
+from toolcache.entry import Durability, Held, Missing
 from toolcache.errors import CacheClosedError
-from toolcache.found import Found, whole
+from toolcache.found import Found
 from toolcache.freshness import Life
 from toolcache.home import Homes
 from toolcache.order import Order
@@ -101,17 +101,7 @@ class Changes:
         tags: tuple[str, ...],
     ) -> list[Durability]:
         """Store values; where each is safe. If one cannot be stored, none is."""
-        return await self._store(places, values, domain, self._entries.life(ttl, domain), tags)
-
-    async def _store(
-        self,
-        places: list[str],
-        values: Sequence[Any],
-        domain: Domain,
-        life: Life,
-        tags: tuple[str, ...],
-        etag: str = "",
-    ) -> list[Durability]:
+        life = self._entries.life(ttl, domain)
         encode = partial(self._entries.encode_all, values, domain, tags)
         try:
             encoded: Sequence[Encoded] = [self._entries.encode(value, domain, tags) for value in values]
@@ -128,11 +118,9 @@ class Changes:
                 if len(encoded) < len(values):
                     encoded = await aside(encode)
                 self._check_open()
-                encoded = _of(etag, encoded)
                 helds = self._set_all_near(places, values, encoded, domain, life, tags)
             due = self._parts.due()
         else:
-            encoded = _of(etag, encoded)
             helds = self._set_all_near(places, values, encoded, domain, life, tags)
         if not self._far:
             return near
@@ -210,45 +198,46 @@ class Changes:
             return True
         return self._put(place, held) or self._far
 
-    async def expire(self, place: str, domain: Domain) -> bool:
-        """Store the value that is there once more, as one that is past its time; whether one was there."""
-        found = await self._find(place, domain, self._parts.due())
-        held, value = found.held, await whole(found.value)
-        if held is None or value is MISSING:
-            return False
-        left = remaining(held.created_ms, held.gone_ms, self._parts.clock.time())
-        await self._store([place], [value], domain, Life(0.0, left), held.tags, etag=getattr(held, "etag", ""))
-        return True
-
     async def delete_many(self, places: list[str], domain: Domain) -> list[bool]:
         """Remove them everywhere; for each, whether a value was there."""
-        return (await self.remove(places, domain))[0]
+        found = dict.fromkeys(places)  # one that comes twice, as another text, goes once
+        was = dict(zip(found, (await self.remove(found, domain))[0], strict=True))
+        return [was[place] for place in places]
 
-    async def remove(self, places: list[str], domain: Domain) -> tuple[list[bool], list[Outcome]]:
-        """The same, and what the layers below memory made of it, where there are any."""
+    async def remove(self, found: Mapping[str, bytes | None], domain: Domain) -> tuple[list[bool], list[Outcome]]:
+        """The same, and what the layers below memory made of it, where there are any.
+
+        What was ``found`` goes up to a version, where one is given: what has been written above that stays.
+        """
+        places = list(found)
         self._tallies.of(domain).deletes += len(places)
         due = await self.come()
         if self.coming:
             async with self._turn(places):
-                was, drafts = self._delete_near(places)
+                was, drafts = self._delete_near(found)
             due = self._parts.due()
         else:
-            was, drafts = self._delete_near(places)
+            was, drafts = self._delete_near(found)
         if not self._far:
             return was, []
         outcomes = await self._writer.write(drafts, due=due, then=partial(self._landed, places, drafts, ()))
-        self._risk.report("delete", drafts, outcomes, raising=True)
+        self._risk.report("delete", *_done(drafts, outcomes), raising=True)
         return [here or there.was_live for here, there in zip(was, outcomes, strict=True)], outcomes
 
-    def _delete_near(self, places: Sequence[str]) -> tuple[list[bool], list[Draft]]:
+    def _delete_near(self, found: Mapping[str, bytes | None]) -> tuple[list[bool], list[Draft]]:
         """Remove them from memory; for each, whether a value was there, and what is to be written."""
         self._steps += 1
-        was = [self._reader.alive(place) for place in places]
-        drafts = [self._tombstone(place) for place in places]
-        for place in places:
+        was = [self._reader.alive(place) for place in found]
+        drafts = [self._tombstone(place, version) for place, version in found.items()]
+        for place in found:
             self._homes.detach(place)
-        self._reader.forget(places)
+        self._reader.forget(place for place, version in found.items() if not self._is_above(place, version))
         return was, drafts
+
+    def _is_above(self, place: str, version: bytes | None) -> bool:
+        """Whether memory holds something newer than what is meant."""
+        held = None if version is None else self._memory.find(place)
+        return held is not None and version is not None and held.version > version
 
     @asynccontextmanager
     async def _turn(self, places: Sequence[str]) -> AsyncIterator[None]:
@@ -268,9 +257,11 @@ class Changes:
         if self._homes.here().given_up:
             raise CacheClosedError("the cache was closed before this write was begun: nothing was changed")
 
-    def _tombstone(self, place: str) -> Draft:
-        name, version = self._entries.name(place), self._entries.version(place)
-        return self._entries.draft(name, version, self._parts.tombstone_ttl, flags=TOMBSTONE)
+    def _tombstone(self, place: str, version: bytes | None = None) -> Draft:
+        known = version or self._entries.version(place)
+        draft = self._entries.draft(self._entries.name(place), known, self._parts.tombstone_ttl, flags=TOMBSTONE)
+        draft.live = version is None
+        return draft
 
     async def come(self) -> Due:
         """The budget of a call that deletes: behind the sets that were called before, which may stand in a line."""
@@ -307,6 +298,11 @@ class Changes:
             self._reader.overtake(place, draft.version, told=self._tells_of(outcome))
 
 
-def _of(etag: str, encoded: Sequence[Encoded]) -> Sequence[Encoded]:
-    """What is written of values in a state that their source calls so."""
-    return [Marked(one, etag) for one in encoded] if etag else encoded
+def _done(drafts: Sequence[Draft], outcomes: Sequence[Outcome]) -> tuple[list[Draft], list[Outcome]]:
+    """Without those that gave way to something newer: they were for a layer to refuse."""
+    done = [
+        (draft, outcome)
+        for draft, outcome in zip(drafts, outcomes, strict=True)
+        if draft.live or not outcome.superseded
+    ]
+    return [draft for draft, _ in done], [outcome for _, outcome in done]

@@ -5,13 +5,15 @@ import inspect
 from collections.abc import Awaitable, Callable
 from math import inf
 from types import FunctionType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from toolcache.durations import Duration
 from toolcache.entry import Held
 from toolcache.errors import ComputeTimeoutError
 from toolcache.freshness import DEFAULT, Policy
 from toolcache.tags import labels
+
+T = TypeVar("T")
 
 _LONGEST: Final = 256
 
@@ -51,8 +53,8 @@ class Context:
         self.policy = policy
         self.raises = 0
 
-    def met(self, older: Held) -> None:
-        """There is an older value."""
+    def met(self, older: Held | None) -> None:
+        """There is an older value; or there is none any more."""
         self.stale = older
         self.etag = getattr(older, "etag", "") or None
 
@@ -101,9 +103,16 @@ async def run(compute: Compute, context: Context) -> Any:
         Exception: whatever it raises.
     """
     value = compute(context) if takes_context(compute) else compute()  # type: ignore[call-arg]  # told apart just before
-    if not inspect.isawaitable(value):
-        return value
-    limit = context.policy.hard_timeout
+    return await within(context.policy.hard_timeout, value) if inspect.isawaitable(value) else value
+
+
+async def within(limit: float | None, value: Awaitable[T]) -> T:
+    """What is awaited, if it comes in so many seconds.
+
+    Raises:
+        ComputeTimeoutError: it does not.
+        Exception: whatever it raises.
+    """
     if limit is None:
         return await value
     try:

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from toolcache.compute import within
 from toolcache.flight import Flight
 from toolcache.found import Found
 from toolcache.pieces import Pieces, abreast
@@ -18,10 +19,10 @@ ComputeMany: TypeAlias = Callable[[list[str]], Mapping[str, Any]] | Callable[[li
 """Values for the keys given; every key must be answered."""
 
 
-async def run_many(compute: ComputeMany, keys: list[str]) -> Mapping[str, Any]:
-    """What ``compute``, which is sync or async, makes of keys."""
+async def run_many(compute: ComputeMany, keys: list[str], *, limit: float | None = None) -> Mapping[str, Any]:
+    """What ``compute``, which is sync or async, makes of keys, within a limit in seconds; raises as ``compute.run`` does."""
     values = compute(keys)
-    return await values if inspect.isawaitable(values) else values
+    return await within(limit, values) if inspect.isawaitable(values) else values
 
 
 class _Keep(Protocol):
@@ -46,6 +47,7 @@ class Crowd:
         see: told which version a flight found before it computes.
         rests: takes note of what may stand in for a key; whether it does, as its source has failed of late.
         give_up: told of each key for which an old value stands in, and why.
+        limit: how long the computation may take, in seconds.
         anew: whether to compute whatever the layers have.
     """
 
@@ -58,8 +60,9 @@ class Crowd:
         now: Callable[[], float],
         see: Callable[[str, Flight[Found], bytes], None],
         rests: Callable[[str, Found, Flight[Found]], bool],
-        give_up: Callable[[str, Exception], None],
+        give_up: Callable[[str, Found, Exception], None],
         *,
+        limit: float | None = None,
         anew: bool = False,
     ) -> None:
         self._compute = compute
@@ -70,6 +73,7 @@ class Crowd:
         self._see = see
         self._rests = rests
         self._give_up = give_up
+        self._limit = limit
         self._anew = anew
 
     async def travel(self, flights: Mapping[str, Flight[Found]]) -> dict[str, Found]:
@@ -107,12 +111,12 @@ class Crowd:
         if self._anew or len(old) < len(missing):
             raise error
         for key in missing:
-            self._give_up(key, error)
+            self._give_up(key, old[key], error)
         return old
 
     async def _make(self, missing: list[str], flights: Mapping[str, Flight[Found]]) -> dict[str, Found]:
         begun = self._now()
-        values = await run_many(self._compute, missing)
+        values = await run_many(self._compute, missing, limit=self._limit)
         took = (self._now() - begun) / len(missing)
         made = {}
         async for some in Pieces(missing):

@@ -9,10 +9,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
-from zlib import crc32
 
 from toolcache.aside import Lengthy, aside
-from toolcache.blob import NEVER
 from toolcache.compute import Compute, Context, etag_of, run
 from toolcache.crowd import ComputeMany, Crowd
 from toolcache.domains import Domain
@@ -21,7 +19,7 @@ from toolcache.encoded import Marked
 from toolcache.entries import Entries
 from toolcache.entry import MISSING, Aging, Held
 from toolcache.epochs import Epochs
-from toolcache.errors import SerializationError
+from toolcache.errors import ReentrantFlightError, SerializationError
 from toolcache.events import StaleServed, ValueNotStored
 from toolcache.flight import Flight
 from toolcache.found import Found, found_in
@@ -30,6 +28,7 @@ from toolcache.home import Homes
 from toolcache.keys.text import key_digest
 from toolcache.parts import Due, Parts
 from toolcache.pieces import Pieces, abreast
+from toolcache.recall import Recall
 from toolcache.stats import Tallies
 from toolcache.turns import Turns
 from toolcache.versions import ZERO, just_above
@@ -62,6 +61,7 @@ class Filler:
         entries: makes entries of values.
         writer: keeps them.
         find: what memory and the layers hold.
+        recall: what memory holds is worth.
         homes: the flights.
         tallies: the counts.
         acknowledge: told of each place whose draft the layers have answered.
@@ -74,6 +74,7 @@ class Filler:
         entries: Entries,
         writer: Writer,
         find: _Find,
+        recall: Recall,
         homes: Homes,
         tallies: Tallies,
         acknowledge: Callable[[str, Draft, Outcome], None],
@@ -83,12 +84,13 @@ class Filler:
         self._entries = entries
         self._writer = writer
         self._find = find
+        self._recall = recall
         self._homes = homes
         self._tallies = tallies
         self._turns = Turns(parts, homes)
         self._acknowledge = acknowledge
         self._now = parts.clock.monotonic
-        self._throttled: dict[str, float] = {}
+        self._throttled: dict[str, tuple[bytes, float]] = {}
         self._far = parts.redis is not None or parts.files is not None
 
     async def fill(
@@ -108,16 +110,20 @@ class Filler:
         begun, flights = self._now(), self._homes.here().flights
         patience = None if anew else context.policy.soft_timeout
         flight = flights.find(key)
+        good = None
+        if flight is not None and flight.refreshes and not anew:
+            good = await self._still_good(key, flight, domain)
+            flight = flights.find(key) if good is None else flight
         if flight is None or (anew and not flight.anew):
             locked = not anew and (self._parts.lock if lock is None else lock)
             start = partial(self._fly, key, compute, domain, context, locked=locked, anew=anew)
             under = self._epochs.names(context.labels)
             found = await flights.join(key, start, under=under, patience=patience, anew=anew)
             flight = None
-        elif not anew and flight.refreshes and flight.stand_in is not None and self._is_fresh(flight.stand_in):
-            found = flight.stand_in
+        elif good is not None:
+            found = good
         else:
-            found = await flights.ride(key, flight, patience=patience)
+            found = await self._ride(key, flight, patience, anew=anew)
         tally = self._tallies.of(domain)
         tally.latency.add(self._now() - begun)
         if isinstance(found.held, Aging) and self._now() >= found.held.fresh_until:
@@ -126,6 +132,17 @@ class Filler:
             tally.far_hits += 1
             tally.seconds_saved += found.held.seconds
         return await _own(found, joined=flight is not None)
+
+    async def _ride(self, key: str, flight: Flight[Found], patience: float | None, *, anew: bool) -> Found:
+        """What comes of another's flight; where one for those who want none but a new value fails, an old one for others."""
+        try:
+            return await self._homes.here().flights.ride(key, flight, patience=patience)
+        except ReentrantFlightError:
+            raise
+        except Exception:
+            if anew or not flight.anew or flight.stand_in is None or flight.detached:
+                raise
+            return flight.stand_in
 
     async def fill_many(
         self, keys: Sequence[str], compute: ComputeMany, domain: Domain, context: Context, *, anew: bool = False
@@ -141,6 +158,7 @@ class Filler:
             home.flights.see,
             partial(self._rests, policy=context.policy),
             partial(self._give_up, domain=domain, policy=context.policy),
+            limit=context.policy.hard_timeout,
             anew=anew,
         )
 
@@ -182,7 +200,7 @@ class Filler:
         due = self._parts.due()
         found = (await self._find((key,), domain, due=due))[key]
         if found.held is not None and not anew:
-            if self._is_ripe(found.held, context.policy):
+            if self._recall.is_ripe(key, found.held, context.policy):
                 self._refresh(
                     key, found.held, flight, partial(self._fly, key, compute, domain, context, locked=locked, anew=True)
                 )
@@ -198,6 +216,8 @@ class Filler:
                 if found.held is not None and found.version > ripe:
                     self._tallies.of(domain).found_after_all(found.held.seconds)
                     return found
+                if (old := self._older(key, found, flight, context)) is not None:
+                    return old
             self._homes.here().flights.see(key, flight, found.version)
             # Taken before the computation: whatever is written meanwhile is newer, and wins.
             flight.version = version = self._version(above=found.version, tags=context.labels)
@@ -208,7 +228,7 @@ class Filler:
             except Exception as error:
                 if flight.stand_in is None or flight.detached or flight.anew or context.insists:
                     raise
-                self._give_up(key, error, domain=domain, policy=context.policy)
+                self._give_up(key, flight.stand_in, error, domain=domain, policy=context.policy)
                 return flight.stand_in
             took = self._now() - begun
             return await self._keep(
@@ -229,29 +249,25 @@ class Filler:
             if context.cost_usd is not None or context.tokens is not None:
                 self._tallies.of(domain).spend(context.cost_usd or 0.0, context.tokens or 0)
 
-    def _is_fresh(self, found: Found) -> bool:
-        return found.held is not None and int(self._parts.clock.time() * 1000) < found.held.fresh_until_ms
-
-    def _is_ripe(self, held: Held, policy: Policy) -> bool:
-        """Whether it is time to compute it anew: as whoever made it said, or who asks for it."""
-        if isinstance(held, Aging) and self._now() >= held.ripe_at:
-            return True
-        if policy.refresh_ahead is None or held.fresh_until_ms == NEVER:
-            return False
-        chance = crc32(held.version) / 2**32  # the same whenever it is asked, and another for each value
-        ripe = policy.refresh_ahead + (1 - policy.refresh_ahead) / 2 * chance
-        return self._parts.clock.time() * 1000 >= held.created_ms + ripe * (held.fresh_until_ms - held.created_ms)
+    async def _still_good(self, key: str, flight: Flight[Found], domain: Domain) -> Found | None:
+        """The value that a flight computes anew: as it found it, or as the layers have it where that was long ago."""
+        old = flight.stand_in
+        if old is None or old.held is None or self._recall.answers(old.held):
+            return old
+        found = (await self._find((key,), domain, due=self._parts.due(), counted=False))[key]
+        if found.held is None:
+            self._homes.hear(key, found.version)  # a flight that has not seen the end of the value is joined no more
+            return None
+        return found
 
     def _older(self, key: str, found: Found, flight: Flight[Found], context: Context) -> Found | None:
         """Take note of an older value, fresh or stale; the same if it stands in without another try."""
-        flight.refreshes = found.held is not None
+        flight.refreshes, flight.stand_in = found.held is not None, None
+        context.met(found.held or found.stale)
         if found.held is not None:
             flight.stand_in = found
-            context.met(found.held)
-        elif found.stale is not None:
-            context.met(found.stale)
-            if self._rests(key, found, flight, policy=context.policy):
-                return flight.stand_in
+        elif found.stale is not None and self._rests(key, found, flight, policy=context.policy):
+            return flight.stand_in
         return None
 
     def _rests(self, key: str, found: Found, flight: Flight[Found], *, policy: Policy) -> bool:
@@ -260,14 +276,15 @@ class Filler:
         if not isinstance(stale, Aging) or policy.grace is None or now >= stale.fresh_until + policy.grace:
             return False
         flight.stand_in = found_in(stale)
-        return now < self._throttled.get(key, 0.0) and not flight.anew
+        version, until = self._throttled.get(key, (ZERO, 0.0))
+        return version == stale.version and now < until and not flight.anew
 
-    def _give_up(self, key: str, error: Exception, *, domain: Domain, policy: Policy) -> None:
-        """No try for a while: the source has failed, and is asked once for all who want the value."""
+    def _give_up(self, key: str, old: Found, error: Exception, *, domain: Domain, policy: Policy) -> None:
+        """No try for a while: the source has failed, and is asked once for all who want the value ``old`` stands in for."""
         now = self._now()
         if len(self._throttled) >= _REMEMBERED:
-            self._throttled = {key: until for key, until in self._throttled.items() if until > now}
-        self._throttled[key] = now + policy.grace_retry
+            self._throttled = {key: rest for key, rest in self._throttled.items() if rest[1] > now}
+        self._throttled[key] = old.version, now + policy.grace_retry
         name = key_digest(self._entries.name(key))[:4].hex()
         self._parts.announce(StaleServed(domain.name, type(error).__name__, name))
 
@@ -341,6 +358,8 @@ class Filler:
         )
         if self._parts.enabled and not (context.skipped or overtaken):
             self._parts.memory.put(key, held)
+            if flight.detached and self._parts.memory.find(key) is held:  # by another thread, just now
+                self._parts.memory.remove(key)
             if self._far:
                 draft = self._entries.draft_of(key, held, encoded, live=False)
                 if late is None:

@@ -149,7 +149,6 @@ class Flights(Generic[T]):
         """Wait for the key's flight, starting it with ``start`` if there is none, ``under`` epochs of these names.
 
         ``anew``: one that was not begun for such callers is detached, and not joined.
-
         When the last one who waits has left, it is cancelled, unless it ``goes_on``.
 
         Raises:
@@ -157,8 +156,7 @@ class Flights(Generic[T]):
             FlightAbortedError: the computation cancelled itself, or the cache was closed.
             Exception: whatever the computation raised, the same for all who waited.
         """
-        flight = self._open(key, anew=anew)
-        if flight is None:
+        if (flight := self._open(key, anew=anew)) is None:
             flight = self._launch(key, start, under)
             flight.anew = anew
         return await self.ride(key, flight, goes_on=goes_on, patience=patience)
@@ -269,6 +267,10 @@ class Flights(Generic[T]):
         """The key's flight."""
         return self._by_key.get(key)
 
+    def any_under(self, name: str) -> bool:
+        """Whether an epoch of that name would end any of them."""
+        return any(name in flight.under for flight in tuple(self._by_key.values()))
+
     def _open(self, key: str, *, anew: bool) -> Flight[T] | None:
         """The key's flight, if such a caller may join it; else it is detached."""
         flight = self._by_key.get(key)
@@ -279,8 +281,7 @@ class Flights(Generic[T]):
 
     def hear(self, key: str, version: bytes) -> None:
         """This version stands in the layers now: detach the key's flight, unless it has seen that."""
-        flight = self._by_key.get(key)
-        if flight is None:
+        if (flight := self._by_key.get(key)) is None:
             return
         flight.heard = max(flight.heard, version)
         if flight.seen is not None:
@@ -299,6 +300,7 @@ class Flights(Generic[T]):
             if (name is None or name in flight.under) and (flight.version or ZERO) <= epoch:
                 self._forget(key, flight)
                 if flight.version is None:  # what it will compute is above the epoch, and beneath what is written next
+                    flight.stand_in = None
                     self._alone.setdefault(key, set()).add(flight)
                 else:
                     flight.detach()

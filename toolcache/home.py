@@ -176,6 +176,10 @@ class Homes:
         """Whether the key has a flight in any loop."""
         return any(home.flights.find(key) for home in self._homes.each)
 
+    def flying_under(self, name: str) -> bool:
+        """Whether any flight in any loop is under an epoch of that name."""
+        return any(home.flights.any_under(name) for home in self._homes.each)
+
     def keys_flying(self) -> set[str]:
         """Those of the flights of all loops."""
         return set().union(*(home.flights.keys() for home in self._homes.each))

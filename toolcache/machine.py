@@ -149,6 +149,7 @@ class Machine:
             writer=self._writer,
             reader=self._reader,
             risk=self._risk,
+            homes=self.homes,
             tallies=self.tallies,
             find=self.lookups.find_again,
             tells_of=self.bus.tells_of,
@@ -159,6 +160,7 @@ class Machine:
             self._entries,
             self._writer,
             self.lookups.find,
+            self._reader.recall,
             self.homes,
             self.tallies,
             self._changes.written,
@@ -264,7 +266,7 @@ class Machine:
                 places.update(zip(some, self.enter(some), strict=True))
             context, mode = self._context(ttl, tags, own, domain), self.modes()
             if mode is Mode.BYPASS:
-                return values | dict(await run_many(compute, absent))
+                return values | dict(await run_many(compute, absent, limit=context.policy.hard_timeout))
             landed = await self._filler.fill_many(
                 list(places.values()), compute, domain, context, anew=mode is Mode.REFRESH
             )
@@ -343,7 +345,7 @@ class Machine:
 
     async def expire(self, key: str, domain: Domain) -> bool:
         """Have a value be past its time; whether one was there."""
-        return await self._changes.expire(self._enter(key), domain)
+        return await self._lifetimes.expire(self._enter(key), domain)
 
     async def touch(self, key: str, domain: Domain, ttl: Duration | Missing | None) -> bool:
         """Have a value last so long from now; whether one was there."""

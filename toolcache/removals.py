@@ -1,7 +1,8 @@
 """Removes what is found: by a pattern of keys, or by a predicate. As long as it takes to list every layer.
 
 Each entry found goes as by ``delete``: with a tombstone in every layer, journalled in an outage, told to other processes.
-What is written after the beginning is left alone, so it ends however much is added meanwhile. What is being computed in
+That is of the version of the beginning: what is written after it is left alone, also under a key that was found before,
+so it ends however much is added meanwhile. What is being computed in
 this process under a key that matches is not stored; of what others compute, nobody here knows.
 """
 
@@ -21,6 +22,7 @@ from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.risk import Risk
 from toolcache.scanner import Scanned, Scanner, UnlistedError
+from toolcache.versions import just_above
 
 Predicate: TypeAlias = Callable[[KeyInfo], bool]
 
@@ -84,12 +86,12 @@ class Removals:
     async def _take(self, run: "_Run", found: Iterable[tuple[str, bytes, Held | Scanned]]) -> None:
         """Remove those that are meant."""
         believes = self._parts.hybrid.believes
-        places = [
-            place
+        places = {
+            place: run.start if version <= run.start else just_above(version)
             for place, version, one in found
             # What is newer than the beginning is not meant; a version of a clock far ahead tells nothing.
             if (version <= run.start or not believes(version)) and run.glob.matches(place) and self._meant(run, one)
-        ]
+        }
         if not places:
             return
         try:
@@ -97,10 +99,12 @@ class Removals:
         except CacheWriteError:
             run.unsafe = True
             return
-        run.removed += len(places)
-        run.cut += sum(type(place) is KeyText and "~" in place for place in places)
-        run.queued |= any(outcome.durability < Durability.REDIS for outcome in outcomes)
-        run.off_file |= not all(outcome.on_file for outcome in outcomes)
+        kept = {place for place, outcome in zip(places, outcomes, strict=False) if outcome.superseded}
+        gone = places.keys() - kept
+        run.removed += len(gone)
+        run.cut += sum(type(place) is KeyText and "~" in place for place in gone)
+        run.queued |= any(not outcome.superseded and outcome.durability < Durability.REDIS for outcome in outcomes)
+        run.off_file |= not all(outcome.on_file or outcome.superseded for outcome in outcomes)
 
     def _meant(self, run: "_Run", one: Held | Scanned) -> bool:
         if run.where is None:

@@ -79,7 +79,8 @@ class Scope(Machine):
         """Values by key; the missing ones computed by one call, or all of them."""
         if domain.name in self.off:
             self.enter(keys)
-            return dict(await run_many(compute, list(keys)))
+            limit = self._entries.policy(self.row(domain)).hard_timeout
+            return dict(await run_many(compute, list(keys), limit=limit))
 
         async def make(places: list[str]) -> dict[str, Any]:
             asked = dict(zip(self.enter(keys), keys, strict=True))

@@ -444,3 +444,18 @@ async def test_old_values_stand_in_for_a_batch(rig: Rig, clock: FakeClock) -> No
         down = True
         with pytest.raises(OSError, match="down"):
             await ask("a", "b")
+
+
+@pytest.mark.parametrize("mode", ["plain", "bypass"])
+async def test_a_batch_that_takes_too_long_has_failed(rig: Rig, mode: str) -> None:
+    """``hard_timeout`` is meant for batches, too."""
+    cache = await rig.open()
+    domain = Domain("vectors", ttl=10, vector=True, freshness=Freshness(hard_timeout=0.01))
+
+    async def compute(_: list[Any]) -> list[list[float]]:
+        await asyncio.Event().wait()
+        return []
+
+    async with asyncio.timeout(5):
+        with cache.bypass() if mode == "bypass" else contextlib.nullcontext(), pytest.raises(ComputeTimeoutError):
+            await embed(cache._machine, domain, {"k:a": "a"}, compute, None)

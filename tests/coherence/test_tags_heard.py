@@ -86,3 +86,26 @@ async def test_word_of_an_epoch_is_kept_on_file(open_cache: Open, own_redis: Red
     async with ToolCache(redis_url=own_redis.url, **host) as again:  # type: ignore[arg-type]  # of several types
         assert await again.get("covered", MISSING) is MISSING
         assert await again.get("spared") == 1
+
+
+async def test_nobody_joins_what_another_process_has_invalidated(open_cache: Open) -> None:
+    """DECISIONS: an epoch ends flights under it in every process, also where nobody has ever read anything under it."""
+    one, two = await open_cache(), await open_cache(lock=False)
+    gate, runs = asyncio.Event(), 0
+
+    async def compute() -> int:
+        nonlocal runs
+        runs += 1
+        mine = runs
+        if mine == 1:
+            await gate.wait()
+        return mine
+
+    first = asyncio.create_task(two.get_response("bot", "goal", model="m", compute=compute))
+    await until(lambda: runs)
+    flights = two._machine.homes.here().flights
+    await one.invalidate(agent="bot")
+    await until(lambda: not flights.keys())
+    assert await two.get_response("bot", "goal", model="m", compute=compute) == 2
+    gate.set()
+    assert await first == 1
