@@ -285,6 +285,24 @@ async def test_long_names(cache: ToolCache, prefix: str) -> None:
         assert [await count(1), await who.get(count.cache_key(1))] == [3, 3]
 
 
+async def test_verbs_of_a_function_that_is_kept_twice(cache: ToolCache) -> None:
+    """BUG-69: decorated once more, for a view or another cache, a function has verbs of its own, and leaves the other's alone."""
+    runs: list[int] = []
+
+    @cache.cached()
+    async def count(step: int) -> int:
+        runs.append(step)
+        return len(runs)
+
+    near = cache.for_agent("faq").cached()(count)
+    assert [await near(1), await near(1)] == [1, 1]
+    assert await count.invalidate(1) is True
+    assert [await near(1), await near.refresh(1), await near(1), await count(1)] == [1, 2, 2, 2]
+    assert await near.invalidate(1) is True
+    assert [await count(1), await near.bypass(1)] == [2, 2]
+    assert (near.cache_info().misses, count.cache_info().misses) == (1, 2)
+
+
 async def test_agents_share_no_result(cache: ToolCache) -> None:
     """BUG-111: what a function keeps in one agent's view is neither another's nor the whole cache's, and goes with the agent."""
     runs: list[str] = []

@@ -26,6 +26,8 @@ class Verbal(Generic[_P]):
 
     def __init__(self, function: Callable[_P, Any], plan: KeyPlan) -> None:
         functools.update_wrapper(cast("Any", self), function)
+        for verb in self.VERBS:  # of one that is decorated already, and that stays as it is
+            vars(self).pop(verb, None)
         self.__wrapped__: Callable[..., Any] = function
         self._plan = plan
         self._instance: tuple[object, ...] = ()
