@@ -207,19 +207,21 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         """
         if not self._known.heeds(server):
             return 0
-        last, number = await self._last_turn(server)
+        last, number, noted = await self._last_turn(server)
         if last != who:
-            number += 1
+            # Above any that there was, though nobody may remember: notes are forgotten with all else that is kept of tools.
+            number = max(number + 1, int(self._machine.parts.clock.time() * 1e6))
+        if last != who or not noted:
             self._turns[server] = [who, number]
             await self._notes.write("turn", server, [who, number])
         return number
 
-    async def _last_turn(self, server: str) -> tuple[str, int]:
-        """Whose turn it was last, here or elsewhere, and its number."""
+    async def _last_turn(self, server: str) -> tuple[str | None, int, bool]:
+        """Whose turn it was last, here or elsewhere, None where nobody knows; its number; whether there is a note."""
         told = await self._notes.read("turn", server)
         turns: list[Any] = [turn for turn in (told, self._turns.get(server)) if _is_turn(turn)]
-        who, number = max(turns, key=lambda turn: turn[1], default=("", 0))
-        return who, number
+        who, number = max(turns, key=lambda turn: turn[1], default=(None, 0))
+        return who, number, _is_turn(told)
 
     def _key(self, server: str, tool: str, params: Mapping[str, Any], *told: Any) -> str:
         """The key of a call."""

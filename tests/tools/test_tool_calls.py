@@ -595,6 +595,35 @@ class TestWrites:
             for one in caches:  # Redis tells of changes by and by, and nobody waits for that here
                 one._parts.memory.clear()
 
+    @pytest.mark.parametrize("between", ["put", "add"])
+    async def test_again_where_all_of_tools_was_forgotten(
+        self, open_cache: Open, clock: SteadyClock, between: str
+    ) -> None:
+        """BUG-109: that something else was done in between counts, though it was forgotten with all else that is kept of tools."""
+        here, there = await open_cache(), await open_cache()
+        if here._parts.redis is None and here._parts.files is None:
+            there = here
+        for cache in (here, there):
+            await cache.tools.learn([defined("put", server_says=AGAIN), defined("add")], server="kv", trusted=True)
+        puts = Tool()
+        await here.call_tool(("kv", "put"), puts, text="on")
+        for name in ("add", between):
+            clock.advance(1)
+            await settle(here, there)
+            await here.invalidate(domain="tool")
+            there._parts.memory.clear()
+            await there.call_tool(("kv", name), Tool(), text="off")
+        await settle(here, there)
+        here._parts.memory.clear()
+        assert await here.call_tool(("kv", "put"), puts, text="on") == 2
+        await here.invalidate(domain="tool")
+        clock.advance(1)
+        await settle(here, there)
+        there._parts.memory.clear()
+        third = await open_cache()
+        await third.tools.learn([defined("put", server_says=AGAIN), defined("add")], server="kv", trusted=True)
+        assert await third.call_tool(("kv", "put"), puts, text="on") == 3, "who knows of nothing cannot know of no turn"
+
     async def test_a_write_past_the_cache_is_one(self, open_cache: Open) -> None:
         """BUG-109: whoever calls a tool while bypassing the cache has done so for all processes."""
         here, there = await open_cache(), await open_cache()
