@@ -81,6 +81,7 @@ class Watched(ToolCache):
         ({"tag": ["a"]}, TypeError, "no option 'tag'; did you mean 'tags'"),
         ({"grace": "soon"}, ValueError, "grace"),
         ({"condition": True}, TypeError, "condition is a function of the result"),
+        ({"condition": asyncio.sleep}, TypeError, "condition is a plain function"),
         ({"cache_errors": (BaseException,)}, TypeError, "classes of errors"),
         ({"cache_errors": ("KeyError",)}, TypeError, "classes of errors"),
         ({"cache_errors": {KeyError: "KeyError"}}, TypeError, "KeyError nothing that makes one"),

@@ -1,5 +1,6 @@
 """Policies: what a user says of a tool: whether its calls are answered from the cache, dispatched once or just run."""
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeAlias, Unpack
 
@@ -166,6 +167,8 @@ def _names(value: Any, name: str) -> tuple[str, ...]:
 def _hook(value: Any, name: str) -> Hook:
     if not callable(value):
         raise TypeError(f"{name} is a function of a result, not {type(value).__name__}")
+    if inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} is a plain function of a result: what an 'async def' function says is not waited for")
     return value  # type: ignore[no-any-return]  # one that takes a result, for all that can be seen
 
 

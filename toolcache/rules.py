@@ -1,5 +1,6 @@
 """What ``@cached`` is told of a function's results: which to keep, for how long, and as what."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -146,6 +147,10 @@ def _lasting(option: Any) -> Any:
 def _callable(name: str, value: Any) -> Callable[[Any], object] | None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} is a function of the result, not {type(value).__name__}")
+    if inspect.iscoroutinefunction(value):
+        raise TypeError(
+            f"{name} is a plain function of the result: what an 'async def' function says is not waited for"
+        )
     function: Callable[[Any], object] | None = value
     return function
 

@@ -355,6 +355,8 @@ class TestOptions:
             ("exact", {"strict_scope": "perhaps", "vary": ["user"]}, ValueError, "strict_scope is a switch"),
             ("exact", {"condition": True}, TypeError, "condition is a function"),
             ("exact", {"dump": "json"}, TypeError, "dump is a function"),
+            ("exact", {"condition": asyncio.sleep}, TypeError, "condition is a plain function"),
+            ("once", {"load": asyncio.sleep}, TypeError, "load is a plain function"),
             ("exact", {"version": ""}, ValueError, "version"),
             ("exact", {"tags": "kb"}, ValueError, "list of texts"),
             ("exact", {"grace": "soon"}, ValueError, "grace"),
