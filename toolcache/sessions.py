@@ -301,7 +301,7 @@ class Sessions:
     def _size(self, session_id: str, turn: Turn) -> int:
         """What a turn counts for by our measure: what is stored with it may be by another one."""
         name = session_id, turn.id, turn.at
-        size = self._sizes.get(name)
+        size = None if turn.size is None else self._sizes.get(name)
         if size is None:
             size = self._measure(turn.value)
             if not isinstance(size, SupportsIndex) or index(size) < 0:

@@ -491,6 +491,16 @@ class TestLimits:
         assert (await seen(cache)).history == ["a" * 100, "b" * 100, "c"]
 
     @BOTH
+    async def test_a_turn_that_has_changed_is_measured_anew(self, cache: ToolCache) -> None:
+        """C8: whoever changes the value of a turn and takes its size away has it measured again."""
+        chats = cache.sessions.limited(max_size=9, measure=len)
+        for value in ("aaaa", "bbb"):
+            session = await chats.append("chat", value)
+        session.turns[0] = session.turns[0]._replace(value="aaaaaaa", size=None)
+        await chats.save(session)
+        assert (await seen(cache)).history == ["bbb"]
+
+    @BOTH
     @pytest.mark.parametrize("size", [1.5, -1, "1"])
     async def test_measures_that_are_none(self, cache: ToolCache, size: Any) -> None:
         """C8: a measure that gives no whole number is refused; what was saved before can still be read."""
