@@ -200,7 +200,7 @@ class Filler:
         due = self._parts.due()
         found = (await self._find((key,), domain, due=due))[key]
         if found.held is not None and not anew:
-            if self._recall.is_ripe(key, found.held, context.policy):
+            if self._recall.is_ripe(found.held, context.policy):
                 self._refresh(
                     key, found.held, flight, partial(self._fly, key, compute, domain, context, locked=locked, anew=True)
                 )
