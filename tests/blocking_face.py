@@ -31,6 +31,7 @@ BY_HAND: Final = {
     "cached",
     "on",
     "off",
+    "emit",
     "schedule",
     "for_agent",
     "copy_to",

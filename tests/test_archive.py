@@ -287,6 +287,8 @@ def test_places_that_cannot_be(path: Path, tmp_path: Path) -> None:
     for nowhere in (tmp_path / "no" / "such", tmp_path):
         with pytest.raises(BackupError, match="cannot be read"):
             ArchiveReader.open(nowhere, b"", MOST)
+    with pytest.raises(BackupError, match="names no file"):
+        ArchiveWriter(Path("/"), HEAD, b"", oldest_ms=0, most=MOST)
     with pytest.raises(BackupError, match="in a directory that is there"):
         ArchiveWriter(tmp_path / "no" / "such", HEAD, b"", oldest_ms=0, most=MOST)
 
@@ -303,6 +305,23 @@ def test_a_disk_that_fails_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) 
         writer.finish()
     writer.close()
     assert not path.exists()
+
+
+def test_a_disk_that_does_not_give_what_it_has_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be read is a fault of the backup, as any other is."""
+    written(path)
+    reader = ArchiveReader.open(path, b"", MOST)
+
+    class Broken:
+        def read(self, _size: int) -> bytes:
+            raise OSError(5, "Input/output error")
+
+        close = reader._file.close
+
+    monkeypatch.setattr(reader, "_file", Broken())
+    with pytest.raises(BackupError, match="cannot be read after entry 0: Input/output error"):
+        reader.check()
+    reader.close()
 
 
 # -- which keys were met -------------------------------------------------------------------------------------------

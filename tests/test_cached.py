@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 import textwrap
+import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -268,6 +269,22 @@ async def test_the_tenant_of_the_default_cache_of_the_moment(monkeypatch: pytest
         await cache.aclose()
 
 
+@pytest.mark.parametrize("prefix", ["p" * 180, "ü" * 20, "p" * 130])
+async def test_long_names(cache: ToolCache, prefix: str) -> None:
+    """BUG-73: verbs mean the result that calls find, in an agent's view too, however long the function's name is."""
+    for who in (cache, cache.for_agent("faq")):
+        runs: list[int] = []
+
+        @who.cached(key_prefix=prefix)
+        async def count(step: int) -> int:
+            runs.append(step)  # noqa: B023 - of this turn
+            return len(runs)  # noqa: B023 - likewise
+
+        assert [await count(1), await count(1), await count.refresh(1), await count(1)] == [1, 1, 2, 2]
+        assert await count.invalidate(1) is True
+        assert [await count(1), await who.get(count.cache_key(1))] == [3, 3]
+
+
 async def test_agents_share_no_result(cache: ToolCache) -> None:
     """BUG-111: what a function keeps in one agent's view is neither another's nor the whole cache's, and goes with the agent."""
     runs: list[str] = []
@@ -441,6 +458,44 @@ async def test_an_error_is_kept_after_a_result_too(cache: ToolCache, clock: Fake
     assert caught.value.message == "x" * 4_096
 
 
+async def test_a_success_on_demand_ends_a_failure(cache: ToolCache) -> None:
+    """BUG-108: once a call has been made anew and has not failed, its failure of before is not told any more."""
+    outcomes: list[Any] = []
+
+    @cache.cached(cache_errors=(LookupError,), error_ttl="1h", condition=lambda _: False)
+    async def find() -> str:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return str(outcome)
+
+    async def refreshing() -> str:
+        with cache.refreshing():
+            return await find()
+
+    for anew in (find.refresh, refreshing):
+        outcomes[:] = [LookupError("gone"), "found", "found again"]
+        for error in (LookupError, StoredCallError):
+            with pytest.raises(error):
+                await find()
+        assert [await anew(), await find()] == ["found", "found again"]
+
+
+async def test_what_an_agent_does_without_is_not_kept_as_a_failure_either(cache: ToolCache) -> None:
+    """BUG-106: a function of a domain that an agent does without is called each time, though it has failed of late."""
+    runs: list[str] = []
+
+    @cache.for_agent("faq", tool_cache=False).cached(domain="tool", cache_errors=(LookupError,))
+    async def find(name: str) -> str:
+        runs.append(name)
+        raise LookupError(name)
+
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            await find("x")
+    assert runs == ["x", "x"]
+
+
 class Store:
     def __init__(self, cache: ToolCache, base: str) -> None:
         self.base = base
@@ -590,6 +645,18 @@ def test_plain_methods() -> None:
     assert Client().fetch.cache_info() == (1, 1)
     assert Client().fetch.invalidate("x") is True
     assert [untyped.make("n"), special.make("n"), untyped.tidy("/x/")] == ["Client n", "Special n", "x"]
+
+
+def test_verbs_of_a_class_method_that_is_not_bound() -> None:
+    """BUG-70: where Python binds calls of a class method alone, its verbs take the class, and nothing else in its place."""
+    function: Any = vars(Client)["make"].__func__
+    bounds: list[Any] = [types.MethodType(function, Client), function]
+    for bound in bounds:
+        for verb in (bound.cache_key, bound.refresh, bound.invalidate, bound.bypass):
+            with pytest.raises(TypeError, match=r"class method.*invalidate\(Client"):
+                verb("n")
+    assert types.MethodType(function, Client)("n") == function.bypass(Client, "n") == "Client n"
+    assert function.invalidate(Client, "n") is True
 
 
 def test_what_cannot_be_kept_is_refused_with_what_to_do() -> None:

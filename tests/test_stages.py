@@ -186,6 +186,31 @@ async def test_a_failure_comes_in_its_place(cache: ToolCache) -> None:
     assert len(made) == len(set(made))
 
 
+async def test_a_source_whose_own_wait_was_cancelled(cache: ToolCache, work: Work) -> None:
+    """C16: a source that waited for what somebody has cancelled ends the pipeline; nobody waits for ever."""
+
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        lost = asyncio.get_running_loop().create_future()
+        lost.cancel()
+        await lost
+
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await stage(work.double, cache=cache).collect(source())
+
+
+async def test_a_batch_of_results_has_an_order(cache: ToolCache) -> None:
+    """C16: a function that returns a dict, a set or a text for a list of items is refused: these have no result for each."""
+    for given in ({"a": 1, "b": 2}, {1, 2}, "xy"):
+
+        async def answers(_items: list[str], given: Any = given) -> Any:
+            return given
+
+        with pytest.raises(TypeError, match="give a list, of one result for each item"):
+            await stage(answers, cache=cache, batch_size=2).collect(["a", "b"])
+
+
 async def test_a_source_that_fails_is_heard_last(cache: ToolCache, work: Work) -> None:
     """C16: what a source has given before it failed comes out first."""
 

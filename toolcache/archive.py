@@ -153,8 +153,17 @@ class ArchiveReader:
         self.chain = Chain(self._key)
         self.head = self._read_head()
 
+    def _read(self, size: int) -> bytes:
+        """The next bytes; raises BackupError where the disk does not give them."""
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            raise BackupError(
+                f"this backup cannot be read after entry {self.records:,}: {error.strerror or type(error).__name__}"
+            ) from error
+
     def _read_head(self) -> Head:
-        raw = self._file.read(HEADER.size)
+        raw = self._read(HEADER.size)
         if len(raw) < HEADER.size or not raw.startswith(MAGIC):
             raise BackupError("this is no backup of toolcache")
         _, form, flags, length, begun_ms, origin = HEADER.unpack(raw)
@@ -169,7 +178,7 @@ class ArchiveReader:
                 else "but this cache believes only what its secret vouches for"
             )
             raise BackupError(f"this backup was written {'with' if flags & KEYED else 'without'} a secret, {known}")
-        name, link = self._file.read(length), self._file.read(LINK)
+        name, link = self._read(length), self._read(LINK)
         if self.chain.add(raw, name) != link:
             raise BackupError("the header of this backup is damaged, or it was written with another secret")
         self.at = HEADER.size + length + LINK
@@ -182,22 +191,22 @@ class ArchiveReader:
         """The next record, without a blob that is larger than ``most``; None at the end."""
         if self._ended:
             return None
-        kind = self._file.read(1)
+        kind = self._read(1)
         if kind == b"Z":
             self._end()
             return None
-        head = kind + self._file.read(RECORD.size - 1)
+        head = kind + self._read(RECORD.size - 1)
         if kind != b"E" or len(head) < RECORD.size:
             raise self._damaged()
         _, key_len, size = RECORD.unpack(head)
-        key = self._file.read(key_len)
+        key = self._read(key_len)
         end = self.at + RECORD.size + key_len + size + LINK
         if end > self.size:
             raise self._damaged()
         digest = blake2b(self.chain.link + head + key, digest_size=LINK, key=self._key)
         blob = b"".join(self._blob(digest, size, keep=size <= most))
         link = digest.digest()
-        if self._file.read(LINK) != link:
+        if self._read(LINK) != link:
             raise self._damaged()
         try:
             name = str(text.KeyText(key.decode("ascii")))
@@ -209,7 +218,7 @@ class ArchiveReader:
     def _blob(self, digest: "blake2b", size: int, *, keep: bool) -> Iterator[bytes]:
         """What follows, in parts, each of which is digested."""
         while size > 0:
-            part = self._file.read(min(size, _CHUNK))
+            part = self._read(min(size, _CHUNK))
             if not part:
                 raise self._damaged()
             digest.update(part)
@@ -218,10 +227,10 @@ class ArchiveReader:
                 yield part
 
     def _end(self) -> None:
-        raw, before = b"Z" + self._file.read(END.size - 1), self.chain.link
-        vouched = self._file.read(LINK) == self.chain.add(raw)
+        raw, before = b"Z" + self._read(END.size - 1), self.chain.link
+        vouched = self._read(LINK) == self.chain.add(raw)
         self.chain.link = before
-        if not vouched or len(raw) < END.size or END.unpack(raw)[1] != self.records or self._file.read(1):
+        if not vouched or len(raw) < END.size or END.unpack(raw)[1] != self.records or self._read(1):
             raise self._damaged()
         self._ended = True
 

@@ -48,6 +48,8 @@ class ArchiveWriter:
 
     def __init__(self, path: Path, head: Head, key: bytes, *, oldest_ms: float, most: int) -> None:
         self.path = path
+        if not path.name:
+            raise BackupError(f"{path} names no file: give the path of the backup that is to be written")
         self._part = path.with_name(path.name + ".part")
         self._key = key
         self.records = 0

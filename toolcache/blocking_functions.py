@@ -139,6 +139,7 @@ class BlockingFunction(Kept[_P], Generic[_P, _R]):
 
     def bypass(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Compute, and neither look nor keep."""
+        self._plan.bind((*self._instance, *args), kwargs)
         return cast("_R", self.__wrapped__(*args, **kwargs))
 
     def cache_clear(self) -> Invalidation:

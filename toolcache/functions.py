@@ -139,7 +139,9 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
 
     def _learn(self, keeper: Keeper, told: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The key of a call, as memory knows it, to be found from now on by what was told: scopes and arguments."""
-        key = place_of(key_text(self._key(keeper.marks, args, kwargs)))
+        given = self._key(keeper.marks, args, kwargs)
+        text = key_text(given)
+        key = given if "~" in text else place_of(text)  # of one that was cut an agent's view would make another
         keeper.known.learn(told, kwargs, key)
         return key
 
@@ -173,6 +175,7 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
 
     async def bypass(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Compute, and neither look nor keep."""
+        self._plan.bind((*self._instance, *args), kwargs)
         return cast("_R", await self.__wrapped__(*args, **kwargs))
 
     async def cache_clear(self) -> Invalidation:

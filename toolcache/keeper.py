@@ -1,13 +1,14 @@
 """Where the results of one function are kept: in a cache of ours, or in any that has the few methods it takes."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from toolcache.compute import Context
 from toolcache.domains import DOMAINS, GENERAL, Domain
 from toolcache.durations import Duration
 from toolcache.entry import MISSING, Invalidation, Missing
-from toolcache.errors import SettingsError
+from toolcache.errors import CacheWriteError, SettingsError
 from toolcache.freshness import Freshness
 from toolcache.keys.calls import KnownCalls
 from toolcache.keys.canonical import digest
@@ -105,7 +106,9 @@ class OurKeeper:
     async def answer(self, key: str, run: Run, tags: tuple[str, ...], *, anew: bool = False) -> Any:
         """See ``Keeper``."""
         rules = self._rules
-        making = self._or_recall(key, run, tags) if rules.errors and not anew else run
+        making = run
+        if rules.errors and self._row.name not in self._machine.off:
+            making = self._and_forget(key, run) if anew else self._or_recall(key, run, tags)
         if rules.judges:
             made = making
 
@@ -164,12 +167,28 @@ class OurKeeper:
 
             told = await self._recall(_failed(key), attempt, tags)
             if made is not MISSING:
+                if self._machine.modes() is Mode.REFRESH:
+                    await self._forget_failure(key)
                 return made
             if (error := raised or rules.rebuilt(told)) is not None:
                 raise error
             return await run(context)  # another's attempt was joined, or what it kept is not asked for any more
 
         return making
+
+    def _and_forget(self, key: str, run: Run) -> Run:
+        """Make a result, after which making it has not failed of late."""
+
+        async def making(context: Context) -> Any:
+            made = await run(context)
+            await self._forget_failure(key)
+            return made
+
+        return making
+
+    async def _forget_failure(self, key: str) -> None:
+        with suppress(CacheWriteError):  # told by an event; and there is a result
+            await self._machine.delete_many([_failed(key)], FAILURES)
 
     def _recall(self, key: str, attempt: Run, tags: tuple[str, ...]) -> Awaitable[Any]:
         known: Awaitable[Any] = self._machine.compute(

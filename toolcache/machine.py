@@ -84,7 +84,12 @@ class Machine:
 
     Args:
         parts: what it is made of.
+
+    Attributes:
+        off: the names of domains of which nothing is looked up or kept.
     """
+
+    off: frozenset[str] = frozenset()
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts

@@ -30,6 +30,9 @@ MAX_MESSAGE: Final = 65_536
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
 
+OWN: Final = "bus."
+"""How the names of the cache's own events begin, which no process tells another."""
+
 _LIFE: Final = 300.0
 """Seconds that a message is good for, and its record stays in the log: a host may have been asleep meanwhile."""
 
@@ -210,7 +213,8 @@ class Messages:
         said = None if found.encoded is None else parts.coder.decode(found.encoded)
         match said:
             case [str(name), dict(payload)] if NAME.fullmatch(name) and all(type(field) is str for field in payload):
-                return Message(number, name, payload, found.header.created_ms / 1000)
+                if not name.startswith(OWN):
+                    return Message(number, name, payload, found.header.created_ms / 1000)
         raise CorruptBlobError("message")
 
     def _reject(self, layer: str, reason: str) -> None:

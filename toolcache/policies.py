@@ -121,11 +121,11 @@ class ToolPolicy(Frozen):
             UnsupportedKeyError: a path leads nowhere.
             MissingScopeError: a scope is not said that must be.
         """
-        if not (self.normalize or self.vary or self.key_params):
+        if self.key_params is None and not (self.normalize or self.vary):
             return {name: value for name, value in params.items() if name not in self.ignore}
         # A call may leave parameters out.
         paths, rules = self.key_params, self.normalize
-        paths = None if paths is None else tuple(path for path in paths if _first(path) in params)
+        paths = None if paths is None else tuple(path for path in paths if path in params or _first(path) in params)
         decide = set(params).difference(self.ignore) if paths is None else paths
         if isinstance(rules, Mapping):
             rules = {name: rule for name, rule in rules.items() if name in decide}

@@ -25,14 +25,12 @@ from toolcache.fields import Frozen
 from toolcache.forks import watch
 from toolcache.home import Homes
 from toolcache.loops import PerLoop
-from toolcache.messages import NAME, Message, Messages
+from toolcache.messages import NAME, OWN, Message, Messages
 from toolcache.parts import Parts
 
 Handler: TypeAlias = Callable[["Emitted"], Any] | Callable[["Emitted"], Awaitable[Any]]
 Forget: TypeAlias = Callable[[str, Sequence[str]], Awaitable[Invalidation]]
 
-OWN: Final = "bus."
-"""How the names of the cache's own events begin."""
 GAP: Final = "bus.gap"
 
 _PATTERN: Final = re.compile(r"[A-Za-z0-9_.:*?-]{1,128}")

@@ -3,7 +3,7 @@
 from contextvars import ContextVar
 from copy import deepcopy
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from toolcache.domain_keys import DomainKeys
 from toolcache.domains import Domain
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 quiet: Final[ContextVar[bool]] = ContextVar("toolcache_quiet", default=False)
 """Whether nothing is counted: what is asked for ahead of time was not asked for."""
+
+tried: Final[ContextVar["list[_Asked] | None"]] = ContextVar("toolcache_tried", default=None)
+"""What is counted while one looks whether there is an answer at hand, and is taken back where there is none."""
 
 _DAY: Final = 86_400.0
 _KEPT: Final = 1_000
@@ -42,9 +45,15 @@ class Requested:
 
     Args:
         clock: tells the days.
+
+    Attributes:
+        begun: whether anybody counts in this process.
     """
 
+    begun: ClassVar[bool] = False
+
     def __init__(self, clock: Clock) -> None:
+        Requested.begun = True
         self._clock = clock
         self._today: dict[str, dict[str, _Asked]] = {}
         self._before: dict[str, dict[str, _Asked]] = {}
@@ -64,6 +73,8 @@ class Requested:
             if len(counts) > 2 * _KEPT:
                 self._today[domain] = dict(nlargest(_KEPT, counts.items(), key=_times))
         asked.times += 1
+        if (noted := tried.get()) is not None:
+            noted.append(asked)
 
     def top(self, number: int = 10, domain: str | Domain[Any] | None = None) -> list[tuple[Any, int]]:
         """What was asked for most often, and how often: queries of a domain, or keys of one's own.

@@ -48,7 +48,7 @@ class Scope(Machine):
         vars(self).pop("upkeep", None)
         self._whole = machine
         self._terms = terms
-        self._off = terms.off
+        self.off = terms.off
         self._rows: dict[str, Domain[Any]] = {}
         self._label = (agent_label(agent),)
         self.entrance: Door = Door(machine.entrance, agent)
@@ -63,13 +63,13 @@ class Scope(Machine):
 
     async def compute(self, key: str, compute: Compute, domain: Domain[Any], **how: Unpack[How]) -> Any:
         """The value, computed if it is missing, or if the agent does without."""
-        if domain.name in self._off:
+        if domain.name in self.off:
             return await self.fill(key, compute, domain, **how)
         return await super().compute(key, compute, domain, **how)
 
     async def fill(self, key: str, compute: Compute, domain: Domain[Any] = GENERAL, **how: Unpack[How]) -> Any:
         """The same of a key that is no hit."""
-        if domain.name in self._off:
+        if domain.name in self.off:
             how["mode"] = Mode.BYPASS
         return await super().fill(key, compute, domain, **how)
 
@@ -77,7 +77,7 @@ class Scope(Machine):
         self, keys: Sequence[str], compute: ComputeMany, domain: Domain[Any], **how: Any
     ) -> dict[str, Any]:
         """Values by key; the missing ones computed by one call, or all of them."""
-        if domain.name in self._off:
+        if domain.name in self.off:
             self.enter(keys)
             limit = self._entries.policy(self.row(domain)).hard_timeout
             return dict(await run_many(compute, list(keys), limit=limit))
@@ -100,7 +100,7 @@ class Scope(Machine):
         own: tuple[str, ...] = (),
     ) -> Durability:
         """Store a value; where it is safe."""
-        if self._near or domain.name in self._off:
+        if self._near or domain.name in self.off:
             return (await self.set_many({key: value}, domain, ttl=ttl, tags=tags, own=own))[key]
         return await super().set(key, value, self.row(domain), ttl=ttl, tags=tags, own=self._with_label(own))
 
@@ -114,7 +114,7 @@ class Scope(Machine):
         own: tuple[str, ...] = (),
     ) -> dict[str, Durability]:
         """Store values; where each is safe."""
-        if domain.name in self._off:
+        if domain.name in self.off:
             self.enter(mapping)
             return dict.fromkeys(mapping, Durability.MEMORY)
         return await super().set_many(mapping, self.row(domain), ttl=ttl, tags=tags, own=self._with_label(own))

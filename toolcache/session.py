@@ -1,7 +1,7 @@
 """A session: what an agent knows of one conversation, and how two versions of it become one. Pure: nothing here is stored."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from toolcache.blob import CorruptBlobError
@@ -95,8 +95,13 @@ class Session:
             value: what was said or done.
             pinned: it stays, however long the history becomes.
             turn_id: names it, so that it is added once however often this is tried.
+
+        Raises:
+            TypeError: ``turn_id`` is no text.
         """
-        turn = Turn(value, turn_id or token(), pinned=pinned)
+        if turn_id is not None and not isinstance(turn_id, str):
+            raise TypeError(f"turn_id is a text, not {type(turn_id).__name__}: write turn_id=str(...)")
+        turn = Turn(value, str(turn_id) if turn_id else token(), pinned=bool(pinned))
         if all(turn.id != other.id for other in self.turns):
             self.turns.append(turn)
 
@@ -108,13 +113,15 @@ class Session:
         """
         for at, turn in enumerate(self.turns):
             if turn.id == turn_id:
-                self.turns[at] = turn._replace(pinned=pinned)
+                self.turns[at] = turn._replace(pinned=bool(pinned))
                 return
         raise LookupError("no turn of this session has that id: it may have made room for later ones")
 
-    def become(self, other: "Session") -> None:
-        """Be what another one is."""
+    def become(self, other: "Session", taken: Collection[str]) -> None:
+        """Be what another one is, which was made of these turns of this one; any that were added since stay, to be saved."""
+        late = [turn for turn in self.turns if turn.id not in taken]
         vars(self).update(vars(other))
+        self.turns = self.turns + late
 
     def __repr__(self) -> str:
         return f"<Session at revision {self.revision}, {len(self.turns)} turns>"
@@ -187,7 +194,7 @@ def trim(turns: list[Turn], *, most: int | None, room: int | None, measure: Call
         turns: oldest first.
         most: how many are kept; None for any number.
         room: what they may count for together; None for any amount.
-        measure: what a value counts for.
+        measure: what a value counts for, where the turn does not say.
     """
     sized = turns if room is None else [_sized(turn, measure) for turn in turns]
     count, size = len(sized), sum(turn.size or 0 for turn in sized)
@@ -203,6 +210,14 @@ def trim(turns: list[Turn], *, most: int | None, room: int | None, measure: Call
 
 def _sized(turn: Turn, measure: Callable[[Any], int]) -> Turn:
     return turn if turn.size is not None else turn._replace(size=measure(turn.value))
+
+
+def check(turns: Iterable[Turn]) -> None:
+    """Raises TypeError for turns that could not be read again: whoever writes to ``turns`` may have written anything."""
+    if not all(map(_is_whole, turns)):
+        raise TypeError(
+            "a turn of this session is none that could be read again: leave them as they are, and use add() and pin()"
+        )
 
 
 def token() -> str:

@@ -11,7 +11,8 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, Self
+from operator import index
+from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
 from weakref import WeakValueDictionary
 
 from toolcache.domains import SESSION
@@ -19,7 +20,7 @@ from toolcache.durations import Duration, Size, size
 from toolcache.entry import MISSING, Missing
 from toolcache.errors import SessionConflictError, UnsupportedKeyError
 from toolcache.loops import PerLoop
-from toolcache.session import Merge, Session, merged, token, trim
+from toolcache.session import Merge, Session, Turn, check, merged, token, trim
 from toolcache.session_records import SessionRecords
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ _MOST: Final = 200
 """Turns of a history, unless another limit is given."""
 _TRIES: Final = 256
 """Others may have saved first so often in a row: with eight at it all the time, less than once in 10¹⁴ saves."""
-
+_SIZES: Final = 16_384
+"""Turns of which it is remembered what they count for."""
 
 _Change = Callable[[Session | None], Any]
 """Makes a session of the one that stands there: the session, or a coroutine that ends with it."""
@@ -46,7 +48,7 @@ class Sessions:
         max_turns: how long a history may become: then the oldest turns leave, but for pinned ones and the newest. None for
             any length.
         max_size: what its turns may count for together, as ``measure`` says; None for any amount.
-        measure: what the value of a turn counts for, such as its tokens; the bytes that it takes unless given.
+        measure: what the value of a turn counts for, such as its tokens, in a whole number; the bytes that it takes unless given.
 
     Raises:
         ValueError: a limit is none.
@@ -75,6 +77,7 @@ class Sessions:
         self._max_turns = max_turns
         self._max_size = None if max_size is None else size(max_size, name="max_size")
         self._measure = measure or self._bytes_of
+        self._sizes: dict[tuple[str, str, float], int] = {}
         self._turns: PerLoop[WeakValueDictionary[str, asyncio.Lock]] = PerLoop(WeakValueDictionary)
 
     def limited(
@@ -130,18 +133,21 @@ class Sessions:
             ValueTooLargeError: it takes more than ``max_entry``; nothing was saved.
         """
         own = session.revision
+        taken: set[str] = set()
 
         async def change(theirs: Session | None) -> Session:
             revision = None if theirs is None else theirs.revision
             if revision == own:
+                taken.update(turn.id for turn in session.turns)
                 return session
             if theirs is None or merge is None:
                 raise _outdated(own, revision)
             session.base = await self._records.base(session)
+            taken.update(turn.id for turn in session.turns)
             return merge(session, theirs)
 
         saved = await self._write(session.id, change, ttl)
-        session.become(saved)
+        session.become(saved, taken)
         return session
 
     async def append(
@@ -284,10 +290,26 @@ class Sessions:
             made.ttl = self._machine.lifetime(ttl, self._domain)
         made.expires_at = now + made.ttl
         turns = [turn if turn.at else turn._replace(at=now) for turn in session.turns]
+        if self._max_size is not None:
+            turns = [turn._replace(size=self._size(session.id, turn)) for turn in turns]
         made.turns = trim(turns, most=self._max_turns, room=self._max_size, measure=self._measure)
+        check(made.turns)
         made.revision = f"{number}-{owner.hex()}"
         made.lineage = (*before, made.revision)
         return made
+
+    def _size(self, session_id: str, turn: Turn) -> int:
+        """What a turn counts for by our measure: what is stored with it may be by another one."""
+        name = session_id, turn.id, turn.at
+        size = self._sizes.get(name)
+        if size is None:
+            size = self._measure(turn.value)
+            if not isinstance(size, SupportsIndex) or index(size) < 0:
+                raise TypeError(f"measure gives a whole number of at least 0, not {type(size).__name__}: round it up")
+            while len(self._sizes) >= _SIZES:
+                del self._sizes[next(iter(self._sizes))]
+            self._sizes[name] = size = index(size)
+        return size
 
     def _bytes_of(self, value: Any) -> int:
         return len(self._machine.parts.coder.encode(value).body)

@@ -2,7 +2,19 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
+from collections.abc import (
+    Set as AbstractSet,
+)
 from copy import deepcopy
 from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -98,6 +110,11 @@ class _Flow:
                 self._begin(self._step.made(item))
                 await self._room.acquire()
             self._coming.put_nowait(None)
+        except asyncio.CancelledError as error:
+            me = asyncio.current_task()
+            if me is None or me.cancelling():
+                raise
+            self._begin(_fail(error))  # what the source waited for was cancelled, and not this
         except Exception as error:  # noqa: BLE001 - it is raised in its place, after what came before
             self._begin(_fail(error))
         finally:
@@ -187,7 +204,8 @@ def stage(
         function: makes a result of an item; sync or async. With ``batch_size``, a list of results of a list of items.
         cache: where results are kept; the process's default cache unless given, looked up for each item.
         key: what of an item decides its result, of whatever keys accept; the item itself unless given.
-        name: of the step, in its keys; module and name of the function unless given. Lambdas need one.
+        name: of the step, in its keys; module and name of the function unless given. Lambdas need one,
+            and methods and inner functions whose results depend on more than the item.
         ttl: how long a result stays good: seconds, a ``timedelta`` or text such as ``"2h30m"``; the cache's default unless
             given, None for ever.
         tags: labels kept with the results.
@@ -205,11 +223,11 @@ def stage(
         >>> pipeline = stage(load, ttl="1h") | stage(embed, ttl="7d", batch_size=64)
         >>> vectors = await pipeline.collect(["https://a.example", "https://b.example"])
     """
+    said(freshness)
     if batch_size is not None and freshness:
         raise TypeError(f"{next(iter(freshness))} is for single items: leave it out, or batch_size")
     keys = _Keys(_named(function, name), key)
     options: dict[str, Any] = {"tags": labels(tags), **freshness}
-    said(freshness)
     if ttl is not MISSING:
         options["ttl"] = None if ttl is None else seconds(ttl)
     if batch_size is None:
@@ -269,7 +287,12 @@ def _several(function: Callable[[Any], Any], cache: ToolCache | None, keys: _Key
 
         async def compute(missing: list[str]) -> dict[str, Any]:
             results = function([by_key[key] for key in missing])
-            given = list(await results if inspect.isawaitable(results) else results)
+            results = await results if inspect.isawaitable(results) else results
+            if isinstance(results, Mapping | AbstractSet | str | bytes):
+                raise TypeError(
+                    f"the function returned a {type(results).__name__}: give a list, of one result for each item in order"
+                )
+            given = list(results)
             if len(given) != len(missing):
                 raise ValueError(
                     f"the function returned {len(given)} results for {len(missing)} items: give one for each"
@@ -312,5 +335,5 @@ async def _close(source: AsyncIterator[Any]) -> None:
         await source.aclose()
 
 
-async def _fail(error: Exception) -> list[Any]:
+async def _fail(error: BaseException) -> list[Any]:
     raise error

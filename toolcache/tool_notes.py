@@ -1,6 +1,8 @@
 """Notes on the tools of servers, kept in the cache beside what the tools said: so that processes know of one another."""
 
+import asyncio
 import contextlib
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from toolcache.domains import Domain
@@ -35,5 +37,7 @@ class ToolNotes:
 
     async def write(self, what: str, server: str, note: Any) -> None:
         """Keep a note; one that is too long for an entry, or that no layer takes, is known to this process alone."""
+        writing = self._machine.set(self._keys.tools(what, server), note, self._row, ttl=None)
         with contextlib.suppress(SerializationError, CacheWriteError):
-            await self._machine.set(self._keys.tools(what, server), note, self._row, ttl=None)
+            # In a context of its own: whoever bypasses the cache for a while tells others what was done all the same.
+            await asyncio.create_task(writing, context=Context())

@@ -52,6 +52,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         self._answers = cache.domains[IDEMPOTENCY.name]
         self._calls = ToolCalls(self._machine, cache._requests, self._row)  # noqa: SLF001 - of one house
         self._policies: ChainMap[tuple[str, str], ToolPolicy] = ChainMap({})
+        self._spoken_of: set[str] = set()
         self._notes = ToolNotes(self._machine, self._keys, self._row)
         self._known = KnownTools(self._machine, self._notes)
         self._turns: dict[str, list[Any]] = {}
@@ -61,6 +62,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
     def _stand_under(self, whole: Self) -> None:
         self._policies = whole._policies.new_child()
         self._notes, self._known, self._turns = whole._notes, whole._known, whole._turns
+        self._spoken_of = whole._spoken_of  # whatever one view keeps, the tools that another one calls may change
 
     # -- what the user says -------------------------------------------------------------------------------------
 
@@ -70,7 +72,9 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
     def __setitem__(self, name: ToolName, policy: ToolPolicy) -> None:
         if not isinstance(policy, ToolPolicy):
             raise TypeError(f"a tool is given a ToolPolicy, such as ToolPolicy('exact'), not {type(policy).__name__}")
-        self._policies[_told(name)] = policy
+        told = _told(name)
+        self._policies[told] = policy
+        self._spoken_of.add(told[0])
 
     def __delitem__(self, name: ToolName) -> None:
         del self._policies[_told(name)]
@@ -114,7 +118,8 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
             >>> learned.known
             ('find',)
         """
-        if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable):
+        whole = isinstance(tools, str | bytes | Mapping) or hasattr(tools, "tools")  # an SDK's page is iterable, too
+        if whole or not isinstance(tools, Iterable):
             raise TypeError(f"learn takes the list of a server's tools, not {type(tools).__name__}: pass its 'tools'")
         return await self._known.learn(_server(server), tools, trusted=trusted)
 
@@ -177,7 +182,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         known = self._known.find(server, tool)
         if known is not None and known.trusted and decide(None, known.hints, trusted=True).act is Act.CACHE:
             return False
-        return self._known.heeds(server) or any(server == other for other, _ in self._policies)
+        return self._known.heeds(server) or server in self._spoken_of
 
     async def _write(self, server: str, asked: Asked, who: str = "") -> Any:
         """Run what may change what other tools of the server would say."""

@@ -59,6 +59,8 @@ async def _queries(queries: Any) -> AsyncIterator[Any]:
         queries = queries()
         if inspect.isawaitable(queries):
             queries = await queries
+    if isinstance(queries, str | bytes | Mapping):
+        raise TypeError(f"queries returned a {type(queries).__name__}: have it return a list of queries")
     if isinstance(queries, AsyncIterable):
         async for query in queries:
             yield query

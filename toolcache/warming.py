@@ -170,7 +170,9 @@ class _WarmUp:
             return await value if inspect.isawaitable(value) else value
 
         try:
-            await self._pace()
+            if not await self._pace():
+                self._skipped += 1
+                return
             with self._cache.refreshing() if plan.refresh else nullcontext():
                 await self._ask(item, compute)
         finally:
@@ -193,20 +195,24 @@ class _WarmUp:
         value = await getter(**fields, compute=compute)
         return MISSING if value is None and compute is None else value
 
-    async def _pace(self) -> None:
-        """Wait for the next of the moments that the rate has."""
+    async def _pace(self) -> bool:
+        """Wait for the next of the moments that the rate has; False if that comes too late."""
         if self._plan.per_second is None:
-            return
+            return True
         now = self._clock.monotonic()
         at = max(now, self._next_at)
+        if self._over(at=at):
+            return False
         self._next_at = at + 1 / self._plan.per_second
         if at > now:
             await self._clock.sleep(at - now)
+        return True
 
-    def _over(self, *, paying: bool = False) -> bool:
-        """Whether a budget is used up; ``paying``: by one computation more."""
+    def _over(self, *, paying: bool = False, at: float | None = None) -> bool:
+        """Whether a budget is used up; ``paying``: by one computation more; ``at``: by then, now unless given."""
         plan = self._plan
-        if plan.max_seconds is not None and self._clock.monotonic() - self._begun >= plan.max_seconds:
+        moment = self._clock.monotonic() if at is None else at
+        if plan.max_seconds is not None and moment - self._begun >= plan.max_seconds:
             self._stopped = self._stopped or "max_seconds"
         elif paying and plan.max_cost_usd is not None:
             cost = (self._paid + 1) * self._cost

@@ -493,6 +493,33 @@ def test_handlers_are_plain_functions(cache: BlockingToolCache) -> None:
     assert cache.emit("data.updated", data_type="products").handlers == 0
 
 
+def test_handlers_can_be_waited_for(cache: BlockingToolCache) -> None:
+    """B13: ``handled`` waits here as well; what became of the event can be asked as of any other."""
+    heard: list[int] = []
+
+    @cache.on("x")
+    def handler(event: Emitted) -> None:
+        time.sleep(0.05)  # long enough that nobody could have seen it by chance
+        heard.append(event.number)
+
+    emission = cache.emit("x", number=7)
+    emission.handled()
+    assert heard == [7]
+    assert (emission.handlers, emission.redis, emission.files, emission.forgotten) == (1, None, None, None)
+    assert emission.event["number"] == 7
+
+
+def test_what_is_asked_for_once_is_counted_once(cache: BlockingToolCache) -> None:
+    """C14: a miss, for which the cache is asked twice, counts as a hit does."""
+    requested = cache.requested
+    for _ in range(3):
+        cache.get_search_results("missing")
+        cache.get("none")
+        cache.get_or_set("made", lambda: 1)
+    assert requested.top(5, "search") == [("missing", 3)]
+    assert dict(requested.top(5)) == {"none": 3, "made": 3}
+
+
 def test_jobs_are_plain_functions(cache: BlockingToolCache) -> None:
     """B13: what is scheduled runs in a thread of its own, and is ended by its handle."""
     done = threading.Event()

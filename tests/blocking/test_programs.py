@@ -44,6 +44,32 @@ def test_a_program_ends_although_something_is_computed() -> None:
     """)
 
 
+def test_a_program_ends_in_the_middle_of_an_iteration() -> None:
+    """B13: an iterator that nobody has gone through to its end does not wait, as the last of all, for a loop that is gone."""
+    code = """
+        from toolcache import BlockingToolCache
+        cache = BlockingToolCache(files=False)
+        cache.set_many({str(number): number for number in range(500)})
+        left = iter(cache.scan())
+        print(type(next(left)).__name__)
+    """
+    assert run(code) == ("KeyInfo\n", "")
+
+
+def test_a_thread_may_be_the_first_to_use_it_when_the_main_one_has_ended() -> None:
+    """B13: the threads that a program has left to themselves can use it."""
+    code = """
+        import threading
+        from toolcache import BlockingToolCache
+        cache = BlockingToolCache(files=False)
+        def later():
+            threading.main_thread().join()
+            print(cache.get_or_set("key", lambda: "value"), cache.get("key"))
+        threading.Thread(target=later).start()
+    """
+    assert run(code) == ("value value\n", "")
+
+
 def test_one_that_is_dropped_says_so_and_ends_its_thread() -> None:
     """BUG-102: a cache that nobody closed and nobody refers to warns, and closes what it opened."""
     out, _ = run("""

@@ -1,6 +1,7 @@
 """The cache before an ASGI application: what is kept, for whom, and what becomes of it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from email.utils import formatdate
 from pathlib import Path
@@ -11,6 +12,7 @@ from hearing import until
 from origin import Answer, Client, Origin
 
 from toolcache import ToolCache
+from toolcache.http.fields import date
 from toolcache.integrations.asgi import HTTP, CacheMiddleware, page_tag
 from toolcache.testing import FakeClock
 
@@ -133,6 +135,19 @@ async def test_expires_counts_from_the_date_of_the_response(site: Make, origin: 
     assert ["hit" in (await client.get(path)).cache for path in ("/dated", "/undated")] == [True, True]
     clock.advance(3)
     assert ["hit" in (await client.get(path)).cache for path in ("/dated", "/undated")] == [False, False]
+
+
+def test_a_date_without_a_zone_is_of_greenwich(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C16: of the three forms of a date the one of ``asctime`` means the same instant, wherever the server stands."""
+    try:
+        monkeypatch.setenv("TZ", "America/New_York")
+        time.tzset()
+        forms = (b"Sun, 06 Nov 1994 08:49:37 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994")
+        assert [date(form) for form in forms] == [784111777] * 3
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert date(b"0") is None
 
 
 async def test_a_page_brings_its_age_along(site: Make, origin: Origin, clock: FakeClock) -> None:
@@ -376,6 +391,8 @@ async def test_pages_may_vary_by_what_they_do_not_say(site: Make, origin: Origin
         ("kept", ["/?a=1&b=2"], ["/?b=2&a=1", "/?a=1&b=2&c=3", "/?a=1"]),
         ("sorted", ["/?a=1&b=2", "/?b=2&a=1", "/?b=%32&a=1"], ["/?a=1&b=2&c=3", "/?a=2&b=1", "/?a=1"]),
         (["a"], ["/?a=1&b=2", "/?b=7&a=1", "/?a=1&utm=x"], ["/?a=2", "/?b=2", "/?a=1&a=2", "/?a=2&a=1", "/?a="]),
+        (["größe"], ["/?gr%C3%B6%C3%9Fe=%C3%BC&b=2", "/?gr%c3%b6%c3%9fe=%c3%bc"], ["/?gr%C3%B6%C3%9Fe=%FC"]),
+        ("sorted", ["/?a=%FC"], ["/?a=%FD", "/?a=%EF%BF%BD", "/?a=%C3%BC"]),
     ],
 )
 async def test_queries(site: Make, origin: Origin, query: Any, same: list[str], other: list[str]) -> None:

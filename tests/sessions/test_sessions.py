@@ -25,7 +25,7 @@ from toolcache.errors import (
     ValueTooLargeError,
 )
 from toolcache.keys.text import store_key
-from toolcache.session import Session, merged
+from toolcache.session import Session, Turn, merged
 from toolcache.testing import ChaosStore
 
 DAY = 86_400.0
@@ -55,6 +55,40 @@ class TestSaving:
         assert found.history == ["one", None]
         assert found.revision == session.revision
         assert found.created_at == found.updated_at == found.turns[0].at == clock.time()
+
+    @BOTH
+    async def test_nothing_is_saved_that_could_not_be_read(self, cache: ToolCache) -> None:
+        """C8: turns with an id, or anything else, by which they could not be resumed are refused when they are saved."""
+        name: Any = 42
+        yes: Any = 1
+        with pytest.raises(TypeError, match="turn_id"):
+            await cache.sessions.append("chat", "one", turn_id=name)
+        session = await cache.sessions.append("chat", "two", turn_id="2", pinned=yes)
+        session.pin("2", pinned=yes)
+        await cache.sessions.save(session)
+        assert (await seen(cache)).turns[0].pinned is True
+        session.turns.append(Turn("three", name))
+        with pytest.raises(TypeError, match="turn of this session"):
+            await cache.sessions.save(session)
+        assert (await seen(cache)).history == ["two"]
+
+    @BOTH
+    async def test_what_is_added_while_it_is_saved(self, cache: ToolCache) -> None:
+        """C8: a turn that is added while its session is being saved stays in it, and is saved next time."""
+        session = await cache.sessions.append("chat", "one")
+        session.add("two")
+        for merge in (None, merged):
+            if merge is not None:
+                await cache.sessions.append("chat", "theirs")
+            saving = asyncio.create_task(cache.sessions.save(session, merge=merge))
+            await asyncio.sleep(0)
+            while not saving.done():
+                session.add("late", turn_id=f"late {merge}")
+                await asyncio.sleep(0)
+            await saving
+            assert session.turns[-1].id == f"late {merge}"
+        await cache.sessions.save(session)
+        assert (await seen(cache)).history.count("late") == 2
 
     async def test_there_is_none(self, cache: ToolCache) -> None:
         """C8: what was never saved is None, and a miss in the statistics."""
@@ -446,6 +480,24 @@ class TestLimits:
             await chats.append("chat", value)
         assert (await seen(cache)).history == ["three", "four five", "six"]
         assert len(asked) == 4
+
+    @BOTH
+    async def test_by_another_measure_than_before(self, cache: ToolCache) -> None:
+        """C8: turns count for what the measure at hand says, whatever another one, such as bytes, has said before."""
+        sized = cache.sessions.limited(max_size="1kB")
+        for value in ("a" * 100, "b" * 100):
+            await sized.append("chat", value)
+        await cache.sessions.limited(max_size=3, measure=lambda _: 1).append("chat", "c")
+        assert (await seen(cache)).history == ["a" * 100, "b" * 100, "c"]
+
+    @BOTH
+    @pytest.mark.parametrize("size", [1.5, -1, "1"])
+    async def test_measures_that_are_none(self, cache: ToolCache, size: Any) -> None:
+        """C8: a measure that gives no whole number is refused; what was saved before can still be read."""
+        await cache.sessions.append("chat", "one")
+        with pytest.raises(TypeError, match="whole number"):
+            await cache.sessions.limited(max_size=9, measure=lambda _: size).append("chat", "two")
+        assert (await seen(cache)).history == ["one"]
 
     @BOTH
     async def test_by_bytes(self, cache: ToolCache) -> None:

@@ -181,6 +181,7 @@ async def test_hostile_messages_are_dropped(redis_server: RedisServer) -> None:
             forged(["name"]),
             forged(["name", {1: 2}]),
             forged(["bad name", {}]),
+            forged(["bus.gap", {"layer": "redis", "seconds": 1}]),  # which no other process can know of
             forged(["data.updated", [1]]),
             forged([["data.updated"], {}]),
             forged(None, size=MAX_MESSAGE * 100),  # compressed to a few bytes

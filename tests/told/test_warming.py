@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +274,34 @@ async def test_a_budget_of_time(own: ToolCache, clock: Any) -> None:
     report = await own.warm(WarmPlan(queries=["a", "b", "c", "d"], compute=compute, max_seconds="25s", max_parallel=1))
     assert counts(report) == (4, 0, 3, {}, 1)
     assert (report.stopped, report.seconds) == ("max_seconds", 30)
+
+
+async def test_nothing_waits_for_a_moment_past_the_budget(own: ToolCache, clock: Any) -> None:
+    """C14: with a rate, too, nothing is begun once the time is up, and nobody waits for what would be."""
+    begun, start = [], clock.monotonic()
+
+    async def compute(_key: str) -> int:
+        begun.append(round(clock.monotonic() - start, 3))
+        return 1
+
+    queries = [f"k{number}" for number in range(9)]
+    plan = WarmPlan(queries=queries, compute=compute, per_second=1, max_seconds=2.5)
+    task = asyncio.create_task(own.warm(plan))
+    while not task.done():
+        await asyncio.sleep(0.001)
+        if clock._sleepers:
+            clock.advance(0.5)
+    assert begun == [0, 1, 2]
+    report = task.result()
+    assert (*counts(report), report.stopped, report.seconds) == (9, 0, 3, {}, 6, "max_seconds", 2)
+
+
+async def test_a_function_that_returns_no_list_of_queries(cache: ToolCache) -> None:
+    """BUG-106: a text is not taken for a list of its letters, nor a dict for one of its keys."""
+    returned: list[Any] = ["refunds", b"refunds", {"refunds": 1}]
+    for said in returned:
+        with pytest.raises(TypeError, match="return a list of queries"):
+            await cache.warm(WarmPlan(queries=partial(copy, said), compute=len))
 
 
 async def test_a_bound_on_items(cache: ToolCache) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from rig import LAYERINGS
 from tools.toolbox import AGAIN, READS, Tool, defined, settle
 
@@ -21,6 +22,13 @@ from toolcache.tool_definitions import Hints, ToolDefinition
 from toolcache.verdicts import Act
 
 Open = Callable[..., Awaitable[ToolCache]]
+
+
+class Page(BaseModel):
+    """What an SDK gives for a page of definitions: it can be iterated over, and is no list of tools."""
+
+    tools: list[Any]
+
 
 LISTED: Final = [defined("get", server_says=READS), defined("put", server_says=AGAIN), defined("add")]
 _DATA: Final = Path(os.environ.get("TOOLCACHE_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -136,7 +144,7 @@ class TestTrust:
         await local.tools.learn([defined("add", server_says={"destructiveHint": True})], server="b")
         assert local.tools.verdict(("b", "add")).act is Act.CACHE
 
-    @pytest.mark.parametrize("tools", ["get", b"get", {"tools": []}, None, 7])
+    @pytest.mark.parametrize("tools", ["get", b"get", {"tools": []}, None, 7, Page(tools=[])])
     async def test_what_is_no_list(self, local: ToolCache, tools: Any) -> None:
         """BUG-106: ``learn`` takes the list itself, and says so."""
         with pytest.raises(TypeError, match="list of a server's tools"):

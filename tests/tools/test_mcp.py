@@ -129,6 +129,43 @@ class TestSession:
             assert [tool["name"] for tool in await session.list_tools()] == ["get", "find"]
         assert server.pages == 3 + 2, "and the new list is kept"
 
+    @pytest.mark.parametrize("first", [True, False], ids=["first list", "another list"])
+    async def test_a_notice_while_the_list_is_asked_for(self, local: ToolCache, *, first: bool) -> None:
+        """BUG-110: a list that was under way when the server said that it has changed is neither believed nor kept."""
+        server = Server()
+        session = CachedSession(server, local, server="kv", trusted=True)
+        if not first:
+            await session.list_tools()
+            await session.hear({"method": LIST_CHANGED})
+        listing, old, new = server.list_tools, server.tools, [defined("get")]
+
+        async def changes(cursor: str | None = None) -> Any:
+            page = await listing(cursor)
+            if cursor == "2" and server.tools is old:
+                server.tools = new
+                await session.hear({"method": LIST_CHANGED})
+            return page
+
+        server.list_tools = changes  # type: ignore[method-assign]  # it changes meanwhile
+        assert await session.list_tools() == new
+        assert await local.get_catalog("kv") == new
+        assert [text_of(await session.call_tool("get")) for _ in "12"] == ["get [] 1 []", "get [] 2 []"]
+
+    async def test_a_notice_with_every_list(self, local: ToolCache) -> None:
+        """BUG-110: of a server whose list changes whenever it is asked for nothing is believed, and nothing kept."""
+        server = Server()
+        session = CachedSession(server, local, server="kv", trusted=True)
+        listing = server.list_tools
+
+        async def changes(cursor: str | None = None) -> Any:
+            await session.hear({"method": LIST_CHANGED})
+            return await listing(cursor)
+
+        server.list_tools = changes  # type: ignore[method-assign]  # it changes all the time
+        assert await session.list_tools() == server.tools
+        assert await local.get_catalog("kv") is None
+        assert [text_of(await session.call_tool("get")) for _ in "12"] == ["get [] 1 []", "get [] 2 []"]
+
     async def test_a_list_that_fails_is_not_kept(self, local: ToolCache) -> None:
         """BUG-108: a list of which a page is missing, or which has no end, is no list."""
         server = Server()

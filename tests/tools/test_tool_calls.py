@@ -145,6 +145,33 @@ class TestOptions:
             assert tool.params[0]["query"] == "Oslo"
             assert await local.call_tool("a", tool) == 3
 
+    @pytest.mark.parametrize("name", ["a.b", "@user", "@", "", "a..b"])
+    @pytest.mark.parametrize(
+        "policy",
+        [ToolPolicy("exact"), ToolPolicy("exact", vary=["user"]), ToolPolicy("exact", normalize=casefold)],
+        ids=["plain", "vary", "normalize"],
+    )
+    async def test_parameters_of_any_name(self, local: ToolCache, name: str, policy: ToolPolicy) -> None:
+        """BUG-68: parameters of whatever name decide: one with a dot in it is no path, one that begins with ``@`` no scope."""
+        local.tools["a"], tool = policy, Tool()
+        with scope(user="ada"):
+            for value, runs in (("x", 1), ("y", 2), ("x", 1)):
+                assert await local.call_tool("a", tool, **{name: value}) == runs
+            for params in ({"@": {name: "x"}}, {name: "x", "a": {"b": "y"}}, {}):
+                assert await local.call_tool("a", tool, **params) == tool.runs
+            assert tool.runs == 5
+
+    async def test_key_params_with_dots_in_them(self, local: ToolCache) -> None:
+        """BUG-68: a parameter that is called like a path is the one that is meant."""
+        local.tools["a"], tool = ToolPolicy("exact", key_params=["user.name"]), Tool()
+        for user, runs in (("ada", 1), ("bob", 2), ("ada", 1)):
+            assert await local.call_tool("a", tool, **{"user.name": user}, trace=tool.runs) == runs
+
+    async def test_no_key_params(self, local: ToolCache) -> None:
+        """BUG-106: of a tool of which no parameter decides all calls are one."""
+        local.tools["a"], tool = ToolPolicy("exact", key_params=[]), Tool()
+        assert [await local.call_tool("a", tool, trace=trace) for trace in "xy"] == [1, 1]
+
     async def test_vary_and_strict_scope(self, local: ToolCache) -> None:
         """BUG-111: ``vary`` keeps results of scopes apart; with ``strict_scope`` one that is missing is an error."""
         for kind in ("exact", "once"):
@@ -245,6 +272,30 @@ class TestOptions:
             assert await cache.call_tool("a", tool) == answer
         assert [type(event) for event in told].count(StaleServed) == 2
         assert tool.runs == 4
+
+    @pytest.mark.parametrize(
+        ("answer", "options"),
+        [
+            ("bad", {"condition": lambda answer: answer != "bad"}),
+            (
+                "bad",
+                {"dump": lambda answer: {"good": 1, "better": 2}[answer], "load": ["", "good", "better"].__getitem__},
+            ),
+            ({"isPartial": True}, {}),
+            (iter("bad"), {}),
+        ],
+        ids=["condition", "dump", "partial", "stream"],
+    )
+    async def test_nothing_stands_in_for_what_a_tool_says(
+        self, cache: ToolCache, clock: SteadyClock, answer: Any, options: dict[str, Any]
+    ) -> None:
+        """BUG-108: with ``grace`` too whoever called gets the result, where that is no failure, but not to be kept either."""
+        cache.tools["a"] = ToolPolicy("exact", ttl="1m", grace="1h", **options)
+        tool = Tool("good", answer, "better")
+        for after, said in ((0.0, "good"), (2 * MINUTE, answer), (0.0, "better"), (0.0, "better")):
+            await later(cache, clock, after)
+            assert await cache.call_tool("a", tool) == said
+        assert tool.runs == 3
 
     async def test_semantic_is_exact_as_yet(self, local: ToolCache) -> None:
         """C6: under "semantic" the same parameters share a result, and those alone, until there is an engine."""
@@ -497,6 +548,15 @@ class TestWrites:
             assert await local.call_tool("get", own) == 1, "tools of no server have nothing to do with one another"
             await local.call_tool("add", Tool())
 
+    async def test_what_another_agent_writes(self, local: ToolCache) -> None:
+        """BUG-109: what an agent keeps by a policy of its own is ended by whoever calls another tool of the server."""
+        faq, sales = local.for_agent("faq"), local.for_agent("sales")
+        faq.tools["kv", "get"] = ToolPolicy("exact")
+        reads = Tool()
+        for runs, writer in ((1, sales), (2, local), (3, faq), (4, local.for_agent("later"))):
+            assert [await faq.call_tool(("kv", "get"), reads) for _ in range(2)] == [runs, runs]
+            await writer.call_tool(("kv", "add"), Tool())
+
     async def test_what_is_replayed_writes_nothing(self, local: ToolCache) -> None:
         """BUG-109: a call that is answered without a run changes nothing, and ends nothing."""
         await local.tools.learn(
@@ -534,6 +594,22 @@ class TestWrites:
             await settle(*caches)
             for one in caches:  # Redis tells of changes by and by, and nobody waits for that here
                 one._parts.memory.clear()
+
+    async def test_a_write_past_the_cache_is_one(self, open_cache: Open) -> None:
+        """BUG-109: whoever calls a tool while bypassing the cache has done so for all processes."""
+        here, there = await open_cache(), await open_cache()
+        if here._parts.redis is None and here._parts.files is None:
+            there = here
+        for cache in (here, there):
+            await cache.tools.learn([defined("put", server_says=AGAIN)], server="kv", trusted=True)
+        puts = Tool()
+        await here.call_tool(("kv", "put"), puts, text="on")
+        await settle(here, there)
+        with here.bypass():
+            await here.call_tool(("kv", "put"), puts, text="off")
+        await settle(here, there)
+        there._parts.memory.clear()
+        assert await there.call_tool(("kv", "put"), puts, text="on") == 3
 
     async def test_my_own_once_is_once(self, local: ToolCache) -> None:
         """C6: under a "once" of one's own a call is not run again, whatever came between."""

@@ -9,6 +9,7 @@ from toolcache.blocking.calls import Call
 from toolcache.blocking.portal import Portal
 from toolcache.compute import Compute
 from toolcache.errors import CacheClosedError, FlightAbortedError, UnsupportedEventLoopError
+from toolcache.requested import Requested, tried
 from toolcache.work import Work
 
 P = ParamSpec("P")
@@ -107,11 +108,12 @@ class Face:
                 yield from found
         finally:
             if (close := getattr(items, "aclose", None)) is not None and not self._portal.closing:
-                with suppress(UnsupportedEventLoopError):  # collected in the thread of a loop, which sees to it
+                # Collected in the thread of a loop, which sees to it; or at the very end of the process.
+                with suppress(UnsupportedEventLoopError, CacheClosedError):
                     self._call(close)
 
 
-def _no_loop() -> NoReturn:
+def _no_loop(*_: object) -> NoReturn:
     """A computation where there is no loop to compute on."""
     raise UnsupportedEventLoopError
 
@@ -119,14 +121,21 @@ def _no_loop() -> NoReturn:
 def _at_once(asked: Asked[T]) -> tuple[T] | None:
     """What a getter finds without a loop, as it does all hits; None if it needs one.
 
-    Nothing has happened then: a cache looks for the loop before it does anything else about a miss.
+    Nothing has happened then: a cache looks for the loop before it does anything else about a miss. But that it was asked
+    has been counted, and will be once more.
     """
+    noted = tried.set([]) if Requested.begun else None
     try:
         asked.send(None)
     except StopIteration as done:
         return (done.value,)
     except UnsupportedEventLoopError:
+        for one in (tried.get() or ()) if noted is not None else ():
+            one.times -= 1
         return None
+    finally:
+        if noted is not None:
+            tried.reset(noted)
     asked.close()
     return None
 

@@ -1,6 +1,7 @@
 """The event loop that a blocking cache lives on: in a thread of its own, from its first use until it is closed."""
 
 import atexit
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -61,8 +62,10 @@ class Portal:
         """Have a coroutine run, with the variables of this thread's context.
 
         Raises:
-            CacheClosedError: the portal was closed.
+            CacheClosedError: the portal was closed, or the process has ended but for its last objects.
         """
+        if sys.is_finalizing():  # the loop's thread stands still, for ever
+            raise CacheClosedError
         portal, thread = self._portal, self._thread
         if portal is None or thread is None or not thread.is_alive():
             portal = self._opened()
@@ -140,9 +143,12 @@ def _at_exit(portal: Portal) -> None:
     global _hooked  # noqa: PLW0603 - one hook for all of them
     if not _hooked:
         # When the main thread ends, and before the threads of executors do, which write files: atexit comes too late.
-        import concurrent.futures.thread  # noqa: F401 - the last to register is the first to be called
+        try:
+            import concurrent.futures.thread  # noqa: F401 - the last to register is the first to be called
 
-        getattr(threading, "_register_atexit", atexit.register)(_settle_all)
+            getattr(threading, "_register_atexit", atexit.register)(_settle_all)
+        except RuntimeError:  # the main thread has ended already, and others go on
+            atexit.register(_settle_all)
         _hooked = True
     _open.add(portal)
 

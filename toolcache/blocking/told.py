@@ -4,15 +4,42 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolcache.blocking.calls import Call
+from toolcache.blocking.face import Face
+from toolcache.blocking.portal import Portal
 from toolcache.blocking.told_methods import BlockingTold as ToldMethods
 from toolcache.durations import Duration
 
 if TYPE_CHECKING:
-    from toolcache.reactions import Handler, ReactionTally
+    from toolcache.reactions import Emission, Handler, ReactionTally
     from toolcache.schedule import Scheduled
     from toolcache.warm_plan import WarmPlan
 
 H = TypeVar("H", bound=Callable[..., Any])
+
+
+class BlockingEmission(Face):
+    """What became of an event that was emitted; see ``Emission``, whose attributes it has.
+
+    Args:
+        emission: what a cache has said of it.
+        portal: where that lives.
+    """
+
+    def __init__(self, emission: "Emission", portal: Portal) -> None:
+        super().__init__(portal)
+        self._emission = emission
+        self.event = emission.event
+        self.handlers = emission.handlers
+        self.redis = emission.redis
+        self.files = emission.files
+        self.forgotten = emission.forgotten
+
+    def handled(self) -> None:
+        """Wait until the handlers in this process are done with it."""
+        self._call(self._emission.handled)
+
+    def __repr__(self) -> str:
+        return repr(self._emission)
 
 
 class BlockingTold(ToldMethods):
@@ -31,6 +58,10 @@ class BlockingTold(ToldMethods):
             return handler
 
         return keep
+
+    def emit(self, event: str, /, **payload: Any) -> BlockingEmission:
+        """Tell handlers in this process and in the others that something has happened; see ``ToolCache.emit``."""
+        return BlockingEmission(self._call(self._cache.emit, event, **payload), self._portal)
 
     def off(self, handler: "Handler", name: str | None = None) -> bool:
         """Have a function called no more, by the events of a name or by any; whether it would have been."""

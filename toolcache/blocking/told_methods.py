@@ -4,11 +4,9 @@ Written by tests/blocking_face.py.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from toolcache.blocking.face import Face
 from toolcache.dispatch.results import Progress
-from toolcache.reactions import Emission
 from toolcache.tool_cache import ToolCache
 from toolcache.warm_plan import WarmPlan
 from toolcache.warming import WarmReport
@@ -18,26 +16,6 @@ class BlockingTold(Face):
     """See ``Told``."""
 
     _cache: ToolCache
-
-    def emit(self, event: str, /, **payload: Any) -> Emission:
-        """Tell handlers in this process and in the others of the namespace that something has happened.
-
-        First the cache forgets what the event makes wrong; see ``react``. Handlers are not waited for, unless by
-        ``emission.handled()``.
-
-        Args:
-            event: its name, such as ``"data.updated"``.
-            payload: what is to be known of it: plain data of at most 64 KiB.
-
-        Returns:
-            How many handlers here were called, who was told, and what was forgotten.
-
-        Raises:
-            ValueError: it is no name, or the payload does not say what ``react`` needs to know.
-            SerializationError: the payload is no plain data, or too large.
-            CacheWriteError: what is wrong now could not be forgotten for certain; handlers were told all the same.
-        """
-        return self._call(self._cache.emit, event, **payload)
 
     def react(
         self,
@@ -65,6 +43,10 @@ class BlockingTold(Face):
             tool: the results of that tool.
             catalog_version: what belongs to that version of a catalog.
             domain: everything of a domain.
+
+        Raises:
+            ValueError: the event, a tag or the domain cannot be.
+            TypeError: a name is no text.
 
         Examples:
             >>> cache.react("price.changed", tags=["prices:{sku}"])

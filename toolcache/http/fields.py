@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
 
@@ -61,7 +62,9 @@ def date(raw: bytes | None) -> float | None:
     if raw is None:
         return None
     try:
-        return parsedate_to_datetime(raw.decode("ascii")).timestamp()
+        found = parsedate_to_datetime(raw.decode("ascii"))
+        # One form names no zone, and means this one all the same (RFC 9110, 5.6.7).
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
 

@@ -163,8 +163,10 @@ def _normal(raw: bytes, query: Query) -> str:
     text = raw.decode("latin-1")
     if query == "kept":
         return text
-    pairs = parse_qsl(text, keep_blank_values=True)
-    chosen = [pair for pair in pairs if query == "sorted" or pair[0] in query]
+    # Byte by byte: what is no UTF-8 is told apart by applications that take it for something else.
+    pairs = parse_qsl(text, keep_blank_values=True, encoding="latin-1")
+    names = () if query == "sorted" else {name.encode().decode("latin-1") for name in query}
+    chosen = [pair for pair in pairs if query == "sorted" or pair[0] in names]
     return "&".join(
         f"{quote(name, safe='')}={quote(said, safe='')}" for name, said in sorted(chosen, key=lambda pair: pair[0])
     )

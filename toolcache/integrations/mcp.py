@@ -14,6 +14,8 @@ LIST_CHANGED: Final = "notifications/tools/list_changed"
 """The notice of a server that its tools are others now."""
 
 _MOST_PAGES: Final = 1_000
+_MOST_LISTS: Final = 5
+"""Times that a list is asked for, if the server says each time meanwhile that it has changed."""
 
 
 class Session(Protocol):
@@ -60,6 +62,7 @@ class CachedSession:
         self._trusted = trusted
         self._load = load
         self._learned: list[Any] | None = None
+        self._heard = 0
 
     async def list_tools(self) -> list[dict[str, Any]]:
         """The definitions of all the server's tools, whatever pages they come in; kept as its catalog, and learned.
@@ -68,6 +71,15 @@ class CachedSession:
             Exception: whatever the session raises; nothing is kept then.
             ValueError: the list has no end.
         """
+        for _ in range(_MOST_LISTS):
+            heard, catalog = self._heard, await self._list_and_learn()
+            if heard == self._heard:
+                break
+            self._learned = None
+            await self._cache.tools.changed(server=self._server)  # what was listed before the notice is not believed
+        return catalog
+
+    async def _list_and_learn(self) -> list[dict[str, Any]]:
         catalog: list[dict[str, Any]] = await self._cache.get_catalog(self._server, compute=self._list)
         if catalog != self._learned:
             learned = await self._cache.tools.learn(catalog, server=self._server, trusted=self._trusted)
@@ -110,9 +122,16 @@ class CachedSession:
         method = part(message, "method") or part(part(message, "root"), "method")
         if method != LIST_CHANGED:
             return False
-        self._learned = None
-        await self._cache.tools.changed(server=self._server)
+        self._forget()
+        try:
+            await self._cache.tools.changed(server=self._server)
+        finally:  # what was learned meanwhile may be of a list that was kept
+            self._forget()
         return True
+
+    def _forget(self) -> None:
+        self._learned = None
+        self._heard += 1
 
     async def _list(self) -> list[Any]:
         found: list[Any] = []

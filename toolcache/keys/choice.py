@@ -52,7 +52,7 @@ class Choice:
     ) -> None:
         self._owner = owner
         self.never = _named(ignored_by, owner, names, ignored)
-        self._paths = [Path(name) for name in _chosen(owner, names, chosen, aside, self.never)]
+        self._paths = [Path(name, whole=name in names) for name in _chosen(owner, names, chosen, aside, self.never)]
         self.whole = frozenset(path.text for path in self._paths if not path.steps)
         self._names = None if len(self.whole) < len(self._paths) else tuple(path.name for path in self._paths)
         self._scopes = readers(owner, vary)
@@ -83,6 +83,8 @@ class Choice:
         for name, change in self._at.items():
             values[name] = change(values[name])
         if self._scopes:
+            if any(name.startswith("@") for name in values):  # of a tool, whose parameters have any names: no scopes
+                values = {"@": values}
             values |= {f"@{name}": value for name, value in zip(self._scopes, self.scopes(), strict=True)}
         return values
 
@@ -125,7 +127,7 @@ def _named(
     if isinstance(given, str):
         raise SettingsError(f"{what} of {owner} is a list of names: write {what}=[{given!r}]")
     given = tuple(given)  # once: they may be gone through but once, and a key of nothing is every call's
-    unknown = [one for one in given if (_first(one) if paths else one) not in names]
+    unknown = [one for one in given if one not in names and (_first(one) if paths else one) not in names]
     if unknown:
         told = ", ".join(map(repr, unknown))
         raise SettingsError(f"{what} of {owner} names {told}, but its parameters are: {', '.join(names)}")

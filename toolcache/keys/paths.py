@@ -14,13 +14,14 @@ class Path:
 
     Args:
         text: as it is written; its first part is a name.
+        whole: it is a name as it stands, whatever is written in it.
     """
 
     __slots__ = ("name", "steps", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, whole: bool = False) -> None:
         self.text = text
-        self.name, *self.steps = text.split(".")
+        self.name, *self.steps = [text] if whole else text.split(".")
 
     def of(self, value: Any, owner: str) -> Any:
         """What the path leads to.

@@ -157,7 +157,17 @@ class KeyPlan:
         return self._choice.digest({name: bound[name] for name in self._others})
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Arguments by parameter, defaults filled in."""
+        """Arguments by parameter, defaults filled in.
+
+        Raises:
+            TypeError: for arguments that the function does not take, and for those of a class method without its class.
+        """
+        if self._self == "cls" and args and not isinstance(args[0], type):
+            # From 3.13 on, @classmethod binds calls alone, and what is looked up of a method is that of the function.
+            raise TypeError(
+                f"{self.name} is a class method, and its class is not told: its verbs take it first on this version of Python, "
+                "as in Client.make.invalidate(Client, ...)"
+            )
         if self._plain and len(args) <= len(self._positional):
             values = {**self._defaults, **dict(zip(self._positional, args, strict=False)), **kwargs}
             if values.keys() == self._names and kwargs.keys().isdisjoint(self._positional[: len(args)]):
