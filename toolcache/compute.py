@@ -7,6 +7,7 @@ from math import inf
 from types import FunctionType
 from typing import Any, Final, TypeAlias, TypeVar
 
+from toolcache.aside import Lengthy
 from toolcache.durations import Duration
 from toolcache.entry import Held
 from toolcache.errors import ComputeTimeoutError
@@ -48,6 +49,7 @@ class Context:
         self.skipped = False
         self.insists = False  # what it raises is for those who wait, and nothing stands in for it
         self.stale: Held | None = None
+        self._copies: list[Any] = []
         self.cost_usd: float | None = None
         self.tokens: int | None = None
         self.policy = policy
@@ -70,7 +72,7 @@ class Context:
     @property
     def stale_value(self) -> Any:
         """The value that is past its time, a copy of the computation's own; None where there is none."""
-        return None if self.stale is None else self.stale.own()
+        return None if self.stale is None else self._own(self.stale)
 
     def not_modified(self) -> Any:
         """The value that is past its time is still right: return this, and it is kept as if it were new.
@@ -80,7 +82,21 @@ class Context:
         """
         if self.stale is None:
             raise LookupError("there is no older value that could be right: compute one")
-        return self.stale.own()
+        return self._own(self.stale)
+
+    async def prepare(self) -> None:
+        """Have a copy of the older value made aside where that takes its time, for a computation that can ask for it."""
+        try:
+            if self.stale is not None:
+                self._copies = [self.stale.own()]
+        except Lengthy as lengthy:
+            self._copies = [await lengthy.aside()]
+
+    def _own(self, older: Held) -> Any:
+        try:
+            return self._copies.pop() if self._copies else older.own()
+        except Lengthy as lengthy:  # who wants a second one waits
+            return lengthy.work()
 
     def cost(self, *, usd: float | None = None, tokens: int | None = None) -> None:
         """Report what the computation has spent; several reports add up, and statistics tell of them.

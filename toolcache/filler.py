@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from toolcache.aside import Lengthy, aside
-from toolcache.compute import Compute, Context, etag_of, run
+from toolcache.compute import Compute, Context, etag_of, run, takes_context
 from toolcache.crowd import ComputeMany, Crowd
 from toolcache.domains import Domain
 from toolcache.drafts import Draft, Outcome
@@ -200,7 +200,7 @@ class Filler:
         due = self._parts.due()
         found = (await self._find((key,), domain, due=due))[key]
         if found.held is not None and not anew:
-            if self._recall.is_ripe(key, found.held, context.policy):
+            if self._recall.is_ripe(found.held, context.policy):
                 self._refresh(
                     key, found.held, flight, partial(self._fly, key, compute, domain, context, locked=locked, anew=True)
                 )
@@ -244,6 +244,8 @@ class Filler:
 
     async def _run(self, compute: Compute, context: Context, domain: Domain) -> Any:
         try:
+            if context.stale is not None and takes_context(compute):
+                await context.prepare()
             return await run(compute, context)
         finally:
             if context.cost_usd is not None or context.tokens is not None:

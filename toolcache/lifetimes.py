@@ -74,9 +74,10 @@ class Lifetimes:
         """Have the value that is there last so long from now; whether one was there."""
         life, span_ms = self._entries.life(ttl, domain), self._entries.span_ms
 
-        def ends(_: Held, now_ms: int) -> tuple[int, int]:
+        def ends(held: Held, now_ms: int) -> tuple[int, int]:
             fresh_ms, gone_ms = (NEVER if span == inf else now_ms + span_ms(span) for span in (life.fresh, life.gone))
-            return fresh_ms, gone_ms
+            grace_ms = held.gone_ms - held.fresh_until_ms  # of who made it; NEVER is above all instants
+            return fresh_ms, min(max(gone_ms, fresh_ms + grace_ms), NEVER)
 
         return await self._again("touch", place, domain, ends)
 

@@ -6,7 +6,7 @@ from zlib import crc32
 
 from toolcache.blob import NEVER
 from toolcache.entries import Entries
-from toolcache.entry import Aging, Held, remaining
+from toolcache.entry import MEMORY, Aging, Held, remaining
 from toolcache.epochs import Epochs
 from toolcache.found import NOTHING, Found, found_in
 from toolcache.freshness import Policy
@@ -56,7 +56,7 @@ class Recall:
             return self._now() < min(held.fresh_until, held.trusted_until)
         return self._now() < held.settled_until
 
-    def is_ripe(self, key: str, held: Held, policy: Policy) -> bool:
+    def is_ripe(self, held: Held, policy: Policy) -> bool:
         """Whether it is time to compute a value anew: as whoever made it said, or who asks for it; memory bears that in mind."""
         if isinstance(held, Aging) and self._now() >= held.ripe_at:
             return True
@@ -66,21 +66,17 @@ class Recall:
         share = policy.refresh_ahead + (1 - policy.refresh_ahead) / 2 * chance
         life_ms = held.fresh_until_ms - held.created_ms
         left = remaining(held.created_ms, held.fresh_until_ms, self._time()) - (1 - share) * life_ms / 1000
-        if left > 0 and self._memory.find(key) is held:
-            self._ripen(key, held, self._now() + left)
+        if left > 0:
+            self._ripen(held, self._now() + left)
         return left <= 0
 
-    def _ripen(self, key: str, held: Held, ripe_at: float) -> None:
-        """Have memory answer by itself no longer than until then."""
-        if isinstance(held, Aging):
-            if held.ripe_at == inf:
-                held.ripe_at, held.settled_until = ripe_at, min(held.settled_until, ripe_at)
-        elif ripe_at < held.settled_until:
-            self._entries.ages = True
-            ages = {"fresh_until": held.gone_until, "ripe_at": ripe_at, "trusted_until": held.settled_until}
-            aging = Aging.aged(held, fresh_ms=held.span_ms, etag="", **ages)
-            aging.hits = 0  # memory adds those of the one whose place it takes
-            self._memory.put(key, aging)
+    @staticmethod
+    def _ripen(held: Held, ripe_at: float) -> None:
+        """Have it answer without a further thought no longer than until then."""
+        if isinstance(held, Aging) and held.ripe_at == inf:
+            held.ripe_at = ripe_at
+        if isinstance(held, Aging) or held.layer != MEMORY:  # else nobody has it but memory
+            held.settled_until = min(held.settled_until, ripe_at)
 
     def by_age(self, key: str, found: Found) -> Found:
         """A value past its time is none; it may stand in for one that cannot be computed."""

@@ -395,6 +395,28 @@ async def test_a_source_is_asked_whether_it_has_changed(rig: Rig, clock: FakeClo
     assert await other.ttl("key") == 10
 
 
+async def test_a_large_value_may_be_right_still(rig: Rig, clock: FakeClock) -> None:
+    """Its copies take their time; a computation gets them all the same, each its own."""
+    cache = await rig.open()
+    large = [f"{number:>100}" for number in range(1_000)]
+    copies: list[Any] = []
+
+    def compute(context: Context) -> Any:
+        if context.etag is None:
+            context.etag = "v1"
+            return large
+        copies.extend([context.stale_value, context.stale_value])
+        return context.not_modified()
+
+    for _ in range(2):
+        assert await cache.get_or_set("key", compute, ttl=10, grace=100) == large
+        await settle(cache)
+        assert await cache.ttl("key") == pytest.approx(10, abs=0.1)
+        clock.advance(11)
+    assert copies == [large, large]
+    assert copies[0] is not copies[1]
+
+
 async def test_an_etag_that_cannot_be_is_an_event(rig: Rig) -> None:
     """The value goes to the caller, and is not kept."""
     cache = await rig.open()

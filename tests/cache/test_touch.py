@@ -42,6 +42,24 @@ async def test_a_value_lasts_as_long_from_now(rig: Rig, cache: Cache, clock: Fak
         assert list(await reader.get_many(["longer", "shorter", "for ever"])) == ["for ever"]
 
 
+async def test_what_may_stand_in_may_do_so_still(rig: Rig, cache: Cache, clock: FakeClock) -> None:
+    """The grace that a value was made with is had after its new end."""
+    await cache.get_or_set("key", lambda: 1, ttl=10, grace=100)
+    assert await cache.touch("key", 20)
+
+    def fail() -> None:
+        raise OSError("down")
+
+    clock.advance(25)
+    for reader in await readers(rig, cache):
+        assert await reader.get("key") is None
+        assert await reader.get_or_set("key", fail, grace=100) == 1
+    clock.advance(100)
+    for reader in await readers(rig, cache):
+        with pytest.raises(OSError, match="down"):
+            await reader.get_or_set("key", fail, grace=100)
+
+
 async def test_what_is_not_there_is_not_touched(rig: Rig, cache: Cache, clock: FakeClock) -> None:
     """BUG-38: what was never set, has ended, or was deleted or invalidated; as ``get``, ``exists`` and ``ttl`` say."""
     await cache.set("ended", 1, ttl=1)

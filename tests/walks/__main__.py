@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from walks.age_walk import AgeWalk
 from walks.fence_walk import FenceWalk
 from walks.request_walk import RequestWalk
 from walks.walk import STEPS, DivergedError, Walk
@@ -16,6 +17,7 @@ WALKS: Final[dict[str, type[Walk] | type[RequestWalk] | type[FenceWalk]]] = {
     "values": Walk,
     "requests": RequestWalk,
     "invalidations": FenceWalk,
+    "ages": AgeWalk,
 }
 
 
@@ -23,7 +25,7 @@ def main() -> int:
     """Walk; 1 if the code and the model did not always agree."""
     parser = argparse.ArgumentParser(prog="make walks", description=__doc__)
     parser.add_argument(
-        "--what", choices=WALKS, help="values, requests that run once, or invalidations; all unless given"
+        "--what", choices=WALKS, help="values, requests that run once, invalidations, or ages; all unless given"
     )
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--seeds", type=int, default=1, help="how many")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from walks.age_walk import AgeWalk
 from walks.fence_walk import LAYERINGS, FenceWalk
 from walks.request_walk import RequestWalk
 from walks.walk import DivergedError, Walk
@@ -47,6 +48,14 @@ async def test_a_second_answer_is_noticed(tmp_path: Path, monkeypatch: pytest.Mo
 async def test_nothing_forgotten_is_served_in_any_order(layering: str, steps: int, tmp_path: Path) -> None:
     """BUG-35, SPEC 6, C11: by every kind of invalidation, on every layer; ``make walks WHAT=invalidations`` goes further."""
     await FenceWalk(1, tmp_path, layering).go(steps)
+
+
+@pytest.mark.parametrize(("layering", "steps"), list(zip(LAYERINGS, (400, 300, 30, 20), strict=True)))
+async def test_nothing_forgotten_stands_in(layering: str, steps: int, tmp_path: Path) -> None:
+    """BUG-65: neither where computing fails nor where it takes too long, whatever was refreshed or expired meanwhile."""
+    walk = AgeWalk(1, tmp_path, layering)
+    await walk.go(steps)
+    assert walk.stood_in
 
 
 @pytest.mark.parametrize("broken", ["toolcache.flight.Flight.detach", "toolcache.epochs.Epochs.covers"])

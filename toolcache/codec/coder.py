@@ -11,7 +11,7 @@ from toolcache.aside import LARGE, Lengthy
 from toolcache.blob import CorruptBlobError
 from toolcache.codec.msgpack import TRUSTED_SIZE, MsgpackCodec, is_plain, pack_flat
 from toolcache.codec.vectors import Precision, VectorCodec
-from toolcache.encoded import Encoded
+from toolcache.encoded import Encoded, Marked
 from toolcache.entry import MISSING
 from toolcache.errors import SettingsError
 from toolcache.protocols import Codec
@@ -31,7 +31,7 @@ _SLOT: Final = 16
 """Bytes that an element of a container counts for, at least."""
 
 
-class Opened(Encoded):
+class Opened(Marked):
     """An encoded value that was opened already, aside from the loop; ``opened`` is what ``Coder.open`` says of it."""
 
     opened: "tuple[Any, Callable[[bytes], Any]] | CorruptBlobError"
@@ -125,7 +125,7 @@ class Coder:
         """The same, opened if that takes its time; for a thread. A body that cannot be read raises when it is asked for."""
         if len(encoded.body) <= TRUSTED_SIZE:
             return encoded
-        other = Opened(*encoded)
+        other = Opened(encoded, encoded.etag)
         try:
             other.opened = self.open(encoded)
         except CorruptBlobError as fault:
