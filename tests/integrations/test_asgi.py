@@ -967,6 +967,15 @@ async def test_kept_statuses_can_be_chosen(site: Make, origin: Origin) -> None:
     assert "hit" not in (await client.get("/there")).cache
 
 
+async def test_a_page_without_content_tells_no_length(site: Make, origin: Origin) -> None:
+    """C16: 204 has no ``Content-Length``, out of the cache either."""
+    client = site(ttl=60, statuses=[204])
+    origin.answer = lambda _scope: Answer(b"", {}, 204, pieces=2)
+    caches = [await client.get() for _ in range(2)]
+    assert [(one.status, one.get("content-length")) for one in caches] == [(204, None)] * 2
+    assert "hit" in caches[1].cache
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
