@@ -690,6 +690,12 @@ async def test_pages_have_tags(site: Make, origin: Origin, cache: ToolCache) -> 
     assert len(page_tag("/" + "x" * 500)) <= 128
 
 
+async def test_a_tag_is_not_taken_for_its_letters(site: Make, origin: Origin) -> None:
+    """BUG-106: ``tags`` returns a list: a text would be a tag for each of its letters, and be forgotten by none of its own."""
+    with pytest.raises(TypeError, match="tags returns several texts"):
+        await site(ttl=60, tags=lambda _scope: "shop").get()
+
+
 async def test_a_page_whose_tags_cannot_be_is_not_kept(site: Make, origin: Origin) -> None:
     """C16: what could not be forgotten is not kept, and its client has it all the same."""
     client = site()

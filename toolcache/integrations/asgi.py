@@ -150,5 +150,7 @@ class CacheMiddleware:
         await send(message)
 
     def _tags_of(self, scope: Scope, fields: Fields) -> list[str]:
-        own = [path_tag(scope["path"]), page_tag(scope["path"])]
-        return [*own, *listed(fields, self._tag_field), *(self._tags(scope) if self._tags else ())]
+        own, said = [path_tag(scope["path"]), page_tag(scope["path"])], self._tags(scope) if self._tags else ()
+        if isinstance(said, str):
+            raise TypeError(f"tags returns several texts: have it return [{said!r}]")
+        return [*own, *listed(fields, self._tag_field), *said]
