@@ -46,6 +46,7 @@ class Context:
         self.own = own
         self.etag: str | None = None
         self.skipped = False
+        self.insists = False  # what it raises is for those who wait, and nothing stands in for it
         self.stale: Held | None = None
         self.cost_usd: float | None = None
         self.tokens: int | None = None

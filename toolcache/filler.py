@@ -226,7 +226,7 @@ class Filler:
             try:
                 value = await self._run(compute, context, domain)
             except Exception as error:
-                if flight.stand_in is None or flight.detached or flight.anew:
+                if flight.stand_in is None or flight.detached or flight.anew or context.insists:
                     raise
                 self._give_up(key, flight.stand_in, error, domain=domain, policy=context.policy)
                 return flight.stand_in

@@ -99,7 +99,9 @@ class ToolCalls:
                 context.ttl = policy.error_ttl
                 context.policy = context.policy._replace(grace=None)  # an error stands in for nothing
             elif kind is not Kind.WHOLE or not (policy.condition is None or policy.condition(result)):
+                context.insists = kind is not Kind.ERROR  # that is a failure; all else is what the tool says
                 raise UnkeptResult(result, kind)
+            context.insists = True
             return self._plain(key, result, policy)
 
         how = How(ttl=policy.ttl, tags=policy.tags, own=own, freshness=policy.freshness)

@@ -117,6 +117,30 @@ def test_errors_are_kept_where_that_is_asked_for(cache: BlockingToolCache, clock
     assert len(runs) == 2
 
 
+def test_bypassing_is_told_to_functions_of_any_options(cache: BlockingToolCache) -> None:
+    """A3: within ``bypass()`` a function is called each time, with options that judge its results or keep its errors too."""
+    options: tuple[dict[str, Any], ...] = (
+        {},
+        {"condition": bool},
+        {"ttl": lambda _: 60},
+        {"cache_errors": (LookupError,)},
+        {"cache_errors": (Exception,), "condition": bool},
+    )
+    for index, some in enumerate(options):
+        runs: list[int] = []
+
+        def count(runs: list[int] = runs) -> int:
+            runs.append(1)
+            return len(runs)
+
+        counted: Any = cache.cached(key_prefix=f"count {index}", ignore=["runs"], **some)(count)
+        with cache.bypass():
+            assert [counted(), counted()] == [1, 2]
+        assert [counted(), counted()] == [3, 3]
+        with cache.bypass():
+            assert counted() == 4
+
+
 def test_threads_compute_once(cache: BlockingToolCache) -> None:
     """C5, BUG-1: whoever asks while it is computed waits for the one result; and each has his own scope."""
     runs: list[Any] = []

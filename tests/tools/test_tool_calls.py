@@ -273,6 +273,30 @@ class TestOptions:
         assert [type(event) for event in told].count(StaleServed) == 2
         assert tool.runs == 4
 
+    @pytest.mark.parametrize(
+        ("answer", "options"),
+        [
+            ("bad", {"condition": lambda answer: answer != "bad"}),
+            (
+                "bad",
+                {"dump": lambda answer: {"good": 1, "better": 2}[answer], "load": ["", "good", "better"].__getitem__},
+            ),
+            ({"isPartial": True}, {}),
+            (iter("bad"), {}),
+        ],
+        ids=["condition", "dump", "partial", "stream"],
+    )
+    async def test_nothing_stands_in_for_what_a_tool_says(
+        self, cache: ToolCache, clock: SteadyClock, answer: Any, options: dict[str, Any]
+    ) -> None:
+        """BUG-108: with ``grace`` too whoever called gets the result, where that is no failure, but not to be kept either."""
+        cache.tools["a"] = ToolPolicy("exact", ttl="1m", grace="1h", **options)
+        tool = Tool("good", answer, "better")
+        for after, said in ((0.0, "good"), (2 * MINUTE, answer), (0.0, "better"), (0.0, "better")):
+            await later(cache, clock, after)
+            assert await cache.call_tool("a", tool) == said
+        assert tool.runs == 3
+
     async def test_semantic_is_exact_as_yet(self, local: ToolCache) -> None:
         """C6: under "semantic" the same parameters share a result, and those alone, until there is an engine."""
         local.tools["a"] = ToolPolicy("semantic", threshold=0.5)

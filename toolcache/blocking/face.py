@@ -113,7 +113,7 @@ class Face:
                     self._call(close)
 
 
-def _no_loop() -> NoReturn:
+def _no_loop(*_: object) -> NoReturn:
     """A computation where there is no loop to compute on."""
     raise UnsupportedEventLoopError
 
