@@ -690,6 +690,29 @@ async def test_pages_have_tags(site: Make, origin: Origin, cache: ToolCache) -> 
     assert len(page_tag("/" + "x" * 500)) <= 128
 
 
+async def test_what_is_committed_after_the_response_is_seen(cache: ToolCache, clock: FakeClock) -> None:
+    """C16: a page that was made between the response to a change and the change itself is forgotten, too."""
+    price, answered, commit = [b"30"], asyncio.Event(), asyncio.Event()
+
+    async def app(scope: MutableMapping[str, Any], _receive: Any, send: Any) -> None:
+        body = price[0] if scope["method"] == "GET" else b""
+        fields = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
+        if scope["method"] == "PUT":
+            answered.set()
+            await commit.wait()
+            price[0] = b"25"
+
+    client = Client(CacheMiddleware(app, cache=cache, clock=clock, ttl=60))
+    changing = asyncio.create_task(client.ask("PUT", "/price"))
+    await answered.wait()
+    assert (await client.get("/price")).body == b"30"
+    commit.set()
+    await changing
+    assert (await client.get("/price")).body == b"25"
+
+
 async def test_a_tag_is_not_taken_for_its_letters(site: Make, origin: Origin) -> None:
     """BUG-106: ``tags`` returns a list: a text would be a tag for each of its letters, and be forgotten by none of its own."""
     with pytest.raises(TypeError, match="tags returns several texts"):
