@@ -275,11 +275,13 @@ def _by_name(weekdays: str) -> str:
     """Days of the week as a list of names: crontab counts them from Sunday, which is 0 and 7, the library from Monday."""
     found: list[int] = []
     for part in weekdays.lower().split(","):
-        days, _, step = part.partition("/")
+        days, stepped, step = part.partition("/")
+        if stepped and not (step.isdecimal() and int(step)):
+            raise ValueError("cron: after '/' in the day of the week stands a number of days, such as '*/2'")
         first, _, last = ("0-6" if days == "*" else days).partition("-")
         begin = _weekday(first)
         end = _weekday(last) if last else 6 if step else begin
-        found += range(begin, end + (7 if end < begin else 0) + 1, int(step) if step.isdecimal() and int(step) else 1)
+        found += range(begin, end + (7 if end < begin else 0) + 1, int(step) if step else 1)
     return ",".join(dict.fromkeys(_DAYS[day % 7] for day in found))
 
 

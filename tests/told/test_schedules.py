@@ -267,6 +267,8 @@ async def test_what_cannot_be_scheduled(own: ToolCache) -> None:
         (ValueError, "cannot be read", {"cron": "61 0 * * *"}),
         (ValueError, "day of the week", {"cron": "0 0 * * 8"}),
         (ValueError, "day of the week", {"cron": "0 0 * * someday"}),
+        (ValueError, "a number of days", {"cron": "0 0 * * mon-fri/x"}),
+        (ValueError, "a number of days", {"cron": "0 0 * * */0"}),
         (ValueError, "no time zone", {"cron": "0 0 * * *", "timezone": "Mars/Olympus"}),
         (TypeError, "evry", {"evry": "1h"}),
     ]
