@@ -385,7 +385,7 @@ async def test_a_copy(rig: Rig, filled: Cache, clock: FakeClock, tmp_path: Path)
     await other.set("zero", "theirs")
     clock.advance(1)
     report = await filled.copy_to(other, keep_newer=True)
-    assert report.skipped == {"newer there": len(keys)}
+    assert (report.skipped, report.total) == ({"newer there": len(keys)}, len(keys))
     assert await other.get("zero") == "theirs"
     await filled.copy_to(other)
     assert await other.get("zero") == 0
