@@ -160,7 +160,8 @@ async def copy(
             count = await restorer.restore([Arrival(one.text, one.read) for one in some], keep_newer=keep_newer)
             skipped = dict(gatherer.skipped + restorer.skipped)
             await meter.add(count, sum(len(one.blob) for one in some), skipped, passed=len(some))
-    meter.tell(total=meter.now.entries, skipped=dict(gatherer.skipped + restorer.skipped))
+    total = meter.now.entries + sum(restorer.skipped.values())
+    meter.tell(total=total, skipped=dict(gatherer.skipped + restorer.skipped))
     return meter.now
 
 

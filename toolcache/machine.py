@@ -205,8 +205,8 @@ class Machine:
             tallies=self.tallies,
         )
 
-    def restorer(self) -> "Restorer":
-        """What puts entries in."""
+    def restorer(self, domains: Mapping[str, Domain]) -> "Restorer":
+        """What puts entries in, of these domains by name."""
         from toolcache.restorer import Restorer
 
         return Restorer(
@@ -219,6 +219,7 @@ class Machine:
             changes=self._changes,
             homes=self.homes,
             tallies=self.tallies,
+            domains=domains,
         )
 
     # -- computing ----------------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """What a cache can do with all that it holds: write it to a file, take it from one, hand it to another cache."""
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from toolcache.domains import Domain
 from toolcache.machine import Machine
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ class Moves:
     """The moves of a cache, which it inherits."""
 
     _machine: Machine
+    _domains: Callable[[], Mapping[str, Domain[Any]]]
 
     async def export(
         self,
@@ -76,7 +78,7 @@ class Moves:
         from toolcache.backup import import_
 
         self._machine.entrance.pass_through()
-        restorer = self._machine.restorer()
+        restorer = self._machine.restorer(self._domains())
         return await import_(
             self._machine.parts, restorer, path, keep_newer=keep_newer, rate=rate, on_progress=on_progress
         )
@@ -109,7 +111,7 @@ class Moves:
         self._machine.entrance.pass_through()
         machine.entrance.pass_through()
         check_enabled(machine.parts)
-        gatherer, restorer = self._machine.gatherer(), machine.restorer()
+        gatherer, restorer = self._machine.gatherer(), machine.restorer(other._domains())  # noqa: SLF001 - of another cache
         return await copy(
             self._machine.parts, gatherer, restorer, keep_newer=keep_newer, rate=rate, on_progress=on_progress
         )

@@ -6,7 +6,7 @@ delete or invalidation since then is undone.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from toolcache.aside import aside
 from toolcache.blob import CorruptBlobError
 from toolcache.changes import Changes
 from toolcache.codec.envelope import Blob
-from toolcache.domains import DOMAINS, GENERAL, Domain
+from toolcache.domains import GENERAL, Domain
 from toolcache.drafts import Draft, Outcome
 from toolcache.entries import Entries
 from toolcache.entry import MEMORY
@@ -27,6 +27,7 @@ from toolcache.parts import Due, Parts
 from toolcache.patience import TRIES, pause
 from toolcache.reader import Reader
 from toolcache.stats import Tallies
+from toolcache.tags import domain_of
 from toolcache.transfer import DAMAGED, EXPIRED, IN_THE_WAY, NEWER, TOO_LARGE
 from toolcache.writer import Writer
 
@@ -51,6 +52,7 @@ class Restorer:
         changes: takes note of what the layers say.
         homes: whose flights must not, either.
         tallies: of which domains entries are.
+        domains: those of the cache, by name.
 
     Attributes:
         skipped: what did not come in, by reason.
@@ -68,6 +70,7 @@ class Restorer:
         changes: Changes,
         homes: Homes,
         tallies: Tallies,
+        domains: Mapping[str, Domain[Any]],
     ) -> None:
         self._parts = parts
         self._entries = entries
@@ -78,7 +81,7 @@ class Restorer:
         self._changes = changes
         self._homes = homes
         self._tallies = tallies
-        self._domains = {label: row for row in DOMAINS.values() for label in row.labels}
+        self._domains = domains
         self._layers = [layer for layer in (parts.redis, parts.files) if layer is not None]
         self.skipped: Counter[str] = Counter()
 
@@ -206,4 +209,4 @@ class Restorer:
 
     def _domain(self, tags: tuple[str, ...]) -> Domain[Any]:
         """The domain that an entry is labelled with."""
-        return next((self._domains[tag] for tag in tags if tag in self._domains), GENERAL)
+        return self._domains.get(domain_of(tags) or GENERAL.name, GENERAL)

@@ -184,7 +184,8 @@ class Scheduled:
         """Begin; see ``schedule`` of the cache."""
         self._home = self._cache._machine.homes.here()  # noqa: SLF001 - of one house
         known = self._cache._reacting.schedules  # noqa: SLF001 - of one house
-        if self.name in known:
+        other = known.get(self.name)
+        if other is not None and not other.ended:
             raise ValueError(f"there is a schedule {self.name!r} already: give this one a name of its own, name='...'")
         known[self.name] = self
         self._loop = asyncio.get_running_loop()
@@ -199,8 +200,13 @@ class Scheduled:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._home.dismiss, self._run)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no more: it was cancelled, or its event loop was closed."""
+        return self._over or (self._loop is not None and self._loop.is_closed())
+
     def __repr__(self) -> str:
-        due = not self._over and self.next_at < math.inf
+        due = not self.ended and self.next_at < math.inf
         when = f"next at {datetime.fromtimestamp(self.next_at, UTC):%Y-%m-%d %H:%M:%S} UTC" if due else "over"
         return f"<Scheduled {self.name!r}, {self.runs} runs, {self.failures} failed, {when}>"
 
@@ -275,11 +281,13 @@ def _by_name(weekdays: str) -> str:
     """Days of the week as a list of names: crontab counts them from Sunday, which is 0 and 7, the library from Monday."""
     found: list[int] = []
     for part in weekdays.lower().split(","):
-        days, _, step = part.partition("/")
+        days, stepped, step = part.partition("/")
+        if stepped and not (step.isdecimal() and int(step)):
+            raise ValueError("cron: after '/' in the day of the week stands a number of days, such as '*/2'")
         first, _, last = ("0-6" if days == "*" else days).partition("-")
         begin = _weekday(first)
         end = _weekday(last) if last else 6 if step else begin
-        found += range(begin, end + (7 if end < begin else 0) + 1, int(step) if step.isdecimal() and int(step) else 1)
+        found += range(begin, end + (7 if end < begin else 0) + 1, int(step) if step else 1)
     return ",".join(dict.fromkeys(_DAYS[day % 7] for day in found))
 
 

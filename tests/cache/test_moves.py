@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from rig import Rig
 
-from toolcache import ToolCache
+from toolcache import Domain, ToolCache
 from toolcache.archive import Head
 from toolcache.archive_writer import ArchiveWriter
 from toolcache.backup import Meter
@@ -385,7 +385,7 @@ async def test_a_copy(rig: Rig, filled: Cache, clock: FakeClock, tmp_path: Path)
     await other.set("zero", "theirs")
     clock.advance(1)
     report = await filled.copy_to(other, keep_newer=True)
-    assert report.skipped == {"newer there": len(keys)}
+    assert (report.skipped, report.total) == ({"newer there": len(keys)}, len(keys))
     assert await other.get("zero") == "theirs"
     await filled.copy_to(other)
     assert await other.get("zero") == 0
@@ -564,6 +564,28 @@ async def test_what_has_no_entry_stays(tmp_path: Path) -> None:
             assert (await other.get("k"), await other.for_agent("faq").get("k")) == ("all's", "the agent's")
             await other.invalidate(agent="faq")
             assert (await other.get("k"), await other.for_agent("faq").get("k")) == ("all's", None)
+
+
+@pytest.mark.parametrize("way", ["import", "copy"])
+async def test_what_comes_in_counts_for_its_domain(tmp_path: Path, way: str) -> None:
+    """BUG-106: hits of what was imported are hits of its domain, built in or of one's own, at the costs that this cache was told."""
+    weather = Domain[str]("weather", ttl="5m", key=("city",), cost_usd=0.5)
+    async with (
+        ToolCache(files=False) as cache,
+        ToolCache(files=False, namespace="other", costs={"search": 2.0}) as other,
+    ):
+        await cache[weather].set("rain", city="Oslo")
+        await cache.set_search_results("q", ["hit"])
+        found = other[weather]
+        if way == "copy":
+            await cache.copy_to(other)
+        else:
+            await cache.export(tmp_path / "b")
+            await other.import_(tmp_path / "b")
+        assert (await found.get(city="Oslo"), await other.get_search_results("q")) == ("rain", ["hit"])
+        domains = other.stats().domains
+        told = {name: (row.hits, row.entries, row.dollars_saved) for name, row in domains.items() if row.entries}
+        assert told == {"weather": (1, 1, 0.5), "search": (1, 1, 2.0)}
 
 
 async def test_what_is_not_ours_is_left_alone(rig: Rig, cache: Cache, path: Path) -> None:

@@ -690,6 +690,35 @@ async def test_pages_have_tags(site: Make, origin: Origin, cache: ToolCache) -> 
     assert len(page_tag("/" + "x" * 500)) <= 128
 
 
+async def test_what_is_committed_after_the_response_is_seen(cache: ToolCache, clock: FakeClock) -> None:
+    """C16: a page that was made between the response to a change and the change itself is forgotten, too."""
+    price, answered, commit = [b"30"], asyncio.Event(), asyncio.Event()
+
+    async def app(scope: MutableMapping[str, Any], _receive: Any, send: Any) -> None:
+        body = price[0] if scope["method"] == "GET" else b""
+        fields = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
+        if scope["method"] == "PUT":
+            answered.set()
+            await commit.wait()
+            price[0] = b"25"
+
+    client = Client(CacheMiddleware(app, cache=cache, clock=clock, ttl=60))
+    changing = asyncio.create_task(client.ask("PUT", "/price"))
+    await answered.wait()
+    assert (await client.get("/price")).body == b"30"
+    commit.set()
+    await changing
+    assert (await client.get("/price")).body == b"25"
+
+
+async def test_a_tag_is_not_taken_for_its_letters(site: Make, origin: Origin) -> None:
+    """BUG-106: ``tags`` returns a list: a text would be a tag for each of its letters, and be forgotten by none of its own."""
+    with pytest.raises(TypeError, match="tags returns several texts"):
+        await site(ttl=60, tags=lambda _scope: "shop").get()
+
+
 async def test_a_page_whose_tags_cannot_be_is_not_kept(site: Make, origin: Origin) -> None:
     """C16: what could not be forgotten is not kept, and its client has it all the same."""
     client = site()
@@ -965,6 +994,15 @@ async def test_kept_statuses_can_be_chosen(site: Make, origin: Origin) -> None:
     origin.says()
     await client.get("/there")
     assert "hit" not in (await client.get("/there")).cache
+
+
+async def test_a_page_without_content_tells_no_length(site: Make, origin: Origin) -> None:
+    """C16: 204 has no ``Content-Length``, out of the cache either."""
+    client = site(ttl=60, statuses=[204])
+    origin.answer = lambda _scope: Answer(b"", {}, 204, pieces=2)
+    caches = [await client.get() for _ in range(2)]
+    assert [(one.status, one.get("content-length")) for one in caches] == [(204, None)] * 2
+    assert "hit" in caches[1].cache
 
 
 @pytest.mark.parametrize(

@@ -267,6 +267,8 @@ async def test_what_cannot_be_scheduled(own: ToolCache) -> None:
         (ValueError, "cannot be read", {"cron": "61 0 * * *"}),
         (ValueError, "day of the week", {"cron": "0 0 * * 8"}),
         (ValueError, "day of the week", {"cron": "0 0 * * someday"}),
+        (ValueError, "a number of days", {"cron": "0 0 * * mon-fri/x"}),
+        (ValueError, "a number of days", {"cron": "0 0 * * */0"}),
         (ValueError, "no time zone", {"cron": "0 0 * * *", "timezone": "Mars/Olympus"}),
         (TypeError, "evry", {"evry": "1h"}),
     ]
@@ -396,3 +398,18 @@ def test_cron_is_what_it_says(expression: tuple[str, list[set[int] | None]], sta
     looked = (minute * 60 for minute in range(first, first + 2 * 24 * 60))
     expected = next((at for at in looked if fits(datetime.fromtimestamp(at, UTC))), None)
     assert found == expected if expected is not None else found > (first + 2 * 24 * 60 - 1) * 60
+
+
+def test_a_schedule_ends_with_its_loop() -> None:
+    """BUG-14: what ran in an event loop that is closed does not keep its name from another loop."""
+    cache = ToolCache(files=False)
+
+    async def main() -> str:
+        return cache.schedule(dict, every="1h", name="job").name
+
+    async def end() -> None:
+        await cache.aclose()
+
+    assert asyncio.run(main()) == "job"
+    assert asyncio.run(main()) == "job"
+    asyncio.run(end())

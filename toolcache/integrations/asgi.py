@@ -124,7 +124,7 @@ class CacheMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif scope["method"] not in _SAFE:
-            await self._app(scope, receive, partial(self._forgetting, scope, send))
+            await self._change(scope, receive, send)
         else:
             await self._visit(scope, receive, send).answer()
 
@@ -142,13 +142,33 @@ class CacheMiddleware:
             tags=partial(self._tags_of, scope),
         )
 
-    async def _forgetting(self, scope: Scope, send: Send, message: Message) -> None:
-        """Forget the pages of a path before the client hears that what they tell of was changed (RFC 9111, 4.4)."""
-        if message["type"] == "http.response.start" and message["status"] in _DONE:
-            with suppress(ToolCacheError):  # what was done is done; the cache has told who listens to it
-                await (self._cache or get_cache()).invalidate(tags=[path_tag(scope["path"])])
-        await send(message)
+    async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the application change something, and forget the pages of its path (RFC 9111, 4.4).
+
+        They are forgotten before the client hears of it, and once more at the end: many applications commit after the
+        response, and whoever asked in between has had the old page made.
+        """
+        changed = False
+
+        async def tell(message: Message) -> None:
+            nonlocal changed
+            if message["type"] == "http.response.start" and message["status"] in _DONE:
+                changed = True
+                await self._forget(scope)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, tell)
+        finally:
+            if changed:
+                await self._forget(scope)
+
+    async def _forget(self, scope: Scope) -> None:
+        with suppress(ToolCacheError):  # what was done is done; the cache has told who listens to it
+            await (self._cache or get_cache()).invalidate(tags=[path_tag(scope["path"])])
 
     def _tags_of(self, scope: Scope, fields: Fields) -> list[str]:
-        own = [path_tag(scope["path"]), page_tag(scope["path"])]
-        return [*own, *listed(fields, self._tag_field), *(self._tags(scope) if self._tags else ())]
+        own, said = [path_tag(scope["path"]), page_tag(scope["path"])], self._tags(scope) if self._tags else ()
+        if isinstance(said, str):
+            raise TypeError(f"tags returns several texts: have it return [{said!r}]")
+        return [*own, *listed(fields, self._tag_field), *said]

@@ -27,6 +27,8 @@ _NO_VERDICT: Final = frozenset({"status", "failed", "incomplete"})
 """Refusals that say nothing of the next response."""
 
 _OK: Final = 200
+_NO_CONTENT: Final = 204
+"""Of which HTTP wants no length to be told (RFC 9110, 8.6)."""
 _NOT_MODIFIED: Final = 304
 _NOT_HERE: Final = 504
 
@@ -259,7 +261,7 @@ class Visit:
         now = self._house.clock.time()
         known = page.status == _OK and self._request.knows(page)
         fields = list(page.unsent() if known else page.fields)
-        if not known and not any(name == b"content-length" for name, _ in fields):
+        if not known and page.status != _NO_CONTENT and not any(name == b"content-length" for name, _ in fields):
             fields.append((b"content-length", str(len(page.body)).encode("ascii")))
         if aged or page.age:
             fields.append((b"age", str(int(page.age_at(now))).encode("ascii")))
