@@ -35,7 +35,7 @@ from toolcache.versions import ZERO, just_above
 from toolcache.writer import Writer
 
 _REMEMBERED: Final = 10_000
-"""Keys whose computation has failed of late, at most, before those whose time is over are looked for."""
+"""Keys whose computation has failed of late, at most."""
 
 
 class _Find(Protocol):
@@ -284,8 +284,9 @@ class Filler:
     def _give_up(self, key: str, old: Found, error: Exception, *, domain: Domain, policy: Policy) -> None:
         """No try for a while: the source has failed, and is asked once for all who want the value ``old`` stands in for."""
         now = self._now()
-        if len(self._throttled) >= _REMEMBERED:
-            self._throttled = {key: rest for key, rest in self._throttled.items() if rest[1] > now}
+        self._throttled.pop(key, None)
+        while len(self._throttled) >= _REMEMBERED:  # the one that has rested for longest
+            self._throttled.pop(next(iter(self._throttled)), None)
         self._throttled[key] = old.version, now + policy.grace_retry
         name = key_digest(self._entries.name(key))[:4].hex()
         self._parts.announce(StaleServed(domain.name, type(error).__name__, name))

@@ -93,6 +93,20 @@ async def test_a_failure_is_of_the_value_that_stood_in(rig: Rig, clock: FakeCloc
     assert await cache.get_or_set("key", lambda: 3, ttl=10, grace=100, grace_retry=50) == 3
 
 
+async def test_no_more_failures_are_borne_in_mind_than_there_is_room_for(
+    cache: Cache, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many sources fail, and however long none is to be asked again: the oldest may be asked sooner."""
+    monkeypatch.setattr("toolcache.filler._REMEMBERED", 2)
+    for key in "abc":
+        await cache.get_or_set(key, lambda: 1, ttl=10, grace=100)
+    await settle(cache)
+    clock.advance(11)
+    for key in "abc":
+        assert await cache.get_or_set(key, fail, ttl=10, grace=100, grace_retry=50) == 1
+    assert [await cache.get_or_set(key, lambda: 2, ttl=10, grace=100) for key in "bca"] == [1, 1, 2]
+
+
 async def test_touch_keeps_the_etag(rig: Rig) -> None:
     """What the source called that state of the value is said to the next computation, however long the value lasts."""
     cache = await rig.open()
