@@ -26,6 +26,9 @@ else
 DEMO_NEEDS := $(VENV)/.core
 endif
 
+# The tests wait for servers and processes more than they compute.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test check faults soak fleet walks bench hit-ratio outage-report scale docs clean
@@ -38,13 +41,13 @@ demo: $(DEMO_NEEDS) ## Run the deep dive without a server; USE_REDIS=true make d
 	@$(BIN)/python examples/02_deep_dive.py $(ARGS)
 
 test: $(VENV)/.test ## Run all tests but the faults
-	@$(BIN)/python -m pytest -q --ignore=tests/faults -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q --ignore=tests/faults -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.lint $(VENV)/.test ## Lint, formatting, types and the fast tests: before every commit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow" --ignore=tests/faults -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow" --ignore=tests/faults -n $(WORKERS) --dist loadfile
 
 faults: $(VENV)/.test ## Kill, freeze and fill real servers beneath a cache; SCENARIO=F-03 SEED=7 make faults: one of them
 	@PYTHONPATH=tests $(BIN)/python -W error -m faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) $(ARGS)
