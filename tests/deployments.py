@@ -172,6 +172,7 @@ class WatchedServers:
         sentinels: how many; a majority of them decides.
         lines: further ones for each sentinel's configuration.
         certificates: where those for TLS are; servers and sentinels then speak nothing else.
+        down_after_ms: how long a server says nothing before the sentinels take it for dead.
         client: arguments for the connections to servers by which they are set up.
     """
 
@@ -183,9 +184,11 @@ class WatchedServers:
         sentinels: int = 3,
         lines: tuple[str, ...] = (),
         certificates: Path | None = None,
+        down_after_ms: int = _DOWN_AFTER_MS,
         **client: Any,
     ) -> None:
         self._client = client
+        self._down_after_ms = down_after_ms
         self._certificates = certificates
         self.sentinels: list[RedisServer] = []
         self.servers = [RedisServer(*_QUICK_REPLICAS, *options, certificates=certificates)]
@@ -238,7 +241,7 @@ class WatchedServers:
             self.sentinels.append(
                 Sentinel(
                     f"sentinel monitor {self.service} 127.0.0.1 {self.master.port} {sentinels // 2 + 1}",
-                    f"sentinel down-after-milliseconds {self.service} {_DOWN_AFTER_MS}",
+                    f"sentinel down-after-milliseconds {self.service} {self._down_after_ms}",
                     f"sentinel failover-timeout {self.service} 2000",
                     *lines,
                     certificates=self._certificates,

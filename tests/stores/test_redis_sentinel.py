@@ -33,7 +33,7 @@ def write(key: str, body: bytes = b"body", *, version: int = 1) -> Write:
 
 @pytest.fixture(scope="module")
 def _watched() -> Iterator[WatchedServers]:
-    with WatchedServers() as watched:
+    with WatchedServers(down_after_ms=20_000) as watched:  # on a busy machine a server may say nothing for a while
         yield watched
 
 
