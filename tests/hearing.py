@@ -34,3 +34,9 @@ async def fill(cache: Cache, key: str) -> Any:
             if settled(cache, key):
                 return value
             await asyncio.sleep(0.001)
+
+
+async def aboard(cache: Cache, count: int) -> None:
+    """Wait until so many callers wait for the one run that is under way."""
+    runs = cache._machine.homes.here().runs
+    await until(lambda: [flight.waiters for flight in runs._by_key.values()] == [count])

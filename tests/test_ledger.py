@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fake_redis import FakeRedis, FakeRedisStore, OtherType, State
-from hearing import until
+from hearing import aboard
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -231,8 +231,7 @@ async def test_who_asks_after_a_forget_joins_no_run_from_before() -> None:
 
         before = [asyncio.create_task(host.cache.once("k", run)) for _ in range(2)]
         await begun.wait()
-        runs_here = host.cache._machine.homes.here().runs
-        await until(lambda: [flight.waiters for flight in runs_here._by_key.values()] == [2])
+        await aboard(host.cache, 2)
         clock.advance(0.01)
         await host.cache.forget("k")
         clock.advance(0.01)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from agents import Agent, ticks
+from hearing import aboard
 from rig import Rig, SteadyClock
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, retry_if_result, stop_after_attempt
 
@@ -97,6 +98,7 @@ class TestRunning:
         agent = Agent(held=True)
         callers = [asyncio.create_task(cache.once("pay", agent.run, on_abandon=how)) for _ in range(2)]
         await agent.begun.wait()
+        await aboard(cache, 2)
         callers[0].cancel()
         await ticks()
         assert agent.ended == 0
