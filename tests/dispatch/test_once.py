@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 from agents import Agent, ticks
-from hearing import until
+from hearing import aboard, until
 from rig import Rig, SteadyClock
 
 from toolcache import (
@@ -74,6 +74,7 @@ class TestOneRun:
         agent = Agent(held=True)
         callers = [asyncio.create_task(cache.once("pay", agent.run)) for _ in range(50)]
         await agent.begun.wait()
+        await aboard(cache, 50)
         agent.let_go()
         assert await asyncio.gather(*callers) == ["done"] * 50
         assert agent.runs == 1
@@ -241,6 +242,7 @@ class TestFailures:
         other = await elsewhere(rig, cache)
         here = [asyncio.create_task(cache.once("pay", agent.run)) for _ in range(50)]
         await agent.begun.wait()
+        await aboard(cache, 50)
         there = [asyncio.create_task(other.once("pay", agent.run)) for _ in range(5)] if rig.far else []
         await until(lambda: not there or other.stats().dispatch.joins == 5)
         agent.let_go()
