@@ -11,7 +11,7 @@ from faults.fleet import Fleet, Outcome, table
 @pytest.mark.parametrize("mode", ["killed", "emptied"])
 def test_each_request_runs_once(mode: str) -> None:
     """G4, G6: one execution but for deaths and long pauses, one answer, whatever becomes of Redis."""
-    outcome = Fleet(mode, 7, processes=4, requests=60, deaths=2, pauses=1, lease=1.0).play()
+    outcome = Fleet(mode, 7, processes=4, requests=60, deaths=2, pauses=1).play()
     assert outcome.violations == [], f"make fleet PROCESSES=4 REQUESTS=60 ARGS='--mode {mode}' says more"
     assert outcome.counts["answers"] > outcome.counts["executions"] >= outcome.counts["requests"] == 60
 
