@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 from servers import RedisServer
 
 from toolcache.cache import Cache
@@ -23,6 +24,10 @@ from toolcache.testing import ChaosStore, FakeClock, Recorder
 from toolcache.versions import HybridClock
 
 LAYERINGS = ("memory", "memory+file", "memory+redis", "memory+redis+file")
+far = pytest.mark.parametrize("layering", [layers for layers in LAYERINGS if layers != "memory"])
+"""For what needs something below memory."""
+shared = pytest.mark.parametrize("layering", [layers for layers in LAYERINGS if "redis" in layers])
+"""For what needs Redis."""
 
 
 class Rig:

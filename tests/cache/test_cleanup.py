@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rig import Rig
+from rig import Rig, shared
 
 from toolcache.cache import Cache
 from toolcache.domains import IDEMPOTENCY
@@ -89,10 +89,9 @@ async def test_epochs_of_results_stay(rig: Rig, cache: Cache, clock: FakeClock) 
         assert await reader._requests.get("task", IDEMPOTENCY) is MISSING
 
 
+@shared
 async def test_what_cannot_be_listed_keeps_its_epochs(rig: Rig, cache: Cache, clock: FakeClock) -> None:
     """In an outage nothing is concluded, and nothing raised."""
-    if not rig.shared:
-        return
     await cache.invalidate(tags=["t"])
     clock.advance(3 * DAY)
     redis: Any = cache._parts.redis

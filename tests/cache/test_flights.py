@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 import pytest
-from rig import Rig
+from rig import Rig, far, shared
 
 from toolcache.cache import Cache
 from toolcache.codec.coder import Coder
@@ -231,10 +231,9 @@ async def test_a_set_or_delete_during_the_computation_wins(rig: Rig, cache: Cach
         await cache.delete("key")
 
 
+@far
 async def test_a_write_by_another_process_during_the_computation_wins(rig: Rig, cache: Cache) -> None:
     """BUG-09: what another process set or deleted meanwhile is newer than what was computed."""
-    if not rig.far:
-        return
     other = await rig.open()
     for action in ("set", "delete"):
         gate = Gate("computed")
@@ -293,10 +292,9 @@ async def test_no_failure_is_reported_as_never_retrieved(cache: Cache, caplog: p
         assert not [record for record in caplog.records if "never retrieved" in record.message]
 
 
+@far
 async def test_background_writes_are_finished_by_aclose(rig: Rig) -> None:
     """BUG-13: what was computed is stored although nobody waited for the write."""
-    if not rig.far:
-        return
     async with Cache(rig.parts()) as cache:
         await cache.get_or_set("key", lambda: "value")
     assert await (await rig.open()).get("key") == "value"
@@ -382,10 +380,9 @@ async def test_waiters_get_copies_of_their_own(cache: Cache) -> None:
     assert gate.value == {"list": [1]}
 
 
+@shared
 async def test_after_a_restart_ten_hot_keys_are_read_once(rig: Rig) -> None:
     """SF-14: an empty memory, 1,000 callers on 10 keys that Redis holds: ten keys are asked for, once."""
-    if not rig.shared:
-        return
     writer = await rig.open()
     await writer.set_many({f"key{i}": i for i in range(10)})
     reader = await rig.open()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hearing import until
-from rig import Rig
+from rig import Rig, far
 
 from toolcache.cache import Cache
 from toolcache.compute import Context
@@ -110,10 +110,9 @@ async def test_only_who_computes_is_told_of_old_values(cache: Cache, clock: Fake
     assert await cache.get_entry("key") is None
 
 
+@far
 async def test_old_values_are_there_after_a_restart(rig: Rig, clock: FakeClock, source: Source) -> None:
     """What another process made stands in as well, as long as its grace goes."""
-    if not rig.far:
-        return
     first = await rig.open()
     await first.get_or_set("key", source, ttl=10, grace=100)
     await settle(first)

@@ -6,12 +6,18 @@ from typing import Any
 
 import pytest
 from hearing import until
-from rig import Rig
+from rig import Rig, far
 
 from toolcache.cache import Cache
 from toolcache.compute import Context
 from toolcache.entry import MISSING
 from toolcache.testing import FakeClock
+
+
+def waits_with_an_old_value(cache: Cache) -> bool:
+    """Whether the key is being computed, or waited for in line, and an old value could stand in meanwhile."""
+    flight = cache._machine.homes.here().flights.find("key")
+    return flight is not None and flight.stand_in is not None
 
 
 async def settle(cache: Cache) -> None:
@@ -37,10 +43,9 @@ def before_the_next_write(cache: Cache, do: Callable[[], Awaitable[Any]]) -> Non
 
 
 @pytest.mark.parametrize("what", ["set", "delete", "invalidate", "clear"])
+@far
 async def test_expire_gives_way_to_what_others_write_meanwhile(rig: Rig, clock: FakeClock, what: str) -> None:
     """``expire`` says something of the value that it found: what another process has put in its place is not lost."""
-    if not rig.far:
-        return
     cache, other = await rig.open(), await rig.open()
     await cache.set("key", "old", tags=["t"])
     clock.advance(1)
@@ -61,10 +66,9 @@ async def test_expire_gives_way_to_what_others_write_meanwhile(rig: Rig, clock: 
     assert (entry and (entry.value, entry.stale)) == (("new", True) if what == "set" else None)
 
 
+@far
 async def test_a_pattern_leaves_what_is_written_meanwhile(rig: Rig, clock: FakeClock) -> None:
     """What is written after the beginning stays, under a key that was found before, too."""
-    if not rig.far:
-        return
     cache, other = await rig.open(), await rig.open()
     await cache.set_many({"k:1": "old", "k:2": "old"})
     clock.advance(1)
@@ -125,15 +129,12 @@ async def test_touch_keeps_the_etag(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("what", ["delete", "invalidate"])
+@far
 async def test_what_was_forgotten_while_others_computed_does_not_stand_in(
     rig: Rig, clock: FakeClock, what: str
 ) -> None:
     """Who waits for another process looks once more, also at what might stand in."""
-    if not rig.far:
-        return
     one, two = await rig.open(lock=True), await rig.open(lock=True)
-    if not one._machine._filler._turns.layers:
-        return
     await one.get_or_set("key", lambda: 1, ttl=10, grace=100, tags=["t"])
     await settle(one)
     await one._machine._follower.catch_up()
@@ -155,8 +156,7 @@ async def test_what_was_forgotten_while_others_computed_does_not_stand_in(
         raise OSError("down")
 
     second = asyncio.create_task(two.get_or_set("key", source, ttl=10, grace=100))
-    for _ in range(100):
-        await asyncio.sleep(0.001)
+    await until(lambda: waits_with_an_old_value(two))
     assert not runs
     if what == "delete":
         await one.delete("key")
@@ -168,13 +168,10 @@ async def test_what_was_forgotten_while_others_computed_does_not_stand_in(
     await first
 
 
+@far
 async def test_who_loses_patience_in_line_takes_nothing_that_was_invalidated(rig: Rig, clock: FakeClock) -> None:
     """The invalidation came while another process was computing."""
-    if not rig.far:
-        return
     one, two = await rig.open(lock=True), await rig.open(lock=True)
-    if not one._machine._filler._turns.layers:
-        return
     await one.get_or_set("key", lambda: 1, ttl=10, grace=100, tags=["t"])
     await settle(one)
     clock.advance(11)
@@ -187,19 +184,18 @@ async def test_who_loses_patience_in_line_takes_nothing_that_was_invalidated(rig
 
     first = asyncio.create_task(one.get_or_set("key", slow, ttl=10, grace=100))
     await begun.wait()
-    second = asyncio.create_task(two.get_or_set("key", lambda: 3, ttl=10, grace=100, soft_timeout=0.3, tags=["t"]))
-    await asyncio.sleep(0.1)
+    second = asyncio.create_task(two.get_or_set("key", lambda: 3, ttl=10, grace=100, soft_timeout=0.5, tags=["t"]))
+    await until(lambda: waits_with_an_old_value(two))
     await two.invalidate(tags=["t"])
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.6)  # patience is of the event loop's clock; sooner would prove less, never more
     gate.set()
     assert await second != 1
     await first
 
 
+@far
 async def test_what_is_refreshed_for_long_answers_no_longer_than_memory_may(rig: Rig, clock: FakeClock) -> None:
     """A computation in the background takes minutes; another process deletes the value, and nobody is told."""
-    if not rig.far:
-        return
     one, two = await rig.open(), await rig.open()
     gate = asyncio.Event()
 
@@ -211,22 +207,20 @@ async def test_what_is_refreshed_for_long_answers_no_longer_than_memory_may(rig:
     await settle(one)
     clock.advance(800)
     assert await one.get_or_set("key", slow, ttl=1000, refresh_ahead=0.5) == 1
-    await asyncio.sleep(0.05)
+    await until(lambda: waits_with_an_old_value(one))
     clock.advance(100)
     await two.delete("key")
     await one._machine._follower.catch_up()
     clock.advance(6)
     assert await one.get("key", MISSING) is MISSING
     task = asyncio.create_task(one.get_or_set("key", lambda: 3, ttl=1000, refresh_ahead=0.5))
-    await asyncio.sleep(0.05)
     gate.set()
     assert await task != 1
 
 
+@far
 async def test_what_was_read_is_ripe_when_its_reader_says(rig: Rig, clock: FakeClock) -> None:
     """``refresh_ahead`` of a call counts for values that other processes made, or this one before its restart."""
-    if not rig.far:
-        return
     one = await rig.open()
     await one.get_or_set("key", lambda: 1, ttl=100, refresh_ahead=0.5)
     await settle(one)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from rig import Rig
+from rig import Rig, shared
 
 from toolcache.cache import Cache
 from toolcache.catalogue import KeyInfo
@@ -207,10 +207,9 @@ async def test_what_is_being_computed_under_a_key_that_matches_is_not_stored(
         assert await reader.get_many(["page:1", "page:2", "other"]) == {"page:1": "new", "other": "old"}
 
 
+@shared
 async def test_in_an_outage_what_could_not_be_listed_is_told(rig: Rig, cache: Cache) -> None:
     """BUG-42: what is found elsewhere goes, and stays gone; what Redis holds besides nobody knows, and the caller is told."""
-    if not rig.shared:
-        return
     await cache.set("k:1", 1)
     redis: Any = cache._parts.redis
     redis.store.fail_with(ConnectionResetError)
@@ -224,10 +223,9 @@ async def test_in_an_outage_what_could_not_be_listed_is_told(rig: Rig, cache: Ca
         assert await reader.get("k:1") is None
 
 
+@shared
 async def test_what_redis_does_not_take_is_queued(rig: Rig, cache: Cache) -> None:
     """BUG-42: it answers, and takes no writes; where there are files, it will be told."""
-    if not rig.shared:
-        return
     await cache.set("k:1", 1)
     redis: Any = cache._parts.redis
     redis.store.fail_with(ConnectionResetError, on=["put_many"])

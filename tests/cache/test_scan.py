@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from rig import Rig
+from rig import Rig, far, shared
 
 from toolcache.cache import Cache
 from toolcache.codec.envelope import Envelope
@@ -124,10 +124,9 @@ async def test_namespaces_are_names(rig: Rig, clock: FakeClock) -> None:
     assert (await first.get("key"), await other.get("key")) == (None, 2)
 
 
+@shared
 async def test_what_is_set_in_an_outage_is_told_once(rig: Rig, cache: Cache) -> None:
     """From memory or files what Redis has not got, from Redis the rest; while it is down, what can be told."""
-    if not rig.shared:
-        return
     await cache.set("before", 1)
     cache._parts.redis.store.fail_with(ConnectionResetError)  # type: ignore[union-attr]  # of the rig's
     await cache.set("meanwhile", 1)
@@ -165,10 +164,9 @@ async def test_what_is_no_pattern_is_refused(cache: Cache, pattern: Any) -> None
         cache.scan(pattern)
 
 
+@far
 async def test_what_is_not_sealed_as_configured_is_not_told(rig: Rig, cache: Cache) -> None:
     """A cache with a secret lists what was sealed, one without what was not: no more than ``get`` finds."""
-    if not rig.far:
-        return
     sealed = await rig.open(envelope=Envelope(secret="a secret of some length"))
     await cache.set("plain", 1)
     await sealed.set("sealed", 1)

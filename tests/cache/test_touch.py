@@ -5,7 +5,7 @@ from math import inf
 from typing import Any
 
 import pytest
-from rig import Rig
+from rig import Rig, far
 
 from toolcache.cache import Cache
 from toolcache.entry import MISSING
@@ -87,10 +87,9 @@ async def test_a_default_lifetime_is_that_of_set(cache: Cache) -> None:
     assert await cache.ttl("key") == pytest.approx(3_600, abs=0.01)
 
 
+@far
 async def test_what_another_process_has_written_meanwhile_stays(rig: Rig, cache: Cache, clock: FakeClock) -> None:
     """BUG-35: a value that memory still has, and which was replaced or deleted elsewhere, does not come back by a touch."""
-    if not rig.far:
-        return
     other = await rig.open()
     for key in ("replaced", "deleted", "covered"):
         await cache.set(key, "old", tags=["t"] if key == "covered" else [])

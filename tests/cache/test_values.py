@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from rig import Rig
+from rig import Rig, far
 
 from toolcache.cache import Cache
 from toolcache.entry import MISSING, Durability
@@ -298,10 +298,9 @@ async def test_a_closed_cache_refuses(rig: Rig) -> None:
             await call
 
 
+@far
 async def test_what_is_closed_and_opened_again_is_still_there(rig: Rig) -> None:
     """B4: files and Redis keep entries across restarts."""
-    if not rig.far:
-        return
     async with Cache(rig.parts()) as cache:
         await cache.set("key", [1, 2])
         await cache.delete("gone")

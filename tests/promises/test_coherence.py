@@ -3,7 +3,7 @@
 import errno
 from functools import partial
 
-from rig import Rig
+from rig import Rig, far
 
 from toolcache.cache import Cache
 from toolcache.entry import MISSING, Durability
@@ -37,10 +37,9 @@ async def test_an_own_write_does_not_cost_an_own_entry(rig: Rig, cache: Cache) -
     assert all(store.calls["get_many"] - was <= 2 for store, was in zip(stores, before, strict=True))
 
 
+@far
 async def test_a_write_that_no_store_took_is_told_to_nobody(rig: Rig, cache: Cache) -> None:
     """LR-17: it is this process's alone; the others keep what they have, in memory too."""
-    if not rig.far:
-        return
     other = await rig.open()
     await cache.set("key", "old", ttl=None)
     assert await other.get("key") == "old"

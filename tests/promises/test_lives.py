@@ -1,7 +1,7 @@
 """How long entries live, whoever reads them and however often."""
 
 import pytest
-from rig import Rig
+from rig import Rig, far
 
 from toolcache.cache import Cache
 from toolcache.entry import MISSING
@@ -25,10 +25,9 @@ async def test_reading_lengthens_no_life(rig: Rig, cache: Cache) -> None:
         assert await reader.get("key", MISSING) is MISSING
 
 
+@far
 async def test_what_comes_from_afar_has_the_rest_of_its_life(rig: Rig, cache: Cache) -> None:
     """BUG-93: 60 s after an entry of 100 s was set, a memory filled with it holds it for 40 s more."""
-    if not rig.far:
-        return
     await cache.set("key", [1], ttl=100)
     rig.clock.advance(60)
     reader = await rig.open()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from rig import Rig
+from rig import Rig, far
 
 from toolcache.cache import Cache
 from toolcache.entry import MISSING, Durability
@@ -44,10 +44,9 @@ async def test_failing_computations_say_nothing_of_the_stores(cache: Cache, erro
     assert await cache.get_or_set("key", lambda: 1) == 1
 
 
+@far
 async def test_a_long_outage_is_told_in_a_few_lines(rig: Rig, cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
     """BUG-56: 1,000 calls in an outage of five minutes: a few lines, none with a traceback; the store is spared."""
-    if not rig.far:
-        return
     stores = [chaos(layer) for layer in (cache._parts.redis, cache._parts.files) if layer is not None]
     for store in stores:
         store.fail_with(partial(ConnectionRefusedError, errno.ECONNREFUSED, "refused"))
@@ -82,10 +81,9 @@ async def test_each_store_is_given_up_alone(rig: Rig, cache: Cache, broken: str)
     assert states(cache) == {name: "open" if name == broken else "closed" for name in layers}
 
 
+@far
 async def test_a_value_that_was_computed_reaches_its_caller_whatever_fails(rig: Rig, cache: Cache) -> None:
     """BUG-44, BUG-45, BUG-84: with all stores failing in every way, the new value comes back, and is hit from memory."""
-    if not rig.far:
-        return
     faults: list[Any] = [ConnectionRefusedError, partial(OSError, errno.ENOSPC, "full"), TypeError, MemoryError]
     for number, fault in enumerate(faults):
         for layer in (cache._parts.redis, cache._parts.files):

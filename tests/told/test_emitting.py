@@ -59,7 +59,7 @@ async def test_namespaces_do_not_hear_one_another(hearing: Open) -> None:
     seen, heard = collect(other), collect(same)
     await one.emit("data.updated", data_type="a")
     await until(lambda: heard)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # what is not to come has no sign by which to know it
     assert seen == []
 
 
