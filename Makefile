@@ -31,7 +31,7 @@ WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check faults soak fleet walks bench hit-ratio outage-report scale docs clean
+.PHONY: help demo test check faults soak fleet walks bench hit-ratio outage-report scale shots docs clean
 
 help: ## Show this list
 	@echo "toolcache: make <target>"
@@ -72,6 +72,9 @@ outage-report: $(VENV)/.test $(VENV)/.bench ## Play 60 s outages to several cach
 
 scale: $(VENV)/.test $(VENV)/.bench ## Measure what one more key, process or tag costs, and what a cluster would come to; QUICK=1: a smoke run
 	@$(BIN)/python -m benchmarks.scale $(if $(QUICK),--quick,--page docs/explanation/scale.md) $(ARGS)
+
+shots: $(VENV)/.test ## Take the pictures of docs/how-to/page.md anew: an hour of agents' work, an outage, in a real browser
+	@PYTHONPATH=tests:tests/browser $(BIN)/python -m shots
 
 docs: $(VENV)/.docs ## Build the documentation into site/
 	@$(BIN)/zensical build --clean --strict

@@ -18,4 +18,5 @@ SCRIPTS: Final = (
     "waits",
     "guarantees",
     "dispatch",
+    "observing",
 )

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import toolcache
 from toolcache import ToolCache
+from toolcache.alerts.alerts import Alerts
 from toolcache.declared import Declared
 from toolcache.memories import Memories
 from toolcache.sessions import Sessions
@@ -39,6 +40,8 @@ BY_HAND: Final = {
     "edit",
     "limited",
     "normalized",
+    "evaluate",
+    "forked",
 }
 """What the face itself has, and says otherwise."""
 
@@ -67,7 +70,7 @@ def tree(module: str) -> ast.Module:
 
 
 # What a cache hands out, which has methods to wait for.
-ROOMS: Final[tuple[type[Any], ...]] = (Declared, Sessions, Memories, Tools)
+ROOMS: Final[tuple[type[Any], ...]] = (Declared, Sessions, Memories, Tools, Alerts)
 
 _ROOM: Final = """    def __init__(self, room: {own}, portal: Portal) -> None:
         super().__init__(portal)

@@ -15,7 +15,10 @@ from toolcache.testing import FakeClock
 
 # Where the package may block its loop: file, functions, and why that is right.
 _MAY_BLOCK: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("toolcache/versions.py", ("next",)),  # another thread mints a version, for a fraction of a microsecond
+    ("toolcache/memory/store.py", ("put",)),  # another thread puts an entry, for a few microseconds
     ("toolcache/sources.py", ("_read_dotenv",)),  # one small file, once, while a cache is being made
+    ("toolcache/alerts/toml.py", ("load",)),  # one small file, when alerts are declared
     ("toolcache/schedule.py", ("__init__",)),  # the library for cron and a time zone, once, while a schedule is made
     ("toolcache/stores/redis/wire.py", ("__init__",)),  # the scripts, when their module is imported
     ("toolcache/stores/redis/driver.py", ("<module>",)),  # redis-py's version, when it is imported

@@ -14,7 +14,8 @@ from typing import Final
 
 from redis import exceptions as replies
 
-from toolcache.blob import TOMBSTONE, end_of
+from toolcache.blob import TOMBSTONE, end_of, read_header
+from toolcache.groups import Grouped, header_of
 from toolcache.listing import HEAD, Glimpse, Page
 from toolcache.protocols import Clock, PutResult, PutStatus, Write
 from toolcache.swaps import Standing, Swapped
@@ -60,6 +61,7 @@ class FakeRedis:
         self.state = State.UP
         self.run_id = f"run{next(self._runs)}"
         self.data: dict[str, tuple[Held, float]] = {}
+        self.groups: dict[str, dict[str, bytes]] = {}
         self.backlog: list[Sequence[Write]] = []
         self.lose_reply: BaseException | None = None
         """Raised once, after the next write has been applied."""
@@ -73,6 +75,7 @@ class FakeRedis:
         """Another process, empty or with what was saved; what had not been done is forgotten."""
         self.run_id = f"run{next(self._runs)}"
         self.data = dict(data or {})
+        self.groups.clear()
         self.backlog.clear()
         self.state = State.UP
 
@@ -109,6 +112,14 @@ class FakeRedis:
             new += (now_ms + max(1, int(lease * 1000))).to_bytes(_STAMP, "big")
         self.data[key] = (new, math.inf if math.isinf(ttl) else now_ms + max(1, int(ttl * 1000)))
         return Swapped(True, _standing(new, now_ms))
+
+    def gather(self, record: Grouped) -> None:
+        """As ``put_grouped.lua``; a group does not expire, its records do."""
+        group = self.groups.setdefault(record.group, {})
+        held, now_ms = group.get(record.name, b""), self.now * 1000
+        older = not _known(held, record.blob) or held[_VERSION] < record.blob[_VERSION]
+        if _gone(record.blob) > now_ms and (older or _gone(held) <= now_ms):
+            group[record.name] = record.blob
 
     def _get(self, key: str, now_ms: int) -> Held | None:
         held, until = self.data.get(key, (None, math.inf))
@@ -168,6 +179,24 @@ class FakeRedisStore:
             self._server.lose_reply = None
             raise lost
         return results
+
+    async def put_grouped(self, records: Sequence[Grouped], /) -> None:
+        """Store records, if the server can be asked."""
+        for record in records:
+            header_of(record)
+        self._connect()
+        if self._server.state is State.FULL:
+            raise replies.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+        for record in records:
+            self._server.gather(record)
+
+    async def read_groups(self, groups: Sequence[str], /) -> list[dict[str, bytes]]:
+        """The records by name."""
+        self._connect()
+        return [
+            {name: blob for name, blob in self._server.groups.get(group, {}).items() if read_header(blob)}
+            for group in groups
+        ]
 
     async def page(self, prefix: str, cursor: int | None = None, /) -> Page:
         """Some of the keys, with the beginnings of their blobs."""

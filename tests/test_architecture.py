@@ -26,17 +26,17 @@ MAX_LINES: Final = 400
 # making a circle, except among the parts, which do not know one another at all.
 LEVELS: Final[dict[str, str]] = {
     "words": "aside causes errors fields rare forks loops pieces wakes blob entry events clock versions durations freshness domains "
-    "tags mishaps",
-    "promises": "encoded protocols credentials listing peeks swaps tiers channels",
-    "parts": "keys codec memory stores resilience flight epochs stats",
+    "tags mishaps series spread",
+    "promises": "encoded protocols credentials listing peeks swaps tiers channels groups",
+    "parts": "keys codec memory stores resilience flight epochs stats tallies",
     "machine": "drafts overlaps modes lookups entrance batches changes claim layer parts entries found freshness_options recall "
     "horizon filler hits follower bus owed reader writer crowd home order places waiting turns sweeper compute journal risk "
     "invalidator scanner catalogue holdings lifetimes removals targets upkeep seen transfer archive archive_writer patience gatherer "
     "restorer backup moves record record_body ledger answers hold untold terms work course runs sets machine requests "
     "report cache spelling sources settings assembly rules keeper decorated functions blocking_functions keeping messages "
-    "cleanup",
+    "cleanup metrics insight alerts observed savings savings_text",
     "face": "tool_cache domain_cache declared discovery completions results decorator domain_keys embeddings dispatch policies "
-    "session session_records sessions warming insight savings alerts semantic agents views memories normalize schedule "
+    "session session_records sessions warming semantic agents views memories normalize schedule "
     "reactions consequences scoped __init__ requested told warm_items warm_plan verdicts tools tool_calls tool_results "
     "tool_definitions tool_labels tool_notes known_tools scoped_upkeep stages",
     "edges": "exporters integrations cli web blocking testing __main__ http",
@@ -52,6 +52,7 @@ CHOOSERS: Final = {"settings", "assembly"}
 REGISTRIES: Final = {
     "toolcache.assembly": "STRATEGIES",
     "toolcache.stores.redis.dialer": "_DRIVER",
+    "toolcache.cli.verbs": "HOMES",
     "toolcache.testing": "_HOMES",
     "toolcache": "_HOMES",
 }

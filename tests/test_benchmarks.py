@@ -52,6 +52,7 @@ SMOKE = {
     "waits": "busy",
     "guarantees": "get-plain,set-plain,forget",
     "dispatch": "replay",
+    "observing": "scalar,help,read",
 }
 
 

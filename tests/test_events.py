@@ -8,6 +8,8 @@ import pytest
 
 from toolcache import events
 from toolcache.events import (
+    AlertActionFailed,
+    AlertChanged,
     Announcer,
     BlobRejected,
     BreakerChanged,
@@ -59,9 +61,11 @@ SAMPLES: dict[type, Any] = {
     MessageRejected: MessageRejected("redis", "crc"),
     MessagesRefused: MessagesRefused("redis", "tc1:x:default"),
     ScheduleFailed: ScheduleFailed("search", "OSError"),
+    AlertChanged: AlertChanged("few hits", "firing", "few hits: hit_rate is 10 %"),
+    AlertActionFailed: AlertActionFailed("few hits", "page_me", "OSError"),
 }
 DISPATCH = (TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded)
-TOLD = (HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed)
+TOLD = (HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed, AlertActionFailed)
 WARNINGS = {
     RedisUnavailable,
     BreakerChanged,

@@ -37,10 +37,9 @@ def test_the_help(arguments: list[str]) -> None:
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["nonsense"], ["--version=2"], ["-v"]], ids=" ".join)
 def test_unknown_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """What it does not know it names, on standard error, with exit code 2."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
+    code = main(arguments)
     told = capsys.readouterr()
-    assert (ended.value.code, told.out) == (2, "")
+    assert (code, told.out) == (2, "")
     assert re.search(r"error: .*(nonsense|version|-v)", told.err)
 
 
@@ -65,3 +64,12 @@ def test_there_is_one_version() -> None:
     assert project["project"]["dynamic"] == ["version"]
     source = (ROOT / project["tool"]["hatch"]["version"]["path"]).read_text("utf-8")
     assert re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE) == [toolcache.__version__]
+
+
+def test_one_extra_brings_all() -> None:
+    """DEPENDENCIES, decisions: ``all`` has every extra that a user may want, and what tests need in none of them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    (everything,) = extras["all"]
+    wanted = ",".join(sorted(set(extras) - {"all", "test"}))
+    assert everything == f"{project['name']}[{wanted}]"

@@ -114,7 +114,7 @@ async def test_tenant(open_cache: Open) -> None:
 async def test_redis_url(open_cache: Open, redis_server: RedisServer) -> None:
     """The server at that address is used."""
     assert await open_cache(redis_url=redis_server.url).set("k", 1) is Durability.REDIS
-    assert redis_server.command("DBSIZE") == 1
+    assert len(redis_server.command("KEYS", "tc1:v:*")) == 1
 
 
 @proves("redis_username", "redis_password")
@@ -220,7 +220,7 @@ async def test_each_redis_has_files_of_its_own(
     assert await other.get("k") is None
     await other._machine.journal.replay()
     assert (owing.stats().pending, other.stats().pending) == (1, 0)
-    assert redis_server.command("DBSIZE") == 0
+    assert redis_server.command("KEYS", "tc1:v:*") == []
     user = open_cache(redis_url=nowhere.replace("//", "//app:s3cret@"), directory=None)
     await user.get("k")
     assert user.stats().pending == 1
@@ -629,6 +629,17 @@ async def test_costs(open_cache: Open) -> None:
     assert stats.domains["metadata"].dollars_saved == 0.0
 
 
+@proves("prices")
+async def test_prices(open_cache: Open) -> None:
+    """A hit saves what the tokens of a computation cost at the price of its model; without a price nothing is known."""
+    for prices, saved in (({"small": 2.0}, 0.004), ({}, 0.0)):
+        cache = open_cache(prices=prices, files=False)
+        for _ in range(3):
+            await cache.get_completion("small", "hi", compute=lambda context: context.cost(tokens=1_000))
+        assert cache.stats().dollars_saved == pytest.approx(saved)
+        assert (await cache.savings("1h")).cost_saved == pytest.approx(saved)
+
+
 @proves("max_entry")
 async def test_max_entry(open_cache: Open) -> None:
     """A larger value is refused by a setter, and goes to its caller alone when it was computed."""
@@ -707,6 +718,16 @@ async def test_strict(open_cache: Open, nowhere: str) -> None:
     with pytest.raises(CacheWriteError):
         await open_cache(redis_url=nowhere, files=False, strict=True).set("k", 1)
     assert await open_cache(files=False, strict=True).set("k", 1) is Durability.MEMORY
+
+
+@proves("metrics")
+async def test_metrics(open_cache: Open, tmp_path: Path) -> None:
+    """With ``metrics=False`` a cache writes nothing down of what it counts; it reads what others have."""
+    for metrics, seen in ((False, 0), (True, 1), (False, 1)):
+        cache = open_cache(directory=tmp_path, metrics=metrics)
+        await cache.set("key", 1)
+        assert (await cache.metrics("1h")).total.sets == seen
+        await cache.aclose()
 
 
 def test_settings_alone_open_nothing(tmp_path: Path) -> None:

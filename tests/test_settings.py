@@ -31,6 +31,7 @@ SAMPLES: list[tuple[str, Any, str, Any]] = [
     ("default_ttl", timedelta(minutes=5), "5m", 300.0),
     ("ttls", {"search": "30m", "catalog": 60}, "search=30m, catalog=60", {"search": 1800.0, "catalog": 60.0}),
     ("costs", {"embedding": 0.0001}, "embedding=0.0001", {"embedding": 0.0001}),
+    ("prices", {"gpt-4o": 2.5, "a=b": 0}, "gpt-4o=2.5, a=b=0", {"gpt-4o": 2.5, "a=b": 0.0}),
     ("grace", "1d", "24h", 86_400.0),
     ("grace_retry", 3, "3s", 3.0),
     ("refresh_ahead", 0.8, "0.8", 0.8),
@@ -64,7 +65,9 @@ SAMPLES: list[tuple[str, Any, str, Any]] = [
     ("lease", "3s", "3", 3.0),
     ("lock_timeout", 30, "30s", 30.0),
     ("fsync", "always", "always", "always"),
+    ("metrics", False, "off", False),
     ("strict", True, "true", True),
+    ("metrics", False, "false", False),
 ]
 
 
@@ -202,6 +205,14 @@ def test_an_unknown_name_is_refused_with_the_nearest(make: Any, origin: str, sug
         ({"costs": 5}, "argument costs: costs takes a value for each of some domains.*not int"),
         ({"costs": {"search": -1}}, r"costs\['search'\]"),
         ({"costs": {"search": "cheap"}}, r"costs\['search'\]"),
+        ({"prices": 5}, "argument prices: prices takes a price for each of some models.*not int"),
+        ({"prices": {"small": -1}}, r"prices\['small'\] is what a million tokens cost.*not -1"),
+        ({"prices": {"small": "cheap"}}, r"prices\['small'\]"),
+        ({"prices": {"small": True}}, r"prices\['small'\]"),
+        ({"prices": {"": 1}}, "'' names no model"),
+        ({"prices": {7: 1}}, "7 names no model"),
+        ({"prices": "small"}, "model=price"),
+        ({"costs": {"search": True}}, r"costs\['search'\]"),
         ({"strategy": "lfo"}, "strategy is one of"),
         ({"strategy": "toolcache.memory.lru:LRU"}, "strategy is one of"),
         (

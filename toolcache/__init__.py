@@ -55,8 +55,10 @@ if TYPE_CHECKING:
     from toolcache.keys.plan import make_key
     from toolcache.keys.scopes import scope
     from toolcache.keys.tagging import make_tag
+    from toolcache.metrics.snapshot import Metrics, Snapshot
     from toolcache.policies import ToolPolicy
     from toolcache.resilience.breaker import CircuitBreaker
+    from toolcache.savings import Savings
     from toolcache.session import Session
     from toolcache.settings import Settings
     from toolcache.stages import Stage, stage
@@ -93,12 +95,14 @@ __all__ = [
     "Health",
     "Invalidation",
     "KeyInfo",
+    "Metrics",
     "MissingScopeError",
     "Progress",
     "ReentrantFlightError",
     "RunContext",
     "RunStatus",
     "RunTimeoutError",
+    "Savings",
     "SerializationError",
     "Session",
     "SessionConflictError",
@@ -106,6 +110,7 @@ __all__ = [
     "SessionUnavailableError",
     "Settings",
     "SettingsError",
+    "Snapshot",
     "Stage",
     "Stats",
     "StoredAgentError",
@@ -152,11 +157,14 @@ _HOMES = {
     "Health": "stats",
     "Invalidation": "entry",
     "KeyInfo": "catalogue",
+    "Metrics": "metrics.snapshot",
     "Progress": "dispatch.results",
     "RunContext": "work",
     "RunStatus": "answers",
+    "Savings": "savings",
     "Session": "session",
     "Settings": "settings",
+    "Snapshot": "metrics.snapshot",
     "Stage": "stages",
     "Stats": "stats",
     "TaskError": "dispatch.results",

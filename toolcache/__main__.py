@@ -1,32 +1,23 @@
-"""The command ``python -m toolcache``."""
+"""The command ``python -m toolcache``, which is ``toolcache``."""
 
 import sys
 from collections.abc import Sequence
 
 from toolcache import __version__
 
-_VERSION = f"toolcache {__version__}\n"
-
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what is asked; returns the exit code.
+    """Do what is asked; returns the exit code, see ``toolcache.cli.main``.
 
     Args:
         arguments: those after the command's name.
-
-    Raises:
-        SystemExit: with code 2 for arguments that it does not know, and 0 after ``--help``.
     """
     if arguments == ["--version"]:  # before anything is loaded that only other arguments need
-        sys.stdout.write(_VERSION)
+        sys.stdout.write(f"toolcache {__version__}\n")
         return 0
-    from argparse import ArgumentParser
+    from toolcache.cli import main as cli
 
-    parser = ArgumentParser("python -m toolcache", description="The cache for agents.")
-    parser.add_argument("--version", action="version", version=_VERSION, help="show the version and exit")
-    parser.parse_args(arguments)
-    parser.print_help()
-    return 0
+    return cli(arguments)
 
 
 if __name__ == "__main__":

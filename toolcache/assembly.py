@@ -84,7 +84,9 @@ def assemble(settings: Settings, *, clock: Clock = SYSTEM, credentials: AnyCrede
         lease=settings.lease,
         lock_timeout=settings.lock_timeout,
         enabled=settings.enabled,
+        metrics=settings.metrics,
         strict=settings.strict,
+        prices=settings.prices,
         where_redis=redis[1] if redis else "",
         where_files=str(where or ""),
     )

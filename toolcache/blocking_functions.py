@@ -5,6 +5,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from toolcache.entry import MISSING, Invalidation
 from toolcache.functions import Kept
+from toolcache.insight.variance import SHUT
 from toolcache.keeper import Keeper, keeper, no_labels, refuse_much
 from toolcache.keys.plan import UNMARKED
 from toolcache.rules import Rules
@@ -37,6 +38,7 @@ class _Faced:
         self._face = face
         self._keeper: Keeper = keeper(face._cache, rules, name)  # noqa: SLF001 - of ours
         self.marks = self._keeper.marks
+        self.windows = self._keeper.windows
 
     def hit(self, key: str) -> Any:
         """What is at hand, else MISSING."""
@@ -60,6 +62,7 @@ class _Foreign:
     """Keeps results in any cache that has the few methods."""
 
     marks = UNMARKED
+    windows = SHUT
 
     def __init__(self, cache: Any, rules: Rules, _name: str) -> None:
         refuse_much(cache, rules)
@@ -121,6 +124,8 @@ class BlockingFunction(Kept[_P], Generic[_P, _R]):
             self._counts.misses += not anew
             return cast("_R", self.__wrapped__(*args, **kwargs))
 
+        if not anew:
+            self._look(self._keeper.windows, args, kwargs)
         value = self._keeper.answer(key, make, self._tags(args, kwargs), anew=anew)
         self._counts.hits += not computed
         return cast("_R", value)

@@ -21,6 +21,7 @@ from toolcache.keys.canonical import digest
 from toolcache.machine import Machine
 from toolcache.modes import Mode
 from toolcache.moves import Moves
+from toolcache.observed import Observed
 from toolcache.parts import Parts
 from toolcache.protocols import Listener
 from toolcache.report import health, stats
@@ -38,7 +39,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-class Cache(Holdings, Moves):
+class Cache(Holdings, Moves, Observed):
     """Any value, over memory → Redis → files.
 
     Every method may be called from any asyncio event loop of the process. ``ToolCache`` is a cache that knows the
@@ -365,6 +366,8 @@ class Cache(Holdings, Moves):
 
     async def _release(self) -> None:
         self._machine.sweeper.stop()
+        if self._machine.recorder is not None:
+            await self._machine.recorder.finish()
         self._parts.memory.clear()
         async with AsyncExitStack() as stack:  # one that cannot be closed does not keep the others open
             for layer in (self._parts.files, self._parts.redis):

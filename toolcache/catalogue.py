@@ -62,6 +62,11 @@ class Catalogue:
 
     async def scan(self, glob: Glob) -> AsyncIterator[KeyInfo]:
         """Of the entries whose keys match."""
+        async for one in self.find(glob):
+            yield self.info(one)
+
+    async def find(self, glob: Glob) -> AsyncIterator[Held | Scanned]:
+        """The entries whose keys match, each once."""
         seen, before = set[str](), set[str]()
         if not self._parts.enabled:
             return
@@ -73,7 +78,7 @@ class Catalogue:
                 if len(seen) >= _REMEMBERED:
                     seen, before = set(), seen
                 seen.add(place)
-                yield self.info(one)
+                yield one
 
     def info(self, one: Held | Scanned) -> KeyInfo:
         """What is known of an entry that was found."""

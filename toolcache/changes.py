@@ -24,7 +24,7 @@ from toolcache.order import Order
 from toolcache.parts import Due, Parts
 from toolcache.reader import Reader
 from toolcache.risk import Risk
-from toolcache.stats import Tallies
+from toolcache.tallies import Tallies
 from toolcache.writer import Writer
 
 

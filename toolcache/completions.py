@@ -61,7 +61,7 @@ class Completions(DomainCache):
             compute: asks it.
         """
         key = self._keys.response(agent, goal, model=model, temperature=temperature, tools=tools)
-        return await self._answer(key, RESPONSE, compute, agent_label(agent))
+        return await self._answer(key, RESPONSE, compute, agent_label(agent), agent=agent, model=model)
 
     async def set_response(
         self,
@@ -77,7 +77,7 @@ class Completions(DomainCache):
     ) -> Durability:
         """Store what an agent answers; returns where it is safe."""
         key = self._keys.response(agent, goal, model=model, temperature=temperature, tools=tools)
-        return await self._store(key, response, RESPONSE, ttl, tags, agent_label(agent))
+        return await self._store(key, response, RESPONSE, ttl, tags, agent_label(agent), agent=agent, model=model)
 
     async def delete_response(
         self, agent: str, goal: Any, *, model: str, temperature: float | None = 0, tools: Iterable[Any] = ()
@@ -107,7 +107,7 @@ class Completions(DomainCache):
             params: what else it is told: temperature, tools, seed.
             compute: asks it.
         """
-        return await self._answer(self._keys.completion(model, messages, params), MODEL, compute)
+        return await self._answer(self._keys.completion(model, messages, params), MODEL, compute, model=model)
 
     async def set_completion(
         self,
@@ -120,7 +120,8 @@ class Completions(DomainCache):
         tags: Iterable[str] = (),
     ) -> Durability:
         """Store what a model makes of messages; returns where it is safe."""
-        return await self._store(self._keys.completion(model, messages, params), completion, MODEL, ttl, tags)
+        key = self._keys.completion(model, messages, params)
+        return await self._store(key, completion, MODEL, ttl, tags, model=model)
 
     async def delete_completion(self, model: str, messages: Any, *, params: Mapping[str, Any] = _NONE) -> bool:
         """Forget what a model makes of messages; whether it was there."""

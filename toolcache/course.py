@@ -21,12 +21,13 @@ class Settled(NamedTuple):
     """What a request has come to.
 
     ``record`` is None where nobody ran it for this call. ``replayed``: by an earlier run, or that of another process. ``error``:
-    instead of an output.
+    instead of an output. ``ran``: here as well, although another answer was kept.
     """
 
     record: Record | None
     replayed: bool
     error: Exception | None = None
+    ran: bool = False
 
     def forgotten_before(self, version: bytes) -> bool:
         """Whether that was of no use any more to who asked at a version: the request had been forgotten by then."""

@@ -101,14 +101,16 @@ class Discovery(DomainCache):
             version: of the tool.
             compute: looks the definition up.
         """
-        return await self._answer(self._keys.metadata(tool, version), METADATA, compute, *definition_labels(tool))
+        return await self._answer(
+            self._keys.metadata(tool, version), METADATA, compute, *definition_labels(tool), tool=tool
+        )
 
     async def set_metadata(
         self, tool: str, definition: Any, *, version: str = "1", ttl: TTL = MISSING, tags: Iterable[str] = ()
     ) -> Durability:
         """Store the definition of a tool; returns where it is safe."""
         own = definition_labels(tool)
-        return await self._store(self._keys.metadata(tool, version), definition, METADATA, ttl, tags, *own)
+        return await self._store(self._keys.metadata(tool, version), definition, METADATA, ttl, tags, *own, tool=tool)
 
     async def delete_metadata(self, tool: str, *, version: str = "1") -> bool:
         """Forget the definition of a tool; whether one was there."""

@@ -2,15 +2,15 @@
 
 from collections.abc import Coroutine, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
 from toolcache.cache import Cache
 from toolcache.compute import Compute
 from toolcache.declared import Declared
 from toolcache.domain_keys import DomainKeys
-from toolcache.domains import DOMAINS, GENERAL, IDEMPOTENCY, Domain
+from toolcache.domains import DOMAINS, GENERAL, IDEMPOTENCY, Domain, Labels
 from toolcache.durations import Duration
-from toolcache.entry import Durability, Missing
+from toolcache.entry import MISSING, Durability, Missing
 from toolcache.machine import Machine
 from toolcache.parts import Parts
 from toolcache.settings import Settings
@@ -19,6 +19,9 @@ TTL: TypeAlias = Duration | Missing | None
 """A lifetime: the domain's if it is not given, None for ever."""
 
 T = TypeVar("T")
+
+_REMEMBERED: Final = 1_024
+"""Rows counted by labels that are kept in mind."""
 
 
 class DomainCache(Cache):
@@ -36,8 +39,10 @@ class DomainCache(Cache):
     def __init__(self, parts: Parts, settings: Settings, machine: Machine | None = None) -> None:
         super().__init__(parts, machine)
         self.settings = settings
-        self._keys = DomainKeys(settings.namespace, settings.tenant)
+        insight = self._machine.insight
+        self._keys = DomainKeys(settings.namespace, settings.tenant, None if insight is None else insight.windows)
         self._rows = self._table()
+        self._counted: dict[tuple[Any, ...], Domain[Any]] = {}
         self._idempotency = self._request_domain = self._rows[IDEMPOTENCY.name]
 
     @property
@@ -88,16 +93,41 @@ class DomainCache(Cache):
         cost = self.settings.costs.get(domain.name, domain.cost_usd)
         return domain._replace(ttl=ttl, cost_usd=cost)
 
-    def _answer(self, key: str, domain: Domain[Any], compute: Compute | None, *own: str) -> Coroutine[Any, Any, Any]:
-        row = self._rows[domain.name]
+    async def _answer(
+        self, key: str, domain: Domain[Any], compute: Compute | None, *own: str, **labels: Unpack[Labels]
+    ) -> Any:
+        value = self._machine.hit(key)
+        if value is not MISSING:
+            return value
+        row = self._apart(domain, **labels)
         if compute is None:
-            return self._machine.lookups.get(key, row)
-        return self._machine.compute(key, compute, row, own=own)
+            return await self._machine.lookups.seek(key, row)
+        return await self._machine.fill(key, compute, row, own=own)
 
     def _store(
-        self, key: str, value: Any, domain: Domain[Any], ttl: TTL, tags: Iterable[str], *own: str
+        self,
+        key: str,
+        value: Any,
+        domain: Domain[Any],
+        ttl: TTL,
+        tags: Iterable[str],
+        *own: str,
+        **labels: Unpack[Labels],
     ) -> Coroutine[Any, Any, Durability]:
-        return self._machine.set(key, value, self._rows[domain.name], ttl=ttl, tags=tags, own=own)
+        return self._machine.set(key, value, self._apart(domain, **labels), ttl=ttl, tags=tags, own=own)
+
+    def _apart(self, domain: Domain[Any], **labels: Unpack[Labels]) -> Domain[Any]:
+        """The row of a domain whose calls are counted by these labels, apart from others'."""
+        row = self._rows[domain.name]
+        if not labels:
+            return row
+        told = (domain.name, *labels.items())
+        apart = self._counted.get(told)
+        if apart is None:
+            if len(self._counted) >= _REMEMBERED:
+                self._counted.clear()
+            self._counted[told] = apart = row.counted_as(**labels)
+        return apart
 
     async def _forget(self, key: str, domain: Domain[Any]) -> bool:
         return (await self._machine.delete_many((key,), self._rows[domain.name]))[key]

@@ -22,6 +22,7 @@ from typing import Any
 
 from toolcache.dispatch.tasks import AgentTask
 from toolcache.domains import Domain
+from toolcache.insight.variance import SHUT, Windows
 from toolcache.keys.canonical import digest
 from toolcache.keys.text import join, join_each
 
@@ -32,11 +33,13 @@ class DomainKeys:
     Args:
         namespace: the cache's.
         tenant: the cache's, if it has one.
+        windows: look at what keys are made of, now and then.
     """
 
-    def __init__(self, namespace: str, tenant: str | None) -> None:
+    def __init__(self, namespace: str, tenant: str | None, windows: Windows | None = None) -> None:
         self._namespace = namespace
         self._tenant = tenant
+        self._windows = windows or SHUT
 
     def catalog(self, source: Any, version: str) -> str:
         """The catalog of a source."""
@@ -49,12 +52,22 @@ class DomainKeys:
     def embeddings(self, texts: Iterable[Any], model: str, variant: str | None) -> list[str]:
         """The vectors of several texts."""
         words = ("embedding", model) if variant is None else ("embedding", model, variant)
+        windows = self._windows
+        windows.left -= 1
+        if windows.left < 0:
+            texts = list(texts)
+            for text in texts:
+                windows.note("embedding", {"text": text, "model": model, "variant": variant})
         return join_each(words, map(self._digest, texts))
 
     def search(self, query: Any, catalog_version: str, top_k: int) -> str:
         """What a search found."""
         if type(top_k) is not int or top_k < 1:
             raise ValueError(f"top_k is a whole number of at least 1, not {top_k!r}")
+        windows = self._windows
+        windows.left -= 1
+        if windows.left < 0:
+            windows.note("search", {"query": query, "catalog_version": catalog_version, "top_k": top_k})
         return join("search", catalog_version, str(top_k), self._digest(query))
 
     def metadata(self, tool: str, version: str) -> str:
@@ -77,12 +90,21 @@ class DomainKeys:
             "temperature": None if temperature is None else _degree(temperature),
             "tools": _as_set(tools),
         }
+        windows = self._windows
+        windows.left -= 1
+        if windows.left < 0:
+            windows.note("response", asked)
         return join("response", agent, self._digest(asked))
 
     def completion(self, model: str, messages: Any, params: Mapping[str, Any] | None = None) -> str:
         """What a model answers to a whole conversation, the system's prompt included, under all of its parameters."""
         said = list(messages) if isinstance(messages, tuple) else messages
-        return join("model", model, self._digest({"model": model, "messages": said, "params": dict(params or {})}))
+        asked = {"model": model, "messages": said, "params": dict(params or {})}
+        windows = self._windows
+        windows.left -= 1
+        if windows.left < 0:
+            windows.note("model", asked)
+        return join("model", model, self._digest(asked))
 
     def session(self, session_id: str) -> str:
         """What an agent knows of a conversation."""
@@ -91,11 +113,19 @@ class DomainKeys:
 
     def memory(self, agent: str, query: Any) -> str:
         """What an agent remembers of a query."""
+        windows = self._windows
+        windows.left -= 1
+        if windows.left < 0:
+            windows.note("memory", {"agent": agent, "query": query})
         return join("memory", agent, self._digest(query))
 
     def tool(self, server: str, tool: str, params: Mapping[str, Any], *told: Any) -> str:
         """What a tool has said; what else tells one call from another comes last."""
         where = (server,) if server else ()
+        windows = self._windows
+        windows.left -= 1
+        if windows.left < 0:
+            windows.note(f"tool:{tool}", params)
         given = [dict(params), *told] if any(one is not None for one in told) else dict(params)
         return join("tool", *where, tool, self._digest(given))
 
@@ -111,7 +141,12 @@ class DomainKeys:
                 f"the key of the domain {domain.name!r} is made of {', '.join(domain.key)}: see {', '.join(wrong)}"
             )
         version = () if domain.version is None else (domain.version,)
-        return join(domain.name, *version, self._digest(domain.normal(fields)))
+        fields = domain.normal(fields)
+        windows = self._windows
+        windows.left -= 1
+        if windows.left < 0:
+            windows.note(domain.name, fields)
+        return join(domain.name, *version, self._digest(fields))
 
     def _digest(self, value: Any) -> str:
         own = digest(value)

@@ -8,11 +8,12 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypedDict, Unpack
 
 from toolcache.durations import Duration, seconds
 from toolcache.fields import Frozen
 from toolcache.freshness import UNSAID, Freshness
+from toolcache.series import Series
 from toolcache.tags import domain_label
 
 if TYPE_CHECKING:
@@ -27,8 +28,18 @@ else:
 Normalize: TypeAlias = Callable[[str], Any] | Mapping[str, Callable[[Any], Any]]
 """What is done to values before they become a key: to each str, or to those of that name."""
 
+_LONGEST: Final = 128
+"""Letters of a label."""
 _TAKEN: Final = ("compute", "tags", "ttl", "value")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+class Labels(TypedDict, total=False):
+    """Whose calls are counted apart; see ``Series``."""
+
+    agent: str
+    tool: str
+    model: str
 
 
 class Domain(Frozen, Generic[T]):
@@ -70,6 +81,8 @@ class Domain(Frozen, Generic[T]):
     vector: bool
     dimensions: int | None
     freshness: Freshness
+    if TYPE_CHECKING:  # told by its name, and no field
+        series: Series
 
     def normal(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Fields as they become the key."""
@@ -136,6 +149,19 @@ class Domain(Frozen, Generic[T]):
             dimensions=dimensions,
             freshness=freshness,
         )
+        vars(self)["series"] = Series(name)
+
+    def counted_as(self, **labels: Unpack[Labels]) -> Self:
+        """The same row, whose calls are counted apart from others': by agent, tool and model, where they are told."""
+        row = object.__new__(type(self))
+        told = {label: _readable(str(name)[:_LONGEST]) for label, name in labels.items() if name}
+        vars(row).update(vars(self), series=self.series._replace(**told))
+        return row
+
+
+def _readable(text: str) -> str:
+    """Text that can be written down, whatever an agent calls itself."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @cache

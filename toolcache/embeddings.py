@@ -155,7 +155,7 @@ class Embeddings(DomainCache):
             variant: what else changes the vector: dimensions, task or revision, such as ``"256d"``.
             compute: makes the vector.
         """
-        return await self._answer(self._keys.embedding(text, model, variant), EMBEDDING, compute)
+        return await self._answer(self._keys.embedding(text, model, variant), EMBEDDING, compute, model=model)
 
     async def set_embedding(
         self,
@@ -173,7 +173,8 @@ class Embeddings(DomainCache):
             SerializationError: it is empty, of another length than the domain's, or an element is no finite float.
         """
         check_lengths((vector,), self._rows[EMBEDDING.name])
-        return await self._store(self._keys.embedding(text, model, variant), vector, EMBEDDING, ttl, tags)
+        key = self._keys.embedding(text, model, variant)
+        return await self._store(key, vector, EMBEDDING, ttl, tags, model=model)
 
     async def delete_embedding(self, text: Any, model: str, *, variant: str | None = None) -> bool:
         """Forget a vector; whether one was there."""
@@ -218,11 +219,11 @@ class Embeddings(DomainCache):
         """
         asked = several(texts)
         keys = await keys_of(asked, lambda some: self._keys.embeddings(some, model, variant))
+        row = self._apart(EMBEDDING, model=model)
         if compute is None:
-            found = await look_up(self._machine, self._rows[EMBEDDING.name], keys)
+            found = await look_up(self._machine, row, keys)
         else:
-            by_key = dict(zip(keys, asked, strict=True))
-            found = await embed(self._machine, self._rows[EMBEDDING.name], by_key, compute, batch_size)
+            found = await embed(self._machine, row, dict(zip(keys, asked, strict=True)), compute, batch_size)
         return await in_order(keys, found)
 
     async def set_embeddings(
@@ -247,5 +248,5 @@ class Embeddings(DomainCache):
             raise ValueError(f"{len(asked)} texts and {len(given)} vectors: give one vector for each text")
         check_lengths(given, self._rows[EMBEDDING.name])
         keys = await keys_of(asked, lambda some: self._keys.embeddings(some, model, variant))
-        kept = await store(self._machine, self._rows[EMBEDDING.name], keys, given, ttl=ttl, tags=tags)
+        kept = await store(self._machine, self._apart(EMBEDDING, model=model), keys, given, ttl=ttl, tags=tags)
         return [kept[key] for key in keys]

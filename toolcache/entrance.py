@@ -1,12 +1,14 @@
 """The way in: what every call passes before it touches anything."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from toolcache.bus import Bus
-from toolcache.errors import CacheClosedError
+from toolcache.errors import CacheClosedError, UnsupportedEventLoopError
 from toolcache.follower import Follower
 from toolcache.home import Home, Homes
 from toolcache.journal import Journal
+from toolcache.metrics.recorder import Recorder
 from toolcache.parts import Parts
 from toolcache.places import Places
 from toolcache.sweeper import Sweeper
@@ -23,6 +25,7 @@ class Entrance:
         follower: hears what other processes write to the files.
         bus: hears what they write to Redis.
         journal: tells Redis what it has missed.
+        recorder: writes down what is counted, if anybody does.
 
     Attributes:
         used: whether anybody came in to whom more than memory matters: what must be closed.
@@ -37,6 +40,7 @@ class Entrance:
         follower: Follower,
         bus: Bus,
         journal: Journal,
+        recorder: Recorder | None,
     ) -> None:
         self._memory = parts.memory
         self._places = places
@@ -45,7 +49,9 @@ class Entrance:
         self._follower = follower
         self._bus = bus
         self._journal = journal
+        self._recorder = recorder
         self._far = parts.redis is not None or parts.files is not None
+        self._others: tuple[Callable[[], None], ...] = ()
         self.used = False
 
     def one(self, key: str) -> str:
@@ -72,6 +78,19 @@ class Entrance:
             if not home.staffed:
                 self._staff(home)
 
+    def attend(self, start: Callable[[], None]) -> None:
+        """Have ``start()`` called on each loop from which anybody comes in, by the first who does; now, if it may be.
+
+        Raises:
+            CacheClosedError: the cache is closed.
+        """
+        if start not in self._others:
+            self._others += (start,)
+        self._far = True  # there is more than memory now that must be seen to, and closed
+        self._homes.unstaff()
+        with suppress(UnsupportedEventLoopError):
+            self.pass_through()
+
     def _staff(self, home: Home) -> None:
         """Have the loop's attendants there."""
         if self._follower.needed and home.attend(self._follower.run):
@@ -80,4 +99,8 @@ class Entrance:
             home.attend(self._bus.run)
         if self._journal.needed:
             home.attend(self._journal.run)
+        if self._recorder is not None and self._recorder.needed:
+            home.attend(self._recorder.run)
+        for start in self._others:
+            start()
         home.staffed = True

@@ -22,8 +22,8 @@ from toolcache.freshness import DEFAULT, UNSAID, Freshness, Life, Policy
 from toolcache.keys.text import key_digest, store_key
 from toolcache.layer import Layer
 from toolcache.parts import Parts
-from toolcache.stats import Tally
 from toolcache.tags import UNTAGGED, shared
+from toolcache.tallies import Tally
 from toolcache.versions import ZERO, split
 
 _EMPTY: Final = Encoded(b"", "")

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from toolcache.fields import Frozen
+from toolcache.mishaps import AlertActionFailed as AlertActionFailed  # noqa: PLC0414 - theirs to import from here
+from toolcache.mishaps import AlertChanged as AlertChanged  # noqa: PLC0414 - theirs to import from here
 from toolcache.mishaps import HandlerFailed as HandlerFailed  # noqa: PLC0414 - theirs to import from here
 from toolcache.mishaps import MessageRejected as MessageRejected  # noqa: PLC0414 - theirs to import from here
 from toolcache.mishaps import MessagesRefused as MessagesRefused  # noqa: PLC0414 - theirs to import from here
@@ -306,12 +308,14 @@ Event = (
     | MessageRejected
     | MessagesRefused
     | ScheduleFailed
+    | AlertChanged
+    | AlertActionFailed
 )
 
 _WARN = (
     *(BreakerChanged, RedisUnavailable, FilesUnavailable, ClockAnomaly, DataAtRisk, TrackingRefused),
     *(TakenOver, LeaseLost, DuplicateExecution, TaskMismatch, DispatchDegraded, StrategyFailed),
-    *(HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed),
+    *(HandlerFailed, MessageRejected, MessagesRefused, ScheduleFailed, AlertActionFailed),
 )
 _LOG_EVERY = 30.0
 _KIND = ("name", "handler", "after", "layer", "operation", "kind", "domain", "directory", "reason")

@@ -29,8 +29,8 @@ from toolcache.keys.text import key_digest
 from toolcache.parts import Due, Parts
 from toolcache.pieces import Pieces, abreast
 from toolcache.recall import Recall
-from toolcache.stats import Tallies
-from toolcache.turns import Turns
+from toolcache.tallies import Tallies
+from toolcache.turns import Turn, Turns
 from toolcache.versions import ZERO, just_above
 from toolcache.writer import Writer
 
@@ -40,7 +40,7 @@ _REMEMBERED: Final = 10_000
 
 class _Find(Protocol):
     def __call__(
-        self, places: Sequence[str], domain: Domain, /, *, due: Due, counted: bool = True
+        self, places: Sequence[str], domain: Domain, /, *, due: Due, counted: bool = True, final: bool = True
     ) -> Awaitable[dict[str, Found]]: ...
 
 
@@ -65,6 +65,7 @@ class Filler:
         homes: the flights.
         tallies: the counts.
         acknowledge: told of each place whose draft the layers have answered.
+        settle: counts what was found, where that was not final.
     """
 
     def __init__(
@@ -78,8 +79,10 @@ class Filler:
         homes: Homes,
         tallies: Tallies,
         acknowledge: Callable[[str, Draft, Outcome], None],
+        settle: Callable[[str, Domain, Held | None], None],
     ) -> None:
         self._parts = parts
+        self._settle = settle
         self._epochs = epochs
         self._entries = entries
         self._writer = writer
@@ -129,8 +132,7 @@ class Filler:
         if isinstance(found.held, Aging) and self._now() >= found.held.fresh_until:
             tally.stale += 1
         elif flight is not None and found.held is not None:  # others were computing it
-            tally.far_hits += 1
-            tally.seconds_saved += found.held.seconds
+            tally.joined(found.held.seconds)
         return await _own(found, joined=flight is not None)
 
     async def _ride(self, key: str, flight: Flight[Found], patience: float | None, *, anew: bool) -> Found:
@@ -151,8 +153,8 @@ class Filler:
         home, late = self._homes.here(), list[_Late]()
         crowd = Crowd(
             compute,
-            lambda places: self._find(places, domain, due=self._parts.due()),
-            partial(self._keep, domain=domain, context=context, late=late),
+            lambda places: self._find(places, domain, due=self._parts.due(), counted=not anew),
+            partial(self._keep, domain=domain, context=context, late=late, anew=anew),
             partial(self._version, tags=context.labels),
             self._now,
             home.flights.see,
@@ -182,8 +184,7 @@ class Filler:
         """Count what this call waited for, and as hits what others were computing."""
         tally = self._tallies.of(domain)
         tally.latency.add(self._now() - begun, len(landed))
-        tally.far_hits += len(joined)
-        tally.seconds_saved += sum(found.held.seconds for found in joined if found.held is not None)
+        tally.joined(sum(found.held.seconds for found in joined if found.held is not None), len(joined))
 
     async def _fly(
         self,
@@ -197,32 +198,29 @@ class Filler:
         locked: bool,
         anew: bool = False,
     ) -> Found:
-        due = self._parts.due()
-        found = (await self._find((key,), domain, due=due))[key]
+        due, waits = self._parts.due(), locked and bool(self._turns.layers)
+        # Whether it is a miss is known when its turn has come: others may be computing it.
+        found = (await self._find((key,), domain, due=due, counted=not anew, final=not waits))[key]
         if found.held is not None and not anew:
             if self._recall.is_ripe(found.held, context.policy):
                 self._refresh(
                     key, found.held, flight, partial(self._fly, key, compute, domain, context, locked=locked, anew=True)
                 )
             return found
-        if (old := self._older(key, found, flight, context)) is not None:
-            return old
-        turn = self._turns.turn(key, due) if locked and self._turns.layers and not flight.detached else None
+        answer = self._older(key, found, flight, context)
+        turn = self._turns.turn(key, due) if waits and answer is None and not flight.detached else None
         flight.on_detach = None if turn is None else turn.end  # nobody is to wait for what will not be stored
         try:
-            ripe = found.version if anew else ZERO
-            while turn is not None and await turn.ahead():
-                found = (await self._find((key,), domain, counted=False, due=turn.due))[key]
-                if found.held is not None and found.version > ripe:
-                    self._tallies.of(domain).found_after_all(found.held.seconds)
-                    return found
-                if (old := self._older(key, found, flight, context)) is not None:
-                    return old
+            if turn is not None:
+                found, answer = await self._wait_for(turn, key, found, domain, context, flight, anew=anew)
+            if waits and not anew:
+                self._settle(key, domain, found.held if answer is found else None)
+            if answer is not None:
+                return answer
             self._homes.here().flights.see(key, flight, found.version)
             # Taken before the computation: whatever is written meanwhile is newer, and wins.
             flight.version = version = self._version(above=found.version, tags=context.labels)
-            context.raises = self._epochs.raises
-            begun = self._now()
+            context.raises, begun = self._epochs.raises, self._now()
             try:
                 value = await self._run(compute, context, domain)
             except Exception as error:
@@ -232,24 +230,33 @@ class Filler:
                 return flight.stand_in
             took = self._now() - begun
             return await self._keep(
-                key, value, domain=domain, context=context, version=version, took=took, flight=flight
+                key, value, domain=domain, context=context, version=version, took=took, flight=flight, anew=anew
             )
         finally:
             if turn is not None:
                 turn.end(flight.written)
+
+    async def _wait_for(
+        self, turn: Turn, key: str, found: Found, domain: Domain, context: Context, flight: Flight[Found], *, anew: bool
+    ) -> tuple[Found, Found | None]:
+        """What was found last, and what of it answers, before it is this computation's turn."""
+        ripe = found.version if anew else ZERO
+        while await turn.ahead():
+            found = (await self._find((key,), domain, counted=False, due=turn.due))[key]
+            if found.held is not None and found.version > ripe:
+                return found, found
+            if (old := self._older(key, found, flight, context)) is not None:
+                return found, old
+        return found, None
 
     def _version(self, *, above: bytes = ZERO, tags: tuple[str, ...] = ()) -> bytes:
         """One above what was found, and every epoch that applies; below whatever is written from now on."""
         return self._parts.hybrid.yielding(max(above, self._epochs.newest(tags)))
 
     async def _run(self, compute: Compute, context: Context, domain: Domain) -> Any:
-        try:
-            if context.stale is not None and takes_context(compute):
-                await context.prepare()
-            return await run(compute, context)
-        finally:
-            if context.cost_usd is not None or context.tokens is not None:
-                self._tallies.of(domain).spend(context.cost_usd or 0.0, context.tokens or 0)
+        if context.stale is not None and takes_context(compute):
+            await context.prepare()
+        return await self._tallies.of(domain).watch(run(compute, context), context)
 
     async def _still_good(self, key: str, flight: Flight[Found], domain: Domain) -> Found | None:
         """The value that a flight computes anew: as it found it, or as the layers have it where that was long ago."""
@@ -264,11 +271,10 @@ class Filler:
 
     def _older(self, key: str, found: Found, flight: Flight[Found], context: Context) -> Found | None:
         """Take note of an older value, fresh or stale; the same if it stands in without another try."""
-        flight.refreshes, flight.stand_in = found.held is not None, None
+        fresh = found.held is not None
+        flight.refreshes, flight.stand_in = fresh, found if fresh else None
         context.met(found.held or found.stale)
-        if found.held is not None:
-            flight.stand_in = found
-        elif found.stale is not None and self._rests(key, found, flight, policy=context.policy):
+        if not fresh and found.stale is not None and self._rests(key, found, flight, policy=context.policy):
             return flight.stand_in
         return None
 
@@ -305,9 +311,8 @@ class Filler:
 
         async def refresh() -> None:
             await asyncio.wait((flight.task,))
-            with contextlib.suppress(
-                Exception
-            ):  # the value that is there is good for a while; then somebody tries again
+            # The value that is there is good for a while; then somebody tries again.
+            with contextlib.suppress(Exception):
                 await home.flights.join(key, again, under=flight.under)
 
         home.own(refresh())
@@ -323,6 +328,7 @@ class Filler:
         took: float,
         flight: Flight[Found],
         late: list[_Late] | None = None,
+        anew: bool = False,
     ) -> Found:
         """Make an entry of a computed value; store it, unless something newer was written meanwhile.
 
@@ -330,6 +336,7 @@ class Filler:
         """
         tally = self._tallies.of(domain)
         tally.computed += 1
+        tally.refreshed += anew
         tally.compute_seconds += took
         try:
             negative = value is None and context.policy.negative_ttl is not None
@@ -352,9 +359,8 @@ class Filler:
             held.seconds = took
             return Found(held, value=value)
         if self._epochs.covers(version, tags) and not self._epochs.raised_since(context.raises, tags):
-            version = just_above(
-                self._epochs.newest(tags)
-            )  # of tags that were named only now, and known from the start
+            # Of tags that were named only now, and known from the start.
+            version = just_above(self._epochs.newest(tags))
         era, overtaken = self._parts.memory.era, flight.detached or self._epochs.covers(version, tags)
         held = self._entries.made(
             value, encoded, domain, tally, version=version, era=era, life=life, tags=tags, took=took

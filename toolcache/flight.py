@@ -176,17 +176,17 @@ class Flights(Generic[T]):
         within = _boarding.get()
         flight.board(within)
         try:
-            if patience is None:
-                return await flight.end(key)
-            try:
-                async with asyncio.timeout(patience) as limit:
-                    return await flight.end(key)
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-            if (instead := flight.stand_in) is not None and not flight.detached:
-                flight.alone = True
-                return instead
+            while patience is not None:
+                try:
+                    async with asyncio.timeout(patience) as limit:
+                        return await flight.end(key)
+                except TimeoutError:
+                    if not limit.expired():
+                        raise
+                if (instead := flight.stand_in) is not None and not flight.detached:
+                    flight.alone = True
+                    return instead
+                patience = max(2 * patience, 0.01)  # a slow layer may have something to stand in only later
             return await flight.end(key)
         finally:
             self._leave(key, flight, within, goes_on)

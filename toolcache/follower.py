@@ -62,8 +62,10 @@ class Follower:
         except Exception:  # noqa: BLE001 - whatever it was, what had been heard is lost
             self._forget_all()
         finally:
-            # Hits start nobody: the next one of each entry goes the long way, and has somebody follow again.
+            # Hits start nobody: the next one of each entry goes the long way, and has somebody follow again. Who comes that
+            # way while this task is not yet known to be over starts nobody either: so once more, right before it is.
             self._memory.turn()
+            asyncio.get_running_loop().call_soon(self._memory.turn)
 
     async def catch_up(self) -> None:
         """Take in what has been written since the last time."""
@@ -75,7 +77,7 @@ class Follower:
             return
         if self._store.in_step() and not self._unopened():
             return
-        changed = await self._files.ask(self._store.changes)
+        changed = await self._files.ask(self._store.changes, counted=False)
         if changed is None:
             return
         self._opened = True

@@ -6,6 +6,7 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, ca
 from toolcache.compute import Context
 from toolcache.decorated import Decorated, Verbal
 from toolcache.entry import MISSING, Invalidation
+from toolcache.insight.variance import Windows
 from toolcache.keeper import Keeper, keeper
 from toolcache.keys.text import key_text, place_of
 from toolcache.rules import Rules
@@ -62,6 +63,12 @@ class Kept(Verbal[_P]):
 
     def _key(self, marks: Mapping[str, object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         return self._plan.key((*self._instance, *args), kwargs, marks)
+
+    def _look(self, windows: Windows, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note what the key of a call is made of that is not at hand."""
+        windows.left -= 1
+        if windows.left < 0 and (fields := self._plan.fields((*self._instance, *args), kwargs)) is not None:
+            windows.note(f"function:{self._plan.name}", fields)
 
     def __repr__(self) -> str:
         return f"<cached {self._plan.name}>"
@@ -156,6 +163,8 @@ class CachedFunction(Kept[_P], Decorated[_P, _R], Generic[_P, _R]):
             self._counts.misses += not anew
             return cast("_R", await self.__wrapped__(*args, **kwargs))
 
+        if not anew:
+            self._look(keeper.windows, args, kwargs)
         value = await keeper.answer(key, run, self._tags(args, kwargs), anew=anew)
         self._counts.hits += not computed
         return cast("_R", value)

@@ -27,7 +27,7 @@ from toolcache.protocols import SupportsOverlay
 from toolcache.recall import Recall
 from toolcache.scanner import Scanned, Scanner, UnlistedError
 from toolcache.seen import Seen
-from toolcache.stats import Tallies
+from toolcache.tallies import Tallies
 from toolcache.transfer import DAMAGED
 
 T = TypeVar("T")
@@ -215,7 +215,11 @@ class Gatherer:
         if not helds:
             return []
         values = [await whole(found_in(held).value) for held in helds]
-        vectors = {tally for name, tally in self._tallies.all().items() if name in DOMAINS and DOMAINS[name].vector}
+        vectors = {
+            tally
+            for tally in self._tallies.all()
+            if (row := DOMAINS.get(tally.series.domain)) is not None and row.vector
+        }
         chosen = [(held, value) for held, value in zip(helds, values, strict=True) if value is not MISSING]
         return await aside(lambda: list(self._pack_each(chosen, vectors)))
 

@@ -9,7 +9,7 @@ from toolcache.domains import Domain
 from toolcache.entry import MISSING, Held
 from toolcache.parts import Parts
 from toolcache.places import Places
-from toolcache.stats import LayerTally, Tallies, Tally
+from toolcache.tallies import LayerTally, Tallies, Tally
 
 _SAMPLE: Final = 1023
 
@@ -104,6 +104,7 @@ class Hits:
 
     def _sample(self, held: Held) -> None:
         """Time what a hit does: to do it again now and then costs less than to read the clock at each."""
+        self._memory.watcher.pulse()
         begun = self._now()
         if self._memory.find(held.key) is held and isinstance(held.tally, Tally):
             try:

@@ -167,6 +167,11 @@ class Homes:
         """Whether calls are refused: all of them once closed, but for those that a computation under way makes, or a task."""
         return self.closed and (self._drained or not (aboard() or self.here().owns(asyncio.current_task())))
 
+    def unstaff(self) -> None:
+        """Have the attendants of every loop called again: there are others now."""
+        for home in self._homes.each:
+            home.staffed = False
+
     def detach(self, key: str) -> None:
         """Detach the key's flight in every loop."""
         for home in self._homes.each:

@@ -100,7 +100,7 @@ class Journal:
             self._redis.guard.allow_probe()
         if not (self._may_feel(self._redis) if refused else self._owed or self._is_another()):
             return
-        turn = await self._files.ask(self._store.take_turn)
+        turn = await self._files.ask(self._store.take_turn, counted=False)
         if turn is None:
             return
         try:
@@ -136,12 +136,12 @@ class Journal:
         if turn.noted != run_id or flushes != self._asserted[1]:
             if not await self._pay_all(redis, files, store, lasting=True):
                 return
-            await files.ask(partial(store.note, turn, run_id), mutation=True)
+            await files.ask(partial(store.note, turn, run_id), mutation=True, counted=False)
         self._asserted = run_id, flushes
 
     async def _pay_all(self, redis: Layer, files: Layer, store: SupportsJournal, *, lasting: bool) -> bool:
         """Go through all that is owed, or all that lasts; whether Redis has heard of every one of them."""
-        portions = await files.ask(partial(store.owed, lasting=lasting))
+        portions = await files.ask(partial(store.owed, lasting=lasting), counted=False)
         if portions is None:
             return False
         before = self.replayed, self.dropped
@@ -149,7 +149,7 @@ class Journal:
         for number, handles in enumerate(portions):
             if number:
                 await self._clock.sleep(len(handles) / _RATE)
-            read = await files.ask(partial(store.debts, handles))
+            read = await files.ask(partial(store.debts, handles), counted=False)
             # No cache made a key of other letters, or can tell of it.
             debts = None if read is None else [debt for debt in read if debt.key.isascii()]
             if self._feels:  # as late as can be, or a caller would be the one who tries, and waits

@@ -10,6 +10,7 @@ from toolcache.durations import Duration
 from toolcache.entry import MISSING, Invalidation, Missing
 from toolcache.errors import CacheWriteError, SettingsError
 from toolcache.freshness import Freshness
+from toolcache.insight.variance import SHUT, Windows
 from toolcache.keys.calls import KnownCalls
 from toolcache.keys.canonical import digest
 from toolcache.keys.plan import UNMARKED, marks
@@ -66,6 +67,8 @@ class Keeper(Protocol):
     """The keys of calls, as they are in this cache."""
     is_quick: bool
     """Whether ``hit`` may answer: what is at hand is in memory of ours, which knows keys by their texts."""
+    windows: Windows
+    """Look at calls that are not at hand, now and then."""
 
     def hit(self, key: str) -> Any:
         """What is at hand, else MISSING."""
@@ -102,6 +105,7 @@ class OurKeeper:
         self.known = KnownCalls()
         self.hit: Callable[[str], Any] = self._machine.hit
         self.is_quick = True
+        self.windows = SHUT if self._machine.insight is None else self._machine.insight.windows
 
     async def answer(self, key: str, run: Run, tags: tuple[str, ...], *, anew: bool = False) -> Any:
         """See ``Keeper``."""
@@ -253,6 +257,7 @@ class ForeignKeeper:
 
     marks = UNMARKED
     is_quick = False
+    windows: Windows = SHUT
 
     def __init__(self, cache: AnyCache, rules: Rules) -> None:
         refuse_much(cache, rules)

@@ -16,8 +16,8 @@ from toolcache.peeks import SupportsPeek
 from toolcache.protocols import Clock, PutResult, Store, SupportsRenewal, Write
 from toolcache.resilience.guard import Guard, Unusable
 from toolcache.resilience.renewal import Renewal
-from toolcache.stats import LayerTally
 from toolcache.swaps import Move, Standing, SupportsClaim, Swapped
+from toolcache.tallies import LayerTally
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -92,12 +92,19 @@ class Layer:
         return None if self._paged is None else await self.ask(partial(self._paged.page, prefix, cursor))
 
     async def ask(
-        self, operation: Callable[[], Awaitable[T]], *, mutation: bool = False, until: float | None = None
+        self,
+        operation: Callable[[], Awaitable[T]],
+        *,
+        mutation: bool = False,
+        until: float | None = None,
+        counted: bool = True,
     ) -> T | None:
-        """Any other question to the store; None if it cannot be asked."""
-        if self._refuses(mutation=mutation):
+        """Any other question to the store; None if it cannot be asked. What is not ``counted`` has failures counted alone."""
+        if self.refuses(mutation=mutation):
+            self.tally.refused += counted
             return None
-        return await self._attempt(operation, "ask", self.budget() if until is None else until, mutation=mutation)
+        due = self.budget() if until is None else until
+        return await self._attempt(operation, "ask", due, mutation=mutation, counted=counted)
 
     async def settle(
         self, key: str, decide: Callable[[Standing], Move[V] | V], standing: Standing, *, until: float | None = None
@@ -169,7 +176,7 @@ class Layer:
         return answers
 
     async def _attempt(
-        self, operation: Callable[[], Awaitable[T]], name: str, due: float, *, mutation: bool
+        self, operation: Callable[[], Awaitable[T]], name: str, due: float, *, mutation: bool, counted: bool = True
     ) -> T | None:
         begun = self._clock.monotonic()
         try:
@@ -180,7 +187,8 @@ class Layer:
         except Unusable:
             self.tally.faults += 1
             return None
-        self.tally.latency.add(self._clock.monotonic() - begun)
+        if counted:
+            self.tally.latency.add(self._clock.monotonic() - begun)
         return answer
 
 

@@ -23,7 +23,7 @@ from toolcache.home import Homes
 from toolcache.parts import Due, Parts
 from toolcache.reader import Reader
 from toolcache.risk import Risk
-from toolcache.stats import Tallies
+from toolcache.tallies import Tallies
 from toolcache.versions import just_above
 from toolcache.writer import Writer
 

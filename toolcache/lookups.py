@@ -6,15 +6,16 @@ from typing import Any
 from toolcache.aside import Lengthy
 from toolcache.domains import Domain
 from toolcache.entrance import Entrance
-from toolcache.entry import MISSING
+from toolcache.entry import MISSING, Held
 from toolcache.follower import Follower
 from toolcache.found import Found, whole
 from toolcache.hits import Hits
+from toolcache.memory.watcher import LAST_BITS
 from toolcache.modes import Modes
 from toolcache.parts import Due, Parts
 from toolcache.pieces import Pieces
 from toolcache.reader import Reader
-from toolcache.stats import LayerTally, Tallies, Tally
+from toolcache.tallies import LayerTally, Tallies, Tally
 
 
 class Lookups:
@@ -43,6 +44,7 @@ class Lookups:
         memory_tally: LayerTally,
     ) -> None:
         self._enabled = parts.enabled
+        self._memory = parts.memory
         self._now = parts.clock.monotonic
         self._entrance = entrance
         self._modes = modes
@@ -61,6 +63,7 @@ class Lookups:
         """The same of a key that is no hit."""
         place = self._entrance.one(key)
         if self._modes():
+            self._tallies.of(domain).bypassed += 1
             return default
         found = await self._find_place(place, domain)
         if type(value := found.value) is Lengthy:
@@ -85,7 +88,7 @@ class Lookups:
             known = self._reader.glance(place, domain, tally)
             found = known or (await self._reader.fetch((place,), domain, tally, due))[place]
         if counted and (final or found.held is not None):
-            self._count(found, tally)
+            self._count(place, found, tally, far=absent)
             self._memory_tally.misses += absent
             if due is None:
                 tally.latency.add(self._now() - begun)
@@ -109,27 +112,44 @@ class Lookups:
         if absent and self._enabled:
             found.update(await self._reader.fetch(absent, domain, tally, due))
         if counted:
-            settled = [one for one in found.values() if final or one.held is not None]
-            for one in settled:
-                self._count(one, tally)
+            settled = [place for place, one in found.items() if final or one.held is not None]
+            far = set(absent)
+            for place in settled:
+                self._count(place, found[place], tally, far=place in far)
             self._memory_tally.misses += len(absent) - (len(places) - len(settled))
             if due is None and settled:
                 tally.latency.add(self._now() - begun, len(settled))
         return found
 
+    def settle(self, place: str, domain: Domain, waited: Held | None) -> None:
+        """Count what was not final: a miss, or a value that others were computing."""
+        tally = self._tallies.of(domain)
+        self._memory_tally.misses += 1
+        self._watch(place, waited, tally)
+        if waited is None:
+            tally.misses += 1
+        else:
+            tally.joined(waited.seconds)
+
     async def find_again(self, place: str, domain: Domain, due: Due) -> Found:
         """The same for a call that goes by what is there, and does more."""
         return await self._find_place(place, domain, counted=False, due=due)
 
-    def _count(self, found: Found, tally: Tally) -> None:
+    def _count(self, place: str, found: Found, tally: Tally, *, far: bool) -> None:
         held = found.held
+        if held is not None and type(found.value) is Lengthy:  # of memory
+            self._hits.late(held)
+            return
+        self._watch(place, held, tally)
         if held is None:
             tally.misses += 1
-        elif type(found.value) is Lengthy:  # of memory
-            self._hits.late(held)
         else:
-            tally.far_hits += 1
-            tally.seconds_saved += held.seconds
+            tally.found(held.layer if far else "", held.seconds)
+
+    def _watch(self, place: str, held: Held | None, tally: Tally) -> None:
+        memory = self._memory
+        if hash(place) & LAST_BITS < memory.sampled:
+            memory.watcher.sought(place, held, tally)
 
     async def get_many(self, keys: Iterable[str], domain: Domain) -> dict[str, Any]:
         """The hits, in the order of the keys; what memory lacks is one round trip."""
@@ -154,6 +174,7 @@ class Lookups:
         """What memory or the layers hold of keys that are no hits, each of them once. ``final``: see ``find``."""
         places = self._entrance.each(keys)
         if self._modes():
+            self._tallies.of(domain).bypassed += len(places)
             return {}
         found = await self.find(places, domain, final=final)
         values = {}

@@ -31,6 +31,7 @@ from toolcache.freshness import UNSAID, Freshness
 from toolcache.hits import Hits
 from toolcache.home import Homes
 from toolcache.horizon import Horizon
+from toolcache.insight.watching import Insight
 from toolcache.invalidator import Invalidator
 from toolcache.journal import Journal
 from toolcache.keys.text import key_text, store_key
@@ -38,6 +39,8 @@ from toolcache.ledger import Ledger
 from toolcache.lifetimes import Lifetimes
 from toolcache.lookups import Lookups
 from toolcache.messages import Messages
+from toolcache.metrics.recorder import Recorder
+from toolcache.metrics.totals import Totals
 from toolcache.modes import Mode, Modes
 from toolcache.owed import Owed
 from toolcache.parts import Parts
@@ -47,13 +50,14 @@ from toolcache.reader import Reader
 from toolcache.risk import Risk
 from toolcache.runs import Runs
 from toolcache.sets import Sets
-from toolcache.stats import LayerTally, Tallies
 from toolcache.sweeper import Sweeper
 from toolcache.tags import labels
+from toolcache.tallies import LayerTally, Tallies
 from toolcache.writer import Writer
 
 if TYPE_CHECKING:
     from toolcache.gatherer import Gatherer
+    from toolcache.metrics.history import History
     from toolcache.restorer import Restorer
     from toolcache.scanner import Scanner
     from toolcache.upkeep import Upkeep
@@ -110,7 +114,6 @@ class Machine:
         self.ledger = Ledger(parts, self._epochs, self._entries, self._horizon)
         self.answers = Answers(parts, self.ledger)
         self.runs = Runs(parts, self.ledger, self.answers, self.homes)
-        self.sweeper = Sweeper(parts.memory)
         self.messages = Messages(parts)
         self._follower = Follower(parts, self._horizon, self._reader, self.homes, self.messages)
         self._invalidator = Invalidator(parts, self._horizon, self._writer, self.homes, self._risk)
@@ -119,18 +122,19 @@ class Machine:
             *(parts, self._entries, self._horizon, self._reader, self.homes, self.messages),
             *(self._emptied, self.runs.assert_anew),
         )
-        self.entrance = Entrance(parts, places, self.homes, self.sweeper, self._follower, self.bus, self.journal)
+        self.totals = Totals(parts, self.tallies, self.memory_tally, self.runs.tally)
+        self.recorder = Recorder(parts, self.totals, self.homes, self.journal, self.bus) if parts.metrics else None
+        self.insight = None if self.recorder is None else Insight(parts, self.tallies)
+        if self.recorder is not None and self.insight is not None:
+            self.recorder.sketch = self.insight.sketch
+        self.sweeper = Sweeper(parts.memory, self.recorder)
+        self.entrance = Entrance(
+            parts, places, self.homes, self.sweeper, self._follower, self.bus, self.journal, self.recorder
+        )
         self._enter = self.entrance.one
         self.enter = self.entrance.each
         self.lookups = Lookups(
-            parts,
-            self.entrance,
-            self.modes,
-            self._hits,
-            self._reader,
-            self._follower,
-            self.tallies,
-            self.memory_tally,
+            parts, self.entrance, self.modes, self._hits, self._reader, self._follower, self.tallies, self.memory_tally
         )
         self._changes = Changes(
             parts,
@@ -164,6 +168,7 @@ class Machine:
             self.homes,
             self.tallies,
             self._changes.written,
+            self.lookups.settle,
         )
         self.keep = (
             None
@@ -177,6 +182,13 @@ class Machine:
         from toolcache.scanner import Scanner
 
         return Scanner(self.parts, self._epochs, self._entries, self._horizon, self._reader.recall)
+
+    @cached_property
+    def history(self) -> "History":
+        """Reads what the fleet has counted; made when it is first asked for."""
+        from toolcache.metrics.history import History
+
+        return History(self.parts, self.recorder)
 
     @cached_property
     def upkeep(self) -> "Upkeep":
@@ -246,7 +258,9 @@ class Machine:
         place, context = self._enter(key), self._context(ttl, tags, own, domain, freshness)
         mode = mode or self.modes()
         if mode is Mode.BYPASS:
-            return await run(compute, context)
+            tally = self.tallies.of(domain)
+            tally.bypassed += 1
+            return await tally.watch(run(compute, context), context)
         return await self._filler.fill(place, compute, domain, context, lock=lock, anew=mode is Mode.REFRESH)
 
     async def compute_many(
@@ -267,6 +281,7 @@ class Machine:
                 places.update(zip(some, self.enter(some), strict=True))
             context, mode = self._context(ttl, tags, own, domain), self.modes()
             if mode is Mode.BYPASS:
+                self.tallies.of(domain).bypassed += len(absent)
                 return values | dict(await run_many(compute, absent, limit=context.policy.hard_timeout))
             landed = await self._filler.fill_many(
                 list(places.values()), compute, domain, context, anew=mode is Mode.REFRESH
@@ -376,3 +391,5 @@ class Machine:
         """Redis was flushed."""
         self.journal.flushed()
         self.runs.assert_anew()
+        if self.recorder is not None:
+            self.recorder.emptied()

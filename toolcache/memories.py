@@ -6,7 +6,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, overload
 
 from toolcache.compute import Compute
-from toolcache.domains import MEMORY
+from toolcache.domains import MEMORY, Domain
 from toolcache.durations import Duration
 from toolcache.embeddings import look_up
 from toolcache.entry import MISSING, Durability, Invalidation, Missing
@@ -94,8 +94,8 @@ class Memories:
         """
         key = self._key(agent, query)
         if compute is None:
-            return await self._machine.lookups.get(key, self._domain)
-        return await self._machine.compute(key, compute, self._domain, own=_labels(agent))
+            return await self._machine.lookups.get(key, self._of(agent))
+        return await self._machine.compute(key, compute, self._of(agent), own=_labels(agent))
 
     async def remember(
         self,
@@ -108,7 +108,7 @@ class Memories:
     ) -> Durability:
         """Have an agent remember something; returns where it is safe."""
         key = self._key(agent, query)
-        return await self._machine.set(key, value, self._domain, ttl=ttl, tags=tags, own=_labels(agent))
+        return await self._machine.set(key, value, self._of(agent), ttl=ttl, tags=tags, own=_labels(agent))
 
     @overload
     async def forget(self, agent: str, query: Any) -> bool: ...
@@ -155,7 +155,7 @@ class Memories:
             raise TypeError("queries is a list of them: write ['returns']")
         begun = self._machine.parts.clock.monotonic()
         asked = {self._key(agent, query): query for query in queries}
-        there = await look_up(self._machine, self._domain, asked, final=False)
+        there = await look_up(self._machine, self._of(agent), asked, final=False)
         places, errors = asyncio.Semaphore(max_parallel), dict[str, Exception]()
         computed: set[str] = set()
 
@@ -167,7 +167,7 @@ class Memories:
 
             async with places:
                 try:
-                    await self._machine.compute(key, remember, self._domain, ttl=ttl, own=_labels(agent))
+                    await self._machine.compute(key, remember, self._of(agent), ttl=ttl, own=_labels(agent))
                 except Exception as error:  # noqa: BLE001 - told in the report, and the others go on
                     errors[key] = error
 
@@ -183,6 +183,10 @@ class Memories:
             errors=tuple(errors[key] for key in absent if key in errors),
             seconds=self._machine.parts.clock.monotonic() - begun,
         )
+
+    def _of(self, agent: str) -> Domain[Any]:
+        """The domain's row, whose calls are counted for the agent."""
+        return self._cache._apart(MEMORY, agent=agent)  # noqa: SLF001 - this is a room of the cache
 
     def _key(self, agent: str, query: Any) -> str:
         return self._keys.memory(agent, query if self._normalize is None else self._normalize(query))

@@ -131,6 +131,7 @@ class Messages:
             publish = partial(self._redis.store.publish, self._channel, message.id.encode() + blob)
             said = await self._redis.ask(publish, mutation=True, until=due.redis)
             redis = "failed" if said is None else "done"
+            due = due.after(self._redis)
         if self._files is not None and redis != "done":
             stored = await self._files.write([Write(self._prefix + message.id, blob)], until=due.files)
             files = "done" if stored else "failed"

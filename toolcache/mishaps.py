@@ -46,3 +46,31 @@ class ScheduleFailed(Frozen):
 
     def __str__(self) -> str:
         return f"schedule {self.name} failed ({self.reason}); it runs again when it is due"
+
+
+class AlertChanged(Frozen):
+    """An alert fires, or has resolved: told by the process that found it, while its actions begin."""
+
+    name: str
+    """The alert's."""
+    after: str
+    """Either "firing" or "resolved"."""
+    text: str
+
+    def __str__(self) -> str:
+        return f"alert {self.text}"
+
+
+class AlertActionFailed(Frozen):
+    """An action did not take an alert, or took too long; the others are told all the same."""
+
+    name: str
+    """The alert's."""
+    handler: str
+    """The action."""
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"action {self.handler} of alert {self.name!r} failed ({self.reason}); whoever it was to reach may not know"
+        )

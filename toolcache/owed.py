@@ -45,7 +45,8 @@ class Owed:
         opening = self._openings.here()
         under_way = opening.task is not None and not opening.task.done()
         if not under_way and not overlay.ready:
-            opening.task, under_way = asyncio.get_running_loop().create_task(files.ask(overlay.open, until=until)), True
+            work = files.ask(overlay.open, until=until, counted=False)
+            opening.task, under_way = asyncio.get_running_loop().create_task(work), True
         # Also who comes when a thread has done it already, so that all who came in one tick go on in one.
         if under_way and opening.task is not None:
             await asyncio.shield(opening.task)

@@ -1,11 +1,12 @@
 """What a cache is made of. Chosen by the composition root; the machine knows only these."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from toolcache.codec.coder import Coder
 from toolcache.codec.envelope import Envelope
 from toolcache.events import Announcer
-from toolcache.fields import Frozen
+from toolcache.fields import Frozen, each
 from toolcache.freshness import UNSAID, Freshness
 from toolcache.layer import Layer
 from toolcache.memory.store import MemoryStore
@@ -23,6 +24,10 @@ class Due(NamedTuple):
         """When the call has waited so many seconds for files, with which Redis has nothing to do."""
         return Due(self.redis + waited, self.files)
 
+    def after(self, redis: Layer) -> "Due":
+        """When Redis has been asked: of the files' time none is spent on waiting for it."""
+        return Due(self.redis, self.files + redis.budget() - self.redis)
+
 
 class Parts(Frozen):
     """The parts of one cache.
@@ -31,7 +36,8 @@ class Parts(Frozen):
     names the domains whose values are always also written to files. ``trust`` is how long, in seconds, memory may
     answer without asking Redis again where nobody tells it of changes; None where no other process writes. ``coherence``
     has Redis tell it, if that can. ``lock``: of the processes that lack a value one computes it, with a claim leased for
-    ``lease``; others wait at most ``lock_timeout``. Spans are seconds, sizes bytes.
+    ``lease``; others wait at most ``lock_timeout``. ``metrics`` writes down what is counted. ``prices`` are dollars for a million
+    tokens, by model. Spans are seconds, sizes bytes.
     """
 
     namespace: str
@@ -54,7 +60,9 @@ class Parts(Frozen):
     lock_timeout: float = 60.0
     coherence: bool = True
     enabled: bool = True
+    metrics: bool = True
     strict: bool = False
+    prices: Mapping[str, float] = each(factory=dict)
     where_redis: str = ""
     where_files: str = ""
 

@@ -34,7 +34,8 @@ from toolcache.owed import Owed
 from toolcache.parts import Due, Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.recall import Recall
-from toolcache.stats import Tally
+from toolcache.series import Series
+from toolcache.tallies import Tally
 from toolcache.writer import Writer
 
 _REMEMBERED: Final = 1_024
@@ -195,14 +196,20 @@ class Reader:
 
     async def _carry(self, asks: list[_Ask]) -> list[dict[str, Found]]:
         """What several callers asked for, each of whom may change the values it gets."""
-        kinds: dict[str, list[_Ask]] = {}
+        kinds: dict[Series, list[_Ask]] = {}
         for ask in asks:
-            kinds.setdefault(ask.domain.name, []).append(ask)
-        answers: dict[str, dict[str, Found]] = {}
-        for name, alike in kinds.items():
+            kinds.setdefault(ask.domain.series, []).append(ask)
+        answers: dict[Series, dict[str, Found]] = {}
+
+        async def fetch(series: Series, alike: list[_Ask]) -> None:
             keys = list(dict.fromkeys(key for ask in alike for key in ask.keys))
             due = max(ask.due for ask in alike)
-            answers[name] = await self._fetch(keys, alike[0].domain, alike[0].tally, due)
+            answers[series] = await self._fetch(keys, alike[0].domain, alike[0].tally, due)
+
+        if len(kinds) == 1:
+            await fetch(*kinds.popitem())
+        else:
+            await asyncio.gather(*(fetch(*kind) for kind in kinds.items()))
         given: set[int] = set()
 
         def own(found: Found) -> Found:
@@ -211,7 +218,7 @@ class Reader:
                 return found
             return found_in(found.held)
 
-        return [{key: own(answers[ask.domain.name][key]) for key in ask.keys} for ask in asks]
+        return [{key: own(answers[ask.domain.series][key]) for key in ask.keys} for ask in asks]
 
     async def _fetch(self, keys: Sequence[str], domain: Domain, tally: Tally, due: Due) -> dict[str, Found]:
         names = {key: self._entries.name(key) for key in keys}
@@ -235,7 +242,7 @@ class Reader:
         finally:
             for key in keys:
                 if self._fills.get(key) is token:
-                    del self._fills[key]
+                    self._fills.pop(key, None)  # another thread may have been quicker
         return {key: self.recall.by_age(key, it) for key, it in found.items()} if self._entries.ages else found
 
     async def _ask_layers(
@@ -262,7 +269,8 @@ class Reader:
         if answer is None:
             rest = {key: name for key, name in names.items() if key not in owed}
             mirrored = files is not None and domain.name in self._parts.mirror
-            copies = await self._ask(files, rest, domain, tally, due.files) if files and mirrored and rest else {}
+            until = due.after(redis).files
+            copies = await self._ask(files, rest, domain, tally, until) if files and mirrored and rest else {}
             answer = {key: self.recall.remembered(key, (last | copies).get(key, NOTHING)) for key in names}
             self._owed.insist(names, answer, asked=False)
             return self._uncovered(answer, era)
@@ -293,7 +301,7 @@ class Reader:
             return None
         self.met = True
         if domain.name in self._parts.mirror:
-            await self._renew(names.values(), blobs, due)
+            await self._renew(names.values(), blobs, due.after(redis))
         return {
             key: self._newest(key, self._take(name, blob, redis, domain, tally, era), token)
             for (key, name), blob in zip(names.items(), blobs, strict=True)

@@ -45,11 +45,21 @@ class Requests:
         tally = self._machine.tallies.of(domain)
         if settled.record is not None and settled.replayed:
             tally.far_hits += 1
-            tally.seconds_saved += max(0.0, settled.record.finished_at - settled.record.started_at)
+            tally.replayed += 1
+            self._count_replay(settled.record, ran=settled.ran)
             tally.latency.add(self._now() - begun)
         else:
             tally.misses += 1
         return settled
+
+    def _count_replay(self, record: Record, *, ran: bool) -> None:
+        """Count what a call was spared: each of those who waited for one look at the record; nothing where it was run as well."""
+        tally = self._machine.runs.tally
+        if ran:
+            tally.replays += 1
+        else:
+            seconds = max(0.0, record.finished_at - record.started_at)
+            tally.replayed(seconds, cost_usd=record.cost_usd or 0.0, tokens=record.tokens or 0)
 
     async def output(self, record: Record) -> Any:
         """A copy of a record's output; MISSING for what no codec here reads."""

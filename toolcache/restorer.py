@@ -26,8 +26,8 @@ from toolcache.keys.text import place_of
 from toolcache.parts import Due, Parts
 from toolcache.patience import TRIES, pause
 from toolcache.reader import Reader
-from toolcache.stats import Tallies
 from toolcache.tags import domain_of
+from toolcache.tallies import Tallies
 from toolcache.transfer import DAMAGED, EXPIRED, IN_THE_WAY, NEWER, TOO_LARGE
 from toolcache.writer import Writer
 

@@ -32,7 +32,7 @@ from toolcache.loops import PerLoop
 from toolcache.parts import Parts
 from toolcache.record import RAISED, TIMEOUT, UNSTORABLE, Attempt, Failure, Record, Verdict
 from toolcache.record_body import words_of
-from toolcache.stats import DispatchTally
+from toolcache.tallies import DispatchTally
 from toolcache.terms import Terms
 from toolcache.untold import Untold
 from toolcache.work import RunContext, Work, work_off
@@ -362,16 +362,14 @@ class Runs:
         if answer.owner == record.owner:
             return Settled(answer, False)
         self.tally.duplicates += 1
-        return self._replay(hold.name, answer)
+        return self._replay(hold.name, answer, ran=True)
 
     # -- words --------------------------------------------------------------------------------------------------
 
-    def _replay(self, name: str, record: Record) -> Settled:
+    def _replay(self, name: str, record: Record, *, ran: bool = False) -> Settled:
         if not record.answers:  # the attempt that was waited for has failed
             return Settled(record, False, error_of(record, short(name)))
-        seconds = max(0.0, record.finished_at - record.started_at)
-        self.tally.replayed(seconds, cost_usd=record.cost_usd or 0.0, tokens=record.tokens or 0)
-        return Settled(record, True, None if record.failure is None else error_of(record, short(name)))
+        return Settled(record, True, None if record.failure is None else error_of(record, short(name)), ran)
 
     def _count(self, context: RunContext) -> None:
         self.tally.spent(cost_usd=context.cost_usd or 0.0, tokens=context.tokens or 0)

@@ -89,7 +89,7 @@ class Cron:
             from apscheduler.triggers.cron import CronTrigger
         except ModuleNotFoundError:
             raise ModuleNotFoundError(
-                "cron needs the extra: pip install 'agent-toolcache[schedule]'; every='1h' does without"
+                "cron needs an extra: in a checkout, pip install '.[schedule]'; every='1h' does without"
             ) from None
         from zoneinfo import ZoneInfo
 

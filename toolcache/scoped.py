@@ -4,7 +4,7 @@ All else is the cache's own: memory, layers, flights, epochs, counts. What an ag
 one epoch forgets all of it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Unpack
@@ -22,6 +22,7 @@ from toolcache.lookups import Lookups
 from toolcache.machine import How, Machine
 from toolcache.memory.store import MemoryStore
 from toolcache.modes import Mode, Modes
+from toolcache.series import Series
 from toolcache.tags import agent_label, domain_label
 from toolcache.views import AgentTerms
 
@@ -49,7 +50,7 @@ class Scope(Machine):
         self._whole = machine
         self._terms = terms
         self.off = terms.off
-        self._rows: dict[str, Domain[Any]] = {}
+        self._rows: dict[Series, Domain[Any]] = {}
         self._label = (agent_label(agent),)
         self.entrance: Door = Door(machine.entrance, agent)
         door = self.entrance
@@ -57,7 +58,9 @@ class Scope(Machine):
         self._hits = _Hits(self._hits, door, {domain_label(name) for name in terms.off})
         self.hit = self._hits.one
         self.modes = _Modes(machine.parts.memory, machine.modes)
-        self.lookups = _Lookups(machine.lookups, door, self._hits, self.modes, terms.off)
+        self._agent = agent
+        self._hits.row = self.row
+        self.lookups = _Lookups(machine.lookups, door, self._hits, self.modes, self)
         self._near = self.keep is not None
         self.keep = None  # which knows no labels
 
@@ -71,14 +74,14 @@ class Scope(Machine):
         """The same of a key that is no hit."""
         if domain.name in self.off:
             how["mode"] = Mode.BYPASS
-        return await super().fill(key, compute, domain, **how)
+        return await super().fill(key, compute, self.row(domain), **how)
 
     async def compute_many(
         self, keys: Sequence[str], compute: ComputeMany, domain: Domain[Any], **how: Any
     ) -> dict[str, Any]:
         """Values by key; the missing ones computed by one call, or all of them."""
         if domain.name in self.off:
-            self.enter(keys)
+            self.tallies.of(self.row(domain)).bypassed += len(self.enter(keys))
             limit = self._entries.policy(self.row(domain)).hard_timeout
             return dict(await run_many(compute, list(keys), limit=limit))
 
@@ -87,7 +90,7 @@ class Scope(Machine):
             made = await run_many(compute, [asked[place] for place in places])
             return {place: made[asked[place]] for place in places}
 
-        return await super().compute_many(keys, make, domain, **how)
+        return await super().compute_many(keys, make, self.row(domain), **how)
 
     async def set(
         self,
@@ -132,6 +135,10 @@ class Scope(Machine):
         """Store a value only if none is there; whether it was stored."""
         return await super().add(key, value, self.row(domain), ttl=ttl, tags=tags, own=self._with_label(own))
 
+    async def delete_many(self, keys: Iterable[str], domain: Domain[Any]) -> dict[str, bool]:
+        """Remove keys everywhere; for each, whether a value was there."""
+        return await super().delete_many(keys, self.row(domain))
+
     async def touch(self, key: str, domain: Domain[Any], ttl: Duration | Missing | None) -> bool:
         """Have a value last so long from now; whether one was there."""
         return await super().touch(key, self.row(domain), ttl)
@@ -149,12 +156,14 @@ class Scope(Machine):
 
     def row(self, domain: Domain[Any]) -> Domain[Any]:
         """A domain's row, with what the agent is told."""
-        row = self._rows.get(domain.name)
+        row = self._rows.get(domain.series)
         if row is None:
             terms = self._terms
             ttl = terms.ttls.get(domain.name, terms.default_ttl if domain.ttl is None else domain.ttl)
             row = domain._replace(ttl=ttl, freshness=domain.freshness.over(terms.freshness))
-            self._rows[domain.name] = row
+            told = domain.series
+            row = row.counted_as(agent=told.agent or self._agent, tool=told.tool, model=told.model)
+            self._rows[domain.series] = self._rows[row.series] = row
         return row
 
     def _with_label(self, own: tuple[str, ...]) -> tuple[str, ...]:
@@ -213,7 +222,13 @@ def _name(agent: str) -> str:
 
 
 class _Hits(Hits):
-    """Hits of keys as one agent knows them."""
+    """Hits of keys as one agent knows them.
+
+    Attributes:
+        row: a domain's row, as the agent has it.
+    """
+
+    row: Callable[[Domain[Any]], Domain[Any]]
 
     def __init__(self, hits: Hits, door: Door, off: set[str]) -> None:
         vars(self).update(vars(hits))
@@ -231,7 +246,7 @@ class _Hits(Hits):
     def many(self, keys: Sequence[str], domain: Domain[Any]) -> tuple[dict[str, Any], list[str]]:
         """Values that memory may answer with, and the keys that it may not answer."""
         ours = list(map(self._door.key, keys))
-        values, _ = self._whole.many(ours, domain)
+        values, _ = self._whole.many(ours, self.row(domain))
         pairs = list(zip(keys, ours, strict=True))
         found = {key: values[our] for key, our in pairs if our in values}
         return found, [key for key, our in pairs if our not in values]
@@ -240,25 +255,30 @@ class _Hits(Hits):
 class _Lookups(Lookups):
     """Lookups of keys as one agent knows them, but in the domains that it does without."""
 
-    def __init__(self, lookups: Lookups, door: Door, hits: Hits, modes: Modes, off: frozenset[str]) -> None:
+    def __init__(self, lookups: Lookups, door: Door, hits: Hits, modes: Modes, scope: Scope) -> None:
         vars(self).update(vars(lookups))
-        self._entrance, self._hits, self._modes, self._off = door, hits, modes, off
+        self._entrance, self._hits, self._modes, self._off = door, hits, modes, scope.off
+        self._row = scope.row
 
     async def get(self, key: str, domain: Domain[Any], default: Any = None) -> Any:
         """The value, or ``default``."""
-        return default if self._does_without(domain, key) else await super().get(key, domain, default)
+        return default if self._does_without(domain, key) else await super().get(key, self._row(domain), default)
+
+    async def seek(self, key: str, domain: Domain[Any], default: Any = None) -> Any:
+        """The same of a key that is no hit."""
+        return default if self._does_without(domain, key) else await super().seek(key, self._row(domain), default)
 
     async def get_many(self, keys: Iterable[str], domain: Domain[Any]) -> dict[str, Any]:
         """The hits, in the order of the keys."""
-        return {} if self._does_without(domain) else await super().get_many(keys, domain)
+        return {} if self._does_without(domain) else await super().get_many(keys, self._row(domain))
 
     async def hits_of(self, keys: Sequence[str], domain: Domain[Any]) -> tuple[dict[str, Any], list[str]]:
         """What memory answers by itself, and the keys that it does not answer."""
-        return ({}, list(keys)) if self._does_without(domain) else await super().hits_of(keys, domain)
+        return ({}, list(keys)) if self._does_without(domain) else await super().hits_of(keys, self._row(domain))
 
     async def fetch_many(self, keys: Sequence[str], domain: Domain[Any], *, final: bool = True) -> dict[str, Any]:
         """What memory or the layers hold of keys that are no hits."""
-        return {} if self._does_without(domain) else await super().fetch_many(keys, domain, final=final)
+        return {} if self._does_without(domain) else await super().fetch_many(keys, self._row(domain), final=final)
 
     def _does_without(self, domain: Domain[Any], *keys: str) -> bool:
         if domain.name not in self._off:

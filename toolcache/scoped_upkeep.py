@@ -7,7 +7,7 @@ from typing import Any
 from toolcache.catalogue import KeyInfo
 from toolcache.entry import Invalidation
 from toolcache.keys.globs import Glob
-from toolcache.keys.text import KeyText
+from toolcache.keys.text import KeyText, key_text
 from toolcache.upkeep import Upkeep
 
 
@@ -49,6 +49,8 @@ class ScopedUpkeep(Upkeep):
 
     def _as_ours(self, info: KeyInfo) -> KeyInfo:
         """As the agent knows it: by its own key, unless that was cut."""
-        if type(info.key) is KeyText:
+        if type(info.key) is not KeyText:
+            return info._replace(key=info.key.removeprefix(self._beginning))
+        if "~" in info.key:
             return info
-        return info._replace(key=info.key.removeprefix(self._beginning))
+        return info._replace(key=KeyText(info.key.removeprefix(key_text(self._beginning))))

@@ -12,8 +12,8 @@ from toolcache.errors import CacheClosedError
 from toolcache.home import Homes
 from toolcache.parts import Parts
 from toolcache.places import Places
-from toolcache.stats import Tallies, Tally
 from toolcache.sweeper import Sweeper
+from toolcache.tallies import Tallies, Tally
 
 _SAFE: Final = Durability.MEMORY  # an enumeration looks its members up by way of a function
 

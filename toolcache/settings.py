@@ -57,6 +57,7 @@ class Options(TypedDict, total=False):
     default_ttl: Duration | None
     ttls: Mapping[str, Duration]
     costs: Mapping[str, float]
+    prices: Mapping[str, float]
     grace: Duration | None
     grace_retry: Duration
     refresh_ahead: float | None
@@ -86,6 +87,7 @@ class Options(TypedDict, total=False):
     lock_timeout: Duration
     fsync: Fsync
     strict: bool
+    metrics: bool
 
 
 class Settings(Frozen):
@@ -110,7 +112,9 @@ class Settings(Frozen):
         default_ttl: how long values without a lifetime of their own are good; None for ever.
         ttls: the same for single domains: ``{"search": "30m"}``, as text ``search=30m,catalog=2d``.
         costs: what computing one value of a domain costs in US dollars: ``{"embedding": 0.0001}``; for the savings in
-            ``stats()``.
+            ``stats()`` and ``savings()``.
+        prices: US dollars for a million tokens, by model: ``{"gpt-4o": 2.5}``, as text ``gpt-4o=2.5,small=0.15``; for computations
+            that say what they cost in tokens alone.
         grace: how long past its time a value may stand in for one that cannot be computed, or not in time; None for never.
         grace_retry: how long such a value goes on to do so before the next try.
         refresh_ahead: the share of its time, such as 0.8, after which a value that is asked for is computed anew in the
@@ -146,6 +150,8 @@ class Settings(Frozen):
         lock_timeout: how long others wait for one that is alive; then they compute themselves.
         fsync: ``"promised"`` syncs what was promised to survive a power cut, ``"always"`` everything, ``"never"`` nothing.
         strict: a write that no configured store took raises ``CacheWriteError``.
+        metrics: writes down once a second what was counted, for ``metrics()`` and all who look at the fleet; False keeps out
+            of it, as those do who only look.
 
     Raises:
         SettingsError: a name that is no setting, or a value that cannot be; the text says which, where and what can.
@@ -164,6 +170,7 @@ class Settings(Frozen):
     default_ttl: float | None = 3600.0
     ttls: Mapping[str, float] = each(factory=dict)
     costs: Mapping[str, float] = each(factory=dict)
+    prices: Mapping[str, float] = each(factory=dict)
     grace: float | None = None
     grace_retry: float = 10.0
     refresh_ahead: float | None = None
@@ -193,6 +200,7 @@ class Settings(Frozen):
     lock_timeout: float = 60.0
     fsync: Fsync = "promised"
     strict: bool = False
+    metrics: bool = True
 
     def __init__(self, **options: Unpack[Options]) -> None:
         _fill(self, sources.arguments(options))
@@ -287,6 +295,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "default_ttl": spelling.unlimited(spelling.span),
     "ttls": spelling.per_domain(spelling.span),
     "costs": spelling.per_domain(spelling.dollars),
+    "prices": spelling.prices,
     **freshness_options.READERS,
     "strategy": spelling.choice_or_class(*STRATEGIES),
     "tiers": spelling.unlimited(spelling.tiers),
@@ -310,6 +319,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "lock_timeout": spelling.span,
     "fsync": spelling.choice("promised", "always", "never"),
     "strict": spelling.switch,
+    "metrics": spelling.switch,
 }
 
 

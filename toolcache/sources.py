@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "TOOLCACHE_"
 DEFAULT_REDIS: Final = "redis://localhost:6379"
-# Where the project's own tests and benchmarks find recorded data and a server: no settings, and no misspelt ones.
-_NOT_OURS: Final = frozenset({"TOOLCACHE_DATA", "TOOLCACHE_TEST_SERVER"})
+# Where the project's own tests and benchmarks find recorded data and a server, and who may ask a web server of ours: no
+# settings, and no misspelt ones.
+_NOT_OURS: Final = frozenset({"TOOLCACHE_DATA", "TOOLCACHE_TEST_SERVER", "TOOLCACHE_TOKENS"})
 # The usual names that other programs of the same host share; ours win over them.
 _ALIASES: Final = {
     "REDIS_URL": "redis_url",

@@ -204,15 +204,32 @@ def per_domain(read: Reader) -> Reader:
     return table
 
 
-def dollars(value: Any, name: str) -> float:
+def dollars(value: Any, name: str, *, of: str = "one computation costs") -> float:
     """An amount of US dollars, which may be zero."""
     try:
         amount = float(value)
     except (TypeError, ValueError):
         amount = math.nan
-    if not amount >= 0 or math.isinf(amount):
-        raise ValueError(f"{name} is what one computation costs, zero or more US dollars, not {value!r}")
+    if isinstance(value, bool) or not amount >= 0 or math.isinf(amount):
+        raise ValueError(f"{name} is what {of}, zero or more US dollars, not {value!r}")
     return amount
+
+
+def prices(value: Any, name: str) -> dict[str, float]:
+    """Dollars for each of some models, in text ``gpt-4o=2.5,small=0.15``; the name of a model may hold an equals sign."""
+    if isinstance(value, str):
+        pairs = [part.rpartition("=") for part in _parts(value)]
+        value = {model.strip(): amount.strip() for model, _, amount in pairs}
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"{name} takes a price for each of some models, a dict such as {{'gpt-4o': 2.5}} "
+            f"or text such as 'gpt-4o=2.5,small=0.15', not {type(value).__name__}"
+        )
+    if odd := [model for model in value if not isinstance(model, str) or not model.strip()]:
+        raise ValueError(
+            f"{name} takes the names of models and their prices, model=price, and {odd[0]!r} names no model"
+        )
+    return {model: dollars(one, f"{name}[{model!r}]", of="a million tokens cost") for model, one in value.items()}
 
 
 def recovery(value: Any, name: str) -> tuple[float, float]:

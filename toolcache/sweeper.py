@@ -4,7 +4,7 @@ import asyncio
 import weakref
 from contextvars import Context
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from toolcache.errors import UnsupportedEventLoopError
 from toolcache.memory.store import MemoryStore
@@ -14,11 +14,23 @@ _SLICE: Final = 250
 """Entries: a millisecond or two."""
 
 
-class Sweeper:
-    """Sweeps one memory store from whichever loop uses it. A timer, not a task: it keeps neither loop nor store alive."""
+class _Onlooker(Protocol):
+    @property
+    def needed(self) -> bool: ...
+    def look(self) -> None: ...
 
-    def __init__(self, memory: MemoryStore) -> None:
+
+class Sweeper:
+    """Sweeps one memory store from whichever loop uses it. A timer, not a task: it keeps neither loop nor store alive.
+
+    Args:
+        memory: what is swept.
+        onlooker: who looks once a second what was counted, if there is one that has no task of its own for it.
+    """
+
+    def __init__(self, memory: MemoryStore, onlooker: _Onlooker | None = None) -> None:
         self._memory = weakref.ref(memory)
+        self._onlooker = None if onlooker is None or onlooker.needed else weakref.ref(onlooker)
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -45,6 +57,13 @@ class Sweeper:
     def _sweep(self) -> None:
         self._timer = None
         memory = self._memory()
-        if memory is not None and self._loop is not None and memory.next_expiry < inf:
-            memory.sweep(_SLICE)
-            self._timer = self._loop.call_later(0 if memory.is_due else _EVERY, self._sweep, context=Context())
+        onlooker = None if self._onlooker is None else self._onlooker()
+        if memory is None or self._loop is None or (memory.next_expiry == inf and onlooker is None):
+            return
+        memory.sweep(_SLICE)
+        if memory.is_due:
+            self._timer = self._loop.call_later(0, self._sweep, context=Context())
+            return
+        if onlooker is not None:
+            onlooker.look()
+        self._timer = self._loop.call_later(_EVERY, self._sweep, context=Context())

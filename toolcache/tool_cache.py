@@ -26,6 +26,7 @@ from toolcache.told import Told
 from toolcache.views import AgentOptions, terms_of
 
 if TYPE_CHECKING:
+    from toolcache.alerts.alerts import Alerts
     from toolcache.memories import Memories
     from toolcache.reactions import Reactions
     from toolcache.sessions import Sessions
@@ -207,6 +208,11 @@ class AgentView(ToolCache):
         from toolcache.tools import Tools
 
         return Tools(self, self._whole.tools)
+
+    @property
+    def alerts(self) -> "Alerts":
+        """Those of the cache: there is one table, whoever adds to it."""
+        return self._whole.alerts
 
     def for_agent(self, agent: str, /, **options: Unpack[AgentOptions]) -> "AgentView":
         """A view of the whole cache for another agent."""

@@ -88,7 +88,7 @@ class ToolCalls:
         self._requests = requests
         self._row = row
 
-    async def cached(self, key: str, own: tuple[str, ...], policy: ToolPolicy, run: Asked) -> Any:
+    async def cached(self, key: str, own: tuple[str, ...], policy: ToolPolicy, run: Asked, row: Domain[Any]) -> Any:
         """The kept result, or that of a run, which is kept if it may be; one run for all who ask meanwhile."""
         mine: list[Any] = []
 
@@ -106,16 +106,18 @@ class ToolCalls:
 
         how = How(ttl=policy.ttl, tags=policy.tags, own=own, freshness=policy.freshness)
         try:
-            value = await self._machine.compute(key, compute, self._row, **how)
+            value = await self._machine.compute(key, compute, row, **how)
             try:
                 return _loaded(value, policy, mine)
             except Exception:  # noqa: BLE001 - what cannot be read any more is as good as none
                 how["mode"] = Mode.REFRESH
-                return _loaded(await self._machine.fill(key, compute, self._row, **how), policy, mine)
+                return _loaded(await self._machine.fill(key, compute, row, **how), policy, mine)
         except UnkeptResult as unkept:
             return await self._past(unkept, mine, run)
 
-    async def once(self, request: tuple[str, str], policy: ToolPolicy, retention: float | None, run: Asked) -> Any:
+    async def once(
+        self, request: tuple[str, str], policy: ToolPolicy, retention: float | None, run: Asked, row: Domain[Any]
+    ) -> Any:
         """The answer of the one run there is of a request, told by its key and its fingerprint."""
         key, fingerprint = request
         mine: list[Any] = []
@@ -132,9 +134,9 @@ class ToolCalls:
 
         terms = _Terms(**vars(policy.terms) | {"retention": retention})
         try:
-            settled = await self._requests.once(key, work, terms, self._row, fingerprint=fingerprint)
+            settled = await self._requests.once(key, work, terms, row, fingerprint=fingerprint)
             if isinstance(settled.error, StoredAgentError) and settled.error.type == _NAME and not settled.replayed:
-                settled = await self._requests.once(key, work, terms, self._row, fingerprint=fingerprint)
+                settled = await self._requests.once(key, work, terms, row, fingerprint=fingerprint)
             output = await self._requests.outcome(settled)
         except UnkeptResult as unkept:
             return await self._past(unkept, mine, run if policy is AGAIN else None)

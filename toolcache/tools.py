@@ -12,7 +12,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from toolcache.domains import IDEMPOTENCY, TOOL
+from toolcache.domains import IDEMPOTENCY, TOOL, Domain
 from toolcache.entry import MISSING, Invalidation
 from toolcache.errors import CacheClosedError, CacheWriteError, UnsupportedKeyError
 from toolcache.keys.canonical import digest
@@ -46,6 +46,7 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
     """
 
     def __init__(self, cache: "DomainCache", whole: Self | None = None) -> None:
+        self._cache = cache
         self._machine = cache._machine  # noqa: SLF001 - of one house
         self._keys = cache._keys  # noqa: SLF001 - of one house
         self._row = cache.domains[TOOL.name]
@@ -155,7 +156,9 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         if verdict.act is Act.CACHE:
             told = (self._known.digest(server, tool), policy.version)
             key = self._key(server, tool, policy.chosen(params), *told)
-            return await self._calls.cached(key, result_labels(server, tool), policy, asked)
+            return await self._calls.cached(
+                key, result_labels(server, tool), policy, asked, self._counted(server, tool)
+            )
         writes = bool(server) and self._may_write(server, tool)
         if verdict.act is Act.ONCE:
             return await self._once(server, tool, policy, params, asked, writes=writes)
@@ -175,7 +178,8 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
             request = self._key(server, tool, policy.chosen(params)), str(digest(others)) if others else ""
             retention = self._machine.lifetime(policy.ttl, self._answers)
         run = partial(self._write, server, asked, who) if writes else asked
-        return await self._calls.once(request, policy, None if retention == inf else retention, run)
+        row = self._counted(server, tool)
+        return await self._calls.once(request, policy, None if retention == inf else retention, run, row)
 
     def _may_write(self, server: str, tool: str) -> bool:
         """Whether a call may change what is kept of the server's tools."""
@@ -222,6 +226,10 @@ class Tools(MutableMapping[ToolName, ToolPolicy]):
         turns: list[Any] = [turn for turn in (told, self._turns.get(server)) if _is_turn(turn)]
         who, number = max(turns, key=lambda turn: turn[1], default=(None, 0))
         return who, number, _is_turn(told)
+
+    def _counted(self, server: str, tool: str) -> Domain[Any]:
+        """The domain's row, whose calls are counted for the tool."""
+        return self._cache._apart(TOOL, tool=f"{server}/{tool}" if server else tool)  # noqa: SLF001 - of one house
 
     def _key(self, server: str, tool: str, params: Mapping[str, Any], *told: Any) -> str:
         """The key of a call."""

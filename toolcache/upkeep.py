@@ -30,6 +30,9 @@ class Upkeep:
         homes: whose flights are told.
         risk: says what may be served again.
         cleanup: gives back what has ended.
+
+    Attributes:
+        catalogue: lists what the cache holds.
     """
 
     def __init__(
@@ -46,15 +49,15 @@ class Upkeep:
         self._entrance = entrance
         self._changes = changes
         self._invalidator = invalidator
-        self._catalogue = Catalogue(parts, scanner)
+        self.catalogue = Catalogue(parts, scanner)
         self._cleanup = cleanup
-        self._removals = Removals(parts, scanner, self._catalogue, changes, homes, risk)
+        self._removals = Removals(parts, scanner, self.catalogue, changes, homes, risk)
 
     def scan(self, pattern: str) -> AsyncIterator[KeyInfo]:
         """Of the entries whose keys match a pattern."""
         glob = Glob(pattern)
         self._entrance.pass_through()
-        return self._catalogue.scan(glob)
+        return self.catalogue.scan(glob)
 
     async def invalidate(self, options: Mapping[str, Any], domains: Collection[str]) -> Invalidation:
         """Forget what the options mean; see ``Targets``."""

@@ -6,6 +6,7 @@ import os
 import stat
 from asyncio import sleep, to_thread
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn
 
 from toolcache.domains import Domain
@@ -32,21 +33,23 @@ class Bad(NamedTuple):
 async def items(cache: "Told", plan: WarmPlan) -> AsyncGenerator[Item | Bad, None]:
     """The items of a plan, at most as many as it allows."""
     left = plan.max_items
-    async for item in _all(cache, plan):
-        if not left:
-            return
-        left -= 1
-        if left % _TURN == 0:  # what memory holds is seen to without a pause
-            await sleep(0)
-        yield item
+    async with aclosing(_all(cache, plan)) as every:  # one that is left in the middle closes its file
+        async for item in every:
+            if not left:
+                return
+            left -= 1
+            if left % _TURN == 0:  # what memory holds is seen to without a pause
+                await sleep(0)
+            yield item
 
 
-async def _all(cache: "Told", plan: WarmPlan) -> AsyncIterator[Item | Bad]:
+async def _all(cache: "Told", plan: WarmPlan) -> AsyncGenerator[Item | Bad, None]:
     for key, compute in plan.items:
         yield Item(key, compute)
     if plan.file is not None:
-        async for line in _lines(plan.file):
-            yield line if isinstance(line, Bad) else _checked(Item(line), plan)
+        async with aclosing(_lines(plan.file)) as lines:
+            async for line in lines:
+                yield line if isinstance(line, Bad) else _checked(Item(line), plan)
     if plan.top is not None:
         for item in cache.requested.most(plan.top, plan.domain):
             yield item
@@ -93,7 +96,7 @@ def fields_of(item: Item, domain: str | Domain[Any], params: Mapping[str, Any]) 
     return {**params, **item.subject}
 
 
-async def _lines(path: str) -> AsyncIterator[Any]:
+async def _lines(path: str) -> AsyncGenerator[Any, None]:
     """What the lines of a file say; read in a thread, some at a time."""
     read = _json if path.lower().endswith(_JSON) else _text
     file = await to_thread(_open, path)

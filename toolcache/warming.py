@@ -248,6 +248,7 @@ def _unit_cost(cache: "Told", plan: WarmPlan) -> float:
         cost = 0.0 if isinstance(row, str) else row.cost_usd
     if plan.max_cost_usd is not None and not cost:
         raise ValueError(
-            "max_cost_usd needs to know what one computation costs: give cost_usd to the plan or the domain"
+            "max_cost_usd (--max-cost) needs to know what one computation costs: give the plan its cost_usd (--cost), or the "
+            "domain its own, in the setting costs"
         )
     return cost or 0.0

@@ -192,6 +192,7 @@ class Writer:
             if overlay is not None:
                 due = await self._rise(overlay, drafts, due)
             taken = await self._offer(redis, drafts, until=due.redis)
+            due = due.after(redis)
             for i, result in enumerate(taken):
                 outcomes.append(noted(NOWHERE, drafts[i], result, _REDIS))
                 if files is not None and _goes_to_files(drafts[i], result, mirrored):

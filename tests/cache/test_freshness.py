@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hearing import until
-from rig import Rig, far
+from rig import Rig, far, shared
 
 from toolcache.cache import Cache
 from toolcache.compute import Context
@@ -307,6 +307,23 @@ def outcome(age: str, source: str, *, grace: bool, soft: bool, hard: bool) -> An
     if source == "fails":
         return OLD if stands_in else OSError
     return NEW
+
+
+@shared
+async def test_an_old_value_that_is_found_late_stands_in_then(rig: Rig, source: Source) -> None:
+    """FAULTS: a layer that takes longer to answer than callers would wait does not have them wait for the computation."""
+    cache = await rig.open()
+    await cache.get_or_set("key", lambda: OLD, ttl=10, grace=100)
+    await settle(cache)
+    cache._parts.memory.clear()
+    rig.clock.advance(20)
+    chaos: Any = cache._parts.redis and cache._parts.redis.store
+    chaos.delay(0.1)
+    source.gate = asyncio.Event()
+    asked = cache.get_or_set("key", source, ttl=10, grace=100, soft_timeout=0.005)
+    assert await asyncio.wait_for(asked, 30) == OLD
+    source.gate.set()
+    await settle(cache)
 
 
 @pytest.mark.parametrize("age", AGES)

@@ -11,7 +11,9 @@ from toolcache import AgentTask, ToolCache, report
 from toolcache.cache import Cache
 from toolcache.domains import GENERAL, Domain
 from toolcache.embeddings import embed
-from toolcache.stats import DispatchStats, DispatchTally, Histogram
+from toolcache.report import latency_of
+from toolcache.stats import DispatchStats
+from toolcache.tallies import DispatchTally, Histogram
 from toolcache.testing import ChaosStore, FakeClock
 
 
@@ -228,10 +230,10 @@ def test_a_sample_stands_for_the_whole() -> None:
     """Two histograms side by side: the quantiles are those of all, the sampled ones weighed."""
     calls, sample = Histogram(), Histogram()
     calls.add(1.0, 10)
-    assert calls.beside(sample, 500).snapshot() == calls.snapshot()
+    assert latency_of(calls.beside(sample, 500)) == latency_of(calls)
     sample.add(0.001, 2)
     sample.add(0.002)
-    both = calls.beside(sample, 93).snapshot()
+    both = latency_of(calls.beside(sample, 93))
     assert (both.count, both.longest) == (103, 1.0)
     assert both.p50 == pytest.approx(0.001, rel=0.2)
     assert both.p90 == pytest.approx(0.002, rel=0.2)
@@ -255,10 +257,10 @@ def test_a_replay_saves_what_its_run_took() -> None:
     """What runs spend and what replays save are two accounts, and a snapshot does not move on."""
     tally = DispatchTally()
     tally.spent(cost_usd=0.5, tokens=1000)
-    before = tally.snapshot()
+    before = DispatchStats(**vars(tally))
     for _ in range(2):
         tally.replayed(3.0, cost_usd=0.5, tokens=1000)
-    after = tally.snapshot()
+    after = DispatchStats(**vars(tally))
     assert (after.cost_usd, after.tokens) == (before.cost_usd, before.tokens) == (0.5, 1000)
     assert (after.replays, after.seconds_saved, after.cost_usd_saved, after.tokens_saved) == (2, 6.0, 1.0, 2000)
     assert (before.replays, before.seconds_saved) == (0, 0.0)

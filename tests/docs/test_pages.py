@@ -88,7 +88,9 @@ def comparable(output: str) -> str:
 def test_every_block_is_of_a_kind_that_is_checked(page: Path) -> None:
     """E5: no block escapes: Python is run, commands and settings are known ones, the rest is output or a picture."""
     for block in blocks(page):
-        assert block.language in {"python", "sh", "ini", "text"}, f"{name_of(page)}:{block.line}: {block.language!r}"
+        assert block.language in {"python", "sh", "ini", "text", "toml"}, (
+            f"{name_of(page)}:{block.line}: {block.language!r}"
+        )
         if block.language == "sh":
             for line in block.text.strip().splitlines():
                 check_command(line, f"{name_of(page)}:{block.line}")
@@ -134,26 +136,57 @@ def test_settings_that_nobody_reads_are_caught(text: str, tmp_path: Path) -> Non
 
 def check_command(line: str, where: str) -> None:
     """A command of the pages exists: a target of the Makefile, a file of the repository, a program of the system."""
+    for one in re.split(r" (?:\||&&) ", line):
+        check_program(re.sub(r'^eval "\$\((.*)\)"$', r"\1", one), where)
+
+
+def check_program(line: str, where: str) -> None:
+    """The same of one program of a line."""
     words = [word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=", word)]
     match words:
-        case []:
+        case [] | ["jq", _] | ["python", "-m", "asyncio"]:
             pass
         case ["make", *targets]:
             for target in (t for t in targets if "=" not in t):
                 assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE), (
                     f"{where}: {line}"
                 )
-        case ["python", "-m", "asyncio"]:
-            pass
         case ["python", script] if (ROOT / script).is_file():
             pass
         case ["pip", "install", *what]:
             assert "toolcache" not in what, f"{where}: that distribution is another project's"
-            assert what in ([".", ".[zstd]"], ["."], [".[zstd]"]), f"{where}: {line}"
+            assert what in ([".", ".[zstd]"], ["."], [".[zstd]"], [".[cli]"], [".[cli,server]"]), f"{where}: {line}"
+        case ["toolcache", *arguments]:
+            check_verb(arguments, f"{where}: {line}")
         case ["cp", source, _] if (ROOT / source).is_file():
             pass
         case _:
             pytest.fail(f"{where}: nothing checks the command {line!r}")
+
+
+def check_verb(arguments: list[str], where: str) -> None:
+    """Arguments of the command line can be read; nothing is done."""
+    import click
+
+    from toolcache.cli.app import app
+    from toolcache.cli.call import Choices
+    from toolcache.cli.verb import Verb
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Verb, "invoke", lambda *_: 0)
+        try:
+            app.main(arguments, prog_name="toolcache", standalone_mode=False, obj=Choices())
+        except click.UsageError as error:
+            pytest.fail(f"{where}: {error.format_message()}")
+
+
+@pytest.mark.parametrize(
+    "line", ["toolcache stat", "toolcache stats --perod 1h", "toolcache get", "toolcache keys | xargs rm"]
+)
+def test_commands_that_nobody_knows_are_caught(line: str) -> None:
+    """E5: a verb or an option that does not exist fails the page."""
+    with pytest.raises(pytest.fail.Exception):
+        check_command(line, "a page")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -592,4 +592,4 @@ class TestView:
             name: inspect.signature(way).parameters for name, way in vars(Machine).items() if inspect.isfunction(way)
         }
         taking = {name for name, asked in ways.items() if {"key", "keys", "mapping"} & asked.keys()}
-        assert taking - set(vars(Scope)) == {"expire", "delete_many"}
+        assert taking - set(vars(Scope)) == {"expire"}

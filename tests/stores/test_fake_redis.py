@@ -12,11 +12,13 @@ from redis import exceptions as replies
 from servers import RedisServer
 
 from toolcache.blob import TOMBSTONE
+from toolcache.groups import SupportsGroups
 from toolcache.protocols import Store, Write
 from toolcache.stores.redis.store import RedisStore
 from toolcache.swaps import NOTHING, UNKNOWN, Standing
 from toolcache.testing import FakeClock
 from toolcache.testing.claims import ClaimContract
+from toolcache.testing.groups import GroupsContract
 from toolcache.testing.stores import StoreContract, blob_of, version_of
 from toolcache.versions import ZERO
 
@@ -51,6 +53,19 @@ class TestFakeRedisClaims(ClaimContract):
     async def let_pass(self, seconds: float) -> None:
         """Time passes on the server's clock."""
         self.clock.advance(seconds)
+
+
+class TestFakeRedisGroups(GroupsContract):
+    """And that of groups."""
+
+    @pytest.fixture
+    def grouping(self, clock: FakeClock) -> FakeRedisStore:
+        self.fake = FakeRedis(clock.time)
+        return FakeRedisStore(self.fake, clock)
+
+    async def damage(self, store: SupportsGroups, group: str, name: str) -> None:
+        """Another program has written there."""
+        self.fake.groups[group][name] = b"garbage" * 50
 
 
 def write(chance: random.Random) -> Write:

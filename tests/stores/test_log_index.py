@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolcache.stores.log.frame import BARE, CLAIM, CLEAN, FIRST, PENDING, TOMBSTONE
+from toolcache.stores.log.frame import BARE, CLAIM, CLEAN, FIRST, GROUPED, PENDING, TOMBSTONE
 from toolcache.stores.log.index import UNSEEN, Entry, Index, digest
 from toolcache.testing.stores import version_of
 
@@ -92,11 +92,11 @@ def test_what_was_held_back_counts_if_no_copy_came(index: Index) -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.sampled_from(["seen", "stale", "unseen", "mark"])))
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4), st.sampled_from(["seen", "stale", "unseen", "mark"])))
 )
 def test_to_renew_is_to_admit(steps: list[tuple[str, int, str]]) -> None:
     """I3: whether what was seen still stands, was overtaken meanwhile, or nobody looked: the index says the same."""
-    kinds = (0, TOMBSTONE, PENDING, CLAIM | BARE)
+    kinds = (0, TOMBSTONE, PENDING, CLAIM | BARE, GROUPED)
     quick, plain = Index(ORDERS.__getitem__), Index(ORDERS.__getitem__)
     for number, (text, kind, how) in enumerate(steps, 1):
         key = digest(text.encode())

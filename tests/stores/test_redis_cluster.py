@@ -16,12 +16,15 @@ from redis.exceptions import RedisClusterException, RedisError
 from servers import RedisServer, free_port, supports_tls
 
 from toolcache import Durability, ToolCache
+from toolcache.clock import SYSTEM
 from toolcache.events import Event, StoreFault
-from toolcache.protocols import PutStatus, Store, Write
+from toolcache.groups import Grouped, SupportsGroups
+from toolcache.protocols import Clock, PutStatus, Store, Write
 from toolcache.resilience.faults import FaultKind, classify
 from toolcache.stores.redis.slots import SLOTS, slot_of
 from toolcache.stores.redis.store import RedisStore
 from toolcache.testing import ClaimContract, FakeClock
+from toolcache.testing.groups import ONE, GroupsContract
 from toolcache.testing.stores import StoreContract, blob_of, version_of
 
 _RESUMED_SECONDS = 25.0
@@ -96,6 +99,30 @@ class TestOnACluster(StoreContract):
         """Overwrite the value with bytes of another program."""
         owner = self.cluster.owner(slot_of(key.encode()))
         owner.command("SET", key, b"\x80\x04garbage of somebody else, longer than a header is" * 3)
+
+
+class TestGroupsOnACluster(GroupsContract):
+    """A group is one key, of one node; those of a call are on several."""
+
+    @pytest.fixture(autouse=True)
+    def _nodes(self, cluster: RedisCluster) -> None:
+        self.cluster = cluster
+
+    @pytest.fixture
+    async def grouping(self, cluster: RedisCluster) -> AsyncIterator[RedisStore]:
+        """A store on the module's cluster."""
+        store = RedisStore(cluster.url, op_timeout=5.0)
+        yield store
+        await store.aclose()
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        """The machine's, as the nodes'."""
+        return SYSTEM
+
+    async def damage(self, store: SupportsGroups, group: str, name: str) -> None:
+        """Another program has written there."""
+        self.cluster.owner(slot_of(group.encode())).command("HSET", group, name, b"garbage" * 50)
 
 
 class TestClaimsOnACluster(ClaimContract):
@@ -199,7 +226,7 @@ async def test_a_cache_takes_the_url(cluster: RedisCluster) -> None:
         health = await cache.health()
         assert health.redis is not None
         assert health.redis.where == cluster.url
-    assert sum(node.command("DBSIZE") for node in cluster.nodes) == 10
+    assert sum(len(node.command("KEYS", "tc1:v:*")) for node in cluster.nodes) == 10
 
 
 def test_loops_side_by_side_and_one_after_another(cluster: RedisCluster) -> None:
@@ -270,6 +297,34 @@ async def test_a_slot_that_has_moved(store: RedisStore, cluster: RedisCluster) -
         await store.put_many([write(key, b"three", version=3) for key in keys])
         assert target.command("EXISTS", *keys) == 3
     assert await store.get_many(keys) == [None] * 3  # and back
+
+
+def grouped(group: str, version: int = 1) -> Grouped:
+    """A record of a group, as of now."""
+    return Grouped(group, ONE, blob_of(f"{group}:{ONE}", version=version, now=time.time()))
+
+
+async def test_groups_on_their_way_and_moved(store: RedisStore, cluster: RedisCluster) -> None:
+    """BUG-103: a group is read and written where it is: here, there already, and when all have gone; with one script unknown."""
+    source, target = cluster.nodes[0], cluster.nodes[2]
+    groups = keys_of(8, 4)
+    elsewhere = "tc1:s:test:h:elsewhere"
+    await store.put_grouped([grouped(group) for group in groups])
+    with moving(cluster, 8, source, target):
+        migrate(source, target, groups[0])
+        migrate(source, target, groups[1])
+        target.command("SCRIPT", "FLUSH")
+        for version in (2, 3):
+            newer = [grouped(group, version) for group in (*groups, elsewhere)]
+            await store.put_grouped(newer)
+            await store.put_grouped([grouped(group) for group in groups])
+            assert await store.read_groups([*groups, elsewhere]) == [{ONE: one.blob} for one in newer]
+            if version == 2:
+                for group in source.command("CLUSTER", "GETKEYSINSLOT", 8, 10):
+                    migrate(source, target, group.decode())
+                for node in (target, source, cluster.nodes[1]):
+                    node.command("CLUSTER", "SETSLOT", 8, "NODE", cluster.identity(target))
+        assert target.command("EXISTS", *groups) == 4
 
 
 async def test_slots_that_move_one_after_another(store: RedisStore, cluster: RedisCluster) -> None:
@@ -488,6 +543,16 @@ async def test_reads_from_replicas(own_cluster: RedisCluster, wanted: bool) -> N
     await until(settled)
     assert {one.status for one in await store.put_many([write(key, version=2) for key in keys])} == {PutStatus.STORED}
     assert sum(node.command("DBSIZE") for node in own_cluster.primaries) == 60
+    groups = [grouped(f"tc1:s:test:h:{n}") for n in range(12)]
+    await store.put_grouped(groups)
+
+    async def gathered() -> bool:
+        before = [own_cluster.calls(node, "hgetall") for node in replicas]
+        found = await store.read_groups([one.group for one in groups])
+        asked = [own_cluster.calls(node, "hgetall") > old for node, old in zip(replicas, before, strict=True)]
+        return asked == [wanted] * len(replicas) and found == [{ONE: one.blob} for one in groups]
+
+    await until(gathered)
     if wanted:
         await asyncio.to_thread(replicas[0].stop)
         with contextlib.suppress(RedisError):

@@ -16,10 +16,13 @@ from redis.exceptions import RedisError
 from servers import RedisServer, free_port, supports_tls
 
 from toolcache import Durability, ToolCache
-from toolcache.protocols import PutStatus, Store, Write
+from toolcache.clock import SYSTEM
+from toolcache.groups import SupportsGroups
+from toolcache.protocols import Clock, PutStatus, Store, Write
 from toolcache.resilience.faults import FaultKind, classify
 from toolcache.stores.redis.store import RedisStore
 from toolcache.testing import FakeClock
+from toolcache.testing.groups import GroupsContract
 from toolcache.testing.stores import StoreContract, blob_of
 
 _SECRET = "sesame-of-the-sentinels"
@@ -70,6 +73,30 @@ class TestBehindSentinels(StoreContract):
         self.watched.master.command("SET", key, b"\x80\x04garbage of somebody else, longer than a header is" * 3)
 
 
+class TestGroupsBehindSentinels(GroupsContract):
+    """And that of groups."""
+
+    @pytest.fixture(autouse=True)
+    def _servers(self, watched: WatchedServers) -> None:
+        self.watched = watched
+
+    @pytest.fixture
+    async def grouping(self, watched: WatchedServers) -> AsyncIterator[RedisStore]:
+        """A store on the module's servers."""
+        store = RedisStore(watched.url, op_timeout=5.0)
+        yield store
+        await store.aclose()
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        """The machine's, as the servers'."""
+        return SYSTEM
+
+    async def damage(self, store: SupportsGroups, group: str, name: str) -> None:
+        """Another program has written there."""
+        self.watched.master.command("HSET", group, name, b"garbage" * 50)
+
+
 async def test_a_cache_takes_the_url(watched: WatchedServers) -> None:
     """BUG-104: the URL alone is enough; what is shown of it says where the sentinels are."""
     async with ToolCache(redis_url=watched.url, files=False) as cache:
@@ -77,7 +104,7 @@ async def test_a_cache_takes_the_url(watched: WatchedServers) -> None:
         health = await cache.health()
         assert health.redis is not None
         assert health.redis.where == f"{watched.url}/0"
-    assert watched.master.command("DBSIZE") == 1
+    assert len(watched.master.command("KEYS", "tc1:v:*")) == 1
 
 
 async def test_the_database_and_the_name_arrive(watched: WatchedServers) -> None:
@@ -120,7 +147,7 @@ async def test_a_cache_whose_master_is_killed(own_watched: WatchedServers) -> No
             assert await cache.get("k") == 2
             assert time.monotonic() < give_up
             await asyncio.sleep(0.02)
-    assert own_watched.replica.command("DBSIZE") == 1
+    assert len(own_watched.replica.command("KEYS", "tc1:v:*")) == 1
 
 
 async def test_a_master_that_is_frozen_under_load(own_watched: WatchedServers) -> None:

@@ -151,6 +151,7 @@ async def any_value(cache: Cache) -> None:
     assert_type(await cache.ttl("key"), float | None)
     assert_type(await cache.clear(), Invalidation)
     assert_type(cache.stats(), Stats)
+    assert_type((await cache.savings(period="30d")).by("agent")["faq"].cost_saved, float)
     assert_type(await cache.health(), Health)
     assert_type(await cache.health(probe=False), Health)
     assert_type(await cache.export("file", rate=100, on_progress=moving), Transfer)

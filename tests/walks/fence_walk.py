@@ -237,6 +237,7 @@ class FenceWalk:
             store = OwnLogStore(self._directory, clock=clock, hybrid=hybrid, fsync="never")
             files = self._guarded(GatedStore(store, self.gates), clock)
         parts = Parts(
+            metrics=False,  # whose records take versions, too
             namespace="fences",
             clock=clock,
             hybrid=hybrid,

@@ -146,6 +146,7 @@ class RequestWalk:
         files.gates, files.at = self.gates, at
         files.noted, files.wrote = partial(self.swapped, at), partial(self.wrote, at)
         parts = Parts(
+            metrics=False,  # whose records take versions, too
             namespace=NAMESPACE,
             clock=clock,
             hybrid=hybrid,

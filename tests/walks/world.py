@@ -190,6 +190,7 @@ class World:
         hybrid, announce = Minted(clock, self._chance.randbytes(8)), Announcer(clock)
         files = self._files(host, clock, hybrid)
         parts = Parts(
+            metrics=False,  # whose records take versions, too
             namespace=NAMESPACE,
             clock=clock,
             hybrid=hybrid,

@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Self
 
+from toolcache.alerts.rounds import Evaluation
+from toolcache.alerts.rule import Action
+from toolcache.blocking.alerts_methods import BlockingAlerts as AlertsMethods
 from toolcache.blocking.memories_methods import BlockingMemories as MemoriesMethods
 from toolcache.blocking.sessions_methods import BlockingSessions as SessionsMethods
 from toolcache.blocking.tools_methods import BlockingTools as ToolsMethods
@@ -44,6 +47,44 @@ class BlockingMemories(MemoriesMethods):
     def normalized(self, normalize: Callable[[Any], Any]) -> Self:
         """The same memories, whose queries are made alike so; see ``Memories.normalized``."""
         return type(self)(self._cache.normalized(normalize), self._portal)
+
+
+class BlockingAlerts(AlertsMethods):
+    """See ``Alerts``."""
+
+    def evaluate(self) -> Evaluation:
+        """Judge the alerts now, if no other process does, and wait until what is to be told is; see ``Alerts.evaluate``."""
+
+        async def judge() -> Evaluation:
+            evaluation = await self._cache.evaluate()
+            await evaluation.delivered()
+            return evaluation
+
+        return self._call(judge)
+
+    @property
+    def actions(self) -> dict[str, Action]:
+        """Actions by name; plain functions are called in threads of their own."""
+        return self._cache.actions
+
+    @property
+    def every(self) -> float:
+        """Seconds from one round of judging to the next; may be set to a span."""
+        return self._cache.every
+
+    @every.setter
+    def every(self, span: Duration) -> None:
+        self._cache.every = span
+
+    @property
+    def sent(self) -> int:
+        """How often an action of this process was told of an alert, and took it."""
+        return self._cache.sent
+
+    @property
+    def failed(self) -> int:
+        """How often one did not."""
+        return self._cache.failed
 
 
 class BlockingTools(ToolsMethods, MutableMapping[ToolName, ToolPolicy]):

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar, Unpack
 from weakref import finalize
 
+from toolcache.blocking.advised_methods import BlockingAdvised
 from toolcache.blocking.cache_methods import BlockingCache
 from toolcache.blocking.calls import Call
 from toolcache.blocking.completions_methods import BlockingCompletions
@@ -19,6 +20,7 @@ from toolcache.blocking.embeddings_methods import BlockingEmbeddings
 from toolcache.blocking.face import Face
 from toolcache.blocking.holdings_methods import BlockingHoldings
 from toolcache.blocking.moves_methods import BlockingMoves
+from toolcache.blocking.observed_methods import BlockingObserved
 from toolcache.blocking.portal import Portal
 from toolcache.blocking.results_methods import BlockingResults
 from toolcache.blocking.told import BlockingTold
@@ -38,7 +40,7 @@ from toolcache.tool_cache import AgentView, ToolCache
 from toolcache.views import AgentOptions
 
 if TYPE_CHECKING:
-    from toolcache.blocking.rooms import BlockingMemories, BlockingSessions, BlockingTools
+    from toolcache.blocking.rooms import BlockingAlerts, BlockingMemories, BlockingSessions, BlockingTools
     from toolcache.blocking_functions import BlockingFunction
     from toolcache.dispatch.dispatch import RunTask
     from toolcache.dispatch.results import AgentResult, Progress
@@ -62,6 +64,8 @@ class BlockingToolCache(
     BlockingCache,
     BlockingHoldings,
     BlockingMoves,
+    BlockingObserved,
+    BlockingAdvised,
 ):
     """The same cache for code that waits: every method of ``ToolCache``, from any number of threads.
 
@@ -161,6 +165,13 @@ class BlockingToolCache(
         from toolcache.blocking.rooms import BlockingTools
 
         return BlockingTools(self._cache.tools, self._portal)
+
+    @property
+    def alerts(self) -> "BlockingAlerts":
+        """What is told to people when the cache comes to something that it should not; see ``Alerts``."""
+        from toolcache.blocking.rooms import BlockingAlerts
+
+        return BlockingAlerts(self._cache.alerts, self._portal)
 
     @property
     def requested(self) -> "Requested":

@@ -35,7 +35,7 @@ class Compressor:
                 self._zstd = _import_zstd()
             except ImportError:
                 raise SettingsError(
-                    "compressor='zstd' needs the extra: pip install 'agent-toolcache[zstd]', or use 'zlib'"
+                    "compressor='zstd' needs an extra: in a checkout, pip install '.[zstd]'; or use 'zlib'"
                 ) from None
         self.name = ZLIB if method == "zlib" else ZSTD
 

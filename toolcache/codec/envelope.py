@@ -10,8 +10,9 @@ there was none), tags, and the source's name for this state of the value, if the
 """
 
 from collections.abc import Sequence
+from copy import copy
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from zlib import crc32
 
 from msgpack import Packer, unpackb
@@ -87,6 +88,12 @@ class Envelope:
         self._compress_above = compress_above
         self._compressor = Compressor(compressor)
         self.max_entry = max_entry
+
+    def for_records(self, largest: int) -> Self:
+        """The same for what are no entries, and may take so many bytes each."""
+        other = copy(self)
+        other.max_entry = largest
+        return other
 
     def key_for(self, purpose: bytes) -> bytes:
         """A key for another purpose than blobs; empty where there is no secret. The purpose is as long as no sealed blob."""

@@ -64,6 +64,11 @@ class Choice:
         self.is_steady = all(getattr(one, "is_steady", False) for one in pure)
         self.varies = bool(self._scopes)
 
+    @property
+    def normalizes(self) -> bool:
+        """Whether code of the caller's own is asked for each key: what it makes of a value is asked once for each call."""
+        return self._everywhere is not None or bool(self._at)
+
     def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What the key is made of.
 

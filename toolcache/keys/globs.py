@@ -95,7 +95,9 @@ def readable(text: str) -> tuple[str, bool]:
 
 
 def written(text: str) -> str:
-    """A key for a user, of a key text: as it was written or, where that was cut, a ``KeyText``; both find the entry.
+    """A key for a user, of a key text: as it was written or, where nobody wrote it so, a ``KeyText``; both find the entry.
+
+    What was cut cannot be written again, nor what a domain has joined of parts that hold a colon.
 
     Raises:
         UnsupportedKeyError: it is no key text.
@@ -103,7 +105,8 @@ def written(text: str) -> str:
     checked = KeyText(text)
     if "~" in text:
         return checked
-    return _decoded(text) if "%" in text else str(text)
+    key = _decoded(text) if "%" in text else str(text)
+    return key if key_text(key) == str(text) else checked
 
 
 def _decoded(text: str) -> str:

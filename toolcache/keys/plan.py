@@ -156,6 +156,13 @@ class KeyPlan:
         bound = self.bind(args, kwargs)
         return self._choice.digest({name: bound[name] for name in self._others})
 
+    def fields(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What the key of a call is made of, by name; None where that would ask the caller's own code once more.
+
+        Raises what ``key`` does.
+        """
+        return None if self._choice.normalizes else self._choice.values(self.bind(args, kwargs))
+
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Arguments by parameter, defaults filled in.
 

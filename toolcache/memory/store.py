@@ -11,6 +11,7 @@ from toolcache.entry import Counts, Held
 from toolcache.forks import watch
 from toolcache.memory.expiry import Expiry
 from toolcache.memory.share import Share
+from toolcache.memory.watcher import LAST_BITS, UNWATCHED, Watcher
 from toolcache.protocols import Clock, MemoryPolicy
 from toolcache.tags import RESERVED
 from toolcache.tiers import SupportsTiers, Tier
@@ -72,6 +73,9 @@ class MemoryStore:
         onlookers: who wants each read to be thought about, by names of their own.
         doubted: entries of an older era than this one may not answer before the layers have been asked.
         forgotten: entries of an older era than this one may lie beneath an epoch that nobody here remembers: they are gone.
+        watcher: who is told of some keys.
+        sampled: of which: those whose hash has less than this in its last bits; see ``toolcache.memory.watcher``.
+        admitted: the same for what comes; less than that where too much does.
     """
 
     def __init__(
@@ -111,6 +115,8 @@ class MemoryStore:
         self.onlookers: set[int] = set()
         self.doubted = 0
         self.forgotten = 0
+        self.watcher: Watcher = UNWATCHED
+        self.sampled = self.admitted = 0
 
     def __len__(self) -> int:
         return self._count
@@ -194,16 +200,16 @@ class MemoryStore:
                 if not fits:
                     return False
                 self._admit(key, held, cost, now, freed)
-            elif old is held:
-                return True
-            elif held.version < old.version and not force:
-                return False
+            elif old is held or (held.version < old.version and not force):
+                return old is held
             elif fits:
                 self._replace(table, held, old, cost, now, freed)
             else:
                 freed.append(self._drop(old))
                 return False
             self.writes += 1
+            if hash(key) & LAST_BITS < self.admitted:
+                self.watcher.came(key, held, cost)
             return self._tiers is None or held not in self._lapse(_LAPSED, freed)
         finally:
             lock.release()
@@ -300,6 +306,8 @@ class MemoryStore:
         self._expiry.discard(held)
         self._weigh(held.tally, -1, -self._cost(key, held)).evictions += 1
         self.evictions += 1
+        if hash(key) & LAST_BITS < self.sampled:
+            self.watcher.left(key)
         return held
 
     def _lapse(self, limit: int, freed: list[Held]) -> list[Held]:

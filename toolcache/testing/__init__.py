@@ -7,29 +7,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from toolcache.testing.alerts import AlertTester
     from toolcache.testing.chaos import ChaosStore
     from toolcache.testing.claims import ClaimContract
     from toolcache.testing.clock import FakeClock
     from toolcache.testing.codecs import CodecContract
+    from toolcache.testing.groups import GroupsContract
     from toolcache.testing.policies import MemoryPolicyContract
     from toolcache.testing.recorder import Recorder
     from toolcache.testing.stores import StoreContract
 
 __all__ = [
+    "AlertTester",
     "ChaosStore",
     "ClaimContract",
     "CodecContract",
     "FakeClock",
+    "GroupsContract",
     "MemoryPolicyContract",
     "Recorder",
     "StoreContract",
 ]
 
 _HOMES = {
+    "AlertTester": "alerts",
     "ChaosStore": "chaos",
     "ClaimContract": "claims",
     "CodecContract": "codecs",
     "FakeClock": "clock",
+    "GroupsContract": "groups",
     "MemoryPolicyContract": "policies",
     "Recorder": "recorder",
     "StoreContract": "stores",

@@ -10,7 +10,7 @@ from toolcache.blob import KNOWN_FLAGS, Header, read_brief
 from toolcache.blob import RECORD as BLOB_RECORD
 from toolcache.blob import TOMBSTONE as BLOB_TOMBSTONE
 from toolcache.protocols import PutResult, Write
-from toolcache.stores.log.frame import CLAIM, EPOCH, HEAD_SIZE, MAX_BLOB, MAX_KEY, PENDING, RESULT, TOMBSTONE
+from toolcache.stores.log.frame import CLAIM, EPOCH, GROUPED, HEAD_SIZE, MAX_BLOB, MAX_KEY, PENDING, RESULT, TOMBSTONE
 from toolcache.stores.log.index import UNSEEN, Entry, Record, digest
 from toolcache.stores.log.log import encode
 from toolcache.stores.log.pace import paced
@@ -87,6 +87,17 @@ class Batch:
             self.future.set_result(self.results)
         else:
             self.future.set_exception(self.fault)
+
+
+class Records(Batch):
+    """Records of groups: nobody is told of them, and where there is no room they may be refused."""
+
+    def prepare(self) -> None:
+        """Make them ready."""
+        super().prepare()
+        self.optional = True
+        for item in self.items:
+            item.flags |= GROUPED
 
 
 class Draft:

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from toolcache.blob import HEADER_SIZE
 from toolcache.fields import Fields
-from toolcache.stores.log.frame import BARE, BLOB, CLEAN, EPOCH, FIRST, HEAD_SIZE, LASTING, MARK, PENDING, pack
+from toolcache.stores.log.frame import BARE, BLOB, CLEAN, EPOCH, FIRST, GROUPED, HEAD_SIZE, LASTING, MARK, PENDING, pack
 from toolcache.stores.log.index import Entry, digest
 from toolcache.stores.log.index import Record as Appended
 from toolcache.stores.log.log import Log
@@ -140,6 +140,8 @@ class Pass:
         self._now_ms = now_ms
         self._live: Counter[int] = Counter()
         self._firm: Counter[int] = Counter()
+        self._grouped: Counter[int] = Counter()
+        self._spared = PENDING | LASTING
         self._target: Segment | None = None
         self._rewritten: list[Segment] = []
         self._parts: list[bytes] = []
@@ -162,11 +164,12 @@ class Pass:
                 self._rewrite(segment, evict=False)
             self._settle()
             # the newest stays: what was just written is what will be asked for
-            for segment in sealed[:-1]:
+            old = [segment for segment in sealed[:-1] if segment not in chosen]
+            self._spare_groups(old, expected - below)
+            for segment in old:
                 if expected <= below or self._owner.closing:
                     break
-                won = self._live[segment.handle] - self._firm[segment.handle]
-                if won > 0 and segment not in chosen:
+                if self._live[segment.handle] > self._firm[segment.handle]:
                     self._rewrite(segment, evict=True)
                     self._settle()
                     expected -= segment.size - self._firm[segment.handle]
@@ -191,7 +194,10 @@ class Pass:
                     continue
                 size = entry.length if entry.whole(self._now_ms) else min(entry.length, _BARE_SIZE)
                 self._live[entry.segment] += size
-                self._firm[entry.segment] += self._kept(entry, size)
+                firm = self._kept(entry, size)
+                self._firm[entry.segment] += firm
+                if entry.flags & GROUPED:
+                    self._grouped[entry.segment] += size - firm
             self._discard(dead)
             seen += len(shard)
             if seen >= STEP:
@@ -203,6 +209,12 @@ class Pass:
         if entry.flags & (PENDING | LASTING):
             return size
         return 0 if entry.flags & FIRST else min(size, _BARE_SIZE)
+
+    def _spare_groups(self, old: Sequence[Segment], excess: int) -> None:
+        """Keep the records of groups, unless all values of the old segments are not enough to be rid of so many bytes."""
+        if excess <= sum(s.size - self._firm[s.handle] - self._grouped[s.handle] for s in old):
+            self._spared |= GROUPED
+            self._firm += self._grouped
 
     def _choose(self, sealed: list[Segment]) -> list[Segment]:
         """Those that are half dead, and the small ones when there are many; the wholly dead first, they need no room."""
@@ -249,8 +261,8 @@ class Pass:
         if self._is_needless(key, entry):
             self._dead.append((name, entry))
             return
-        given_up = evict and not entry.flags & (PENDING | LASTING)
-        self._given_up += given_up and entry.live(self._now_ms)
+        given_up = evict and not entry.flags & self._spared
+        self._given_up += given_up and entry.live(self._now_ms) and not entry.flags & GROUPED
         if entry.whole(self._now_ms) and not given_up:
             body, flags = bytes(blob), entry.flags
         elif entry.wanted(self._now_ms) and not (given_up and entry.flags & FIRST):

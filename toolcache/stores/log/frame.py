@@ -41,6 +41,8 @@ BARE: Final = 0x40
 """The blob is a header alone: its body was given up, its version still counts."""
 FIRST: Final = 0x80
 """Nothing older of this key was in any segment when it was written."""
+GROUPED: Final = 0x100
+"""It is a record of a group, and no value; see ``groups``."""
 
 LASTING: Final = TOMBSTONE | EPOCH | CLAIM | RESULT
 """What neither a budget nor, while pending, its own end of life removes."""

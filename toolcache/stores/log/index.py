@@ -19,6 +19,7 @@ from toolcache.stores.log.frame import (
     CLAIM,
     CLEAN,
     FIRST,
+    GROUPED,
     HEAD,
     HEAD_SIZE,
     LASTING,
@@ -26,12 +27,13 @@ from toolcache.stores.log.frame import (
     PENDING,
     TOMBSTONE,
 )
+from toolcache.stores.log.groups import Groups
 from toolcache.versions import ZERO
 
 _PACKED: Final = struct.Struct(">16sQQIIIH")
 SHARDS: Final = 1024
 _ENDED: Final = CLAIM | BARE
-_SPECIAL: Final = PENDING | CLAIM
+_SPECIAL: Final = PENDING | CLAIM | GROUPED
 UNSEEN: Final = b"unseen"
 """What stands nowhere."""
 
@@ -88,9 +90,10 @@ class Index:
         self._marks: dict[bytes, bytes] = {}
         self._held: dict[bytes, Entry] = {}
         self._owed: dict[bytes, bytes] = {}
+        self.groups = Groups()
 
     def __len__(self) -> int:
-        return sum(map(len, self._shards))
+        return sum(map(len, self._shards)) - len(self.groups)
 
     def get(self, key: bytes) -> Entry | None:
         """The entry of a key digest."""
@@ -159,10 +162,12 @@ class Index:
             keep = max(keep, gone)
             if name in shard or marks or flags & _SPECIAL:
                 self.admit(name, Entry(version, gone, keep, segment, base + at, stop - at, flags), hold=True)
+                if flags & GROUPED:
+                    self.groups.add(name, key)
             else:
                 shard[name] = pack(version, gone, keep, segment, base + at, stop - at, flags)
             newest = max(newest, version)
-            if told is not None:
+            if told is not None and not flags & GROUPED:
                 told.append((key.decode("utf-8", "surrogatepass"), version))
             at, most = stop, most - 1
         return at, most, newest
@@ -222,6 +227,8 @@ class Index:
         if self.get(key) == entry:
             del self._shard(key)[key]
             self._owed.pop(key, None)
+            if entry.flags & GROUPED:
+                self.groups.discard(key)
 
     def owed(self) -> dict[bytes, bytes]:
         """The keys whose newest record Redis has not taken, with its version: a copy."""

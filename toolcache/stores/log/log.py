@@ -262,6 +262,12 @@ class Log:
         for post in tuple(self.posts):
             post.add(keys)
 
+    def gather(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Records of groups were appended, with these digests and keys."""
+        with self.lock:
+            for name, key in records:
+                self.index.groups.add(name, key)
+
     # writing
 
     def create_segment(self) -> Segment:

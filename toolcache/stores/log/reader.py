@@ -5,11 +5,13 @@ from functools import lru_cache
 from typing import Final
 
 from toolcache.blob import HEADER_SIZE, RECORD, read_header
+from toolcache.groups import MAX_RECORD
 from toolcache.listing import HEAD, Glimpse
 from toolcache.protocols import Debt, Newest
 from toolcache.stores.log.frame import (
     CLAIM,
     EPOCH,
+    GROUPED,
     HEAD_SIZE,
     LASTING,
     PENDING,
@@ -186,12 +188,32 @@ class Reader:
             )
         return found
 
+    def groups(self, prefix: str, now_ms: int) -> list[str]:
+        """The groups beneath a prefix that have a live record."""
+        index = self._log.index
+        members = ((group, index.groups.of(group).values()) for group in index.groups.names(prefix))
+        return [
+            group
+            for group, some in members
+            if any((entry := index.get(name)) is not None and entry.live(now_ms) for name, _ in some)
+        ]
+
+    def grouped(self, groups: Iterable[str], now_ms: int) -> list[dict[str, bytes]]:
+        """The records of groups by name. Blocks; for a thread."""
+        found: list[dict[str, bytes]] = []
+        for group in groups:
+            found.append({})
+            for name, (_, key) in self._log.index.groups.of(group).items():
+                if (blob := self.read(key, now_ms)) is not None and len(blob) <= MAX_RECORD:
+                    found[-1][name] = blob
+        return found
+
     def glimpses(self, prefix: bytes, portion: Iterable[tuple[bytes, Entry]], now_ms: int) -> list[Glimpse]:
         """Of those live entries of a portion of the index whose keys start with a prefix. Blocks; for a thread."""
         found = []
         for name, entry in portion:
             segment = self._log.segments.get(entry.segment)
-            if segment is None or not entry.live(now_ms):
+            if segment is None or entry.flags & GROUPED or not entry.live(now_ms):
                 continue
             start = self._log.ops.pread(segment.file.fd, min(entry.length, _GUESS), entry.offset)
             frame = read_frame(memoryview(start)) if len(start) >= HEAD_SIZE else None

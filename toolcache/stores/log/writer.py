@@ -16,7 +16,7 @@ from typing import Final
 
 from toolcache.errors import CacheClosedError
 from toolcache.protocols import PutResult, PutStatus
-from toolcache.stores.log.batch import Batch, Draft, Item, finish
+from toolcache.stores.log.batch import Batch, Draft, Item, Records, finish
 from toolcache.stores.log.claims import Claims, Exchange
 from toolcache.stores.log.compaction import Compactor
 from toolcache.stores.log.frame import BLOB, FIRST, MARK, PENDING, RESULT, lead, pack
@@ -200,6 +200,10 @@ class Writer:
         """Tell the stores of this process what was written; sync what was found instead: it is about to be relied on."""
         if isinstance(batch, Exchange) and not batch.swapped.done:
             self._rely_on(batch)
+        if isinstance(batch, Records):
+            pairs = zip(batch.items, batch.results, strict=True)
+            self._log.gather((item.name, item.key) for item, result in pairs if result.status is PutStatus.STORED)
+            return
         stored, found = [], []
         for item, result in zip(batch.items, batch.results, strict=True):
             if result.status is PutStatus.STORED:

@@ -11,9 +11,10 @@ from toolcache.credentials import AnyCredentialProvider
 from toolcache.errors import SettingsError
 from toolcache.events import Event, StoreFault
 from toolcache.forks import watch
+from toolcache.groups import Grouped
 from toolcache.listing import Page
 from toolcache.protocols import Clock, PutResult, StoreRestingError, Watch, Write
-from toolcache.stores.redis import pages
+from toolcache.stores.redis import groups, pages
 from toolcache.stores.redis.cluster import Cluster
 from toolcache.stores.redis.credentials import Credentials
 from toolcache.stores.redis.dialer import Dialer
@@ -22,7 +23,7 @@ from toolcache.stores.redis.lanes import Lanes, LoopLanes
 from toolcache.stores.redis.puts import OTHER_TYPE, PUT, at_once, in_calls, outcomes, portions, words
 from toolcache.stores.redis.sentinel import SentinelDialer
 from toolcache.stores.redis.url import Address
-from toolcache.stores.redis.wire import Script, answer_of, confused, milliseconds, pack
+from toolcache.stores.redis.wire import Script, answer_of, confused, denied, milliseconds, pack
 from toolcache.swaps import Standing, Swapped
 from toolcache.wakes import Wakes
 
@@ -36,7 +37,6 @@ _READS_AT_ONCE: Final = 4_096
 
 _SWAP: Final = Script("swap")
 _NO_CLAIMS: Final = "the user may not GET, SET or DEL the keys of claims"
-_NOT_IN_SCRIPT: Final = "user executing the script"  # of some servers' NOPERM, without the code
 _NO_MESSAGES: Final = "the user may not PUBLISH on the channel of messages"
 _NO_CLAIMS_FOR: Final = 3.0
 _STAMP: Final = 8  # bytes behind the record of a claim: when its lease ends
@@ -48,7 +48,8 @@ class RedisStore:
     A user of its own needs the commands GETRANGE, SET, GET and DEL, EVAL, EVALSHA and TIME; SELECT for another database;
     DBSIZE, SCAN, INFO and CLIENT SETNAME for what is not vital; CLIENT ID, CLIENT TRACKING, SUBSCRIBE, PING and the
     channel ``__redis__:invalidate`` for ``track``; PUBLISH and the channels ``tc1:w:*`` to be told of the end of claims, and
-    PUBSUB, lest it be told of its own; PUBLISH and the channels ``tc1:x:*`` for messages of one process to the others.
+    PUBSUB, lest it be told of its own; PUBLISH and the channels ``tc1:x:*`` for messages of one process to the others;
+    HGETALL, HGET, HSTRLEN, HSET, PTTL and PEXPIRE for statistics, and MEMORY USAGE, lest it read what is huge.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``; None for ``redis://localhost:6379/0``.
@@ -218,7 +219,7 @@ class RedisStore:
         words = [expected, new or b"", milliseconds(ttl), b"" if lease is None else milliseconds(lease), ears]
         bulk = len(expected) + len(words[1]) > _FIRST
         (said,) = await self.run(_SWAP, [([key.encode()], words)], bulk=bulk)
-        if type(said).__name__ == "NoPermissionError" or (isinstance(said, Exception) and _NOT_IN_SCRIPT in str(said)):
+        if denied(said):
             self._no_claims_until = self._clock.monotonic() + _NO_CLAIMS_FOR
             raise StoreRestingError(_NO_CLAIMS) from said
         match answer_of(said):
@@ -283,9 +284,17 @@ class RedisStore:
         where = channel.encode()
         command = pack(b"PUBLISH", where, message)
         (said,) = await self._lanes.here().exchange([command], [where], bulk=len(message) > _FIRST)
-        if type(said).__name__ == "NoPermissionError":
+        if denied(said):
             raise StoreRestingError(_NO_MESSAGES) from said
         return int(answer_of(said))
+
+    async def put_grouped(self, records: Sequence[Grouped], /) -> None:
+        """Store records in their groups, in one round trip; see ``SupportsGroups``."""
+        await groups.put(records, self.run, self._announce)
+
+    async def read_groups(self, names: Sequence[str], /) -> list[dict[str, bytes]]:
+        """Of each group the blobs by name; see ``SupportsGroups``."""
+        return await groups.read(names, self._lanes.here().exchange, self._announce)
 
     async def count(self) -> int:
         """Keys in the database, those of others included."""

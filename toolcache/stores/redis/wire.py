@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
+_NOT_IN_SCRIPT: Final = "user executing the script"
 _RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]{40})", re.MULTILINE)
 
 
@@ -28,6 +29,13 @@ def answer_of(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
+
+
+def denied(reply: Any) -> bool:
+    """Whether the reply says that the user may not do this; some servers say so of a script without the code."""
+    return isinstance(reply, Exception) and (
+        type(reply).__name__ == "NoPermissionError" or _NOT_IN_SCRIPT in str(reply)
+    )
 
 
 def confused() -> Exception:

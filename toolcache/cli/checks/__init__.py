@@ -1,0 +1,1 @@
+"""What ``toolcache doctor`` looks at."""

@@ -1,0 +1,138 @@
+"""Reads what a fleet has counted: the records of all owners, from Redis and the files of this host, each counted once."""
+
+from collections.abc import AsyncIterator
+from typing import Final, TypeAlias
+
+from toolcache.blob import CorruptBlobError
+from toolcache.durations import Duration
+from toolcache.groups import MAX_RECORD, SupportsGroups
+from toolcache.keys.text import key_digest
+from toolcache.layer import Layer
+from toolcache.metrics.record import Record, decode
+from toolcache.metrics.recorder import Recorder, plus
+from toolcache.metrics.shelves import read
+from toolcache.metrics.snapshot import Metrics, Process, Snapshot
+from toolcache.metrics.spans import Reach, reach_of
+from toolcache.parts import Parts
+from toolcache.pieces import Pieces
+
+_FIRST: Final = 4
+_PORTION: Final = 64
+_BYTES: Final = 1 << 20
+"""Groups that are asked for at once: the newest first, and then as many as these bytes, but no more than that."""
+_PIECE: Final = 8
+"""Records that are read without a pause: a few milliseconds, where each tells of many series."""
+
+_Newest: TypeAlias = dict[int, dict[str, tuple[bytes, bytes]]]
+"""By the beginning of a span and the owner: version and body."""
+
+
+class History:
+    """What the caches of one namespace have counted.
+
+    Args:
+        parts: the cache's parts.
+        recorder: what this cache has counted; None where it does not write it down.
+    """
+
+    def __init__(self, parts: Parts, recorder: Recorder | None) -> None:
+        self._parts = parts
+        self._envelope = parts.envelope.for_records(MAX_RECORD)
+        self._recorder = recorder
+
+    async def metrics(self, period: Duration, step: Duration | None = None) -> Metrics:
+        """What was counted in a period; see ``Cache.metrics``."""
+        reach = reach_of(period, step)
+        if self._recorder is not None:
+            self._recorder.look()
+            await self._recorder.flush()
+        now = self._parts.clock.time()
+        newest, complete = await self._newest(reach, now)
+        points = {at: Snapshot(at, at + reach.span.seconds) for at in newest}
+        processes: dict[str, Process] = {}
+        async for at, record in self._each(reach, newest):
+            points[at] = plus(points[at], record.counts)
+            seen = processes.get(record.process.owner)
+            if seen is None or record.process.seen_at >= seen.seen_at:
+                processes[record.process.owner] = record.process
+        whole = Snapshot(min(points), now)
+        async for few in Pieces(list(points.values()), _PIECE):
+            for point in few:
+                whole = plus(whole, point)
+        return Metrics(
+            **vars(whole),
+            step=reach.span.seconds,
+            points=tuple(points.values()),
+            processes=tuple(sorted(processes.values(), key=lambda one: -one.seen_at)),
+            complete=complete,
+        )
+
+    async def records(self, reach: Reach, now: float) -> tuple[dict[int, list[Record]], bool]:
+        """The records of each span, by its beginning, each owner's once; and whether every layer was asked."""
+        newest, complete = await self._newest(reach, now)
+        records: dict[int, list[Record]] = {at: [] for at in newest}
+        async for at, record in self._each(reach, newest):
+            records[at].append(record)
+        return records, complete
+
+    async def _newest(self, reach: Reach, now: float) -> tuple[_Newest, bool]:
+        """Of each span by its beginning and each owner the newest record that a layer has; and whether each was asked."""
+        newest: _Newest = {at: {} for at in reach.beginnings(now)}
+        groups = {reach.span.group(self._parts.namespace, at): at for at in newest}
+        complete = True
+        for layer in (self._parts.redis, self._parts.files):
+            if layer is not None and isinstance(layer.store, SupportsGroups):
+                complete &= await self._gather(layer, layer.store, groups, newest)
+        return newest, complete
+
+    async def _each(self, reach: Reach, newest: _Newest) -> AsyncIterator[tuple[int, Record]]:
+        """The records, one after the other: of a large fleet all at once would take much room, and the loop's time."""
+        async for some in Pieces(list(newest), _PIECE):
+            for at in some:
+                own = None if self._recorder is None else self._recorder.own(reach.span, at)
+                if own is not None:  # as it is now: a store may have an older one
+                    newest[at].pop(own.process.owner, None)
+                    yield at, own
+        bodies = [(at, owner, body) for at, owners in newest.items() for owner, (_, body) in owners.items()]
+        async for few in Pieces(bodies, _PIECE):
+            for at, owner, body in few:
+                record = decode(body, owner, at, at + reach.span.seconds)
+                if record is not None:
+                    yield at, record
+
+    async def _gather(
+        self,
+        layer: Layer,
+        store: SupportsGroups,
+        groups: dict[str, int],
+        newest: _Newest,
+    ) -> bool:
+        """Add what a layer has, where it is newer than what is there; whether it could be asked."""
+        left, number = list(groups), _FIRST
+        while left:
+            left, some = left[:-number], left[-number:]
+            found = await read(layer, store, some)
+            if not found:
+                return False
+            blobs = [(group, *it) for group, records in zip(some, found, strict=True) for it in records.items()]
+            async for few in Pieces(blobs, _PIECE):
+                for group, owner, blob in few:
+                    owners = newest[groups[group]]
+                    opened = self._open(f"{group}:{owner}", blob)
+                    if opened is not None and (owner not in owners or opened[0] > owners[owner][0]):
+                        owners[owner] = opened
+            number = _next(len(some), sum(len(blob) for *_, blob in blobs))
+        return True
+
+    def _open(self, name: str, blob: bytes) -> tuple[bytes, bytes] | None:
+        """The version and the body of a record; None for what is none."""
+        try:
+            header, _, encoded = self._envelope.unpack(blob, key_digest(name))
+        except CorruptBlobError:
+            return None
+        return None if encoded is None else (header.version, bytes(encoded.body))
+
+
+def _next(groups: int, size: int) -> int:
+    """How many groups to ask for, when so many have taken so many bytes: more of them might not come in time."""
+    return min(_PORTION, 2 * groups, max(1, groups * _BYTES // max(1, size)))

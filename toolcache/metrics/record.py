@@ -1,0 +1,165 @@
+"""The record of one process and one span: what is written, and what of it is believed when it is read again."""
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+from msgpack import packb, unpackb
+
+from toolcache.groups import MAX_RECORD
+from toolcache.metrics.counts import Counts, DispatchCounts, LayerCounts
+from toolcache.metrics.snapshot import Process, Snapshot
+from toolcache.series import Series
+from toolcache.spread import BUCKETS, Spread
+
+_FORMAT: Final = 1
+_MOST_SERIES: Final = 4_096
+_LONGEST: Final = 256
+_LARGEST: Final = 1e18
+"""Of numbers: they are added up by the thousand, and whole ones divided."""
+_USUAL: Final[Mapping[type[Any], Mapping[str, Any]]] = {
+    kind: vars(kind()) for kind in (Counts, LayerCounts, DispatchCounts)
+}
+_MOST_BYTES: Final = 4 << 20
+
+
+class Record(NamedTuple):
+    """What one process counted in one span, and how it was when it last wrote.
+
+    Attributes:
+        process: who.
+        counts: what came; its instants are those of the span.
+        sketch: what was sampled of its lookups, where it was; plain data.
+    """
+
+    process: Process
+    counts: Snapshot
+    sketch: Mapping[str, Any] | None = None
+
+
+def encode(record: Record, most: int = MAX_RECORD) -> bytes:
+    """The bytes of a record: msgpack of plain data, in which what is zero is left out.
+
+    Of one that would take more than ``most`` bytes each domain is one series: rather fewer of them than no count at all.
+    """
+    body = _encode(record, record.counts)
+    return body if len(body) <= most else _encode(record, _by_domain(record.counts))
+
+
+def _by_domain(counts: Snapshot) -> Snapshot:
+    """The same counts, of each domain in one series."""
+
+    def costs(units: Mapping[Series, float]) -> dict[Series, float]:
+        return {Series(series.domain): unit for series, unit in units.items()}
+
+    series = {Series(name): sums for name, sums in counts.by("domain").items()}
+    return counts._replace(series=series, unit_usd=costs(counts.unit_usd), unit_tokens=costs(counts.unit_tokens))
+
+
+def _encode(record: Record, counts: Snapshot) -> bytes:
+    rows = [
+        [*series, counts.unit_usd.get(series, 0.0), counts.unit_tokens.get(series, 0.0), _numbers(one)]
+        for series, one in counts.series.items()
+    ]
+    body = {
+        "v": _FORMAT,
+        "p": {name: value for name, value in vars(record.process).items() if name != "owner"},
+        "s": rows,
+        "l": {name: _numbers(one) for name, one in counts.layers.items()},
+        "d": _numbers(counts.dispatch),
+    }
+    if record.sketch is not None:
+        body["x"] = record.sketch
+    return bytes(packb(body))
+
+
+def _numbers(counts: Counts | LayerCounts | DispatchCounts) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for name, value in vars(counts).items():
+        if isinstance(value, Spread):
+            if value.counts:
+                told[name] = [value.longest, *chain.from_iterable(value.counts.items())]
+        elif value:
+            told[name] = value
+    return told
+
+
+def decode(body: bytes, owner: str, since: float, until: float) -> Record | None:
+    """The record; None for bytes that are none. Whatever a field of another kind or range says is left out."""
+    if len(body) > _MOST_BYTES:
+        return None
+    try:
+        told = unpackb(body, strict_map_key=False)
+        if not isinstance(told, dict) or told.get("v") != _FORMAT:
+            return None
+        return _record(told, owner, since, until)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def _record(told: dict[str, Any], owner: str, since: float, until: float) -> Record:
+    series: dict[Series, Counts] = {}
+    usd: dict[Series, float] = {}
+    tokens: dict[Series, float] = {}
+    for domain, agent, tool, model, unit_usd, unit_tokens, numbers in told["s"][:_MOST_SERIES]:
+        row = Series(*map(_text, (domain, agent, tool, model)))
+        series[row] = Counts(**_fields(Counts, numbers))
+        for units, unit in ((usd, unit_usd), (tokens, unit_tokens)):
+            if _number(unit) > 0:
+                units[row] = unit
+    layers = {_text(name): LayerCounts(**_fields(LayerCounts, numbers)) for name, numbers in told["l"].items()}
+    counts = Snapshot(
+        since=since,
+        until=until,
+        series=series,
+        unit_usd=usd,
+        unit_tokens=tokens,
+        layers=layers,
+        dispatch=DispatchCounts(**_fields(DispatchCounts, told["d"])),
+    )
+    sketch = told.get("x")
+    return Record(_process(told["p"], owner), counts, sketch if isinstance(sketch, dict) else None)
+
+
+def _process(told: dict[str, Any], owner: str) -> Process:
+    texts: dict[str, Any] = {name: _text(told.get(name, "")) for name in ("host", "coherence")}
+    instants = {name: _number(told.get(name, 0.0)) for name in ("began_at", "seen_at")}
+    whole = {name: int(_number(told.get(name, 0))) for name in ("pid", "entries", "bytes", "max_bytes", "pending")}
+    breakers = {_text(name): _text(state) for name, state in told.get("breakers", {}).items()}
+    fields: dict[str, Any] = texts | instants | whole
+    return Process(owner=owner, breakers=breakers, **fields)
+
+
+def _fields(kind: type[Any], told: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a kind of counts; those that this version does not know are left out."""
+    usual = _USUAL[kind]
+    fields: dict[str, Any] = {}
+    for name, value in told.items():
+        known = usual.get(name)
+        if isinstance(known, Spread):
+            fields[name] = _spread(value)
+        elif known is not None:
+            number = _number(value)
+            if number >= 0:
+                fields[name] = int(number) if isinstance(known, int) else number
+    return fields
+
+
+def _spread(told: list[Any]) -> Spread:
+    longest, *pairs = map(_number, told)
+    counts = dict(zip(map(int, pairs[::2]), pairs[1::2], strict=True))
+    if any(not 0 <= bucket < BUCKETS or count < 0 for bucket, count in counts.items()):
+        raise ValueError("no such bucket")
+    return Spread(counts, longest)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
+        raise TypeError("no number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value[:_LONGEST]

@@ -1,0 +1,32 @@
+"""Asking a layer for its groups. One that refuses these alone has met no fault: it says so, and is left alone for a while."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from toolcache.groups import Grouped, GroupsRefusedError, SupportsGroups
+from toolcache.layer import Layer
+
+
+async def put(layer: Layer, store: SupportsGroups, records: Sequence[Grouped]) -> bool | None:
+    """Whether the layer has taken the records: False if it refuses such; None if it cannot be asked, or nobody knows."""
+    return await layer.ask(partial(_put, store, records), mutation=True, counted=False)
+
+
+async def read(layer: Layer, store: SupportsGroups, groups: Sequence[str]) -> list[dict[str, bytes]] | None:
+    """Of each group the blobs by name; none at all where the layer refuses that; None if it cannot be asked."""
+    return await layer.ask(partial(_read, store, groups), counted=False)
+
+
+async def _put(store: SupportsGroups, records: Sequence[Grouped]) -> bool:
+    try:
+        await store.put_grouped(records)
+    except GroupsRefusedError:
+        return False
+    return True
+
+
+async def _read(store: SupportsGroups, groups: Sequence[str]) -> list[dict[str, bytes]]:
+    try:
+        return await store.read_groups(groups)
+    except GroupsRefusedError:
+        return []

@@ -1,0 +1,143 @@
+"""Lists of keys, page after page: a scan goes on where the page before ended, and is given up when nobody asks any more.
+
+A cursor stands for one page of one scan, known to this server alone: it cannot be guessed or changed, and the same one may be
+asked for again, as after an answer that was lost.
+"""
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final
+
+from toolcache.catalogue import KeyInfo
+from toolcache.protocols import Clock
+from toolcache.web.problems import Problem
+
+MOST: Final = 16
+"""Scans under way; the one that was not asked for longest makes room."""
+KEPT: Final = 60.0
+"""Seconds without a question after which a scan is given up."""
+TURN: Final = 2.0
+"""Seconds that a page may take to be filled; then what was found is told."""
+
+
+class Listing:
+    """One scan.
+
+    Args:
+        owner: who asked for it, and how; nobody else's cursor is it.
+        found: what is scanned.
+    """
+
+    def __init__(self, owner: tuple[str, str], found: AsyncIterator[KeyInfo]) -> None:
+        self.owner = owner
+        self.asked_at = 0.0
+        self._found = found
+        self._lock = asyncio.Lock()
+        self._filling: asyncio.Task[bool] | None = None
+        self._ready: list[KeyInfo] = []
+        self._next: str | None = ""
+        self._last: tuple[str | None, list[KeyInfo], str] = (None, [], "")
+
+    async def page(self, cursor: str, limit: int) -> tuple[list[KeyInfo], str] | None:
+        """Some of the entries, and the cursor of the next, empty at the end; None where that page is past.
+
+        Args:
+            cursor: of this page, or of the one before; empty for the first.
+            limit: entries of a page.
+        """
+        async with self._lock:
+            if cursor == self._last[0]:
+                return self._last[1:]
+            if cursor != self._next:
+                return None
+            ended = await self._fill(limit)
+            page, self._ready = self._ready[:limit], self._ready[limit:]
+            following = "" if ended and not self._ready else secrets.token_urlsafe(16)
+            self._last, self._next = (cursor, page, following), following or None
+            return page, following
+
+    async def _fill(self, limit: int) -> bool:
+        """Have so many ready, if there are as many, and it takes no longer than a turn; whether that is all."""
+        if self._filling is None:
+            self._filling = asyncio.create_task(self._take(limit))
+        await asyncio.wait({self._filling}, timeout=TURN)
+        if not self._filling.done():
+            return False
+        task, self._filling = self._filling, None
+        return task.result()
+
+    async def _take(self, limit: int) -> bool:
+        while len(self._ready) < limit:
+            try:
+                one = await anext(self._found)  # first: a page may be taken meanwhile, and another list begun
+            except StopAsyncIteration:
+                return True
+            self._ready.append(one)
+        return False
+
+    async def aclose(self) -> None:
+        """Give it up."""
+        async with self._lock:  # who is being answered gets the answer
+            if self._filling is not None:
+                self._filling.cancel()
+                await asyncio.wait({self._filling})
+            if isinstance(self._found, AsyncGenerator):
+                await self._found.aclose()
+
+
+class Listings:
+    """The scans under way.
+
+    Args:
+        clock: tells how long nobody asked for one.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._open: OrderedDict[str, Listing] = OrderedDict()
+
+    async def begin(self, listing: Listing, limit: int) -> tuple[list[KeyInfo], str]:
+        """The first page."""
+        found = await listing.page("", limit)
+        page, cursor = found or ([], "")
+        if not cursor:
+            await listing.aclose()
+            return page, ""
+        name = secrets.token_urlsafe(16)
+        listing.asked_at = self._clock.monotonic()
+        self._open[name] = listing
+        await self._give_up()
+        return page, f"{name}.{cursor}"
+
+    async def go_on(self, cursor: str, owner: tuple[str, str], limit: int) -> tuple[list[KeyInfo], str]:
+        """The page of a cursor.
+
+        Raises:
+            Problem: there is no such page any more.
+        """
+        await self._give_up()
+        name, _, at = cursor.partition(".")
+        listing = self._open.get(name)
+        found = await listing.page(at, limit) if at and listing is not None and listing.owner == owner else None
+        if listing is None or found is None:
+            raise Problem(410, "that cursor has ended: begin anew without one", at="query.cursor")
+        listing.asked_at = self._clock.monotonic()
+        self._open[name] = listing
+        self._open.move_to_end(name)
+        page, following = found
+        return page, f"{name}.{following}" if following else ""
+
+    async def _give_up(self) -> None:
+        """Those that nobody has asked for, and those that are too many."""
+        now = self._clock.monotonic()
+        for name, listing in list(self._open.items()):
+            if len(self._open) > MOST or now - listing.asked_at > KEPT:
+                self._open.pop(name, None)
+                await listing.aclose()
+
+    async def aclose(self) -> None:
+        """Give up all."""
+        while self._open:
+            await self._open.popitem()[1].aclose()
