@@ -4,15 +4,20 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgpack import packb, unpackb
 from rig import Rig, SteadyClock, far
 
 from toolcache.blob import HEADER_SIZE
 from toolcache.cache import Cache
 from toolcache.codec.envelope import Envelope
-from toolcache.keys.text import store_key
+from toolcache.encoded import Encoded
+from toolcache.groups import Grouped
+from toolcache.keys.text import key_digest, store_key
+from toolcache.metrics.record import encode
 from toolcache.metrics.recorder import Recorder
+from toolcache.metrics.shelves import put
 from toolcache.metrics.snapshot import Metrics
-from toolcache.metrics.spans import DAY, HOUR, MINUTE
+from toolcache.metrics.spans import DAY, HOUR, MINUTE, Reach
 
 
 def recorder(cache: Cache) -> Recorder:
@@ -184,6 +189,40 @@ async def test_damage_is_left_out(fleet: Rig) -> None:
     fleet.server.command("HSET", group, "2" * 16, blob[:HEADER_SIZE])
     looker = await fleet.open(metrics=False)
     assert counted(await looker.metrics("1h")) == (6, 3)
+
+
+@far
+@pytest.mark.parametrize(
+    ("changes", "complete"), [({"v": 2}, False), ({"v": 0}, True), ({"v": "2"}, True), ({"s": 1}, True)]
+)
+async def test_a_record_of_a_newer_library_is_known_to_be_missing(
+    rig: Rig, changes: dict[str, Any], complete: bool
+) -> None:
+    """It cannot be added up; who asks is told so. What is no record at all is left out silently."""
+    cache, looker = await rig.open(), await rig.open(metrics=False)
+    await work(cache, 9)
+    recorder(cache).look()
+    at = MINUTE.begun(rig.clock.time())
+    own = recorder(cache).own(MINUTE, at)
+    assert own is not None
+    group, owner = MINUTE.group("test", at), "f" * 16
+    blob = looker._parts.envelope.pack(
+        Encoded(packb(unpackb(encode(own)) | changes), "m"),
+        digest=key_digest(f"{group}:{owner}"),
+        version=looker._parts.hybrid.next(),
+        created_ms=0,
+        fresh_until_ms=(at + MINUTE.kept) * 1000,
+        gone_ms=(at + MINUTE.kept) * 1000,
+    )
+    layer: Any = looker._parts.redis or looker._parts.files
+    assert await put(layer, layer.store, [Grouped(group, owner, blob)])
+    for one in (cache, looker):
+        metrics = await one.metrics("1h")
+        assert metrics.complete is complete
+        assert counted(metrics) == (6, 3)
+        assert (await one.savings("1h")).complete is complete
+    _, told = await looker._machine.history.records(Reach(MINUTE, 1), rig.clock.time())
+    assert told is complete
 
 
 async def test_an_outage_is_counted_and_told_when_it_is_over(fleet: Rig, clock: SteadyClock) -> None:

@@ -1,14 +1,17 @@
 """Reads what a fleet has counted: the records of all owners, from Redis and the files of this host, each counted once."""
 
 from collections.abc import AsyncIterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 from toolcache.blob import CorruptBlobError
 from toolcache.durations import Duration
+from toolcache.fields import Fields
 from toolcache.groups import MAX_RECORD, SupportsGroups
 from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
-from toolcache.metrics.record import Record, decode
+from toolcache.metrics.record import Record, decode, is_newer
 from toolcache.metrics.recorder import Recorder, plus
 from toolcache.metrics.shelves import read
 from toolcache.metrics.snapshot import Metrics, Process, Snapshot
@@ -25,6 +28,13 @@ _PIECE: Final = 8
 
 _Newest: TypeAlias = dict[int, dict[str, tuple[bytes, bytes]]]
 """By the beginning of a span and the owner: version and body."""
+
+
+class _Found(Fields):
+    """What the layers have; ``complete`` while nothing is known to be missing."""
+
+    newest: _Newest
+    complete: bool = True
 
 
 class History:
@@ -47,58 +57,63 @@ class History:
             self._recorder.look()
             await self._recorder.flush()
         now = self._parts.clock.time()
-        newest, complete = await self._newest(reach, now)
-        points = {at: Snapshot(at, at + reach.span.seconds) for at in newest}
+        found = await self._found(reach, now)
+        points = {at: Snapshot(at, at + reach.span.seconds) for at in found.newest}
         processes: dict[str, Process] = {}
-        async for at, record in self._each(reach, newest):
-            points[at] = plus(points[at], record.counts)
-            seen = processes.get(record.process.owner)
-            if seen is None or record.process.seen_at >= seen.seen_at:
-                processes[record.process.owner] = record.process
+        async for at, records in self._each(reach, found):
+            points[at] = plus(points[at], *(record.counts for record in records))
+            for process, *_ in records:
+                seen = processes.get(process.owner)
+                if seen is None or process.seen_at >= seen.seen_at:
+                    processes[process.owner] = process
         whole = Snapshot(min(points), now)
         async for few in Pieces(list(points.values()), _PIECE):
-            for point in few:
-                whole = plus(whole, point)
+            whole = plus(whole, *few)
         return Metrics(
             **vars(whole),
             step=reach.span.seconds,
             points=tuple(points.values()),
             processes=tuple(sorted(processes.values(), key=lambda one: -one.seen_at)),
-            complete=complete,
+            complete=found.complete,
         )
 
     async def records(self, reach: Reach, now: float) -> tuple[dict[int, list[Record]], bool]:
-        """The records of each span, by its beginning, each owner's once; and whether every layer was asked."""
-        newest, complete = await self._newest(reach, now)
-        records: dict[int, list[Record]] = {at: [] for at in newest}
-        async for at, record in self._each(reach, newest):
-            records[at].append(record)
-        return records, complete
+        """The records of each span, by its beginning, each owner's once; and whether these are all that there are."""
+        found = await self._found(reach, now)
+        records: dict[int, list[Record]] = {at: [] for at in found.newest}
+        async for at, some in self._each(reach, found):
+            records[at] += some
+        return records, found.complete
 
-    async def _newest(self, reach: Reach, now: float) -> tuple[_Newest, bool]:
-        """Of each span by its beginning and each owner the newest record that a layer has; and whether each was asked."""
-        newest: _Newest = {at: {} for at in reach.beginnings(now)}
-        groups = {reach.span.group(self._parts.namespace, at): at for at in newest}
-        complete = True
+    async def _found(self, reach: Reach, now: float) -> _Found:
+        """Of each span by its beginning and each owner the newest record that a layer has."""
+        found = _Found({at: {} for at in reach.beginnings(now)})
+        groups = {reach.span.group(self._parts.namespace, at): at for at in found.newest}
         for layer in (self._parts.redis, self._parts.files):
             if layer is not None and isinstance(layer.store, SupportsGroups):
-                complete &= await self._gather(layer, layer.store, groups, newest)
-        return newest, complete
+                found.complete &= await self._gather(layer, layer.store, groups, found.newest)
+        return found
 
-    async def _each(self, reach: Reach, newest: _Newest) -> AsyncIterator[tuple[int, Record]]:
-        """The records, one after the other: of a large fleet all at once would take much room, and the loop's time."""
-        async for some in Pieces(list(newest), _PIECE):
+    async def _each(self, reach: Reach, found: _Found) -> AsyncIterator[tuple[int, list[Record]]]:
+        """The records, a few of a span at a time: of a large fleet all at once would take much room, and the loop's time."""
+        async for some in Pieces(list(found.newest), _PIECE):
             for at in some:
                 own = None if self._recorder is None else self._recorder.own(reach.span, at)
                 if own is not None:  # as it is now: a store may have an older one
-                    newest[at].pop(own.process.owner, None)
-                    yield at, own
-        bodies = [(at, owner, body) for at, owners in newest.items() for owner, (_, body) in owners.items()]
+                    found.newest[at].pop(own.process.owner, None)
+                    yield at, [own]
+        bodies = [(at, owner, body) for at, owners in found.newest.items() for owner, (_, body) in owners.items()]
         async for few in Pieces(bodies, _PIECE):
-            for at, owner, body in few:
-                record = decode(body, owner, at, at + reach.span.seconds)
-                if record is not None:
-                    yield at, record
+            for at, of_span in groupby(few, itemgetter(0)):
+                records: list[Record] = []
+                for _, owner, body in of_span:
+                    record = decode(body, owner, at, at + reach.span.seconds)
+                    if record is not None:
+                        records.append(record)
+                    elif is_newer(body):
+                        found.complete = False
+                if records:
+                    yield at, records
 
     async def _gather(
         self,

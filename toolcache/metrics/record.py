@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgpack import packb, unpackb
 
@@ -12,14 +12,20 @@ from toolcache.metrics.snapshot import Process, Snapshot
 from toolcache.series import Series
 from toolcache.spread import BUCKETS, Spread
 
+_C = TypeVar("_C", Counts, LayerCounts, DispatchCounts)
 _FORMAT: Final = 1
 _MOST_SERIES: Final = 4_096
 _LONGEST: Final = 256
 _LARGEST: Final = 1e18
 """Of numbers: they are added up by the thousand, and whole ones divided."""
-_USUAL: Final[Mapping[type[Any], Mapping[str, Any]]] = {
-    kind: vars(kind()) for kind in (Counts, LayerCounts, DispatchCounts)
+_KINDS: Final[Mapping[type[Any], Mapping[str, type[Any]]]] = {
+    kind: {name: type(usual) for name, usual in vars(kind()).items()} for kind in (Counts, LayerCounts, DispatchCounts)
 }
+"""Of each field of each kind of counts the type.
+
+Whoever reads a fleet reads millions of numbers: what is as it was written is told so by few calls, most of them C's.
+"""
+_NUMBERS: Final = frozenset((int, float))
 _MOST_BYTES: Final = 4 << 20
 
 
@@ -97,17 +103,26 @@ def decode(body: bytes, owner: str, since: float, until: float) -> Record | None
         return None
 
 
+def is_newer(body: bytes) -> bool:
+    """Whether bytes that are no record here are one to a later version of the library."""
+    try:
+        told = unpackb(body, strict_map_key=False)
+        return isinstance(told, dict) and _number(told.get("v")) > _FORMAT
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
 def _record(told: dict[str, Any], owner: str, since: float, until: float) -> Record:
     series: dict[Series, Counts] = {}
     usd: dict[Series, float] = {}
     tokens: dict[Series, float] = {}
     for domain, agent, tool, model, unit_usd, unit_tokens, numbers in told["s"][:_MOST_SERIES]:
         row = Series(*map(_text, (domain, agent, tool, model)))
-        series[row] = Counts(**_fields(Counts, numbers))
+        series[row] = _counts(Counts, numbers)
         for units, unit in ((usd, unit_usd), (tokens, unit_tokens)):
             if _number(unit) > 0:
                 units[row] = unit
-    layers = {_text(name): LayerCounts(**_fields(LayerCounts, numbers)) for name, numbers in told["l"].items()}
+    layers = {_text(name): _counts(LayerCounts, numbers) for name, numbers in told["l"].items()}
     counts = Snapshot(
         since=since,
         until=until,
@@ -115,7 +130,7 @@ def _record(told: dict[str, Any], owner: str, since: float, until: float) -> Rec
         unit_usd=usd,
         unit_tokens=tokens,
         layers=layers,
-        dispatch=DispatchCounts(**_fields(DispatchCounts, told["d"])),
+        dispatch=_counts(DispatchCounts, told["d"]),
     )
     sketch = told.get("x")
     return Record(_process(told["p"], owner), counts, sketch if isinstance(sketch, dict) else None)
@@ -130,27 +145,28 @@ def _process(told: dict[str, Any], owner: str) -> Process:
     return Process(owner=owner, breakers=breakers, **fields)
 
 
-def _fields(kind: type[Any], told: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a kind of counts; those that this version does not know are left out."""
-    usual = _USUAL[kind]
+def _counts(kind: type[_C], told: dict[str, Any]) -> _C:
+    """Counts of a kind; the fields that this version does not know are left out."""
+    kinds = _KINDS[kind]
     fields: dict[str, Any] = {}
     for name, value in told.items():
-        known = usual.get(name)
-        if isinstance(known, Spread):
+        known = kinds.get(name)
+        if type(value) is known and 0 <= value < _LARGEST:
+            fields[name] = value
+        elif known is Spread:
             fields[name] = _spread(value)
-        elif known is not None:
-            number = _number(value)
-            if number >= 0:
-                fields[name] = int(number) if isinstance(known, int) else number
-    return fields
+        elif known is not None and _number(value) >= 0:
+            fields[name] = int(value) if known is int else value
+    return kind.having(fields)
 
 
 def _spread(told: list[Any]) -> Spread:
-    longest, *pairs = map(_number, told)
-    counts = dict(zip(map(int, pairs[::2]), pairs[1::2], strict=True))
-    if any(not 0 <= bucket < BUCKETS or count < 0 for bucket, count in counts.items()):
+    if not _NUMBERS.issuperset(map(type, told)):
+        raise TypeError("no numbers")
+    buckets, counts = told[1::2], told[2::2]
+    if min(told) < 0 or not sum(told) < _LARGEST or (buckets and max(buckets) >= BUCKETS):
         raise ValueError("no such bucket")
-    return Spread(counts, longest)
+    return Spread(dict(zip(map(int, buckets), counts, strict=True)), told[0])
 
 
 def _number(value: Any) -> float:

@@ -8,8 +8,9 @@ Redis, where all processes read them, and to the files of this host, from which 
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -310,19 +311,19 @@ class Recorder:
         )
 
 
-def plus(one: Snapshot, other: Snapshot) -> Snapshot:
-    """What was counted in either; the instants are the first's."""
+def plus(one: Snapshot, *others: Snapshot) -> Snapshot:
+    """What was counted in any of them; the instants are the first's."""
     return one._replace(
-        series=_merged(one.series, other.series),
-        unit_usd={**one.unit_usd, **other.unit_usd},
-        unit_tokens={**one.unit_tokens, **other.unit_tokens},
-        layers=_merged(one.layers, other.layers),
-        dispatch=DispatchCounts.sum((one.dispatch, other.dispatch)),
+        series=_merged(one.series, [other.series for other in others]),
+        unit_usd=dict(chain(one.unit_usd.items(), *(other.unit_usd.items() for other in others))),
+        unit_tokens=dict(chain(one.unit_tokens.items(), *(other.unit_tokens.items() for other in others))),
+        layers=_merged(one.layers, [other.layers for other in others]),
+        dispatch=DispatchCounts.sum([one.dispatch, *(other.dispatch for other in others)]),
     )
 
 
-def _merged(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, Any]:
-    both = dict(one)
-    for name, counts in other.items():
-        both[name] = both[name] + counts if name in both else counts
-    return both
+def _merged(one: Mapping[Any, Any], others: Iterable[Mapping[Any, Any]]) -> dict[Any, Any]:
+    columns: dict[Any, list[Any]] = {}
+    for name, counts in chain.from_iterable(other.items() for other in others):
+        columns.setdefault(name, [one[name]] if name in one else []).append(counts)
+    return {**one, **{name: column[0].sum(column) for name, column in columns.items()}}

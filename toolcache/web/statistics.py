@@ -198,7 +198,7 @@ ENDPOINTS: Final = (
             "properties": {
                 "namespace": {"type": "string"},
                 "period": {"type": "string"},
-                "complete": {"type": "boolean", "description": "false where a layer could not be asked"},
+                "complete": {"type": "boolean", "description": "false where counts of others may be missing"},
                 **_SPAN,
                 **{f"{label}s": _TABLE for label in LABELS},
                 "fleet": {
