@@ -29,7 +29,7 @@ def recorder(cache: Cache) -> Recorder:
 async def write(*caches: Cache) -> None:
     """What a second does."""
     for cache in caches:
-        recorder(cache).look()
+        await recorder(cache).look()
         await recorder(cache).flush()
 
 
@@ -201,7 +201,7 @@ async def test_a_record_of_a_newer_library_is_known_to_be_missing(
     """It cannot be added up; who asks is told so. What is no record at all is left out silently."""
     cache, looker = await rig.open(), await rig.open(metrics=False)
     await work(cache, 9)
-    recorder(cache).look()
+    await recorder(cache).look()
     at = MINUTE.begun(rig.clock.time())
     own = recorder(cache).own(MINUTE, at)
     assert own is not None
@@ -234,7 +234,7 @@ async def test_an_outage_is_counted_and_told_when_it_is_over(fleet: Rig, clock: 
     for _ in range(6):
         await cache.set("other", 1)
     assert cache._parts.redis is not None
-    recorder(cache).look()
+    await recorder(cache).look()
     clock.advance(0.5)
     await write(cache)
     layer = (await cache.metrics("1h")).layers["redis"]
@@ -279,11 +279,11 @@ async def test_an_emptied_redis_is_told_again_what_the_dead_have_counted(fleet: 
 async def test_a_child_counts_for_itself(fleet: Rig) -> None:
     cache = await fleet.open()
     await work(cache, 9)
-    recorder(cache).look()
+    await recorder(cache).look()
     owner = recorder(cache).owner
     recorder(cache).forked()
     await work(cache, 4)
-    recorder(cache).look()
+    await recorder(cache).look()
     assert recorder(cache).owner != owner
     own = recorder(cache).own(DAY, DAY.begun(fleet.clock.time()))
     assert own is not None
@@ -349,7 +349,7 @@ async def test_all_stores_have_one_version_of_it(fleet: Rig) -> None:
 async def test_what_was_being_written_when_one_leaves_is_written_again(rig: Rig) -> None:
     cache = await rig.open()
     await work(cache, 9)
-    recorder(cache).look()
+    await recorder(cache).look()
     stores: list[Any] = [store for _, store in recorder(cache)._shelves.values()]
     for store in stores:
         store.hang()

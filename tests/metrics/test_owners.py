@@ -84,7 +84,7 @@ async def test_of_two_records_the_one_written_with_less_is_the_older(rig: Rig, m
     cache = await rig.open()
     await hit(cache, 9)
     mine = recorder(cache)
-    mine.look()
+    await mine.look()
     bucket = next(iter(mine._buckets.values()))
     whole, later = mine._record, list[Any]()
 

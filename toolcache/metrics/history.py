@@ -54,7 +54,7 @@ class History:
         """What was counted in a period; see ``Cache.metrics``."""
         reach = reach_of(period, step)
         if self._recorder is not None:
-            self._recorder.look()
+            await self._recorder.look()
             await self._recorder.flush()
         now = self._parts.clock.time()
         found = await self._found(reach, now)

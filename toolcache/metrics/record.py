@@ -1,10 +1,10 @@
 """The record of one process and one span: what is written, and what of it is believed when it is read again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypeVar
 
-from msgpack import packb, unpackb
+from msgpack import Packer, packb, unpackb
 
 from toolcache.groups import MAX_RECORD
 from toolcache.metrics.counts import Counts, DispatchCounts, LayerCounts
@@ -43,13 +43,32 @@ class Record(NamedTuple):
     sketch: Mapping[str, Any] | None = None
 
 
-def encode(record: Record, most: int = MAX_RECORD) -> bytes:
+class Rows:
+    """The packed series of a record: of many that are written once a second, those that have not changed are not packed again."""
+
+    def __init__(self) -> None:
+        self._packed: dict[Series, tuple[Counts, float, float, bytes]] = {}
+
+    def of(self, counts: Snapshot, some: Iterable[Series]) -> list[bytes]:
+        """Some series of the counts, packed."""
+        return [self._row(series, counts) for series in some]
+
+    def _row(self, series: Series, counts: Snapshot) -> bytes:
+        one, usd, tokens = counts.series[series], counts.unit_usd.get(series, 0.0), counts.unit_tokens.get(series, 0.0)
+        known = self._packed.get(series)
+        if known is None or known[0] is not one or known[1:3] != (usd, tokens):
+            known = one, usd, tokens, bytes(packb([*series, usd, tokens, _numbers(one)]))
+            self._packed[series] = known
+        return known[-1]
+
+
+def encode(record: Record, most: int = MAX_RECORD, rows: Rows | None = None) -> bytes:
     """The bytes of a record: msgpack of plain data, in which what is zero is left out.
 
     Of one that would take more than ``most`` bytes each domain is one series: rather fewer of them than no count at all.
     """
-    body = _encode(record, record.counts)
-    return body if len(body) <= most else _encode(record, _by_domain(record.counts))
+    body = _encode(record, record.counts, rows or Rows())
+    return body if len(body) <= most else _encode(record, _by_domain(record.counts), Rows())
 
 
 def _by_domain(counts: Snapshot) -> Snapshot:
@@ -62,32 +81,27 @@ def _by_domain(counts: Snapshot) -> Snapshot:
     return counts._replace(series=series, unit_usd=costs(counts.unit_usd), unit_tokens=costs(counts.unit_tokens))
 
 
-def _encode(record: Record, counts: Snapshot) -> bytes:
-    rows = [
-        [*series, counts.unit_usd.get(series, 0.0), counts.unit_tokens.get(series, 0.0), _numbers(one)]
-        for series, one in counts.series.items()
-    ]
+def _encode(record: Record, counts: Snapshot, rows: Rows) -> bytes:
     body = {
         "v": _FORMAT,
         "p": {name: value for name, value in vars(record.process).items() if name != "owner"},
-        "s": rows,
         "l": {name: _numbers(one) for name, one in counts.layers.items()},
         "d": _numbers(counts.dispatch),
     }
     if record.sketch is not None:
         body["x"] = record.sketch
-    return bytes(packb(body))
+    packer = Packer()
+    parts = [packer.pack_map_header(len(body) + 1), *(packer.pack(part) for each in body.items() for part in each)]
+    parts += packer.pack("s"), packer.pack_array_header(len(counts.series))
+    return b"".join(parts + rows.of(counts, counts.series))
 
 
 def _numbers(counts: Counts | LayerCounts | DispatchCounts) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    for name, value in vars(counts).items():
-        if isinstance(value, Spread):
-            if value.counts:
-                told[name] = [value.longest, *chain.from_iterable(value.counts.items())]
-        elif value:
-            told[name] = value
-    return told
+    return {
+        name: [value.longest, *chain.from_iterable(value.counts.items())] if type(value) is Spread else value
+        for name, value in vars(counts).items()
+        if (value.counts if type(value) is Spread else value)
+    }
 
 
 def decode(body: bytes, owner: str, since: float, until: float) -> Record | None:
