@@ -13,16 +13,12 @@ from toolcache.keys.text import key_digest
 from toolcache.layer import Layer
 from toolcache.metrics.record import Record, decode, is_newer
 from toolcache.metrics.recorder import Recorder, plus
-from toolcache.metrics.shelves import read
+from toolcache.metrics.shelves import FIRST, next_number, read
 from toolcache.metrics.snapshot import Metrics, Process, Snapshot
 from toolcache.metrics.spans import Reach, reach_of
 from toolcache.parts import Parts
 from toolcache.pieces import Pieces
 
-_FIRST: Final = 4
-_PORTION: Final = 64
-_BYTES: Final = 1 << 20
-"""Groups that are asked for at once: the newest first, and then as many as these bytes, but no more than that."""
 _PIECE: Final = 8
 """Records that are read without a pause: a few milliseconds, where each tells of many series."""
 
@@ -123,8 +119,8 @@ class History:
         newest: _Newest,
     ) -> bool:
         """Add what a layer has, where it is newer than what is there; whether it could be asked."""
-        left, number = list(groups), _FIRST
-        while left:
+        left, number = list(groups), FIRST
+        while left:  # the newest first
             left, some = left[:-number], left[-number:]
             found = await read(layer, store, some)
             if not found:
@@ -136,7 +132,7 @@ class History:
                     opened = self._open(f"{group}:{owner}", blob)
                     if opened is not None and (owner not in owners or opened[0] > owners[owner][0]):
                         owners[owner] = opened
-            number = _next(len(some), sum(len(blob) for *_, blob in blobs))
+            number = next_number(len(some), sum(len(blob) for *_, blob in blobs))
         return True
 
     def _open(self, name: str, blob: bytes) -> tuple[bytes, bytes] | None:
@@ -146,8 +142,3 @@ class History:
         except CorruptBlobError:
             return None
         return None if encoded is None else (header.version, bytes(encoded.body))
-
-
-def _next(groups: int, size: int) -> int:
-    """How many groups to ask for, when so many have taken so many bytes: more of them might not come in time."""
-    return min(_PORTION, 2 * groups, max(1, groups * _BYTES // max(1, size)))

@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from toolcache.groups import Grouped, GroupsRefusedError, SupportsGroups
 from toolcache.layer import Layer
+
+FIRST: Final = 4
+_PORTION: Final = 64
+_BYTES: Final = 1 << 20
+"""Groups that are asked for at once: a few at first, and then as many as these bytes, but no more than that."""
 
 
 async def put(layer: Layer, store: SupportsGroups, records: Sequence[Grouped]) -> bool | None:
@@ -30,3 +36,8 @@ async def _read(store: SupportsGroups, groups: Sequence[str]) -> list[dict[str, 
         return await store.read_groups(groups)
     except GroupsRefusedError:
         return []
+
+
+def next_number(groups: int, size: int) -> int:
+    """How many groups to ask for, when so many have taken so many bytes: more of them might not come in time."""
+    return min(_PORTION, 2 * groups, max(1, groups * _BYTES // max(1, size)))
