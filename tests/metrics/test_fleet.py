@@ -31,6 +31,8 @@ async def write(*caches: Cache) -> None:
     for cache in caches:
         await recorder(cache).look()
         await recorder(cache).flush()
+        await recorder(cache).refill()
+        await recorder(cache).flush()
 
 
 async def work(cache: Cache, calls: int) -> None:
@@ -274,6 +276,61 @@ async def test_an_emptied_redis_is_told_again_what_the_dead_have_counted(fleet: 
     looker = await fleet.open(metrics=False, files=None)
     assert (await looker.metrics("1h")).hits == before
     assert (await looker.metrics("30d")).hits == before
+
+
+@pytest.mark.parametrize("cut", ["cancelled", "raised", "flushed"])
+async def test_a_redis_is_told_again_until_it_has_been_told_all(
+    fleet: Rig, cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends a refill before its time, be it that Redis is flushed once more, it is begun anew."""
+    dead, cache = await fleet.open(), await fleet.open()
+    await work(dead, 9)
+    await write(dead, cache)
+    await dead.aclose()
+    assert fleet.server is not None
+    fleet.server.command("FLUSHALL")
+    recorder(cache).emptied()
+    begun = asyncio.Event()
+
+    async def refill(*_: Any, **__: Any) -> int:
+        begun.set()
+        if cut == "raised":
+            raise MemoryError
+        if cut == "flushed":
+            recorder(cache).emptied()
+            return 1
+        await asyncio.Event().wait()
+        return 0
+
+    with monkeypatch.context() as patched:
+        patched.setattr("toolcache.metrics.refill.refill", refill)
+        telling = asyncio.create_task(write(cache))
+        await begun.wait()
+        if cut == "cancelled":
+            telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+    await write(cache)
+    looker = await fleet.open(metrics=False, files=None)
+    assert (await looker.metrics("1h")).hits == 6
+
+
+async def test_who_asks_waits_for_no_refill(fleet: Rig, clock: SteadyClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does what is counted meanwhile: it is written once a second as ever."""
+    cache, looker = await fleet.open(), await fleet.open(metrics=False)
+    begun = asyncio.Event()
+
+    async def refill(*_: Any, **__: Any) -> int:
+        begun.set()
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr("toolcache.metrics.refill.refill", refill)
+    await work(cache, 9)
+    clock.advance(1.0)
+    await begun.wait()
+    await work(cache, 9)
+    assert counted(await cache.metrics("1h")) == (15, 3)
+    assert counted(await looker.metrics("1h")) == (15, 3)
 
 
 async def test_a_child_counts_for_itself(fleet: Rig) -> None:

@@ -46,6 +46,7 @@ _SERIES: Final = 16
 """Series that are counted, or packed, without a pause: a millisecond, where each of them has changed."""
 _ROOM: Final = 1_024
 """Bytes that a record's blob takes besides its body, at most."""
+_WELL: Final = frozenset(("closed", "forced_closed"))
 _REST: Final = 60.0
 """Seconds that a layer is left alone which refuses such records."""
 
@@ -212,6 +213,8 @@ class Recorder:
             await self._parts.clock.sleep(EVERY)
             await self.look()
             await self.flush()
+            if self._lost and "redis" in self._shelves:
+                self._homes.here().attend(self.refill)  # beside this: it may take minutes
 
     async def finish(self) -> None:
         """The last look, when nothing is counted any more. What a Redis has lost of others is for those who go on to tell."""
@@ -221,31 +224,31 @@ class Recorder:
         if today is not None and self.sketch is not None:  # with what was sampled until now
             today.owed.update(self._shelves)
             today.packed = None
-        await self.flush(last=True)
+        await self.flush()
 
-    async def flush(self, *, last: bool = False) -> None:
+    async def flush(self) -> None:
         """Write what is owed, to whoever takes it; what nobody takes stays owed. Never raises: it is only counts."""
         try:
-            await self._write(last=last)
+            await self._write()
         except Exception as fault:  # noqa: BLE001 - told, and tried again in a second
             self._parts.announce(StoreFault("statistics", "put", "local", type(fault).__name__))
 
-    async def _write(self, *, last: bool) -> None:
+    async def _write(self) -> None:
         now = self._parts.clock.monotonic()
         for name, (layer, store) in self._shelves.items():
             if now < self._rests.get(name, now):
                 continue
-            if state_of(layer) not in {"closed", "forced_closed"}:  # what tries it first is not to be a count
+            if state_of(layer) not in _WELL:  # what tries it first is not to be a count
                 self._lost |= name == "redis"  # processes of this host that have died meanwhile tell it no more
                 continue
-            if name == "redis" and not last:
-                await self._refill(layer)
             while owed := [bucket for bucket in tuple(self._buckets.values()) if name in bucket.owed][:_PORTION]:
                 taken = await self._put(owed, name, layer, store)
                 if not taken:
                     if taken is False:
                         self._rests[name] = now + _REST
                     break
+            if name == "redis" and isinstance(store, SupportsIdentity) and store.run_id != self._known_run:
+                self._known_run, self._lost = store.run_id, True
 
     async def _put(self, owed: Sequence[Bucket], name: str, layer: Layer, store: SupportsGroups) -> bool | None:
         """Write some; what is not taken stays owed, also where this is cancelled."""
@@ -265,19 +268,26 @@ class Recorder:
                     self._buckets.setdefault((bucket.span, bucket.at), bucket)
         return taken
 
-    async def _refill(self, redis: Layer) -> None:
-        """A Redis that may have lost what it was told is told again, by this host's files."""
-        run_id = redis.store.run_id if isinstance(redis.store, SupportsIdentity) else None
-        if run_id == self._known_run and not self._lost:
+    async def refill(self) -> None:
+        """A Redis that may have lost what it was told is told again: by this cache, and by this host's files. Never raises."""
+        redis, files = self._parts.redis, self._parts.files
+        if redis is None or not self._lost or state_of(redis) not in _WELL:
             return
-        again, self._known_run, self._lost = self._known_run is not None or self._lost, run_id, False
-        if again:
+        told: int | None = None
+        self._lost = False  # it may be lost once more meanwhile
+        try:
             for bucket in tuple(self._buckets.values()):
                 bucket.owed.add(redis.name)
-        if self._parts.files is not None and "file" in self._shelves:
-            from toolcache.metrics.refill import refill
+            if files is not None and "file" in self._shelves:
+                from toolcache.metrics.refill import refill
 
-            self._lost = await refill(redis, self._parts.files, namespace=self._parts.namespace) is None
+                told = await refill(redis, files, namespace=self._parts.namespace)
+            else:
+                told = 0
+        except Exception as fault:  # noqa: BLE001 - as when it is written
+            self._parts.announce(StoreFault("statistics", "put", "local", type(fault).__name__))
+        finally:
+            self._lost |= told is None
 
     def _preparing(self, bucket: Bucket) -> Iterator[None]:
         """Pack what has changed in a bucket in steps of a few series each: little is left to do when its record is made."""
