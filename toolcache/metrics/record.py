@@ -122,7 +122,7 @@ def is_newer(body: bytes) -> bool:
     try:
         told = unpackb(body, strict_map_key=False)
         return isinstance(told, dict) and _number(told.get("v")) > _FORMAT
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return False
 
 

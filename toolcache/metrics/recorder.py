@@ -231,7 +231,10 @@ class Recorder:
         try:
             await self._write()
         except Exception as fault:  # noqa: BLE001 - told, and tried again in a second
-            self._parts.announce(StoreFault("statistics", "put", "local", type(fault).__name__))
+            self._tell(fault)
+
+    def _tell(self, fault: Exception) -> None:
+        self._parts.announce(StoreFault("statistics", "put", "local", type(fault).__name__))
 
     async def _write(self) -> None:
         now = self._parts.clock.monotonic()
@@ -259,8 +262,13 @@ class Recorder:
             records = []
             for bucket in owed:
                 await _leisurely(self._preparing(bucket))
-                records.append(self._grouped(bucket))
-            taken = await put(layer, store, records)
+                try:
+                    records.append(self._grouped(bucket))
+                except (
+                    SerializationError
+                ) as fault:  # more domains than a record holds: owed again when there are still more
+                    self._tell(fault)
+            taken = not records or await put(layer, store, records)
         finally:
             if not taken:
                 for bucket in owed:
@@ -285,7 +293,7 @@ class Recorder:
             else:
                 told = 0
         except Exception as fault:  # noqa: BLE001 - as when it is written
-            self._parts.announce(StoreFault("statistics", "put", "local", type(fault).__name__))
+            self._tell(fault)
         finally:
             self._lost |= told is None
 
