@@ -201,6 +201,22 @@ class TestPeriods:
         assert (line.computations_avoided, line.cost_saved, line.cost_spent) == (5, 1.25, 0.25)
         assert line.why == "mean of 1 computation, as reported"
 
+    async def test_all_days_are_read_once(self, tools: ToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
+        """D4: where the period is all that is kept, nothing more can be known of what values cost."""
+        await tools.set("key", "value")
+        await tools.get("key")
+        history, periods = tools._machine.history, list[Any]()
+        metrics = history.metrics
+
+        async def noted(period: Any, step: Any = None) -> Any:
+            periods.append(period)
+            return await metrics(period, step)
+
+        monkeypatch.setattr(history, "metrics", noted)
+        assert [line.source for line in (await tools.savings("399d")).unknown] == ["unknown"]
+        assert [line.source for line in (await tools.savings("400d")).unknown] == ["unknown"]
+        assert periods == ["399d", 400 * 86_400, "400d"]
+
     async def test_one_that_is_not_kept(self, tools: ToolCache) -> None:
         """D4: a period that is longer than counts are kept is refused."""
         with pytest.raises(ValueError, match="longer than counts are kept"):
