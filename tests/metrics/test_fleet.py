@@ -15,6 +15,7 @@ from toolcache.groups import Grouped
 from toolcache.keys.text import key_digest, store_key
 from toolcache.metrics.record import encode
 from toolcache.metrics.recorder import Recorder
+from toolcache.metrics.refill import refill
 from toolcache.metrics.shelves import put
 from toolcache.metrics.snapshot import Metrics
 from toolcache.metrics.spans import DAY, HOUR, MINUTE, Reach
@@ -225,6 +226,21 @@ async def test_a_record_of_a_newer_library_is_known_to_be_missing(
         assert (await one.savings("1h")).complete is complete
     _, told = await looker._machine.history.records(Reach(MINUTE, 1), rig.clock.time())
     assert told is complete
+
+
+async def test_a_group_that_is_too_large_is_known_to_be_missing(fleet: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is neither read nor told again; who has no files of the others cannot know what they counted."""
+    cache = await fleet.open()
+    await work(cache, 9)
+    await write(cache)
+    monkeypatch.setattr("toolcache.stores.redis.groups._MOST", 100)
+    looker = await fleet.open(metrics=False, files=None)
+    metrics = await looker.metrics("1h")
+    assert (metrics.complete, metrics.hits) == (False, 0)
+    files, redis = cache._parts.files, cache._parts.redis
+    assert files is not None
+    assert redis is not None
+    assert await refill(redis, files, namespace="test") == 0
 
 
 async def test_an_outage_is_counted_and_told_when_it_is_over(fleet: Rig, clock: SteadyClock) -> None:

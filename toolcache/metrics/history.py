@@ -118,14 +118,17 @@ class History:
         groups: dict[str, int],
         newest: _Newest,
     ) -> bool:
-        """Add what a layer has, where it is newer than what is there; whether it could be asked."""
-        left, number = list(groups), FIRST
+        """Add what a layer has, where it is newer than what is there; whether that is all it has."""
+        left, number, whole = list(groups), FIRST, True
         while left:  # the newest first
             left, some = left[:-number], left[-number:]
             found = await read(layer, store, some)
             if not found:
                 return False
-            blobs = [(group, *it) for group, records in zip(some, found, strict=True) for it in records.items()]
+            whole &= None not in found
+            blobs = [
+                (group, *it) for group, records in zip(some, found, strict=True) if records for it in records.items()
+            ]
             async for few in Pieces(blobs, _PIECE):
                 for group, owner, blob in few:
                     owners = newest[groups[group]]
@@ -133,7 +136,7 @@ class History:
                     if opened is not None and (owner not in owners or opened[0] > owners[owner][0]):
                         owners[owner] = opened
             number = next_number(len(some), sum(len(blob) for *_, blob in blobs))
-        return True
+        return whole
 
     def _open(self, name: str, blob: bytes) -> tuple[bytes, bytes] | None:
         """The version and the body of a record; None for what is none."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from toolcache.blob import read_header
 from toolcache.groups import Grouped, SupportsGroupList, SupportsGroups
@@ -12,6 +12,8 @@ from toolcache.layer import Layer
 from toolcache.metrics.shelves import FIRST, next_number, put, read
 from toolcache.pieces import Pieces
 from toolcache.versions import ZERO
+
+_Records: TypeAlias = Mapping[str, bytes]
 
 _PIECE: Final = 256
 """Records that are compared without a pause: a millisecond."""
@@ -54,17 +56,20 @@ async def refill(redis: Layer, files: Layer, *, namespace: str) -> int | None:
                 return told if taken is False else None
             told += len(portion)
             await asyncio.sleep(_PAUSE)
-        number = next_number(len(some), sum(len(blob) for records in (*here, *there) for blob in records.values()))
+        number = next_number(
+            len(some), sum(len(blob) for records in (*here, *there) if records for blob in records.values())
+        )
     return told
 
 
 async def _lacking(
-    groups: Sequence[str], here: Sequence[Mapping[str, bytes]], there: Sequence[Mapping[str, bytes]]
+    groups: Sequence[str], here: Sequence[_Records | None], there: Sequence[_Records | None]
 ) -> list[Grouped]:
-    """The records that are not there, or older."""
+    """The records that are not there, or older; none of a group that is too large to be compared."""
     lacking: list[Grouped] = []
     both = zip(groups, here, there, strict=True)
-    pairs = [(Grouped(group, *record), theirs) for group, mine, theirs in both for record in mine.items()]
+    known = ((group, mine, theirs) for group, mine, theirs in both if mine is not None and theirs is not None)
+    pairs = [(Grouped(group, *record), theirs) for group, mine, theirs in known for record in mine.items()]
     async for few in Pieces(pairs, _PIECE):
         lacking += [one for one, theirs in few if _version(one.blob) > _version(theirs.get(one.name, b""))]
     return lacking

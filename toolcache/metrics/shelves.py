@@ -18,8 +18,8 @@ async def put(layer: Layer, store: SupportsGroups, records: Sequence[Grouped]) -
     return await layer.ask(partial(_put, store, records), mutation=True, counted=False)
 
 
-async def read(layer: Layer, store: SupportsGroups, groups: Sequence[str]) -> list[dict[str, bytes]] | None:
-    """Of each group the blobs by name; none at all where the layer refuses that; None if it cannot be asked."""
+async def read(layer: Layer, store: SupportsGroups, groups: Sequence[str]) -> Sequence[dict[str, bytes] | None] | None:
+    """Of each group the blobs by name, None of one that is too large; none at all where the layer refuses that; None if it cannot be asked."""
     return await layer.ask(partial(_read, store, groups), counted=False)
 
 
@@ -31,7 +31,7 @@ async def _put(store: SupportsGroups, records: Sequence[Grouped]) -> bool:
     return True
 
 
-async def _read(store: SupportsGroups, groups: Sequence[str]) -> list[dict[str, bytes]]:
+async def _read(store: SupportsGroups, groups: Sequence[str]) -> Sequence[dict[str, bytes] | None]:
     try:
         return await store.read_groups(groups)
     except GroupsRefusedError:
