@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from agents import Agent
-from hearing import until
+from hearing import aboard, until
 from rig import Rig, SteadyClock
 
 from toolcache import AgentTask, Context, Domain, RunContext, ToolCache, ToolPolicy
@@ -77,6 +77,7 @@ class TestRequestsThatRunOnce:
         agent = Agent()
 
         async def work(context: RunContext) -> Any:
+            await aboard(cache, 3)
             context.cost(usd=0.5)
             return await agent.run(context)
 
