@@ -1,5 +1,6 @@
 """The verbs that give advice: what they ask the cache, and how they tell what it answers."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -171,3 +172,31 @@ def test_nothing_is_stale(asked: list[tuple[Any, ...]], tc: Toolcache, monkeypat
 
     monkeypatch.setattr(ToolCache, "find_stale", find_stale)
     assert tc("stale") == (0, "nothing is older than 7d\n", "")
+
+
+@pytest.mark.parametrize("verb", ["diagnose", "analyze"])
+def test_nothing_was_counted(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing was counted nothing is judged: that is said, and which other namespaces the files of this host know."""
+
+    async def work() -> None:
+        for namespace in ("shop", "staging"):
+            async with ToolCache(directory=tmp_path / "files", namespace=namespace) as cache:
+                await cache.get("a")
+
+    files = ["--backend", "file", "--dir", str(tmp_path / "files")]
+    ran = call(capsys, *files, verb)
+    assert ran.code == 0
+    assert "Nothing was counted in the last 1" in ran.out
+    assert "--namespace elsewhere; toolcache config shows" in " ".join(ran.out.split())
+    asyncio.run(work())
+    told = " ".join(call(capsys, *files, verb, "--period", "2h").out.split())
+    assert told.endswith("--period looks further back, --namespace elsewhere: this host's files know of shop, staging")
+    assert "last 2h" in told
+    assert "none" not in told
+    assert "lookups" in call(capsys, *files, "--namespace", "shop", verb).out
+
+
+def test_a_domain_of_which_nothing_was_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named."""
+    files = ["--backend", "file", "--dir", str(tmp_path / "files")]
+    assert "Nothing was counted of search in" in call(capsys, *files, "diagnose", "--domain", "search").out

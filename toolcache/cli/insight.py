@@ -32,16 +32,24 @@ async def analyze(call: Call, period: str) -> Answer:
     """Analyze.
 
     It comes from lookups that were sampled, of all processes that share the stores; each recommendation says what it would
-    bring. Where too few were sampled it says so, and recommends nothing.
+    bring. Where too few were sampled it says so, and recommends nothing. Exit code 3: a store could not be asked.
     """
+    from toolcache.cli import reach
+
     async with call.cache() as cache:
         found = await _method(cache, "analyze")(period)
+        document: dict[str, Any] = {name: getattr(found, name) for name in found._fields}
+        code = await reach.partly(call, cache, document, some=bool(found.lookups))
+        nothing = "" if found.lookups else await reach.nothing(cache, period)
 
     def show(screen: "Screen") -> None:
         from rich.text import Text
 
         from toolcache.cli.screen import Column, fields, shown, stacked, table
 
+        if nothing:
+            screen.note(nothing)
+            return
         memory = found.size
         told: list[Any] = [Text.assemble(("memory  ", "bold"), shown(memory.reason))]
         if memory.recommended is not None:
@@ -77,7 +85,7 @@ async def analyze(call: Call, period: str) -> Answer:
         told.append(Text(f"from {count(found.samples)} samples of {count(found.lookups)} lookups", style="dim"))
         screen.show(stacked(told))
 
-    return Answer(found, show)
+    return Answer(document, show, code)
 
 
 @verb("diagnose")
@@ -87,28 +95,36 @@ async def diagnose(call: Call, period: str, domain: str | None) -> Answer:
     """Diagnose.
 
     It names keys that vary, lifetimes that are too short, a memory that is too small, or errors, with the evidence and what
-    to change. Exit code 1: there is something to change.
+    to change. Exit codes: 1 there is something to change; 3 a store could not be asked, so it may be otherwise.
     """
+    from toolcache.cli import reach
+
     async with call.cache() as cache:
         found = await _method(cache, "diagnose")(domain, period)
+        document: dict[str, Any] = {name: getattr(found, name) for name in found._fields}
+        code = await reach.partly(call, cache, document, some=bool(found.lookups))
+        nothing = "" if found.lookups else await reach.nothing(cache, period, domain or "")
 
     def show(screen: "Screen") -> None:
         from rich.text import Text
 
         from toolcache.cli.screen import DIM, WARN, fields, indented, shown, stacked
 
+        if nothing:
+            screen.note(nothing)
+            return
         rate = f"{percent(found.hit_rate)} of {count(found.lookups)} lookups were hits"
-        told: list[Any] = [
-            Text.assemble((found.issue.replace("_", " "), "bold"), f"  {rate}"),
-            Text(shown(found.reason)),
-        ]
+        issue = (
+            "" if found.issue == "none" else f"{found.issue.replace('_', ' ')}  "
+        )  # none: that may be too little known
+        told: list[Any] = [Text.assemble((issue, "bold"), rate), Text(shown(found.reason))]
         for one in found.findings:
             sign = Text.assemble(("▲ ", WARN), f"{one.issue.replace('_', ' ')} of {shown(one.where)}")
             worth = Text(f"  {percent(one.gain)} of lookups would become hits, {usd(one.dollars)} a day", style=DIM)
             told += [sign + worth, Text(f"  → {shown(one.change)}"), indented(fields(_evidence(one.evidence)))]
         screen.show(stacked(told))
 
-    return Answer(found, show, Code.OK if found.issue in {"none", "cold"} else Code.FOUND)
+    return Answer(document, show, code or (Code.OK if found.issue in {"none", "cold"} else Code.FOUND))
 
 
 def _evidence(evidence: Any) -> "list[tuple[str, Cell]]":
@@ -130,7 +146,8 @@ def _evidence(evidence: Any) -> "list[tuple[str, Cell]]":
 async def stale(call: Call, max_age: str, domain: str | None, agent: str | None, limit: int) -> Answer:
     """Stale.
 
-    Those of Redis and of the files, the oldest first, without their values. Exit code 1: there are some.
+    Those of Redis and of the files, the oldest first, without their values. Exit codes: 1 there are some; 3 a store could not be
+    asked.
     """
     from toolcache.cli import reach
 
@@ -138,7 +155,7 @@ async def stale(call: Call, max_age: str, domain: str | None, agent: str | None,
         find = _method(cache, "find_stale")
         found = await find(max_age, domain=domain, agent=agent, limit=limit, layers=True)
         document: dict[str, Any] = {"entries": found}
-        code = await reach.partly(call, cache, document)
+        code = await reach.partly(call, cache, document, some=bool(found))
 
     def show(screen: "Screen") -> None:
         from toolcache.cli.screen import Column, shown, table
@@ -177,7 +194,7 @@ async def top(call: Call, number: int, by: str, period: str) -> Answer:
     async with call.cache() as cache:
         rows = await (_largest(cache, number) if by == "bytes" else _busiest(cache, number, by, period))
         document: dict[str, Any] = {"by": by, "top": rows}
-        code = await reach.partly(call, cache, document)
+        code = await reach.partly(call, cache, document, some=bool(rows))
     return Answer(document, lambda screen: _show_top(screen, rows, by), code)
 
 
