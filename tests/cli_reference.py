@@ -81,7 +81,7 @@ DOCUMENTS: Final = {
     "set": "`key`, `type`, `stored`, `ttl`",
     "stale": "`entries`, `complete`",
     "stats": "`namespace`, `period`, `step`, `since`, `until`, `complete`, `total`, `domains`, `agents`, `tools`, `models`, `layers`, `dispatch`, `processes`, `points`",
-    "top": "`by`, `top`, `complete`",
+    "top": "`by`, `ranked` (`series` or `entries`), `top`, `complete`",
     "warm": "`plans` (`name`, `asked`, `there`, `computed`, `failed`, `skipped`, `seconds`, `cost_usd`, `stopped`)",
     "watch": "as of `stats`, once",
 }

@@ -117,6 +117,23 @@ class TestTop:
         assert first in {row["domain"] for row in rows if row[by] == amount}
         assert first in tc("top", "--by", by).out
 
+    @pytest.mark.parametrize(
+        ("by", "ranked", "title"),
+        [
+            ("hits", "series", "domains with their agents, tools and models, by hits  the last 1d"),
+            ("bytes", "entries", "the largest entries"),
+        ],
+    )
+    def test_what_is_ranked(self, by: str, ranked: str, title: str, worked: Path, tc: Toolcache) -> None:
+        """The title says whether these are series or entries, and so does the document."""
+        assert tc("top", "--by", by).out.splitlines()[0] == f"default  {title}"
+        assert json.loads(tc("top", "--by", by, "--json").out)["ranked"] == ranked
+
+    def test_nothing_to_rank(self, worked: Path, tc: Toolcache) -> None:
+        """What was counted, but not of that kind, is told apart from nothing at all."""
+        assert tc("top", "--by", "tokens").out == "nothing that was counted has any tokens\n"
+        assert tc("top", "--namespace", "other").out.startswith("Nothing was counted in the last 1d.")
+
     def test_the_largest_entries(self, worked: Path, tc: Toolcache) -> None:
         """By bytes they are entries of the stores, so many as were asked for."""
         assert len(json.loads(tc("top", "--by", "bytes", "--json").out)["top"]) == 2

@@ -187,15 +187,23 @@ async def top(call: Call, number: int, by: str, period: str) -> Answer:
     """Top.
 
     By bytes these are the largest entries of the stores. By anything else they are domains with their agents, tools and
-    models, since how often each entry is asked for only the process knows that holds it.
+    models, since how often each entry is asked for only the process knows that holds it: cache.top() tells it there.
     """
     from toolcache.cli import reach
 
     async with call.cache() as cache:
-        rows = await (_largest(cache, number) if by == "bytes" else _busiest(cache, number, by, period))
-        document: dict[str, Any] = {"by": by, "top": rows}
+        if by == "bytes":
+            rows, ranked = await _largest(cache, number), "entries"
+            title, nothing = "the largest entries", "nothing is there"
+        else:
+            counted = await _series(cache, by, period)
+            rows, ranked = nlargest(number, (row for row in counted if row[by]), key=lambda row: row[by]), "series"
+            title = f"domains with their agents, tools and models, by {by}  the last {period}"
+            nothing = f"nothing that was counted has any {by}" if counted else await reach.nothing(cache, period)
+        document: dict[str, Any] = {"by": by, "ranked": ranked, "top": rows}
         code = await reach.partly(call, cache, document, some=bool(rows))
-    return Answer(document, lambda screen: _show_top(screen, rows, by), code)
+        namespace = cache.settings.namespace
+    return Answer(document, lambda screen: _show_top(screen, rows, by, (namespace, title), nothing), code)
 
 
 async def _largest(cache: "ToolCache", number: int) -> list[dict[str, Any]]:
@@ -210,24 +218,22 @@ async def _largest(cache: "ToolCache", number: int) -> list[dict[str, Any]]:
     ]
 
 
-async def _busiest(cache: "ToolCache", number: int, by: str, period: str) -> list[dict[str, Any]]:
+async def _series(cache: "ToolCache", by: str, period: str) -> list[dict[str, Any]]:
     if by in {"dollars", "tokens"}:
         saved = await cache.savings(period)
         field = "cost_saved" if by == "dollars" else "tokens_saved"
-        rows = [{**line.series._asdict(), by: getattr(line, field)} for line in saved.ledger]
-    else:
-        field = "seconds_saved" if by == "seconds" else by
-        metrics = await cache.metrics(period)
-        rows = [{**series._asdict(), by: getattr(counts, field)} for series, counts in metrics.series.items()]
-    return nlargest(number, (row for row in rows if row[by]), key=lambda row: row[by])
+        return [{**line.series._asdict(), by: getattr(line, field)} for line in saved.ledger]
+    field = "seconds_saved" if by == "seconds" else by
+    metrics = await cache.metrics(period)
+    return [{**series._asdict(), by: getattr(counts, field)} for series, counts in metrics.series.items()]
 
 
-def _show_top(screen: "Screen", rows: list[dict[str, Any]], by: str) -> None:
+def _show_top(screen: "Screen", rows: list[dict[str, Any]], by: str, title: tuple[str, str], nothing: str) -> None:
     from toolcache.cli.charts import bar
-    from toolcache.cli.screen import ACCENT, Column, shown, table
+    from toolcache.cli.screen import ACCENT, Column, heading, shown, stacked, table
 
     if not rows:
-        screen.note("nothing was counted")
+        screen.note(nothing)
         return
     say = {"dollars": usd, "seconds": span, "bytes": size}.get(by, count)
     names = ("key", "domain") if by == "bytes" else tuple(name for name in _LABELS if any(row[name] for row in rows))
@@ -238,4 +244,4 @@ def _show_top(screen: "Screen", rows: list[dict[str, Any]], by: str) -> None:
         Column("", right=False, style=ACCENT, rank=2),
     )
     lines = [(*(shown(row[name] or "") for name in names), say(row[by]), bar(row[by] / most, 16)) for row in rows]
-    screen.show(table(columns, lines, screen.width))
+    screen.show(stacked([heading(*map(shown, title)), table(columns, lines, screen.width)]))
