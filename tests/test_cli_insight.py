@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from commands import Ran, call
 
-from toolcache import ToolCache
+from toolcache import Domain, ToolCache
 from toolcache.fields import Frozen, each
 
 Toolcache = Callable[..., Ran]
@@ -200,3 +200,40 @@ def test_a_domain_of_which_nothing_was_counted(tmp_path: Path, capsys: pytest.Ca
     """It is named."""
     files = ["--backend", "file", "--dir", str(tmp_path / "files")]
     assert "Nothing was counted of search in" in call(capsys, *files, "diagnose", "--domain", "search").out
+
+
+class TestADomainOfAnApplication:
+    @pytest.fixture
+    def worked(self, tmp_path: Path) -> list[str]:
+        """Where an application has used a domain of its own; with an entry that never ends."""
+
+        async def work() -> None:
+            async with ToolCache(directory=tmp_path / "files") as cache:
+                weather = cache[Domain("weather", ttl=None, key=("place",))]
+                await weather.get(place="Oslo", compute=lambda: "rain")
+                await cache.set("kept", 1, ttl=None)
+
+        asyncio.run(work())
+        return ["--backend", "file", "--dir", str(tmp_path / "files")]
+
+    def test_diagnose(self, worked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        """It is known by what was counted of it; what nobody has heard of is an error."""
+        ran = call(capsys, *worked, "diagnose", "--domain", "weather")
+        assert (ran.code, ran.err) == (0, "")
+        assert "0.0% of 1 lookups were hits" in ran.out
+        assert call(capsys, *worked, "diagnose", "--domain", "nope").code == 2
+
+    def test_stale(self, worked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        """So it is of ``stale``; a value that has no end is shown as such."""
+        ran = call(capsys, *worked, "stale", "--domain", "weather", "--max-age", "1ms")
+        assert (ran.code, ran.err) == (1, "")
+        assert "weather:" in ran.out
+        assert "for ever" in call(capsys, *worked, "stale", "--max-age", "1ms").out
+        assert call(capsys, *worked, "stale", "--domain", "nope").code == 2
+
+    def test_alerts(self, worked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A file may name it, also before anything was counted; but not what is nearly the name of a domain."""
+        rules = tmp_path / "alerts.toml"
+        for domain, code in (("weather", 0), ("orders", 0), ("serch", 2)):
+            rules.write_text(f'[[alert]]\nname = "few"\nmetric = "hit_rate"\ncondition = "< 1%"\ndomain = "{domain}"\n')
+            assert call(capsys, *worked, "alerts", "check", "--file", str(rules)).code == code

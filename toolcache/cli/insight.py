@@ -98,8 +98,10 @@ async def diagnose(call: Call, period: str, domain: str | None) -> Answer:
     to change. Exit codes: 1 there is something to change; 3 a store could not be asked, so it may be otherwise.
     """
     from toolcache.cli import reach
+    from toolcache.cli.domains import declare
 
     async with call.cache() as cache:
+        await declare(cache, domain)
         found = await _method(cache, "diagnose")(domain, period)
         document: dict[str, Any] = {name: getattr(found, name) for name in found._fields}
         code = await reach.partly(call, cache, document, some=bool(found.lookups))
@@ -150,8 +152,10 @@ async def stale(call: Call, max_age: str, domain: str | None, agent: str | None,
     asked.
     """
     from toolcache.cli import reach
+    from toolcache.cli.domains import declare
 
     async with call.cache() as cache:
+        await declare(cache, domain)
         find = _method(cache, "find_stale")
         found = await find(max_age, domain=domain, agent=agent, limit=limit, layers=True)
         document: dict[str, Any] = {"entries": found}
@@ -171,8 +175,7 @@ async def stale(call: Call, max_age: str, domain: str | None, agent: str | None,
             Column("ENDS IN", rank=1),
         )
         rows = [
-            (shown(one.key), one.domain or "", span(round(one.age)), size(one.size), span(round(one.ttl)))
-            for one in found
+            (shown(one.key), one.domain or "", span(round(one.age)), size(one.size), span(one.ttl)) for one in found
         ]
         screen.show(table(columns, rows, screen.width))
 
