@@ -86,3 +86,12 @@ def test_alerts_that_are_judged_by_this_host_alone(tc: Toolcache, tmp_path: Path
     told = json.loads(ran.out)
     assert (told["judged_on"], told["complete"]) == ("file", False)
     assert "of the files of this host alone" in " ".join(ran.err.split())
+
+
+def test_a_backup_of_what_cannot_be_listed(tc: Toolcache, tmp_path: Path) -> None:
+    """It is not the file that is bad: exit code 3."""
+    told = tc("backup", tmp_path / "all", "--json")
+    assert told.code == 3
+    error = json.loads(told.out)["error"]
+    assert error["kind"] == "unreachable"
+    assert "redis cannot be listed" in error["message"]

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 _NAMED: Final = 5
 
 
+async def failed(cache: "ToolCache") -> bool:
+    """Whether a layer has failed since the cache was opened; asks nobody."""
+    return bool(_told(await cache.health(probe=False))[0])
+
+
 async def check(cache: "ToolCache") -> None:
     """Nothing was found: is that because a layer could not be asked?
 
