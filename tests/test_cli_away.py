@@ -95,3 +95,11 @@ def test_a_backup_of_what_cannot_be_listed(tc: Toolcache, tmp_path: Path) -> Non
     error = json.loads(told.out)["error"]
     assert error["kind"] == "unreachable"
     assert "redis cannot be listed" in error["message"]
+
+
+def test_nothing_was_counted_as_far_as_can_be_asked(tc: Toolcache) -> None:
+    """Where a layer is away, nobody is told to look elsewhere for what it may have."""
+    ran = tc("stats", "--namespace", "other")
+    assert ran.code == 3
+    assert "Nothing was counted in the last 1h, as far as could be asked." in ran.out
+    assert "--namespace" not in ran.out

@@ -123,7 +123,11 @@ async def diagnose(call: Call, period: str, domain: str | None) -> Answer:
         for one in found.findings:
             sign = Text.assemble(("▲ ", WARN), f"{one.issue.replace('_', ' ')} of {shown(one.where)}")
             worth = Text(f"  {percent(one.gain)} of lookups would become hits, {usd(one.dollars)} a day", style=DIM)
-            told += [sign + worth, Text(f"  → {shown(one.change)}"), indented(fields(_evidence(one.evidence)))]
+            told += [
+                sign + worth if one.gain else sign,
+                Text(f"  → {shown(one.change)}"),
+                indented(fields(_evidence(one.evidence))),
+            ]
         screen.show(stacked(told))
 
     return Answer(document, show, code or (Code.OK if found.issue in {"none", "cold"} else Code.FOUND))

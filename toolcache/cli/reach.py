@@ -78,6 +78,8 @@ async def nothing(cache: "ToolCache", period: str, of: str = "") -> str:
         period: how far back.
         of: the domain that was meant, for a person to read; empty for all.
     """
+    if await failed(cache):
+        return f"Nothing was counted{of and f' of {of}'} in the last {period}, as far as could be asked."
     others = await _elsewhere(cache)
     said = f"Nothing was counted{of and f' of {of}'} in the last {period}.\n"
     if not others:
