@@ -255,6 +255,21 @@ class TestWarm:
             assert "failed" in ran.out
         assert tc("keys").out == ""
 
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["q.txt", "--command", "no-such-program -x"], "there is no program 'no-such-program'"),
+            (["q.txt", "--command", "'open"], "--command cannot be read: No closing quotation"),
+            ([".", "--command", "true"], ". is a directory: name a file"),
+        ],
+    )
+    def test_what_cannot_be_done_at_all(self, arguments: list[str], says: str, place: Path, tc: Toolcache) -> None:
+        """It is told before anything is begun, in a sentence: exit code 2."""
+        (place / "q.txt").write_text("a\n")
+        ran = tc("warm", *arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert says in ran.err
+
     def test_options_of_a_plan(self, place: Path, tc: Toolcache, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each option, and each of a plan in TOML, is one of the plan that is warmed; the command line wins."""
         seen: list[Any] = []
