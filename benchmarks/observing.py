@@ -58,20 +58,32 @@ class Shell(Subject):
 
     Args:
         arguments: what it is told.
+        redis: whether what it looks at is on Redis, too.
         floor: whether it is Python alone, which does nothing.
     """
 
     plain = True
 
-    def __init__(self, *arguments: str, floor: bool = False) -> None:
+    def __init__(self, *arguments: str, redis: bool = False, floor: bool = False) -> None:
+        self._redis = redis
         self.name = "floor: python -c pass" if floor else "toolcache"
         self.kind = "floor" if floor else "ours"
         self._line = [sys.executable, *(("-c", "pass") if floor else ("-m", "toolcache", *arguments))]
 
     async def open(self, place: Place) -> None:
         self._home = place.folder()
-        self._environment = {**os.environ, "HOME": str(self._home), "TOOLCACHE_DIRECTORY": str(self._home / "files")}
-        async with ToolCache(directory=self._home / "files") as cache:
+        self._environment = {
+            **os.environ,
+            "HOME": str(self._home),
+            "TOOLCACHE_DIRECTORY": str(self._home / "files"),
+            # As where it is installed: compiled once.
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(self._home / "compiled"),
+        }
+        url = place.database() if self._redis else None
+        if url is not None:
+            self._environment["TOOLCACHE_REDIS_URL"] = url
+        async with ToolCache(redis_url=url, directory=self._home / "files") as cache:
             for number in range(_KEYS):
                 await cache.get_or_set(f"key:{number % 50}", _nothing)
 
@@ -147,6 +159,15 @@ TASKS: Final = (
         "toolcache stats over files, the whole process",
         "ms",
         (partial(Shell, floor=True), partial(Shell, "stats")),
+        shell,
+        [Goal(0.400)],
+        slow=True,
+    ),
+    Task(
+        "fleet",
+        "toolcache stats over Redis and files, the whole process",
+        "ms",
+        (partial(Shell, floor=True), partial(Shell, "stats", redis=True)),
         shell,
         [Goal(0.400)],
         slow=True,
