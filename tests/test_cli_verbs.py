@@ -79,8 +79,9 @@ class TestStats:
         assert "search" not in by_model
 
     def test_nothing_was_counted(self, tc: Toolcache) -> None:
-        """Where nothing was counted it says so."""
+        """Where nothing was counted it says so; ``watch``, which looks once in a pipe, does too."""
         assert "Nothing was counted in the last 1h." in tc("stats").out
+        assert "Nothing was counted in the last 15m." in tc("watch").out
 
 
 class TestSavings:

@@ -27,13 +27,17 @@ async def stats(call: Call, period: str, label: "Label") -> Answer:
     The numbers are those of every process that shares the stores, also of those that have ended; this command counts nothing
     itself. Exit code 3: a store could not be asked, so what others counted may be missing.
     """
+    async with call.cache() as cache:
+        return await look(call, cache, period, label)
+
+
+async def look(call: Call, cache: "ToolCache", period: str, label: "Label") -> Answer:
+    """What the fleet counted, told once."""
     from toolcache.cli import reach
 
-    async with call.cache() as cache:
-        fleet = await fleet_of(cache, period)
-        namespace = cache.settings.namespace
-        nothing = "" if fleet.series or fleet.layers else await reach.nothing(cache, period)
-    return answer(call, fleet, namespace, period, label, nothing)
+    fleet = await fleet_of(cache, period)
+    nothing = "" if fleet.series or fleet.layers else await reach.nothing(cache, period)
+    return answer(call, fleet, cache.settings.namespace, period, label, nothing)
 
 
 async def fleet_of(cache: "ToolCache", period: str) -> "Metrics":
@@ -45,9 +49,7 @@ async def fleet_of(cache: "ToolCache", period: str) -> "Metrics":
     return fleet
 
 
-def answer(
-    call: Call, fleet: "Metrics", namespace: str, period: str, label: "Label", nothing: str = "nothing was counted"
-) -> Answer:
+def answer(call: Call, fleet: "Metrics", namespace: str, period: str, label: "Label", nothing: str = "") -> Answer:
     """The same, told; ``nothing`` is what is said where that is nothing."""
     from toolcache.cli import documents
 
