@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 from agents_at_work import Agents
-from chromium import Window, browser, window
+from chromium import Window, browser, cells, figure, settled, window
 from playwright.sync_api import Browser, Page, expect
 from served import Served
 from servers import RedisServer
@@ -76,20 +76,6 @@ def fresh(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     yield make
     for served in made:
         served.close()
-
-
-def figure(page: Page, name: str) -> str:
-    """The number beneath a name."""
-    return page.locator(".figure", has_text=name).locator("strong").inner_text()
-
-
-def settled(page: Page, hits: int) -> None:
-    """Wait until the page tells of so many hits."""
-    expect(page.locator(".figure").first.locator("small")).to_contain_text(f"{hits:,} of ")
-
-
-def cells(page: Page, section: str, row: str) -> list[str]:
-    return page.locator(f"#{section} tr", has_text=row).first.locator("th, td").all_inner_texts()
 
 
 def test_what_it_shows_is_what_the_api_says(desk: Window, busy: Served) -> None:
