@@ -18,7 +18,7 @@ from toolcache.web.gate import Gate
 from toolcache.web.statistics import summed
 from toolcache.web.wire import TAKE_BYTES, TAKE_SECONDS, Wire, config
 
-_PAGE = ("/api/v1/events", "/api/v1/page/top", "/api/v1/page/advice")
+_PAGE = ("/api/v1/events", "/api/v1/page/advice")
 
 
 @pytest.mark.parametrize("mount", ["", "/cache"])

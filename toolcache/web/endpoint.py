@@ -1,7 +1,7 @@
 """An endpoint: one row of the table that routes, checks and documents."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from toolcache.entry import MISSING
 from toolcache.fields import Frozen, each
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from toolcache.web.house import House
 
 ANYTHING: Schema = {"type": "object"}
+EVENTS: Final = "text/event-stream"
 
 
 class Param(Frozen):
@@ -69,7 +70,7 @@ class Endpoint(Frozen):
         summary: what it does, in a line; ``more`` says more.
         params: of its query.
         body: what its JSON may be; None where it takes none.
-        answer: what its JSON is.
+        answer: what its JSON is; of a stream of events the data of each.
         refusals: statuses besides those that all have.
         others: further responses, as OpenAPI has them.
         media: of its answers; ``medias``: others that it has, if asked for.

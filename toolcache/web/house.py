@@ -12,6 +12,7 @@ from toolcache.tool_cache import ToolCache
 from toolcache.warm_plan import WarmPlan
 from toolcache.web.ever import Ever
 from toolcache.web.listings import Listings
+from toolcache.web.page.vitals import pulse_of
 from toolcache.web.problems import Problem
 from toolcache.web.tokens import Access
 
@@ -54,6 +55,7 @@ class House:
         self.listings = Listings(clock)
         self.rising = Rising(clock)
         self.ever = Ever(cache, clock)
+        self.pulse = pulse_of(cache, clock)
         # Of each scope its own: those who may but read cannot hold up those who have something forgotten.
         self._heavy = {access: asyncio.Semaphore(_HEAVY) for access in Access}
         self.ending = asyncio.Event()
