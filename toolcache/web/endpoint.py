@@ -74,7 +74,7 @@ class Endpoint(Frozen):
         refusals: statuses besides those that all have.
         others: further responses, as OpenAPI has them.
         media: of its answers; ``medias``: others that it has, if asked for.
-        heavy: whether it goes through all entries, so that few run at a time.
+        heavy: whether it goes through all entries, or as much else, so that few run at a time; or of which queries it does.
     """
 
     name: str
@@ -91,7 +91,11 @@ class Endpoint(Frozen):
     others: Mapping[int, Mapping[str, Any]] = each(factory=dict)
     media: str = "application/json"
     medias: tuple[str, ...] = ()
-    heavy: bool = False
+    heavy: bool | Callable[[Mapping[str, Any]], bool] = False
+
+    def takes_turn(self, query: Mapping[str, Any]) -> bool:
+        """Whether a request with this query is one of the heavy ones."""
+        return self.heavy if isinstance(self.heavy, bool) else self.heavy(query)
 
     def read(self, pairs: list[tuple[str, str]]) -> dict[str, Any]:
         """The parameters of a query.

@@ -190,7 +190,7 @@ class _Visit:
             await asyncio.wait({coming, ending})
 
     async def _handled(self, endpoint: Endpoint, asked: Asked) -> Response:
-        heavy = endpoint.access if endpoint.heavy else None
+        heavy = endpoint.access if endpoint.takes_turn(asked.query) else None
         said = await self._house.answer(partial(endpoint.handler, self._house, asked), heavy)
         return said if isinstance(said, Response) else Response(_json(said), media_type=endpoint.media)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PATIENCE: Final = 30.0
 """Seconds that an answer may take."""
 _HEAVY: Final = 2
-"""Requests of a scope that go through all entries, at a time."""
+"""Requests of a scope that go through all entries, or hundreds of spans, at a time."""
 _KEPT: Final = 16
 """Answers that are kept for others who ask."""
 
@@ -71,7 +71,7 @@ class House:
 
         Args:
             ask: is asked.
-            heavy: the scope of what goes through all entries; None for what does not.
+            heavy: the scope of what is heavy; None for what is not.
 
         Raises:
             Problem: it took too long.

@@ -282,5 +282,6 @@ ENDPOINTS: Final = (
                 "ledger": {"type": "array", "items": {"type": "object"}},
             },
         },
+        heavy=True,  # for what computations cost it may read all days, however short the period
     ),
 )

@@ -12,6 +12,7 @@ from toolcache.exporters.local import process_of
 from toolcache.exporters.prometheus import Exposition, render
 from toolcache.metrics.counts import Counts, LayerCounts
 from toolcache.metrics.snapshot import Label, Metrics, Process, Snapshot
+from toolcache.metrics.spans import reach_of
 from toolcache.pieces import Pieces
 from toolcache.stats import Health
 from toolcache.web.endpoint import Asked, Endpoint, Param
@@ -28,8 +29,15 @@ PERIOD: Final[Schema] = {
     "pattern": "^([1-9][0-9]{0,2}[mh]|([1-9][0-9]?|[123][0-9]{2}|400)d)$",
     "description": "minutes, hours or days, such as 30m, 1h or 30d, at most 400d",
 }
+_FEW: Final = 60
+"""Spans that are read at once: the minutes of an hour, or 60 days."""
 AGE: Final = 1.0
 """Seconds that an answer is good for others who ask: the fleet writes down once a second what it counts."""
+
+
+def is_long(query: Mapping[str, Any]) -> bool:
+    """Whether a period is of so many spans that reading it is heavy: 6 hours are as many as 360 days."""
+    return reach_of(query["period"]).number > _FEW
 
 
 async def fleet(house: House, period: str) -> Metrics:
@@ -214,6 +222,7 @@ ENDPOINTS: Final = (
                 },
             },
         },
+        heavy=is_long,
     ),
     Endpoint(
         name="metrics",
@@ -238,6 +247,7 @@ ENDPOINTS: Final = (
                 },
             },
         },
+        heavy=is_long,
     ),
     Endpoint(
         name="domains",
