@@ -145,6 +145,7 @@ async def test_what_is_stored_has_its_ttl_and_tags(cache: ToolCache) -> None:
         {"value": 1, "ttl": 0},
         {"value": 1, "ttl": -1},
         {"value": 1, "ttl": "soon"},
+        {"value": 1, "ttl": "1h\n"},
         {"value": 1, "ttl": True},
         {"value": 1, "tags": "news"},
         {"value": 1, "tags": ["@d:search"]},
@@ -318,6 +319,56 @@ async def test_lists_under_way_are_bounded(cache: ToolCache) -> None:
         cursors = [(await client.get(KEYS, params={"limit": 2})).json()["cursor"] for _ in range(listings.MOST + 3)]
         statuses = [(await client.get(KEYS, params={"limit": 2, "cursor": cursor})).status_code for cursor in cursors]
         assert statuses == [410] * 3 + [200] * listings.MOST
+
+
+async def test_a_list_that_makes_room_while_it_is_asked_does_not_end_early(
+    cache: ToolCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D9: who is being answered gets the answer; the next page is refused, instead of being told as the end."""
+    await cache.set_many({f"user:{n}": n for n in range(6)})
+    infos = [info async for info in cache.scan()]
+    waited, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncGenerator[Any, None]:
+        for number, info in enumerate(infos):
+            if number == 2:
+                waited.set()
+                await gate.wait()
+            yield info
+
+    monkeypatch.setattr(listings, "MOST", 1)
+    async with asking(cache) as client:
+        with monkeypatch.context() as slowly:
+            slowly.setattr(cache, "scan", lambda _pattern: Scan(slow(), []))
+            begun = (await client.get(KEYS, params={"limit": 2})).json()
+        asked = {"limit": 2, "cursor": begun["cursor"]}
+        asking_on = asyncio.create_task(client.get(KEYS, params=asked))
+        await waited.wait()
+        other = asyncio.create_task(client.get(KEYS, params={"limit": 2}))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        gate.set()
+        page = (await asking_on).json()
+        assert [one["key"] for one in page["keys"]] == [info.key for info in infos[2:4]]
+        assert (await client.get(KEYS, params={"limit": 2, "cursor": page["cursor"]})).status_code == 410
+        assert (await other).json()["cursor"]
+
+
+async def test_a_list_that_fails_is_not_at_its_end(cache: ToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D9: who asks again after an error is told to begin anew, instead of that there is no more."""
+    await cache.set_many({f"user:{n}": n for n in range(6)})
+    infos = [info async for info in cache.scan()]
+
+    async def fails() -> AsyncGenerator[Any, None]:
+        for info in infos[:3]:
+            yield info
+        raise RuntimeError
+
+    monkeypatch.setattr(cache, "scan", lambda _pattern: Scan(fails(), []))
+    async with asking(cache) as client:
+        cursor = (await client.get(KEYS, params={"limit": 2})).json()["cursor"]
+        statuses = [(await client.get(KEYS, params={"cursor": cursor})).status_code for _ in range(2)]
+        assert statuses == [500, 410]
 
 
 async def test_a_slow_layer_makes_short_pages(cache: ToolCache, monkeypatch: pytest.MonkeyPatch) -> None:

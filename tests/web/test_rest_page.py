@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 
 from toolcache import CacheClosedError, ToolCache
 from toolcache.web.admission import Rules
+from toolcache.web.app import app
 from toolcache.web.gate import BrokenOffError, Gate
 from toolcache.web.house import House
 from toolcache.web.problems import Problem
@@ -114,6 +115,15 @@ async def test_an_application_around_does_not_speak_for_the_page() -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost/cache") as client:
             answer = await client.get("/fails/starlette")
             assert (answer.status_code, answer.headers["content-type"]) == (418, "application/problem+json")
+
+
+async def test_no_path_of_the_page_leads_out_of_where_it_is_mounted() -> None:
+    """D9: a slash too few or too many is nothing, instead of being sent to a path of the application around."""
+    async with ToolCache(files=False) as cache:
+        transport = httpx.ASGITransport(Starlette(routes=[Mount("/cache", app(cache, tokens=TOKENS))]))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost/cache") as client:
+            for path, status in (("/page", 404), ("/page/", 404), ("/page/index.html", 200), ("/", 200)):
+                assert (await client.get(path)).status_code == status
 
 
 async def test_the_page_can_be_left_out() -> None:

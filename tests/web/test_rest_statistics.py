@@ -65,7 +65,7 @@ async def test_domains_are_told_with_what_is_said_of_them() -> None:
 async def test_periods_that_cannot_be() -> None:
     """D9: a period that is none, or longer than counts are kept, is refused with what it may be."""
     async with ToolCache(files=False) as cache, asking(cache) as client:
-        for period in ("0m", "1x", "401d", "1h ", "-1h", "1.5h", "h", "\uff19h"):
+        for period in ("0m", "1x", "401d", "1h ", "1h\n", "-1h", "1.5h", "h", "\uff19h"):
             refused = await client.get("/api/v1/cache/stats", params={"period": period})
             assert refused.status_code == 422, period
             assert refused.json()["at"] == "query.period"

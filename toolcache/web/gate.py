@@ -64,7 +64,7 @@ class Gate:
         self._house = house
         self._routes = routes
         self._rules = rules
-        self._page = Router(routes=list(page), default=_nothing)
+        self._page = Router(routes=list(page), redirect_slashes=False, default=_nothing)
 
     def end(self) -> None:
         """Have streams come to their end, since the server does."""

@@ -35,6 +35,9 @@ class Page(NamedTuple):
     complete: bool
 
 
+_NONE: Final[tuple[str | None, Page]] = (None, Page([], "", complete=True))
+
+
 class Listing:
     """One scan.
 
@@ -51,7 +54,7 @@ class Listing:
         self._filling: asyncio.Task[bool] | None = None
         self._ready: list[KeyInfo] = []
         self._next: str | None = ""
-        self._last: tuple[str | None, Page] = (None, Page([], "", complete=True))
+        self._last = _NONE
 
     async def page(self, cursor: str, limit: int) -> Page | None:
         """Some of the entries; None where that page is past.
@@ -65,6 +68,7 @@ class Listing:
                 return self._last[1]
             if cursor != self._next:
                 return None
+            self._next = None  # if this fails: what has failed tells nothing more, as if it were at its end
             ended = await self._fill(limit)
             some, self._ready = self._ready[:limit], self._ready[limit:]
             following = "" if ended and not self._ready else secrets.token_urlsafe(16)
@@ -97,6 +101,7 @@ class Listing:
             if self._filling is not None:
                 self._filling.cancel()
                 await asyncio.wait({self._filling})
+            self._next, self._last = None, _NONE
             await self._found.aclose()
 
 
@@ -133,12 +138,13 @@ class Listings:
         await self._give_up()
         name, _, at = cursor.partition(".")
         listing = self._open.get(name)
-        page = await listing.page(at, limit) if at and listing is not None and listing.owner == owner else None
-        if listing is None or page is None:
+        page = None
+        if listing is not None and listing.owner == owner and at:
+            listing.asked_at = self._clock.monotonic()
+            self._open.move_to_end(name)
+            page = await listing.page(at, limit)
+        if page is None:
             raise Problem(410, "that cursor has ended: begin anew without one", at="query.cursor")
-        listing.asked_at = self._clock.monotonic()
-        self._open[name] = listing
-        self._open.move_to_end(name)
         return page._replace(cursor=f"{name}.{page.cursor}") if page.cursor else page
 
     async def _give_up(self) -> None:
