@@ -47,8 +47,8 @@ def app(
         cache: an open one, which stays its caller's: it is closed by whoever opened it.
         tokens: the scope of each bearer token, "read", "write" or "admin", each of which includes the one before. What
             ``TOOLCACHE_TOKENS`` says unless given; ``{}`` for none.
-        anonymous: where there are no tokens, what a request from this machine may do that names it by a loopback address: a scope,
-            or None for nothing. No request from elsewhere may do anything then.
+        anonymous: where there are neither tokens nor ``authorize``, what a request from this machine may do that names it by a
+            loopback address: a scope, or None for nothing. No request from elsewhere may do anything then.
         authorize: asked with the ASGI scope of whoever has no token of these, but perhaps one of the application around: the scope
             that it grants, or None.
         values: whether those who may read are shown values, which may hold secrets, or only what is known of them.
@@ -81,7 +81,7 @@ def app(
     access = None if anonymous is None else Access.of(anonymous, "anonymous")
     rules = Rules(
         known,
-        anonymous=None if known else access,
+        anonymous=None if known or authorize is not None else access,
         authorize=authorize,
         allowed_hosts=allowed_hosts,
         cors=cors,
