@@ -24,7 +24,7 @@ PATIENCE: Final = 30.0
 _HEAVY: Final = 2
 """Requests of a scope that go through all entries, or hundreds of spans, at a time."""
 _KEPT: Final = 16
-"""Answers that are kept for others who ask."""
+"""Answers that are kept for others who ask, besides those that are being worked out."""
 
 
 class House:
@@ -86,9 +86,9 @@ class House:
     async def shared(self, name: str, seconds: float, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What ``ask`` says, asked for once in so many seconds, whoever and however many want to know."""
         one = self._shared.pop(name, None) or Shared(self.clock)
-        self._shared[name] = one  # as the one that was used last
-        while len(self._shared) > _KEPT:
-            del self._shared[next(iter(self._shared))]
+        asked = {known: other for known, other in self._shared.items() if other.is_asked}
+        good = {known: other for known, other in self._shared.items() if other.is_good and known not in asked}
+        self._shared = {**asked, **dict([*good.items()][1 - _KEPT :]), name: one}  # those that were used last
         return await one.get(seconds, ask)
 
 
@@ -105,11 +105,21 @@ class Shared:
         self._said: Any = None
         self._until = 0.0
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether it is being worked out."""
+        return self._lock.locked()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is not too old to be told."""
+        return self._clock.monotonic() < self._until
+
     async def get(self, seconds: float, ask: Callable[[], Awaitable[Any]]) -> Any:
         """The answer, of which none is older than ``seconds``."""
-        if self._clock.monotonic() >= self._until:
+        if not self.is_good:
             async with self._lock:
-                if self._clock.monotonic() >= self._until:
+                if not self.is_good:
                     self._said = await ask()
                     self._until = self._clock.monotonic() + seconds
         return self._said
