@@ -1,7 +1,8 @@
 """The document of the application, and the application held to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import pytest
 import rest_reference
@@ -10,6 +11,7 @@ from rest import ADMIN, TOKENS, asking, bearer
 from toolcache import ToolCache
 from toolcache.testing import FakeClock
 from toolcache.web.app import app
+from toolcache.web.endpoint import Endpoint
 from toolcache.web.table import TABLE
 
 
@@ -43,6 +45,22 @@ async def test_the_document_tells_no_more_than_there_is(cache: ToolCache) -> Non
         paths = (await client.get("/api/v1/openapi.json")).json()["paths"]
         assert {one.path for one in TABLE} - paths.keys() == {"/api/v1/events", "/api/v1/page/advice"}
         assert (await client.get("/api/v1/page/advice")).status_code == 404
+
+
+def lacking(schema: Any) -> list[str]:
+    """The names that objects always have, of which nothing is said."""
+    if isinstance(schema, list):
+        return [name for one in schema for name in lacking(one)]
+    if not isinstance(schema, Mapping):
+        return []
+    mine = [name for name in schema.get("required", ()) if name not in schema.get("properties", {})]
+    return (mine if schema.get("type") == "object" else []) + lacking(list(schema.values()))
+
+
+@pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.name)
+def test_what_is_always_there_is_described(endpoint: Endpoint) -> None:
+    """D9: the document says of each field that an answer or a body always has what it is."""
+    assert lacking(endpoint.answer) == lacking(endpoint.body) == []
 
 
 class Hurried(FakeClock):

@@ -31,6 +31,8 @@ PERIOD: Final[Schema] = {
 }
 _FEW: Final = 60
 """Spans that are read at once: the minutes of an hour, or 60 days."""
+INSTANT: Final[Schema] = {"type": "number", "description": "seconds since 1970"}
+COMPLETE: Final[Schema] = {"type": "boolean", "description": "false where a layer could not be asked"}
 AGE: Final = 1.0
 """Seconds that an answer is good for others who ask: the fleet writes down once a second what it counts."""
 
@@ -174,8 +176,8 @@ _COUNTS: Final[Schema] = {
 }
 _TABLE: Final[Schema] = {"type": "object", "additionalProperties": _COUNTS}
 _SPAN: Final[Mapping[str, Schema]] = {
-    "since": {"type": "number", "description": "seconds since 1970"},
-    "until": {"type": "number", "description": "seconds since 1970"},
+    "since": INSTANT,
+    "until": INSTANT,
     "hits": _WHOLE,
     "misses": _WHOLE,
     "hit_rate": _SHARE,
@@ -184,6 +186,12 @@ _SPAN: Final[Mapping[str, Schema]] = {
     "dispatch": {"type": "object", "description": "requests that run once"},
 }
 _SPAN_NAMES: Final = list(_SPAN)
+_HEAD: Final[Mapping[str, Schema]] = {
+    "namespace": {"type": "string"},
+    "period": {"type": "string"},
+    "complete": COMPLETE,
+    **_SPAN,
+}
 _HEALTH: Final[Schema] = {
     "type": "object",
     "required": ["status"],
@@ -204,10 +212,7 @@ ENDPOINTS: Final = (
             "type": "object",
             "required": ["namespace", "period", "complete", *_SPAN_NAMES, "domains", "fleet", "processes", "server"],
             "properties": {
-                "namespace": {"type": "string"},
-                "period": {"type": "string"},
-                "complete": {"type": "boolean", "description": "false where a layer could not be asked"},
-                **_SPAN,
+                **_HEAD,
                 **{f"{label}s": _TABLE for label in LABELS},
                 "fleet": {
                     "type": "object",
@@ -218,6 +223,7 @@ ENDPOINTS: Final = (
                 "server": {
                     "type": "object",
                     "required": ["memory", "health"],
+                    "properties": {"memory": {"type": "object"}, "health": _HEALTH},
                     "description": "the memory and the health of the process that answers",
                 },
             },
@@ -239,7 +245,7 @@ ENDPOINTS: Final = (
             "type": "object",
             "required": ["namespace", "period", "step", "complete", *_SPAN_NAMES, "points"],
             "properties": {
-                **_SPAN,
+                **_HEAD,
                 "step": {"type": "number", "description": "seconds that a point spans"},
                 "points": {
                     "type": "array",
