@@ -154,6 +154,8 @@ def test_an_outage_shows_within_two_seconds(chrome: Browser, own_redis: RedisSer
         assert "no answer" in cells(page, "layers", "Redis")[1]
         expect(page.locator("#layers svg.strip rect.down, #layers svg.strip rect.fault").first).to_be_attached()
         assert "!" in page.title()
+        page.get_by_role("button", name="Search").click()
+        expect(page.locator("#entries .row.end .note")).to_contain_text("Not all")
         own_redis.start()
         expect(page.locator("#outage")).to_be_hidden()
         expect(page.locator("#status-text")).to_have_text("all layers answer")
