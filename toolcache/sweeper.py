@@ -64,13 +64,14 @@ class Sweeper:
             return
         memory.sweep(_SLICE)
         more = memory.is_due or (onlooker is not None and self._look(onlooker))
-        self._timer = self._loop.call_later(0 if more else _EVERY, self._sweep, context=Context())
+        if self._timer is None:  # another loop may have armed meanwhile
+            self._timer = self._loop.call_later(0 if more else _EVERY, self._sweep, context=Context())
 
     def _look(self, onlooker: _Onlooker) -> bool:
         """One step of a look; whether there is another one."""
-        if self._looking is None:
-            self._looking = onlooker.looking()
-        for _ in self._looking:
+        # Nobody else goes on with it meanwhile: another loop's sweep begins a look of its own.
+        looking, self._looking = self._looking or onlooker.looking(), None
+        for _ in looking:
+            self._looking = looking
             return True
-        self._looking = None
         return False

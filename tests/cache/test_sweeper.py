@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 
 import pytest
 from rig import Rig
@@ -49,3 +50,34 @@ async def test_a_closed_cache_sweeps_no_more(rig: Rig) -> None:
     assert cache._machine.sweeper._timer is not None
     await cache.aclose()
     assert cache._machine.sweeper._timer is None
+
+
+async def test_a_sweep_in_the_midst_of_another_ones_look_begins_its_own() -> None:
+    """Two threads' loops may come to sweep at once; neither goes on with what the other is at, nor is there a timer for each."""
+
+    class Onlooker:
+        needed, looks = False, 0
+
+        def looking(self) -> Iterator[None]:
+            self.looks += 1
+            if self.looks == 1:
+                yield
+                sweep()
+            yield
+
+    def sweep() -> None:
+        timer = both._timer
+        if timer is not None:
+            timer.cancel()
+        both._sweep()
+        timers.append(both._timer)
+
+    onlooker, timers = Onlooker(), list[asyncio.TimerHandle | None]()
+    async with ToolCache(files=False, metrics=False) as cache:
+        both = sweeper.Sweeper(cache._parts.memory, onlooker)
+        both.arm()
+        for _ in range(3):
+            sweep()
+        both.stop()
+    assert onlooker.looks == 2
+    assert timers[1] is timers[2]

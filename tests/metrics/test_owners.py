@@ -178,3 +178,23 @@ async def test_who_closes_writes_its_own_alone(fleet: Rig) -> None:
 def test_numbers_that_nobody_counts_to_are_no_record(number: float) -> None:
     forged = Snapshot(0, 60, series={Series("tool"): Counts(hits_memory=number, sampled=Spread({1: 1}, 1.0))})  # type: ignore[arg-type]  # forged
     assert decode(encode(Record(Process("0" * 16), forged)), "0" * 16, 0, 60) is None
+
+
+@far
+async def test_a_clock_that_is_set_back_after_a_look_takes_nothing_away(rig: Rig, clock: SteadyClock) -> None:
+    """A look takes its time: what it has let go of at its end is not begun anew under the same name."""
+    cache = await rig.open()
+    await hit(cache, 9)
+    mine = recorder(cache)
+    looking = mine.looking()
+    next(looking)
+    await mine.flush()
+    clock.advance(1.0)
+    for _ in looking:
+        pass
+    clock.step_wall(-0.5)
+    await hit(cache, 3)
+    await mine.finish()
+    looker = await rig.open(metrics=False)
+    for metrics in (await looker.metrics("30d"), await cache.metrics("30d")):
+        assert (metrics.hits, metrics.misses) == (11, 1)

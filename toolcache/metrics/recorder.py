@@ -150,6 +150,7 @@ class Recorder:
             if bucket.at + bucket.span.seconds <= at:
                 yield from self._preparing(bucket)
                 with self._lock:
+                    self._looked_at = max(self._looked_at, at)  # a clock that is set back to before it is noticed
                     self._let_go(bucket, at)
 
     def _count(self, tallies: Sequence[Tally] = ()) -> None:
