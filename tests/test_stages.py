@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
-from operator import mul
+from operator import attrgetter, mul
 from typing import Any
 
 import pytest
 from hearing import until
 
-from toolcache import SettingsError, ToolCache, UnsupportedKeyError, stage
+from toolcache import KeyInfo, SettingsError, ToolCache, UnsupportedKeyError, stage
 from toolcache.testing import FakeClock
 
 
@@ -260,6 +260,19 @@ async def test_who_leaves_leaves_nothing_behind(cache: ToolCache, work: Work, ho
     await asyncio.sleep(0)
     assert "source" in closed
     assert asyncio.all_tasks() <= before
+
+
+async def test_who_leaves_ends_the_scan_that_it_was_fed_by(cache: ToolCache) -> None:
+    """Like any generator."""
+    await cache.set_many({f"key:{number}": number for number in range(100)})
+    scan = cache.scan("key:*")
+
+    async def size_of(info: KeyInfo) -> int:
+        return info.size
+
+    async with aclosing(stage(size_of, cache=cache, key=attrgetter("key"), max_parallel=1)(scan)) as sizes:
+        assert await anext(sizes) > 0
+    assert [info async for info in scan] == []
 
 
 async def test_what_decides_a_result_can_be_chosen(cache: ToolCache) -> None:

@@ -8,7 +8,7 @@ files     what is owed; without Redis, everything; while Redis is unusable, the 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from math import inf
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from toolcache.blob import NEVER
 from toolcache.domains import GENERAL
@@ -49,7 +49,7 @@ class KeyInfo(Frozen):
     stale: bool
 
 
-class Scan(AsyncIterator[T]):
+class Scan(AsyncGenerator[T, None]):
     """What is found, one after the other, and whether that is all; for ``async for``.
 
     Args:
@@ -69,8 +69,13 @@ class Scan(AsyncIterator[T]):
         """Whether every layer that was asked, so far, could be listed; it is known once the last entry has come."""
         return not self.unlisted
 
-    async def __anext__(self) -> T:
-        return await anext(self._found)
+    async def asend(self, value: None) -> T:
+        """The next; ``anext`` asks for it."""
+        return await self._found.asend(value)
+
+    async def athrow(self, *error: Any) -> T:
+        """The next after an error, where there is one."""
+        return await self._found.athrow(*error)
 
     async def aclose(self) -> None:
         """Look for no more."""

@@ -41,8 +41,7 @@ async def keys(call: Call, pattern: str, limit: int, domain: str | None, tag: st
             if more:
                 break
             found.append(info)
-        closing: Any = entries
-        await closing.aclose()
+        await entries.aclose()
         document: dict[str, Any] = {"keys": found, "more": more}
         code = await reach.partly(call, cache, document, some=bool(found))
     found.sort(key=lambda info: info.key)
