@@ -211,6 +211,7 @@ class TestADomainOfAnApplication:
             async with ToolCache(directory=tmp_path / "files") as cache:
                 weather = cache[Domain("weather", ttl=None, key=("place",))]
                 await weather.get(place="Oslo", compute=lambda: "rain")
+                await cache[Domain("research", ttl=None, key=("on",))].get(on="rain", compute=lambda: "wet")
                 await cache.set("kept", 1, ttl=None)
 
         asyncio.run(work())
@@ -237,3 +238,13 @@ class TestADomainOfAnApplication:
         for domain, code in (("weather", 0), ("orders", 0), ("serch", 2)):
             rules.write_text(f'[[alert]]\nname = "few"\nmetric = "hit_rate"\ncondition = "< 1%"\ndomain = "{domain}"\n')
             assert call(capsys, *worked, "alerts", "check", "--file", str(rules)).code == code
+
+    @pytest.mark.parametrize("domains", [("orders-eu", "orders-us"), ("research",)])
+    def test_alerts_of_names_that_are_alike(
+        self, domains: tuple[str, ...], worked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Nearly the name of another one of the application, or of one of the library where something was counted of it."""
+        rules, form = tmp_path / "alerts.toml", '[[alert]]\nmetric = "hit_rate"\ncondition = "< 1%"\n'
+        rules.write_text("".join(f'{form}name = "{name}"\ndomain = "{name}"\n' for name in domains))
+        ran = call(capsys, *worked, "alerts", "check", "--file", str(rules))
+        assert (ran.code, ran.err) == (0, "")

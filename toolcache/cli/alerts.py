@@ -34,7 +34,7 @@ async def alerts(call: Call, what: str, path: str | None) -> Answer:
 
     async with call.cache() as cache:
         board = _board(cache)
-        rules = _rules(cache, path) if path is not None else {}
+        rules = await _rules(cache, path) if path is not None else {}
         where = ""
         if what == "check":
             round_ = await board.evaluate()
@@ -63,13 +63,13 @@ def _board(cache: "ToolCache") -> Any:
     return board
 
 
-def _rules(cache: "ToolCache", path: str) -> dict[str, Any]:
+async def _rules(cache: "ToolCache", path: str) -> dict[str, Any]:
     """The alerts of a file, also those of domains that an application declares."""
     from toolcache.alerts import toml
     from toolcache.cli.domains import expect
 
     named = (options.get("domain") for options in toml.load(path).alerts.values())
-    expect(cache, [name for name in named if isinstance(name, str)])
+    await expect(cache, [name for name in named if isinstance(name, str)])
     return {rule.name: rule for rule in cache.alerts.load(path)}
 
 

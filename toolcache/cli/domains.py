@@ -31,12 +31,19 @@ async def declare(cache: "ToolCache", name: str | None) -> None:
         await reach.check(cache)
 
 
-def expect(cache: "ToolCache", names: Collection[str]) -> None:
-    """Have the cache know domains that may not have counted anything yet; but not what is nearly the name of another."""
+async def expect(cache: "ToolCache", names: Collection[str]) -> None:
+    """Have the cache know domains that may not have counted anything yet; what is nearly one of the library's only if it is there.
+
+    Raises:
+        Problem: of such a one, a layer could not be asked.
+    """
+    from toolcache.domains import DOMAINS
     from toolcache.spelling import nearest
 
     for name in names:
-        if name not in cache.domains and not nearest(name, cache.domains):
+        if nearest(name, DOMAINS):
+            await declare(cache, name)
+        elif name not in cache.domains:
             _take(cache, name)
 
 
