@@ -1,9 +1,11 @@
 """What ``doctor`` finds where Redis is more than one server: behind sentinels, and in a cluster."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from deployments import RedisCluster, WatchedServers
+from servers import RedisServer, free_port
 
 from toolcache import Settings
 from toolcache.cli.advice import for_redis
@@ -93,3 +95,11 @@ class TestCluster:
         assert one.says.startswith(f"127.0.0.1:{cluster.primaries[0].port}: ")
         assert "cannot be reached: timed out" in one.says
         assert any(one.says.startswith("2 of 3 primaries: ") for one in seen)
+
+    async def test_a_node_that_knows_of_no_other(self) -> None:
+        """A cluster that was not set up yet is no cluster without faults."""
+        with closing(RedisServer("--cluster-enabled", "yes", "--cluster-port", str(free_port()))) as node:
+            (one,) = await found(f"redis+cluster://127.0.0.1:{node.port}")
+        assert one.status == "bad"
+        assert "cannot be reached: RedisClusterException" in one.says
+        assert "redis-cli --cluster create" in one.do

@@ -17,6 +17,7 @@ _REDIS: Final = {
     "READONLY": "it is a replica: name the primary in the URL, or its sentinels",
     "MISCONF": "it cannot save its data: look at its disk and its log",
     "MasterNotFoundError": "correct the name of the service in the URL; or a failover is under way: wait",
+    "RedisClusterException": "begin the URL with redis:// if it is no cluster; else give its nodes their slots: redis-cli --cluster create",
     "NOREPLICAS": "too few replicas are connected: min-replicas-to-write",
     "LOADING": "it is reading its data: wait",
     "NOPERM": "give the user the permissions listed in docs/how-to/redis.md",

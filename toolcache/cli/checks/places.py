@@ -62,4 +62,9 @@ async def _slots(address: Address, node: Place, within: float) -> SlotMap:
         connection.close()
     if isinstance(said, Exception):
         raise said
-    return SlotMap.read(said, asked=node)
+    slots = SlotMap.read(said, asked=node)
+    if not slots.shards:
+        from redis.exceptions import RedisClusterException
+
+        raise RedisClusterException("the node knows of no slots")
+    return slots
