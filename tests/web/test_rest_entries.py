@@ -371,6 +371,40 @@ async def test_a_list_that_fails_is_not_at_its_end(cache: ToolCache, monkeypatch
         assert statuses == [500, 410]
 
 
+async def test_who_hangs_up_can_ask_again(cache: ToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D9: some servers cancel what nobody waits for: the page is still there, and of a list that has none yet nothing is left."""
+    await cache.set_many({f"user:{n}": n for n in range(4)})
+    infos = [info async for info in cache.scan()]
+    waited, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncGenerator[Any, None]:
+        for number, info in enumerate(infos):
+            if number in {0, 2} and not gate.is_set():
+                waited.set()
+                await gate.wait()
+            yield info
+
+    async def hang_up(asked: dict[str, Any]) -> None:
+        leaving = asyncio.create_task(client.get(KEYS, params=asked))
+        await waited.wait()
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        waited.clear()
+
+    monkeypatch.setattr(cache, "scan", lambda _pattern: Scan(slow(), []))
+    async with asking(cache) as client:
+        before = asyncio.all_tasks()
+        await hang_up({"limit": 2})
+        assert asyncio.all_tasks() <= before
+        gate.set()
+        begun = (await client.get(KEYS, params={"limit": 2})).json()
+        gate.clear()
+        await hang_up({"limit": 2, "cursor": begun["cursor"]})
+        gate.set()
+        page = (await client.get(KEYS, params={"limit": 2, "cursor": begun["cursor"]})).json()
+        assert [one["key"] for one in page["keys"]] == [info.key for info in infos[2:]]
+
+
 async def test_a_slow_layer_makes_short_pages(cache: ToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """D9: a list answers within its turn with what was found, and goes on from there; no page has more than its limit."""
     await cache.set_many({f"user:{n}": n for n in range(4)})

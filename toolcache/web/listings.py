@@ -68,8 +68,11 @@ class Listing:
                 return self._last[1]
             if cursor != self._next:
                 return None
-            self._next = None  # if this fails: what has failed tells nothing more, as if it were at its end
-            ended = await self._fill(limit)
+            try:
+                ended = await self._fill(limit)
+            except Exception:
+                self._next = None  # what has failed tells nothing more, as if it were at its end
+                raise
             some, self._ready = self._ready[:limit], self._ready[limit:]
             following = "" if ended and not self._ready else secrets.token_urlsafe(16)
             page = Page(some, following, self._found.complete)
@@ -118,7 +121,11 @@ class Listings:
 
     async def begin(self, listing: Listing, limit: int) -> Page:
         """The first page."""
-        page = await listing.page("", limit)
+        try:
+            page = await listing.page("", limit)
+        except BaseException:  # whoever has left asks for no more of it
+            await listing.aclose()
+            raise
         assert page is not None  # noqa: S101 - nobody has asked for another
         if not page.cursor:
             await listing.aclose()
