@@ -14,7 +14,9 @@ from toolcache.events import StoreFault
 from toolcache.metrics.counts import Counts
 from toolcache.metrics.record import Record, decode, encode
 from toolcache.metrics.recorder import Bucket, Recorder
+from toolcache.metrics.shelves import put
 from toolcache.metrics.snapshot import Process, Snapshot
+from toolcache.metrics.spans import MINUTE, Reach
 from toolcache.series import Series
 from toolcache.spread import BUCKETS, Spread
 
@@ -198,3 +200,33 @@ async def test_a_clock_that_is_set_back_after_a_look_takes_nothing_away(rig: Rig
     looker = await rig.open(metrics=False)
     for metrics in (await looker.metrics("30d"), await cache.metrics("30d")):
         assert (metrics.hits, metrics.misses) == (11, 1)
+
+
+@far
+async def test_what_is_being_written_is_told_as_it_is(
+    rig: Rig, clock: SteadyClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a minute that is over: until a store has taken its record, nobody else has its counts."""
+    cache = await rig.open()
+    await hit(cache, 9)
+    written, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any) -> Any:
+        written.set()
+        await gate.wait()
+        return await put(*arguments)
+
+    monkeypatch.setattr("toolcache.metrics.recorder.put", slow)
+    mine = recorder(cache)
+    await mine.look()
+    writing = [asyncio.create_task(mine.flush()) for _ in mine._shelves]
+    await written.wait()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    clock.advance(120.0)
+    await mine.look()
+    records, _ = await cache._machine.history.records(Reach(MINUTE, 5), clock.time())
+    assert sum(one.counts.hits for some in records.values() for one in some) == 8
+    gate.set()
+    await asyncio.gather(*writing)
+    assert (await cache.metrics("5m")).hits == 8

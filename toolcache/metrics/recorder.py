@@ -57,7 +57,7 @@ class Bucket:
     Attributes:
         owner: whose name its record bears.
         counts: what was counted; None once it is over and has to be kept still: the record has it, in a tenth of the room.
-        owed: the names of the layers that have not taken it as it is.
+        owed: the names of the layers that have not taken it as it is, nor are about to; ``writing``: who waits for one that is.
         sketch: what was sampled in the span.
         rows: its series, packed.
         record: the one that was made last; ``packed`` of which counts.
@@ -72,6 +72,7 @@ class Bucket:
         self.owner = owner
         self.counts: Snapshot | None = Snapshot(at, at + span.seconds)
         self.owed: set[str] = set()
+        self.writing: set[object] = set()
         self.packed: Snapshot | None = None
         self.rows: Rows | None = None
 
@@ -182,7 +183,7 @@ class Recorder:
 
     def _let_go(self, bucket: Bucket, at: float) -> None:
         """Drop what is over, where others keep it or nobody is to keep it any more; else keep its record alone."""
-        if (self._shelves and not bucket.owed) or bucket.at + bucket.span.kept <= at:
+        if (self._shelves and not (bucket.owed or bucket.writing)) or bucket.at + bucket.span.kept <= at:
             self._buckets.pop((bucket.span, bucket.at), None)
         elif bucket.counts is not None:
             with suppress(SerializationError):  # more domains than a record holds
@@ -257,7 +258,9 @@ class Recorder:
     async def _put(self, owed: Sequence[Bucket], name: str, layer: Layer, store: SupportsGroups) -> bool | None:
         """Write some; what is not taken stays owed, also where this is cancelled."""
         taken: bool | None = None
+        me = object()
         for bucket in owed:  # before it is written: what is counted meanwhile is owed again
+            bucket.writing.add(me)
             bucket.owed.discard(name)
         try:
             records = []
@@ -271,10 +274,10 @@ class Recorder:
                     self._tell(fault)
             taken = not records or await put(layer, store, records)
         finally:
-            if not taken:
-                for bucket in owed:
+            for bucket in owed:
+                if not taken:
                     bucket.owed.add(name)
-                    self._buckets.setdefault((bucket.span, bucket.at), bucket)
+                bucket.writing.discard(me)
         return taken
 
     async def refill(self) -> None:
