@@ -1,6 +1,7 @@
 """What several caches have counted, by whoever asks: each call once, whatever happens to Redis and to them."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -141,7 +142,7 @@ async def test_it_is_written_once_a_second_while_something_is_counted(rig: Rig, 
     calls = {}
     for second in range(11):
         clock.advance(1.0)
-        await until(lambda second=second: done > second)
+        await until(partial(lambda second: done > second, second))
         calls[second] = store.calls["put_grouped"]
         if not second:
             assert counted(await looker.metrics("1h")) == (6, 3)
