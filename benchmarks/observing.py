@@ -19,6 +19,9 @@ from toolcache import ToolCache
 
 _UNSEEN: Final = "toolcache, metrics=False"
 _KEYS: Final = 500
+_FEW: Final = 100
+_SETTLED: Final = 20_000
+"""Reads that take about three seconds, one after another."""
 _MODEL: Final = "text-embedding-3-small"
 
 
@@ -40,6 +43,16 @@ async def domain_hit(subject: Subject) -> Pass:
     return one_by_one(cache.get_embedding, [(text, _MODEL) for text in texts])
 
 
+async def read(subject: Subject) -> Pass:
+    """Reads out of Redis, of a process that has read for some seconds."""
+    once = await gets(subject, size=_FEW)
+    cache: Any = subject.cache  # type: ignore[attr-defined]  # both are ours
+    keys = [f"tool:{number}" for number in range(_FEW)]
+    for _ in range(_SETTLED // _FEW):
+        await cache.get_many(keys)
+    return once
+
+
 async def computed(subject: Subject) -> Pass:
     """Values that are computed, each once."""
     cache: Any = subject.cache  # type: ignore[attr-defined]  # both are ours
@@ -58,20 +71,32 @@ class Shell(Subject):
 
     Args:
         arguments: what it is told.
+        redis: whether what it looks at is on Redis, too.
         floor: whether it is Python alone, which does nothing.
     """
 
     plain = True
 
-    def __init__(self, *arguments: str, floor: bool = False) -> None:
+    def __init__(self, *arguments: str, redis: bool = False, floor: bool = False) -> None:
+        self._redis = redis
         self.name = "floor: python -c pass" if floor else "toolcache"
         self.kind = "floor" if floor else "ours"
         self._line = [sys.executable, *(("-c", "pass") if floor else ("-m", "toolcache", *arguments))]
 
     async def open(self, place: Place) -> None:
         self._home = place.folder()
-        self._environment = {**os.environ, "HOME": str(self._home), "TOOLCACHE_DIRECTORY": str(self._home / "files")}
-        async with ToolCache(directory=self._home / "files") as cache:
+        self._environment = {
+            **os.environ,
+            "HOME": str(self._home),
+            "TOOLCACHE_DIRECTORY": str(self._home / "files"),
+            # As where it is installed: compiled once.
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(self._home / "compiled"),
+        }
+        url = place.database() if self._redis else None
+        if url is not None:
+            self._environment["TOOLCACHE_REDIS_URL"] = url
+        async with ToolCache(redis_url=url, directory=self._home / "files") as cache:
             for number in range(_KEYS):
                 await cache.get_or_set(f"key:{number % 50}", _nothing)
 
@@ -127,11 +152,18 @@ TASKS: Final = (
     Task("compute", "A value that is missing, in memory alone, seen and unseen", "µs", SEEN, computed),
     Task(
         "read",
-        "A read of 100 bytes out of Redis, seen and unseen",
+        "A read out of Redis, seen and unseen",
         "µs",
         (OursRedis, UnseenRedis),
-        partial(gets, size=100),
+        read,
         [Goal(1.03, _UNSEEN)],
+    ),
+    Task(
+        "start",
+        "The same in the first second of a process, in which it finds how many keys it can follow",
+        "µs",
+        (OursRedis, UnseenRedis),
+        partial(gets, size=_FEW),
     ),
     Task(
         "help",
@@ -147,6 +179,15 @@ TASKS: Final = (
         "toolcache stats over files, the whole process",
         "ms",
         (partial(Shell, floor=True), partial(Shell, "stats")),
+        shell,
+        [Goal(0.400)],
+        slow=True,
+    ),
+    Task(
+        "fleet",
+        "toolcache stats over Redis and files, the whole process",
+        "ms",
+        (partial(Shell, floor=True), partial(Shell, "stats", redis=True)),
         shell,
         [Goal(0.400)],
         slow=True,

@@ -141,7 +141,7 @@ class Module:
         self._note(arguments)
         decorators = [ast.unparse(one) for one in method.decorator_list]
         returns = ast.unparse(method.returns) if method.returns else "None"
-        generator = re.fullmatch(r"Async(?:Iterator|Generator)\[(.*?)(?:, None)?\]", returns)
+        generator = re.fullmatch(r"(?:AsyncIterator|AsyncGenerator|Scan)\[(.*?)(?:, None)?\]", returns)
         if generator:
             returns = f"Iterator[{generator[1]}]"
             self._used.add("Iterator")

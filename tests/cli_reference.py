@@ -59,8 +59,8 @@ where `kind` is `usage`, `settings`, `not_found`, `refused`, `unreachable`, `fai
 """
 
 DOCUMENTS: Final = {
-    "alerts": "`alerts` (`name`, `status`, `since`, `value`, …), `history`, `judged_on`",
-    "analyze": "`size`, `lifetimes`, `curve`, `lookups`, `samples`",
+    "alerts": "`alerts` (`name`, `status`, `since`, `value`, …), `history`, `judged_on`, `complete`",
+    "analyze": "`size`, `lifetimes`, `curve`, `lookups`, `samples`, `complete`",
     "backup": "`path`, `entries`, `bytes`, `total`, `resumed`, `skipped`, `seconds`",
     "bench": "`rounds`, `seconds`, `results` (`name`, `per_second`, `best`, `seconds`, `count`)",
     "cleanup": "`memory`, `files`, `epochs`",
@@ -69,7 +69,7 @@ DOCUMENTS: Final = {
     "config": "of each setting, by its name, `value` and `from`",
     "delete": "`deleted`, `keys` (of each key, whether it was there)",
     "demo": "`demos` (`demo`, `code`, `seconds`)",
-    "diagnose": "`issue`, `findings`, `domain`, `lookups`, `hit_rate`, `samples`, `reason`, `evidence`",
+    "diagnose": "`issue`, `findings`, `domain`, `lookups`, `hit_rate`, `samples`, `reason`, `evidence`, `complete`",
     "doctor": "`findings` (`check`, `status`, `says`, `do`)",
     "get": "`key`, `type`, `value`, `created_at`, `expires_at`, `age`, `ttl`, `tags`, `layer`, `hits`, `size`, `stale`",
     "health": "`status`, `health`, `processes`, `problems` (`says`, `do`, `unreachable`)",
@@ -81,7 +81,7 @@ DOCUMENTS: Final = {
     "set": "`key`, `type`, `stored`, `ttl`",
     "stale": "`entries`, `complete`",
     "stats": "`namespace`, `period`, `step`, `since`, `until`, `complete`, `total`, `domains`, `agents`, `tools`, `models`, `layers`, `dispatch`, `processes`, `points`",
-    "top": "`by`, `top`, `complete`",
+    "top": "`by`, `ranked` (`series` or `entries`), `top`, `complete`",
     "warm": "`plans` (`name`, `asked`, `there`, `computed`, `failed`, `skipped`, `seconds`, `cost_usd`, `stopped`)",
     "watch": "as of `stats`, once",
 }

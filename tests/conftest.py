@@ -9,9 +9,14 @@ from typing import Final
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck, settings
 from servers import RedisServer
 
 from toolcache.testing import FakeClock
+
+# A busy machine is no failure: no example has a deadline.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # Where the package may block its loop: file, functions, and why that is right.
 _MAY_BLOCK: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (

@@ -8,7 +8,7 @@ A test says when it must be written again.
 from pathlib import Path
 from typing import Any, Final
 
-from toolcache.web.endpoint import Endpoint
+from toolcache.web.endpoint import EVENTS, Endpoint
 from toolcache.web.openapi import KEY, statuses
 from toolcache.web.schema import Schema
 from toolcache.web.table import TABLE
@@ -21,9 +21,9 @@ _HEAD: Final = """# REST
 Written by tests/rest_reference.py from the table of endpoints, as is the OpenAPI document that a server tells at `/api/v1/openapi.json`.
 [Serve the cache over HTTP](../how-to/serve.md) says how to have a server, and who may ask it.
 
-All paths are below the place where the application is mounted. Answers are JSON, problems `application/problem+json` (RFC 9457) with `title`,
-`status`, `detail`, where it helps `at`, and the `request_id` by which the server's log knows the request. HEAD answers wherever GET does.
-Parameters that are not listed are refused, as is a body with a field that is not.
+All paths are below the place where the application is mounted. Answers are JSON unless something else is said, problems
+`application/problem+json` (RFC 9457) with `title`, `status`, `detail`, where it helps `at`, and the `request_id` by which the server's log
+knows the request. HEAD answers wherever GET does. Parameters that are not listed are refused, as is a body with a field that is not.
 
 Besides the statuses below, any request may be answered with 400 (cannot be read), 403 (a page of another origin asks), 406 (another kind of
 answer was asked for), 421 (another host was asked for), 422 (is not as listed), 429 (too often: `Retry-After` says when) or 500; one that needs
@@ -58,7 +58,9 @@ def _section(one: Endpoint) -> str:
     if one.body is not None:
         lines += _fields("body", one.body)
     if one.answer.get("properties"):
-        lines += _fields("answer", one.answer)
+        lines += _fields("event" if one.media == EVENTS else "answer", one.answer)
+    if one.media != "application/json":
+        lines.append(f"\nAnswers with {' or '.join(f'`{media}`' for media in (one.media, *one.medias))}.")
     further = sorted(statuses(one))
     if further:
         lines.append(f"\nAlso: {', '.join(str(status) for status in further)}.")
@@ -72,7 +74,7 @@ def _fields(what: str, schema: Schema) -> list[str]:
     one = ", of which one is given" if schema.get("maxProperties") == 1 else ""
     rows = [f"\n| {what}{one} | | |", "|---|---|---|"]
     for name, field in schema["properties"].items():
-        always = "" if name in needed or one else "maybe" if what == "answer" else "optional"
+        always = "" if name in needed or one else "optional" if what == "body" else "maybe"
         rows.append(f"| `{name}` | {kind(field)} | {always} |")
     return rows
 

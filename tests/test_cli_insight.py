@@ -1,5 +1,6 @@
 """The verbs that give advice: what they ask the cache, and how they tell what it answers."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from commands import Ran, call
 
-from toolcache import ToolCache
+from toolcache import Domain, ToolCache
 from toolcache.fields import Frozen, each
 
 Toolcache = Callable[..., Ran]
@@ -171,3 +172,68 @@ def test_nothing_is_stale(asked: list[tuple[Any, ...]], tc: Toolcache, monkeypat
 
     monkeypatch.setattr(ToolCache, "find_stale", find_stale)
     assert tc("stale") == (0, "nothing is older than 7d\n", "")
+
+
+@pytest.mark.parametrize("verb", ["diagnose", "analyze"])
+def test_nothing_was_counted(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing was counted nothing is judged: that is said, and which other namespaces the files of this host know."""
+
+    async def work() -> None:
+        for namespace in ("shop", "staging"):
+            async with ToolCache(directory=tmp_path / "files", namespace=namespace) as cache:
+                await cache.get("a")
+
+    files = ["--backend", "file", "--dir", str(tmp_path / "files")]
+    ran = call(capsys, *files, verb)
+    assert ran.code == 0
+    assert "Nothing was counted in the last 1" in ran.out
+    assert "--namespace elsewhere; toolcache config shows" in " ".join(ran.out.split())
+    asyncio.run(work())
+    told = " ".join(call(capsys, *files, verb, "--period", "2h").out.split())
+    assert told.endswith("--period looks further back, --namespace elsewhere: this host's files know of shop, staging")
+    assert "last 2h" in told
+    assert "none" not in told
+    assert "lookups" in call(capsys, *files, "--namespace", "shop", verb).out
+
+
+def test_a_domain_of_which_nothing_was_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named."""
+    files = ["--backend", "file", "--dir", str(tmp_path / "files")]
+    assert "Nothing was counted of search in" in call(capsys, *files, "diagnose", "--domain", "search").out
+
+
+class TestADomainOfAnApplication:
+    @pytest.fixture
+    def worked(self, tmp_path: Path) -> list[str]:
+        """Where an application has used a domain of its own; with an entry that never ends."""
+
+        async def work() -> None:
+            async with ToolCache(directory=tmp_path / "files") as cache:
+                weather = cache[Domain("weather", ttl=None, key=("place",))]
+                await weather.get(place="Oslo", compute=lambda: "rain")
+                await cache.set("kept", 1, ttl=None)
+
+        asyncio.run(work())
+        return ["--backend", "file", "--dir", str(tmp_path / "files")]
+
+    def test_diagnose(self, worked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        """It is known by what was counted of it; what nobody has heard of is an error."""
+        ran = call(capsys, *worked, "diagnose", "--domain", "weather")
+        assert (ran.code, ran.err) == (0, "")
+        assert "0.0% of 1 lookups were hits" in ran.out
+        assert call(capsys, *worked, "diagnose", "--domain", "nope").code == 2
+
+    def test_stale(self, worked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        """So it is of ``stale``; a value that has no end is shown as such."""
+        ran = call(capsys, *worked, "stale", "--domain", "weather", "--max-age", "1ms")
+        assert (ran.code, ran.err) == (1, "")
+        assert "weather:" in ran.out
+        assert "for ever" in call(capsys, *worked, "stale", "--max-age", "1ms").out
+        assert call(capsys, *worked, "stale", "--domain", "nope").code == 2
+
+    def test_alerts(self, worked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A file may name it, also before anything was counted; but not what is nearly the name of a domain."""
+        rules = tmp_path / "alerts.toml"
+        for domain, code in (("weather", 0), ("orders", 0), ("serch", 2)):
+            rules.write_text(f'[[alert]]\nname = "few"\nmetric = "hit_rate"\ncondition = "< 1%"\ndomain = "{domain}"\n')
+            assert call(capsys, *worked, "alerts", "check", "--file", str(rules)).code == code

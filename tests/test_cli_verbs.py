@@ -79,8 +79,9 @@ class TestStats:
         assert "search" not in by_model
 
     def test_nothing_was_counted(self, tc: Toolcache) -> None:
-        """Where nothing was counted it says so."""
+        """Where nothing was counted it says so; ``watch``, which looks once in a pipe, does too."""
         assert "Nothing was counted in the last 1h." in tc("stats").out
+        assert "Nothing was counted in the last 15m." in tc("watch").out
 
 
 class TestSavings:
@@ -116,6 +117,23 @@ class TestTop:
         assert rows[0][by] == amount
         assert first in {row["domain"] for row in rows if row[by] == amount}
         assert first in tc("top", "--by", by).out
+
+    @pytest.mark.parametrize(
+        ("by", "ranked", "title"),
+        [
+            ("hits", "series", "domains with their agents, tools and models, by hits  the last 1d"),
+            ("bytes", "entries", "the largest entries"),
+        ],
+    )
+    def test_what_is_ranked(self, by: str, ranked: str, title: str, worked: Path, tc: Toolcache) -> None:
+        """The title says whether these are series or entries, and so does the document."""
+        assert tc("top", "--by", by).out.splitlines()[0] == f"default  {title}"
+        assert json.loads(tc("top", "--by", by, "--json").out)["ranked"] == ranked
+
+    def test_nothing_to_rank(self, worked: Path, tc: Toolcache) -> None:
+        """What was counted, but not of that kind, is told apart from nothing at all."""
+        assert tc("top", "--by", "tokens").out == "nothing that was counted has any tokens\n"
+        assert tc("top", "--namespace", "other").out.startswith("Nothing was counted in the last 1d.")
 
     def test_the_largest_entries(self, worked: Path, tc: Toolcache) -> None:
         """By bytes they are entries of the stores, so many as were asked for."""
@@ -237,6 +255,21 @@ class TestWarm:
             assert ran.code == 1
             assert "failed" in ran.out
         assert tc("keys").out == ""
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["q.txt", "--command", "no-such-program -x"], "there is no program 'no-such-program'"),
+            (["q.txt", "--command", "'open"], "--command cannot be read: No closing quotation"),
+            ([".", "--command", "true"], ". is a directory: name a file"),
+        ],
+    )
+    def test_what_cannot_be_done_at_all(self, arguments: list[str], says: str, place: Path, tc: Toolcache) -> None:
+        """It is told before anything is begun, in a sentence: exit code 2."""
+        (place / "q.txt").write_text("a\n")
+        ran = tc("warm", *arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert says in ran.err
 
     def test_options_of_a_plan(self, place: Path, tc: Toolcache, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each option, and each of a plan in TOML, is one of the plan that is warmed; the command line wins."""

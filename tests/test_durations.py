@@ -6,12 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from toolcache.durations import seconds, size
-
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 SIZES = {
@@ -131,7 +129,6 @@ def test_other_types_are_no_spans(value: Any) -> None:
         seconds(value)
 
 
-@patient
 @given(st.lists(st.tuples(st.integers(1, 999), st.sampled_from(sorted(UNITS))), min_size=1, max_size=5))
 def test_written_spans_read_back(parts: list[tuple[int, str]]) -> None:
     """What is written with units is their sum, with or without spaces, in any case."""
@@ -141,21 +138,18 @@ def test_written_spans_read_back(parts: list[tuple[int, str]]) -> None:
         assert seconds(text) == seconds(text.upper()) == pytest.approx(expected, rel=1e-12)
 
 
-@patient
 @given(st.floats(min_value=1e-9, max_value=1e15))
 def test_numbers_are_seconds(value: float) -> None:
     """A number, or its text, is seconds exactly."""
     assert seconds(value) == seconds(repr(value)) == value
 
 
-@patient
 @given(st.timedeltas(min_value=timedelta(microseconds=1)))
 def test_timedeltas_keep_their_days(value: timedelta) -> None:
     """A timedelta is all of its seconds."""
     assert seconds(value) == value.total_seconds()
 
 
-@patient
 @given(st.text(max_size=80))
 def test_any_text_is_a_span_or_an_error(text: str) -> None:
     """Whatever is written, the answer is a finite span or a ValueError."""
@@ -230,14 +224,12 @@ def test_other_types_are_no_sizes(value: Any) -> None:
         size(value)
 
 
-@patient
 @given(st.integers(1, 10**9), st.sampled_from(sorted(SIZES)))
 def test_written_sizes_read_back(count: int, unit: str) -> None:
     """Whole numbers with units are exact, in any case."""
     assert size(f"{count}{unit}") == size(f"{count} {unit.upper()}") == count * SIZES[unit]
 
 
-@patient
 @given(st.text(max_size=80))
 def test_any_text_is_a_size_or_an_error(text: str) -> None:
     """Whatever is written, the answer is a whole number from 1 up or a ValueError."""

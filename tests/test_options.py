@@ -409,7 +409,7 @@ async def test_lock_timeout(open_cache: Open) -> None:
 @proves("lease")
 async def test_lease(open_cache: Open, redis_server: RedisServer) -> None:
     """It is what the claim in Redis is leased for."""
-    cache = open_cache(redis_url=redis_server.url, files=False, lease="40s")
+    cache = open_cache(redis_url=redis_server.url, files=False, lease="40s", op_timeout=30)
     ended = []
 
     async def compute() -> None:

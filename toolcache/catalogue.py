@@ -5,20 +5,24 @@ Redis     but for what this host owes it
 files     what is owed; without Redis, everything; while Redis is unusable, the mirrored copies too
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from math import inf
-from typing import Final
+from typing import Final, TypeVar
 
 from toolcache.blob import NEVER
 from toolcache.domains import GENERAL
 from toolcache.entry import MEMORY, Held, remaining
 from toolcache.fields import Frozen
 from toolcache.keys.globs import Glob, written
+from toolcache.layer import Layer
 from toolcache.parts import Parts
 from toolcache.protocols import SupportsOverlay
 from toolcache.scanner import Scanned, Scanner, UnlistedError
 from toolcache.tags import RESERVED, domain_of
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 _REMEMBERED: Final = 1 << 15
 """Keys that are known to have come, at least; twice as many at most. Only a server whose table is growing names one twice."""
@@ -45,6 +49,44 @@ class KeyInfo(Frozen):
     stale: bool
 
 
+class Scan(AsyncIterator[T]):
+    """What is found, one after the other, and whether that is all; for ``async for``.
+
+    Args:
+        found: finds it.
+        unlisted: the layers that ``found`` could not list, so far.
+
+    Attributes:
+        unlisted: names of the layers that could not be listed, so far: what comes is what the others have.
+    """
+
+    def __init__(self, found: AsyncGenerator[T, None], unlisted: Sequence[str]) -> None:
+        self._found = found
+        self.unlisted = unlisted
+
+    @property
+    def complete(self) -> bool:
+        """Whether every layer that was asked, so far, could be listed; it is known once the last entry has come."""
+        return not self.unlisted
+
+    async def __anext__(self) -> T:
+        return await anext(self._found)
+
+    async def aclose(self) -> None:
+        """Look for no more."""
+        await self._found.aclose()
+
+    def shown(self, show: Callable[[T], U]) -> "Scan[U]":
+        """The same, each as a function shows it."""
+
+        async def each() -> AsyncGenerator[U, None]:
+            async with aclosing(self._found) as found:
+                async for one in found:
+                    yield show(one)
+
+        return Scan(each(), self.unlisted)
+
+
 class Catalogue:
     """Lists for one cache.
 
@@ -60,17 +102,20 @@ class Catalogue:
         overlay = parts.files.store if parts.files and parts.redis else None
         self._overlay = overlay if isinstance(overlay, SupportsOverlay) else None
 
-    async def scan(self, glob: Glob) -> AsyncIterator[KeyInfo]:
+    def scan(self, glob: Glob) -> Scan[KeyInfo]:
         """Of the entries whose keys match."""
-        async for one in self.find(glob):
-            yield self.info(one)
+        return self.find(glob).shown(self.info)
 
-    async def find(self, glob: Glob) -> AsyncIterator[Held | Scanned]:
+    def find(self, glob: Glob) -> Scan[Held | Scanned]:
         """The entries whose keys match, each once."""
+        unlisted: list[str] = []
+        return Scan(self._find(glob, unlisted), unlisted)
+
+    async def _find(self, glob: Glob, unlisted: list[str]) -> AsyncGenerator[Held | Scanned, None]:
         seen, before = set[str](), set[str]()
         if not self._parts.enabled:
             return
-        async for some in self._each(glob.prefix):
+        async for some in self._each(glob.prefix, unlisted):
             for one in some:
                 place = one.key if isinstance(one, Held) else one.place
                 if place in seen or place in before or not glob.matches(place):
@@ -107,7 +152,7 @@ class Catalogue:
             stale=ttl <= 0,
         )
 
-    async def _each(self, prefix: str) -> AsyncIterator[Sequence[Held | Scanned]]:
+    async def _each(self, prefix: str, unlisted: list[str]) -> AsyncIterator[Sequence[Held | Scanned]]:
         """Some of the entries at a time, from where a read would have them.
 
         What is nearer comes first: what is written on to the next layer meanwhile is found there, if not here.
@@ -116,26 +161,28 @@ class Catalogue:
         last = redis or files
         async for helds in self._scanner.memory(prefix):
             yield [held for held in helds if last is None or held.layer == MEMORY]
-        try:
-            if files is not None and files is not last:
-                async for found in self._scanner.layer(files, prefix):
-                    yield [one for one in found if self._is_owed(one)]
-            if last is not None:
-                async for found in self._scanner.layer(last, prefix):
-                    yield [one for one in found if not self.has_ended(one)]
-        except UnlistedError:
-            async for some in self._instead(prefix):
-                yield some
-
-    async def _instead(self, prefix: str) -> AsyncIterator[Sequence[Held | Scanned]]:
-        """What answers while a layer cannot be asked: all of memory, and copies on file."""
+        if files is not None and files is not last:
+            async for found in self._listed(files, prefix, unlisted):
+                yield [one for one in found if self._is_owed(one)]
+        if last is not None:
+            async for found in self._listed(last, prefix, unlisted):
+                yield [one for one in found if not self.has_ended(one)]
+        if not unlisted:
+            return
+        # What answers while a layer cannot be asked: all of memory, and for Redis copies on file.
         async for helds in self._scanner.memory(prefix):
             yield helds
-        files = self._parts.files
-        if files is not None and self._parts.redis is not None:
-            with suppress(UnlistedError):
-                async for found in self._scanner.layer(files, prefix):
-                    yield [one for one in found if self._is_owed(one) or self._is_mirrored(one)]
+        if files is not None and files.name not in unlisted:
+            async for found in self._listed(files, prefix, unlisted):
+                yield [one for one in found if self._is_owed(one) or self._is_mirrored(one)]
+
+    async def _listed(self, layer: Layer, prefix: str, unlisted: list[str]) -> AsyncIterator[list[Scanned]]:
+        """What a layer holds, as far as it can be listed."""
+        try:
+            async for found in self._scanner.layer(layer, prefix):
+                yield found
+        except UnlistedError:
+            unlisted.append(layer.name)
 
     def _is_owed(self, one: Scanned) -> bool:
         """Whether this host has it for Redis."""

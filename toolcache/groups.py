@@ -51,8 +51,8 @@ class SupportsGroups(Protocol):
         """
         ...
 
-    async def read_groups(self, groups: Sequence[str], /) -> list[dict[str, bytes]]:
-        """Of each group the blobs by name, in the order of the groups; empty where there is none.
+    async def read_groups(self, groups: Sequence[str], /) -> Sequence[dict[str, bytes] | None]:
+        """Of each group the blobs by name, in the order of the groups; empty where there is none, None where there are too many.
 
         What is no record is left out; a record past its ``gone_ms`` may be there or not: the reader checks.
         """

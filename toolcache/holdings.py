@@ -1,6 +1,6 @@
 """Holdings: what can be asked of a cache about all that it holds, rather than about one key."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from toolcache.domains import DOMAINS, Domain
@@ -8,7 +8,7 @@ from toolcache.entry import Invalidation
 from toolcache.machine import Machine
 
 if TYPE_CHECKING:
-    from toolcache.catalogue import KeyInfo
+    from toolcache.catalogue import KeyInfo, Scan
     from toolcache.cleanup import Cleaned
     from toolcache.targets import Targets
 
@@ -57,11 +57,12 @@ class Holdings:
         """Those that there are, by name."""
         return DOMAINS
 
-    def scan(self, pattern: str = "*") -> "AsyncIterator[KeyInfo]":
+    def scan(self, pattern: str = "*") -> "Scan[KeyInfo]":
         """The live entries of this namespace, without their values, whichever layer has them; each key once.
 
         It goes through memory, Redis (with SCAN, on all nodes of a cluster) and files piece by piece, and holds up nobody. What
-        is there throughout is told; what comes or goes meanwhile, perhaps. While a layer cannot be asked, what the others have.
+        is there throughout is told; what comes or goes meanwhile, perhaps. While a layer cannot be asked, what the others have; of an asynchronous
+        scan ``complete`` is false then.
 
         Args:
             pattern: of the keys: ``*`` stands for any letters, ``?`` for one, ``[ab]`` for one of these; see ``escape``.

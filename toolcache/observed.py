@@ -71,7 +71,8 @@ class Observed(Advised):
 
         prices = self._machine.parts.prices
         metrics = await self.metrics(period)
-        kept = await self._machine.history.metrics(DAY.kept) if wants_more(metrics, prices) else None
+        more = len(metrics) * metrics.step < DAY.kept and wants_more(metrics, prices)
+        kept = await self._machine.history.metrics(DAY.kept) if more else None
         return savings_of(metrics, prices, kept=kept)
 
     @cached_property

@@ -73,7 +73,7 @@ class Savings(Saved):
     Attributes:
         since: seconds since the epoch; so ``until``.
         ledger: one line for each series, the dearest first, and one for the replays of runs; they add up to the sums here.
-        complete: False where a layer that is configured could not be asked: others' counts may be missing.
+        complete: False where counts may be missing; see ``Metrics``.
 
     Examples:
         >>> savings = await cache.savings(period="30d")

@@ -1,10 +1,10 @@
 """What one agent has, listed and removed by patterns of its own keys."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from inspect import iscoroutinefunction
 from typing import Any
 
-from toolcache.catalogue import KeyInfo
+from toolcache.catalogue import KeyInfo, Scan
 from toolcache.entry import Invalidation
 from toolcache.keys.globs import Glob
 from toolcache.keys.text import KeyText, key_text
@@ -23,9 +23,9 @@ class ScopedUpkeep(Upkeep):
         vars(self).update(vars(upkeep))
         self._beginning = beginning
 
-    def scan(self, pattern: str) -> AsyncIterator[KeyInfo]:
+    def scan(self, pattern: str) -> Scan[KeyInfo]:
         """Of the agent's entries whose keys match a pattern."""
-        return self._told(super().scan(self._ours(pattern)))
+        return super().scan(self._ours(pattern)).shown(self._as_ours)
 
     async def invalidate(self, options: Mapping[str, Any], domains: Collection[str]) -> Invalidation:
         """Forget what the options mean; see ``Targets``."""
@@ -42,10 +42,6 @@ class ScopedUpkeep(Upkeep):
 
     def _asked(self, where: Callable[[KeyInfo], bool]) -> Callable[[KeyInfo], bool]:
         return lambda info: where(self._as_ours(info))
-
-    async def _told(self, found: AsyncIterator[KeyInfo]) -> AsyncIterator[KeyInfo]:
-        async for info in found:
-            yield self._as_ours(info)
 
     def _as_ours(self, info: KeyInfo) -> KeyInfo:
         """As the agent knows it: by its own key, unless that was cut."""

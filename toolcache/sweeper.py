@@ -2,6 +2,7 @@
 
 import asyncio
 import weakref
+from collections.abc import Iterator
 from contextvars import Context
 from math import inf
 from typing import Final, Protocol
@@ -17,7 +18,7 @@ _SLICE: Final = 250
 class _Onlooker(Protocol):
     @property
     def needed(self) -> bool: ...
-    def look(self) -> None: ...
+    def looking(self) -> Iterator[None]: ...
 
 
 class Sweeper:
@@ -33,6 +34,7 @@ class Sweeper:
         self._onlooker = None if onlooker is None or onlooker.needed else weakref.ref(onlooker)
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._looking: Iterator[None] | None = None
 
     def arm(self) -> None:
         """See to it that a sweep is due; asked before anything is put into memory.
@@ -61,9 +63,14 @@ class Sweeper:
         if memory is None or self._loop is None or (memory.next_expiry == inf and onlooker is None):
             return
         memory.sweep(_SLICE)
-        if memory.is_due:
-            self._timer = self._loop.call_later(0, self._sweep, context=Context())
-            return
-        if onlooker is not None:
-            onlooker.look()
-        self._timer = self._loop.call_later(_EVERY, self._sweep, context=Context())
+        more = memory.is_due or (onlooker is not None and self._look(onlooker))
+        self._timer = self._loop.call_later(0 if more else _EVERY, self._sweep, context=Context())
+
+    def _look(self, onlooker: _Onlooker) -> bool:
+        """One step of a look; whether there is another one."""
+        if self._looking is None:
+            self._looking = onlooker.looking()
+        for _ in self._looking:
+            return True
+        self._looking = None
+        return False

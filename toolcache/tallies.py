@@ -1,6 +1,7 @@
 """Tallies: what is counted while a cache runs, by series, by layer, and of requests that run once."""
 
 from collections.abc import Awaitable
+from itertools import compress
 from typing import Final, Protocol, TypeVar
 
 from toolcache.fields import Fields
@@ -9,6 +10,7 @@ from toolcache.spread import BUCKETS, Spread, bucket_of, quantile
 
 _T = TypeVar("_T")
 
+_EACH: Final = range(BUCKETS)
 _MOST: Final = 512
 """Series of one cache; what would be more is counted with its domain."""
 
@@ -65,7 +67,8 @@ class Histogram:
 
     def spread(self) -> Spread:
         """The counts so far, to be added up."""
-        return Spread({bucket: count for bucket, count in enumerate(self._counts) if count}, self.longest)
+        counts = self._counts.copy()  # others may be counting
+        return Spread(dict(zip(compress(_EACH, counts), filter(None, counts), strict=True)), self.longest)
 
 
 class Tally:

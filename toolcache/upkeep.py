@@ -1,9 +1,9 @@
 """What is done to many entries: listed, forgotten by whatever they have in common, swept."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from toolcache.catalogue import Catalogue, KeyInfo
+from toolcache.catalogue import Catalogue, KeyInfo, Scan
 from toolcache.changes import Changes
 from toolcache.cleanup import Cleaned, Cleanup
 from toolcache.entrance import Entrance
@@ -53,7 +53,7 @@ class Upkeep:
         self._cleanup = cleanup
         self._removals = Removals(parts, scanner, self.catalogue, changes, homes, risk)
 
-    def scan(self, pattern: str) -> AsyncIterator[KeyInfo]:
+    def scan(self, pattern: str) -> Scan[KeyInfo]:
         """Of the entries whose keys match a pattern."""
         glob = Glob(pattern)
         self._entrance.pass_through()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 from agents_at_work import Agents
-from chromium import Window, browser, window
+from chromium import Window, browser, cells, figure, settled, window
 from playwright.sync_api import Browser, Page, expect
 from served import Served
 from servers import RedisServer
@@ -76,20 +76,6 @@ def fresh(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     yield make
     for served in made:
         served.close()
-
-
-def figure(page: Page, name: str) -> str:
-    """The number beneath a name."""
-    return page.locator(".figure", has_text=name).locator("strong").inner_text()
-
-
-def settled(page: Page, hits: int) -> None:
-    """Wait until the page tells of so many hits."""
-    expect(page.locator(".figure").first.locator("small")).to_contain_text(f"{hits:,} of ")
-
-
-def cells(page: Page, section: str, row: str) -> list[str]:
-    return page.locator(f"#{section} tr", has_text=row).first.locator("th, td").all_inner_texts()
 
 
 def test_what_it_shows_is_what_the_api_says(desk: Window, busy: Served) -> None:
@@ -168,6 +154,8 @@ def test_an_outage_shows_within_two_seconds(chrome: Browser, own_redis: RedisSer
         assert "no answer" in cells(page, "layers", "Redis")[1]
         expect(page.locator("#layers svg.strip rect.down, #layers svg.strip rect.fault").first).to_be_attached()
         assert "!" in page.title()
+        page.get_by_role("button", name="Search").click()
+        expect(page.locator("#entries .row.end .note")).to_contain_text("Not all")
         own_redis.start()
         expect(page.locator("#outage")).to_be_hidden()
         expect(page.locator("#status-text")).to_have_text("all layers answer")

@@ -136,6 +136,24 @@ async def test_what_is_set_in_an_outage_is_told_once(rig: Rig, cache: Cache) -> 
     assert await keys(cache) == ["before", "meanwhile"]
 
 
+@pytest.mark.parametrize(
+    ("layering", "away"), [("memory+redis", "redis"), ("memory+redis+file", "redis"), ("memory+redis+file", "file")]
+)
+async def test_a_scan_says_whether_it_told_all(rig: Rig, cache: Cache, away: str) -> None:
+    """Of a layer that cannot be listed it says so; the other one is listed all the same."""
+    other = await rig.open()
+    await other.set("before", 1)
+    whole = cache.scan()
+    assert [info.key async for info in whole] == ["before"]
+    assert (whole.complete, whole.unlisted) == (True, [])
+    (layer,) = [one for one in layers(cache) if one.name == away]
+    layer.store.fail_with(ConnectionResetError)  # type: ignore[attr-defined]  # of the rig's
+    partial = cache.scan()
+    assert partial.complete  # nobody was asked yet
+    assert [info.key async for info in partial] == ([] if away == "redis" else ["before"])
+    assert (partial.complete, partial.unlisted) == (False, [away])
+
+
 async def test_a_scan_of_many_keys_lets_others_have_their_turn(cache: Cache) -> None:
     """BUG-99: it comes piece by piece, and the loop turns in between."""
     await cache.set_many({f"many:{number:04}": number for number in range(1_500)})

@@ -2,6 +2,7 @@
 
 Run as ``python kill_writer.py ROOT ROUNDS SEED``. The writer says on a pipe what it attempts and what was acknowledged.
 One key is rewritten for ever, every third time by a tombstone; the bodies are large, so that most kills hit a write.
+It is killed by what it has said, not by the clock alone, so that a slow machine has it write as much.
 """
 
 import asyncio
@@ -65,8 +66,8 @@ async def read(root: str) -> int:
         await store.aclose()
 
 
-def killed(life: Callable[[int], Coroutine[Any, Any, None]], delay: float) -> list[bytes]:
-    """Fork, live, and be killed after ``delay`` seconds: the whole lines that were said on the pipe that ``life`` is given."""
+def killed(life: Callable[[int], Coroutine[Any, Any, None]], delay: float, *, lines: int = 0) -> list[bytes]:
+    """Fork, live, and be killed ``delay`` seconds after so many ``lines``: the whole ones that were said on the pipe of ``life``."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -76,19 +77,24 @@ def killed(life: Callable[[int], Coroutine[Any, Any, None]], delay: float) -> li
         finally:
             os._exit(1)
     os.close(writing)
+    said = b""
+    while said.count(b"\n") < lines and (chunk := os.read(reading, 1 << 16)):
+        said += chunk
     time.sleep(delay)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    said = b""
     while chunk := os.read(reading, 1 << 16):
         said += chunk
     os.close(reading)
     return said.split(b"\n")[:-1]
 
 
-def kill_one(root: str, number: int, delay: float) -> tuple[int, int, int]:
-    """One writer's life: the last attempt, the last acknowledgement, and whether it was killed in mid-write."""
-    lines = killed(partial(write, root, number), delay)
+def kill_one(root: str, number: int, writes: int, delay: float) -> tuple[int, int, int]:
+    """One writer's life: the last attempt, the last acknowledgement, and whether it was killed in mid-write.
+
+    It is killed ``delay`` seconds after so many ``writes`` were acknowledged and the next one was begun.
+    """
+    lines = killed(partial(write, root, number), delay, lines=2 * writes + 1)
     attempted = max([number, *(int(line[1:]) for line in lines if line[:1] == b"a")])
     acked = max([0, *(int(line[1:]) for line in lines if line[:1] == b"k")])
     return attempted, acked, attempted > max(acked, number)
@@ -99,7 +105,7 @@ def main(root: str, rounds: int, seed: int) -> None:
     attempted = acked = killed_in_write = 0
     wrong: list[str] = []
     for number in range(rounds):
-        attempted, last, in_write = kill_one(root, attempted, chance.uniform(0.005, 0.03))
+        attempted, last, in_write = kill_one(root, attempted, chance.randint(0, 4), chance.uniform(0, 0.003))
         acked = max(acked, last)
         killed_in_write += in_write
         try:

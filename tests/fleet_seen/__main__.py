@@ -52,6 +52,9 @@ def main() -> int:
         f"{redis.refused:,} operations spared, breakers opened {redis.opened} times\n",
         soft_wrap=True,
     )
+    if proof.shown is not None:
+        words = f"the page, in a browser: {proof.shown.calls}, {proof.shown.saved} saved, Redis away for {proof.shown.rows['layers', 'Redis'][8]}\n"
+        console.print(words, highlight=False, soft_wrap=True)
     console.print(str(proof.shared.savings), highlight=False, soft_wrap=True)
     saved, spent = dollars_of(counted(proof.shared.minutes))
     console.print(f"\nby the workers' own prices: ${saved:,.4f} saved, ${spent:,.4f} spent")

@@ -10,13 +10,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import httpx
+from chromium import browser, cells, figure, program, settled, window
 from fleet_seen.worker import AGENTS, ANSWER_USD, OPTIONS, READ_USD, SEARCH_USD, WRITE_USD
 from programs import ROOT
+from served import Served
 from servers import RedisServer
 
 from toolcache import ToolCache
@@ -59,6 +62,21 @@ class Seen(NamedTuple):
     scraped: str
 
 
+class Shown(NamedTuple):
+    """What the page shows in a browser.
+
+    Attributes:
+        calls: the line beneath the hit rate; ``saved`` dollars.
+        rows: the cells of each domain, layer and process, by the section they are in and what the first cell says.
+        wrong: what the browser had to complain of.
+    """
+
+    calls: str
+    saved: str
+    rows: Mapping[tuple[str, str], Sequence[str]]
+    wrong: Sequence[str]
+
+
 class Proof(NamedTuple):
     """What the workers have noted, and what is read of them.
 
@@ -70,6 +88,7 @@ class Proof(NamedTuple):
         during: what was read from files while it was.
         shared: what is read in the end, by one who has the files of the host.
         elsewhere: the same by one who has Redis alone.
+        shown: what the page shows; None without a browser.
     """
 
     living: Mapping[int, Sequence[Note]]
@@ -80,6 +99,7 @@ class Proof(NamedTuple):
     during: Metrics
     shared: Seen
     elsewhere: Seen
+    shown: Shown | None
 
 
 class Hand(NamedTuple):
@@ -174,7 +194,11 @@ def prove(
         living = {one.process.pid: noted(one.notes) for one in others}
         shared = asyncio.run(_see(server.url, directory=files))
         elsewhere = asyncio.run(_see(server.url, files=False))
-        return Proof(living, noted(victim.notes), victim.process.pid, killed_at, passed, during, shared, elsewhere)
+        pids = [*living, victim.process.pid]
+        shown = _shown(server.url, files, shared, pids) if program() or os.environ.get("CI") else None
+        return Proof(
+            living, noted(victim.notes), victim.process.pid, killed_at, passed, during, shared, elsewhere, shown
+        )
 
 
 def _await(done: Callable[[], bool], what: str) -> None:
@@ -205,6 +229,18 @@ async def _see(url: str, **where: Any) -> Seen:
     if "directory" in where:  # once is enough: it takes a second
         told["command"] = Told(_said(url, where, "stats", "1h"), _said(url, where, "savings", "30d"))
     return Seen(minutes, hours, days, savings, owners, told, scraped)
+
+
+def _shown(url: str, directory: Path, known: Seen, pids: Iterable[int]) -> Shown:
+    make = partial(ToolCache, redis_url=url, directory=directory, metrics=False, **OPTIONS)
+    with Served(make) as served, browser() as made, window(made, served.url) as seen:
+        page = seen.page
+        settled(page, known.minutes.hits)
+        wanted = [("names", name) for name in known.minutes.by("domain")]
+        wanted += [("layers", "Redis"), *(("processes", str(pid)) for pid in pids)]
+        rows = {(section, name): cells(page, section, name) for section, name in wanted}
+        calls = page.locator(".figure").first.locator("small").inner_text()
+        return Shown(calls, figure(page, "Saved"), rows, seen.complain())
 
 
 async def _asked(client: httpx.AsyncClient, what: str, period: str) -> Mapping[str, Any]:

@@ -110,6 +110,24 @@ def test_whoever_is_asked_says_the_same(played: Proof, seen: Seen) -> None:
         assert {name: savings[name] for name in sums} == pytest.approx(sums)
 
 
+def test_the_page_shows_the_same(played: Proof) -> None:
+    """D10: in a browser there are the same totals, by domain as well, dollars, processes and outage."""
+    if played.shown is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    shown, read = played.shown, played.shared.minutes
+    assert shown.calls.startswith(f"{read.hits:,} of {read.hits + read.misses:,}")
+    assert shown.saved == f"${played.shared.savings.cost_saved:.2f}"
+    for name, domain in read.by("domain").items():
+        assert shown.rows["names", name][1] == f"{domain.hits + domain.misses:,}"
+    redis = read.layers["redis"]
+    told = shown.rows["layers", "Redis"]
+    assert told[3:5] == [f"{redis.hits:,}", f"{redis.misses:,}"]
+    assert told[7:10] == [f"{redis.faults:,}", f"{int(redis.down_seconds)} s", f"{redis.opened:,}"]
+    for pid in (*played.living, played.victim):
+        assert str(pid) in shown.rows["processes", str(pid)][0]
+    assert shown.wrong == []
+
+
 def test_prometheus_says_the_same(seen: Seen) -> None:
     """D8: the text for Prometheus has the same calls, dollars and outage."""
     samples = [sample for family in text_string_to_metric_families(seen.scraped) for sample in family.samples]

@@ -275,9 +275,11 @@ class TestInACache:
             await cache.get("hot")
         assert type(held) is Held
         clock.advance(5)
+        followed = 0
         for _ in range(1_100):
             await cache.get("hot")
-        assert type(held) is not Held
+            followed += type(held) is not Held
+        assert followed
 
     @pytest.mark.parametrize("layering", ["memory"])
     async def test_why_memory_had_no_answer_is_told(self, rig: Rig, clock: FakeClock) -> None:

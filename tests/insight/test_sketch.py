@@ -130,7 +130,7 @@ async def test_the_record_of_the_day_has_it(cache: Cache, clock: FakeClock) -> N
     assert recorder is not None
     await cache.set("a", 1)
     await cache.get("a")
-    recorder.look()
+    await recorder.look()
     sketch = merge([recorder.sketch() if recorder.sketch else None])
     assert sketch.samples == 1
     assert LOOKUPS > 1

@@ -6,15 +6,21 @@ from typing import Any
 
 import pytest
 from hearing import until
+from msgpack import packb, unpackb
 from rig import Rig, SteadyClock, far
 
 from toolcache.blob import HEADER_SIZE
 from toolcache.cache import Cache
 from toolcache.codec.envelope import Envelope
-from toolcache.keys.text import store_key
+from toolcache.encoded import Encoded
+from toolcache.groups import Grouped
+from toolcache.keys.text import key_digest, store_key
+from toolcache.metrics.record import encode
 from toolcache.metrics.recorder import Recorder
+from toolcache.metrics.refill import refill
+from toolcache.metrics.shelves import put
 from toolcache.metrics.snapshot import Metrics
-from toolcache.metrics.spans import DAY, HOUR, MINUTE
+from toolcache.metrics.spans import DAY, HOUR, MINUTE, Reach
 
 
 def recorder(cache: Cache) -> Recorder:
@@ -26,7 +32,9 @@ def recorder(cache: Cache) -> Recorder:
 async def write(*caches: Cache) -> None:
     """What a second does."""
     for cache in caches:
-        recorder(cache).look()
+        await recorder(cache).look()
+        await recorder(cache).flush()
+        await recorder(cache).refill()
         await recorder(cache).flush()
 
 
@@ -130,9 +138,9 @@ async def test_it_is_written_once_a_second_while_something_is_counted(rig: Rig, 
     cache, looker = await rig.open(), await rig.open(metrics=False)
     flush, done = recorder(cache).flush, 0
 
-    async def flush_and_tell(*, last: bool = False) -> None:
+    async def flush_and_tell() -> None:
         nonlocal done
-        await flush(last=last)
+        await flush()
         done += 1
 
     recorder(cache).flush = flush_and_tell  # type: ignore[method-assign]
@@ -192,6 +200,55 @@ async def test_damage_is_left_out(fleet: Rig) -> None:
     assert counted(await looker.metrics("1h")) == (6, 3)
 
 
+@far
+@pytest.mark.parametrize(
+    ("changes", "complete"), [({"v": 2}, False), ({"v": 0}, True), ({"v": "2"}, True), ({"s": 1}, True)]
+)
+async def test_a_record_of_a_newer_library_is_known_to_be_missing(
+    rig: Rig, changes: dict[str, Any], complete: bool
+) -> None:
+    """It cannot be added up; who asks is told so. What is no record at all is left out silently."""
+    cache, looker = await rig.open(), await rig.open(metrics=False)
+    await work(cache, 9)
+    await recorder(cache).look()
+    at = MINUTE.begun(rig.clock.time())
+    own = recorder(cache).own(MINUTE, at)
+    assert own is not None
+    group, owner = MINUTE.group("test", at), "f" * 16
+    blob = looker._parts.envelope.pack(
+        Encoded(packb(unpackb(encode(own)) | changes), "m"),
+        digest=key_digest(f"{group}:{owner}"),
+        version=looker._parts.hybrid.next(),
+        created_ms=0,
+        fresh_until_ms=(at + MINUTE.kept) * 1000,
+        gone_ms=(at + MINUTE.kept) * 1000,
+    )
+    layer: Any = looker._parts.redis or looker._parts.files
+    assert await put(layer, layer.store, [Grouped(group, owner, blob)])
+    for one in (cache, looker):
+        metrics = await one.metrics("1h")
+        assert metrics.complete is complete
+        assert counted(metrics) == (6, 3)
+        assert (await one.savings("1h")).complete is complete
+    _, told = await looker._machine.history.records(Reach(MINUTE, 1), rig.clock.time())
+    assert told is complete
+
+
+async def test_a_group_that_is_too_large_is_known_to_be_missing(fleet: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is neither read nor told again; who has no files of the others cannot know what they counted."""
+    cache = await fleet.open()
+    await work(cache, 9)
+    await write(cache)
+    monkeypatch.setattr("toolcache.stores.redis.groups._MOST", 100)
+    looker = await fleet.open(metrics=False, files=None)
+    metrics = await looker.metrics("1h")
+    assert (metrics.complete, metrics.hits) == (False, 0)
+    files, redis = cache._parts.files, cache._parts.redis
+    assert files is not None
+    assert redis is not None
+    assert await refill(redis, files, namespace="test") == 0
+
+
 async def test_an_outage_is_counted_and_told_when_it_is_over(fleet: Rig, clock: SteadyClock) -> None:
     cache = await fleet.open()
     await work(cache, 9)
@@ -201,7 +258,7 @@ async def test_an_outage_is_counted_and_told_when_it_is_over(fleet: Rig, clock: 
     for _ in range(6):
         await cache.set("other", 1)
     assert cache._parts.redis is not None
-    recorder(cache).look()
+    await recorder(cache).look()
     clock.advance(0.5)
     await write(cache)
     layer = (await cache.metrics("1h")).layers["redis"]
@@ -243,14 +300,69 @@ async def test_an_emptied_redis_is_told_again_what_the_dead_have_counted(fleet: 
     assert (await looker.metrics("30d")).hits == before
 
 
+@pytest.mark.parametrize("cut", ["cancelled", "raised", "flushed"])
+async def test_a_redis_is_told_again_until_it_has_been_told_all(
+    fleet: Rig, cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends a refill before its time, be it that Redis is flushed once more, it is begun anew."""
+    dead, cache = await fleet.open(), await fleet.open()
+    await work(dead, 9)
+    await write(dead, cache)
+    await dead.aclose()
+    assert fleet.server is not None
+    fleet.server.command("FLUSHALL")
+    recorder(cache).emptied()
+    begun = asyncio.Event()
+
+    async def refill(*_: Any, **__: Any) -> int:
+        begun.set()
+        if cut == "raised":
+            raise MemoryError
+        if cut == "flushed":
+            recorder(cache).emptied()
+            return 1
+        await asyncio.Event().wait()
+        return 0
+
+    with monkeypatch.context() as patched:
+        patched.setattr("toolcache.metrics.refill.refill", refill)
+        telling = asyncio.create_task(write(cache))
+        await begun.wait()
+        if cut == "cancelled":
+            telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+    await write(cache)
+    looker = await fleet.open(metrics=False, files=None)
+    assert (await looker.metrics("1h")).hits == 6
+
+
+async def test_who_asks_waits_for_no_refill(fleet: Rig, clock: SteadyClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does what is counted meanwhile: it is written once a second as ever."""
+    cache, looker = await fleet.open(), await fleet.open(metrics=False)
+    begun = asyncio.Event()
+
+    async def refill(*_: Any, **__: Any) -> int:
+        begun.set()
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr("toolcache.metrics.refill.refill", refill)
+    await work(cache, 9)
+    clock.advance(1.0)
+    await begun.wait()
+    await work(cache, 9)
+    assert counted(await cache.metrics("1h")) == (15, 3)
+    assert counted(await looker.metrics("1h")) == (15, 3)
+
+
 async def test_a_child_counts_for_itself(fleet: Rig) -> None:
     cache = await fleet.open()
     await work(cache, 9)
-    recorder(cache).look()
+    await recorder(cache).look()
     owner = recorder(cache).owner
     recorder(cache).forked()
     await work(cache, 4)
-    recorder(cache).look()
+    await recorder(cache).look()
     assert recorder(cache).owner != owner
     own = recorder(cache).own(DAY, DAY.begun(fleet.clock.time()))
     assert own is not None
@@ -316,7 +428,7 @@ async def test_all_stores_have_one_version_of_it(fleet: Rig) -> None:
 async def test_what_was_being_written_when_one_leaves_is_written_again(rig: Rig) -> None:
     cache = await rig.open()
     await work(cache, 9)
-    recorder(cache).look()
+    await recorder(cache).look()
     stores: list[Any] = [store for _, store in recorder(cache)._shelves.values()]
     for store in stores:
         store.hang()

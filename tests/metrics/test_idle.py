@@ -42,7 +42,7 @@ async def test_hearing_of_another_is_nothing_to_write_down(rig: Rig, clock: Stea
             await cache._machine.journal.replay()
             await cache._machine._follower.catch_up()
             assert cache._machine.recorder is not None
-            cache._machine.recorder.look()
+            await cache._machine.recorder.look()
             await cache._machine.recorder.flush()
         written.append(sum(store.calls["put_grouped"] for _, store in caches))
         clock.advance(1.0)

@@ -9,7 +9,8 @@ from rig import Rig, SteadyClock, far
 
 from toolcache.blob import read_header
 from toolcache.cache import Cache
-from toolcache.domains import TOOL
+from toolcache.domains import TOOL, Domain
+from toolcache.events import StoreFault
 from toolcache.metrics.counts import Counts
 from toolcache.metrics.record import Record, decode, encode
 from toolcache.metrics.recorder import Bucket, Recorder
@@ -84,7 +85,7 @@ async def test_of_two_records_the_one_written_with_less_is_the_older(rig: Rig, m
     cache = await rig.open()
     await hit(cache, 9)
     mine = recorder(cache)
-    mine.look()
+    await mine.look()
     bucket = next(iter(mine._buckets.values()))
     whole, later = mine._record, list[Any]()
 
@@ -134,6 +135,28 @@ async def test_as_many_series_as_there_may_be_are_written(rig: Rig) -> None:
     await recorder(cache).finish()
     metrics = await (await rig.open(metrics=False)).metrics("30d")
     assert metrics.misses == 600
+
+
+@far
+async def test_a_day_of_too_many_domains_keeps_no_other_span_from_being_written(
+    rig: Rig, clock: SteadyClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no record holds is told of, once for each time that it grows; the minute that follows has few of them."""
+    monkeypatch.setattr("toolcache.metrics.recorder.MAX_RECORD", 4_096)
+    cache = await rig.open()
+    for number in range(300):
+        cache._machine.tallies.of(Domain(f"domain-{number}", ttl=60.0, key=("id",))).misses += 1
+    await recorder(cache).look()
+    await recorder(cache).flush()
+    clock.advance(60)
+    await hit(cache, 9)
+    await recorder(cache).look()
+    for _ in range(3):
+        await recorder(cache).flush()
+    looker = await rig.open(metrics=False)
+    assert [(point.hits, point.misses) for point in await looker.metrics("2m")] == [(0, 0), (8, 1)]
+    told = [event for event in rig.recorder.events if isinstance(event, StoreFault) and event.layer == "statistics"]
+    assert 3 <= len(told) <= 3 * len(recorder(cache)._shelves) * 3
 
 
 async def test_who_closes_writes_its_own_alone(fleet: Rig) -> None:

@@ -41,7 +41,7 @@ async def test_the_statistics_alone_are_missing(
     monkeypatch.setattr(store, "put_grouped", noted)
     for n in range(5):
         await cache.set("k", n)
-        recorder.look()
+        await recorder.look()
         await recorder.flush()
     layer = cache._parts.redis
     assert layer is not None

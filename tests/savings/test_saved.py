@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from agents import Agent
-from hearing import until
+from hearing import aboard, until
 from rig import Rig, SteadyClock
 
 from toolcache import AgentTask, Context, Domain, RunContext, ToolCache, ToolPolicy
@@ -77,6 +77,7 @@ class TestRequestsThatRunOnce:
         agent = Agent()
 
         async def work(context: RunContext) -> Any:
+            await aboard(cache, 3)
             context.cost(usd=0.5)
             return await agent.run(context)
 
@@ -200,6 +201,22 @@ class TestPeriods:
         (line,) = (await tools.savings()).ledger
         assert (line.computations_avoided, line.cost_saved, line.cost_spent) == (5, 1.25, 0.25)
         assert line.why == "mean of 1 computation, as reported"
+
+    async def test_all_days_are_read_once(self, tools: ToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
+        """D4: where the period is all that is kept, nothing more can be known of what values cost."""
+        await tools.set("key", "value")
+        await tools.get("key")
+        history, periods = tools._machine.history, list[Any]()
+        metrics = history.metrics
+
+        async def noted(period: Any, step: Any = None) -> Any:
+            periods.append(period)
+            return await metrics(period, step)
+
+        monkeypatch.setattr(history, "metrics", noted)
+        assert [line.source for line in (await tools.savings("399d")).unknown] == ["unknown"]
+        assert [line.source for line in (await tools.savings("400d")).unknown] == ["unknown"]
+        assert periods == ["399d", 400 * 86_400, "400d"]
 
     async def test_one_that_is_not_kept(self, tools: ToolCache) -> None:
         """D4: a period that is longer than counts are kept is refused."""

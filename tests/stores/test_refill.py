@@ -14,6 +14,7 @@ from toolcache.clock import SYSTEM
 from toolcache.groups import Grouped
 from toolcache.layer import Layer
 from toolcache.metrics import refill as module
+from toolcache.metrics import shelves
 from toolcache.metrics.refill import refill
 from toolcache.protocols import Store
 from toolcache.resilience.breaker import CircuitBreaker
@@ -83,7 +84,7 @@ async def test_a_redis_that_has_lost_all_gets_it_back(
     redis: Layer, files: Layer, own_redis: RedisServer, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every group, in portions of so many records and bytes, with a pause behind each, while others write on."""
-    monkeypatch.setattr(module, "_GROUPS", 7)
+    monkeypatch.setattr(shelves, "_PORTION", 7)
     monkeypatch.setattr(module, "_RECORDS", 10)
     monkeypatch.setattr(module, "_BYTES", 3_000)
     many = [record(f"{n:016x}", 2, text=f"h:{n // 4:03}", size=400 * (n % 3)) for n in range(200)]
@@ -109,6 +110,27 @@ async def test_a_redis_that_has_lost_all_gets_it_back(
     assert all(len(some) == 1 or sum(len(one.blob) for one in some) <= 3_000 for some in puts)
     found = await versions(redis, *(f"test:h:{n:03}" for n in range(50)))
     assert found == [{f"{n:016x}": 3 if n == 7 else 2 for n in range(at * 4, at * 4 + 4)} for at in range(50)]
+
+
+async def test_no_more_is_asked_for_at_once_than_comes_in_time(
+    redis: Layer, files: Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The days of a large fleet are compared one by one: what is asked for in vain costs the cache its Redis."""
+    many = [record(text=f"d:{n}", size=700_000) for n in range(7)]
+    for one in many:
+        await put(files, one)
+        await put(redis, one)
+    asked: list[int] = []
+    store: Any = redis.store
+    read_groups = store.read_groups
+
+    async def noted(groups: list[str]) -> Any:
+        asked.append(len(groups))
+        return await read_groups(groups)
+
+    monkeypatch.setattr(store, "read_groups", noted)
+    assert await refill(redis, files, namespace="test") == 0
+    assert asked == [4, 1, 1, 1]
 
 
 async def test_one_that_is_cut_off_says_so_and_is_begun_anew(

@@ -193,6 +193,16 @@ async def test_the_application_around_may_say_who_may(cache: ToolCache) -> None:
         assert (await client.get(STATS)).status_code == 401
 
 
+async def test_whom_the_application_around_does_not_know_is_not_let_in_for_being_near(cache: ToolCache) -> None:
+    """D9: behind a proxy that says nothing of itself everybody seems to be on this machine: None of ``authorize`` is final."""
+    async with asking(cache, token=None, authorize=lambda _: None, anonymous="admin") as client:
+        refused = await client.get(STATS)
+        assert refused.status_code == 401
+        assert "its own machine" not in refused.json()["detail"]
+    async with asking(cache, token=None, authorize=lambda _: "read") as client:
+        assert (await client.get(STATS)).status_code == 200
+
+
 async def test_an_application_around_may_have_tokens_of_its_own(cache: ToolCache) -> None:
     """D9: ``authorize`` is asked of who shows a token that is none of the server's; what it does not know is refused."""
 
@@ -283,6 +293,13 @@ async def test_beyond_this_machine_only_with_a_token(cache: ToolCache, host: str
     """D9: a server that others reach does not begin without a token, and says what to do."""
     with pytest.raises(SettingsError, match="TOOLCACHE_TOKENS"):
         await serve(cache, host=host, port=0)
+
+
+async def test_no_tokens_said_are_those_of_the_environment(cache: ToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D9: ``tokens=None`` of ``serve`` means what it means to ``app``, also beyond this machine."""
+    monkeypatch.setenv("TOOLCACHE_TOKENS", f"read={READ}")
+    with pytest.raises(OSError, match="assign"):  # which comes after the question whether there are any
+        await serve(cache, host="192.0.2.7", port=0, tokens=None)
 
 
 @pytest.mark.parametrize(

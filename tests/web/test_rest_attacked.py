@@ -18,7 +18,7 @@ from toolcache.web.gate import Gate
 from toolcache.web.statistics import summed
 from toolcache.web.wire import TAKE_BYTES, TAKE_SECONDS, Wire, config
 
-_PAGE = ("/api/v1/events", "/api/v1/page/top", "/api/v1/page/advice")
+_PAGE = ("/api/v1/events", "/api/v1/page/advice")
 
 
 @pytest.mark.parametrize("mount", ["", "/cache"])
@@ -35,12 +35,18 @@ async def test_no_spelling_of_a_path_opens_what_the_page_lives_on(path: str, mou
 
 
 class Heavy(ToolCache):
-    """One whose analysis goes on until it is let go."""
+    """One whose analysis, and whatever reads more than an hour, goes on until it is let go."""
 
     def __init__(self) -> None:
         super().__init__(files=False, namespace="shop")
         self.going = 0
         self.two, self.enough = asyncio.Event(), asyncio.Event()
+
+    async def metrics(self, period: Any = "1h", **options: Any) -> Any:
+        return await (super().metrics(period, **options) if period == "1h" else self.analyze())
+
+    async def savings(self, *_: Any) -> Any:
+        await self.analyze()
 
     async def analyze(self, *_: Any, **__: Any) -> Any:
         self.going += 1
@@ -50,15 +56,24 @@ class Heavy(ToolCache):
         raise ValueError
 
 
-@pytest.mark.parametrize("path", ["/api/v1/cache/analyze", "/api/v1/page/advice"])
-async def test_who_may_read_holds_up_nobody_who_has_something_forgotten(path: str) -> None:
-    """D8: of what goes through everything few run at a time, for each scope of its own, and on the page as well."""
+_LONG = ("metrics?period=6h", "metrics?period=400d", "stats?period=8d", "stats?period=399d", "savings?period=1h")
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [("cache/analyze",) * 5, ("page/advice",) * 5, tuple(f"cache/{one}" for one in _LONG)],
+    ids=["analyze", "advice", "long"],
+)
+async def test_who_may_read_holds_up_nobody_who_has_something_forgotten(paths: tuple[str, ...]) -> None:
+    """D8: of what goes through everything, or reads hundreds of spans, few run at a time, for each scope of its own."""
     async with Heavy() as cache, asking(cache, token=READ) as client:
-        several = [asyncio.ensure_future(client.get(path)) for _ in range(5)]
+        several = [asyncio.ensure_future(client.get(f"/api/v1/{path}")) for path in paths]
         await cache.two.wait()
         for _ in range(50):
             await asyncio.sleep(0)
         assert cache.going == 2
+        for what in ("stats", "metrics"):  # of an hour: who watches the fleet does not wait for those
+            assert (await client.get(f"/api/v1/cache/{what}?period=1h")).status_code == 200
         for token, what, body in ((WRITE, "invalidate", {"tags": ["a"]}), (ADMIN, "clear", {"namespace": "shop"})):
             answer = await client.post(f"/api/v1/cache/{what}", json=body, headers=bearer(token))
             assert answer.status_code == 200

@@ -1,7 +1,7 @@
 """Single entries over HTTP, and lists of them: whatever their keys and values are."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rest import READ, WRITE, asking, bearer
+from servers import RedisServer
 
 from toolcache import ToolCache
+from toolcache.catalogue import Scan
 from toolcache.testing import FakeClock
 from toolcache.web import listings, plain
 from toolcache.web.paths import encoded
@@ -143,6 +145,7 @@ async def test_what_is_stored_has_its_ttl_and_tags(cache: ToolCache) -> None:
         {"value": 1, "ttl": 0},
         {"value": 1, "ttl": -1},
         {"value": 1, "ttl": "soon"},
+        {"value": 1, "ttl": "1h\n"},
         {"value": 1, "ttl": True},
         {"value": 1, "tags": "news"},
         {"value": 1, "tags": ["@d:search"]},
@@ -254,16 +257,12 @@ async def test_a_large_value_is_told_without_holding_up_others(cache: ToolCache)
         assert plain.meant(said) == value
 
 
-async def all_pages(client: Any, **query: Any) -> list[list[str]]:
-    """The keys of each page of a list."""
-    pages = []
-    cursor: dict[str, str] = {}
-    while True:
-        said = (await client.get(KEYS, params={**query, **cursor})).json()
-        pages.append([one["key"] for one in said["keys"]])
-        if said["cursor"] is None:
-            return pages
-        cursor = {"cursor": said["cursor"]}
+async def all_pages(client: Any, first: Any = None, **query: Any) -> list[Any]:
+    """The pages of a list, or those that follow its first one."""
+    pages = [first or (await client.get(KEYS, params=query)).json()]
+    while cursor := pages[-1]["cursor"]:
+        pages.append((await client.get(KEYS, params={**query, "cursor": cursor})).json())
+    return pages
 
 
 @pytest.mark.parametrize(("number", "limit"), [(0, 5), (1, 5), (5, 5), (12, 5), (250, 100)])
@@ -272,7 +271,9 @@ async def test_pages_of_keys_are_all_of_them_once(cache: ToolCache, number: int,
     await cache.set_many({f"user:{n}": n for n in range(number)})
     await cache.set("other", 1)
     async with asking(cache) as client:
-        pages = await all_pages(client, pattern="user:*", limit=limit)
+        told = await all_pages(client, pattern="user:*", limit=limit)
+        assert all(page["complete"] for page in told)
+        pages = [[one["key"] for one in page["keys"]] for page in told]
         assert sorted(key for page in pages for key in page) == sorted(f"user:{n}" for n in range(number))
         assert all(len(page) <= limit for page in pages)
 
@@ -320,19 +321,69 @@ async def test_lists_under_way_are_bounded(cache: ToolCache) -> None:
         assert statuses == [410] * 3 + [200] * listings.MOST
 
 
+async def test_a_list_that_makes_room_while_it_is_asked_does_not_end_early(
+    cache: ToolCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D9: who is being answered gets the answer; the next page is refused, instead of being told as the end."""
+    await cache.set_many({f"user:{n}": n for n in range(6)})
+    infos = [info async for info in cache.scan()]
+    waited, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncGenerator[Any, None]:
+        for number, info in enumerate(infos):
+            if number == 2:
+                waited.set()
+                await gate.wait()
+            yield info
+
+    monkeypatch.setattr(listings, "MOST", 1)
+    async with asking(cache) as client:
+        with monkeypatch.context() as slowly:
+            slowly.setattr(cache, "scan", lambda _pattern: Scan(slow(), []))
+            begun = (await client.get(KEYS, params={"limit": 2})).json()
+        asked = {"limit": 2, "cursor": begun["cursor"]}
+        asking_on = asyncio.create_task(client.get(KEYS, params=asked))
+        await waited.wait()
+        other = asyncio.create_task(client.get(KEYS, params={"limit": 2}))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        gate.set()
+        page = (await asking_on).json()
+        assert [one["key"] for one in page["keys"]] == [info.key for info in infos[2:4]]
+        assert (await client.get(KEYS, params={"limit": 2, "cursor": page["cursor"]})).status_code == 410
+        assert (await other).json()["cursor"]
+
+
+async def test_a_list_that_fails_is_not_at_its_end(cache: ToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D9: who asks again after an error is told to begin anew, instead of that there is no more."""
+    await cache.set_many({f"user:{n}": n for n in range(6)})
+    infos = [info async for info in cache.scan()]
+
+    async def fails() -> AsyncGenerator[Any, None]:
+        for info in infos[:3]:
+            yield info
+        raise RuntimeError
+
+    monkeypatch.setattr(cache, "scan", lambda _pattern: Scan(fails(), []))
+    async with asking(cache) as client:
+        cursor = (await client.get(KEYS, params={"limit": 2})).json()["cursor"]
+        statuses = [(await client.get(KEYS, params={"cursor": cursor})).status_code for _ in range(2)]
+        assert statuses == [500, 410]
+
+
 async def test_a_slow_layer_makes_short_pages(cache: ToolCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """D9: a list answers within its turn with what was found, and goes on from there; no page has more than its limit."""
     await cache.set_many({f"user:{n}": n for n in range(4)})
     infos = [info async for info in cache.scan()]
     gate = asyncio.Event()
 
-    async def slow(pattern: str) -> AsyncIterator[Any]:
+    async def slow(_pattern: str) -> AsyncGenerator[Any, None]:
         yield infos[0]
         await gate.wait()
         for info in infos[1:]:
             yield info
 
-    monkeypatch.setattr(cache, "scan", slow)
+    monkeypatch.setattr(cache, "scan", lambda pattern: Scan(slow(pattern), []))
     monkeypatch.setattr(listings, "TURN", 0.01)
     async with asking(cache) as client:
         said = (await client.get(KEYS)).json()
@@ -347,6 +398,27 @@ async def test_a_slow_layer_makes_short_pages(cache: ToolCache, monkeypatch: pyt
             assert len(said["keys"]) <= 1
             names += [one["key"] for one in said["keys"]]
         assert names == [info.key for info in infos]
+
+
+@pytest.mark.parametrize("how", ["freeze", "stop"])
+async def test_a_list_says_whether_it_is_all(own_redis: RedisServer, how: str) -> None:
+    """D9: of a Redis that is frozen or killed before the list, or while it is read, the list says that it is not all."""
+    at: dict[str, Any] = {"redis_url": own_redis.url, "files": False}
+    async with ToolCache(**at) as other, ToolCache(**at) as cache, asking(cache) as client:
+        for start in range(0, 1_500, 100):
+            await other.set_many({f"user:{n}": n for n in range(start, start + 100)})
+        pages = await all_pages(client, limit=1000)
+        assert sum(len(page["keys"]) for page in pages) == 1_500
+        assert all(page["complete"] for page in pages)
+        begun = (await client.get(KEYS, params={"limit": 2})).json()
+        await cache.get("user:7")
+        await asyncio.to_thread(getattr(own_redis, how))
+        assert begun["complete"]
+        for first in (begun, None):
+            pages = await all_pages(client, first, limit=1000)
+            assert not pages[-1]["complete"]
+            assert sum(len(page["keys"]) for page in pages) < 1_500
+        assert "user:7" in [one["key"] for page in pages for one in page["keys"]]  # which memory knows
 
 
 @pytest.mark.parametrize(

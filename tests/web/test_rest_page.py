@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 
 from toolcache import CacheClosedError, ToolCache
 from toolcache.web.admission import Rules
+from toolcache.web.app import app
 from toolcache.web.gate import BrokenOffError, Gate
 from toolcache.web.house import House
 from toolcache.web.problems import Problem
@@ -25,15 +26,6 @@ async def shown(request: Request) -> Response:
     return PlainTextResponse(
         "page", headers={"Cache-Control": "max-age=60", "Content-Security-Policy": "default-src 'self'"}
     )
-
-
-async def events(request: Request) -> Response:
-    who = request.scope["toolcache.who"]
-
-    async def words() -> AsyncIterator[str]:
-        yield f"data: {who.access}\n\n"
-
-    return StreamingResponse(words(), media_type="text/event-stream")
 
 
 async def breaks(request: Request) -> Response:
@@ -60,7 +52,6 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     routes = [
         Route("/", shown),
         Route("/page/{file:path}", shown),
-        Route("/api/v1/events", events),
         Route("/fails/{kind}", fails),
         Route("/breaks", breaks),
     ]
@@ -72,12 +63,12 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_the_page_is_for_anybody_and_what_it_lives_on_is_not(client: httpx.AsyncClient) -> None:
-    """D9: static files need no token, whatever is below /api/ needs one; the stream is told who listens."""
+    """D9: static files need no token, what tells of the cache needs one."""
     assert (await client.get("/")).text == "page"
     assert (await client.get("/page/a/b.js")).status_code == 200
-    assert (await client.get("/api/v1/events")).status_code == 401
-    heard = await client.get("/api/v1/events", headers=bearer(READ))
-    assert (heard.status_code, heard.text) == (200, "data: read\n\n")
+    for path in ("/api/v1/events", "/api/v1/page/advice"):
+        assert (await client.get(path)).status_code == 401
+        assert (await client.head(path, headers=bearer(READ))).status_code == 200
 
 
 async def test_a_page_has_its_own_fields_and_those_that_it_lacks(client: httpx.AsyncClient) -> None:
@@ -124,6 +115,15 @@ async def test_an_application_around_does_not_speak_for_the_page() -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost/cache") as client:
             answer = await client.get("/fails/starlette")
             assert (answer.status_code, answer.headers["content-type"]) == (418, "application/problem+json")
+
+
+async def test_no_path_of_the_page_leads_out_of_where_it_is_mounted() -> None:
+    """D9: a slash too few or too many is nothing, instead of being sent to a path of the application around."""
+    async with ToolCache(files=False) as cache:
+        transport = httpx.ASGITransport(Starlette(routes=[Mount("/cache", app(cache, tokens=TOKENS))]))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost/cache") as client:
+            for path, status in (("/page", 404), ("/page/", 404), ("/page/index.html", 200), ("/", 200)):
+                assert (await client.get(path)).status_code == status
 
 
 async def test_the_page_can_be_left_out() -> None:

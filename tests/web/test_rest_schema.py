@@ -1,7 +1,8 @@
 """The document of the application, and the application held to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import pytest
 import rest_reference
@@ -10,6 +11,7 @@ from rest import ADMIN, TOKENS, asking, bearer
 from toolcache import ToolCache
 from toolcache.testing import FakeClock
 from toolcache.web.app import app
+from toolcache.web.endpoint import Endpoint
 from toolcache.web.table import TABLE
 
 
@@ -30,8 +32,35 @@ async def test_the_document_tells_every_endpoint(cache: ToolCache) -> None:
         names = [operation["operationId"] for item in said["paths"].values() for operation in item.values()]
         assert len(names) == len(set(names)) == len(TABLE)
         assert said["paths"]["/api/v1/cache/stats"]["get"]["security"] == [{"token": []}]
+        (stream,) = said["paths"]["/api/v1/events"]["get"]["responses"]["200"]["content"].items()
+        assert stream[0] == "text/event-stream"
+        assert stream[1]["schema"]["properties"]["data"]["contentSchema"]["properties"].keys() >= {"at", "health"}
         again = await client.get("/api/v1/openapi.json", headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_the_document_tells_no_more_than_there_is(cache: ToolCache) -> None:
+    """D9: without the page, what it alone lives on is neither there nor in the document."""
+    async with asking(cache, page=False) as client:
+        paths = (await client.get("/api/v1/openapi.json")).json()["paths"]
+        assert {one.path for one in TABLE} - paths.keys() == {"/api/v1/events", "/api/v1/page/advice"}
+        assert (await client.get("/api/v1/page/advice")).status_code == 404
+
+
+def lacking(schema: Any) -> list[str]:
+    """The names that objects always have, of which nothing is said."""
+    if isinstance(schema, list):
+        return [name for one in schema for name in lacking(one)]
+    if not isinstance(schema, Mapping):
+        return []
+    mine = [name for name in schema.get("required", ()) if name not in schema.get("properties", {})]
+    return (mine if schema.get("type") == "object" else []) + lacking(list(schema.values()))
+
+
+@pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.name)
+def test_what_is_always_there_is_described(endpoint: Endpoint) -> None:
+    """D9: the document says of each field that an answer or a body always has what it is."""
+    assert lacking(endpoint.answer) == lacking(endpoint.body) == []
 
 
 class Hurried(FakeClock):
@@ -55,6 +84,7 @@ def test_the_application_does_what_its_document_says() -> None:
             "headers": bearer(ADMIN),
             "generation": {"max-examples": 2, "deterministic": True, "allow-x00": True},
             "phases": {"stateful": {"enabled": False}},
+            "max-stream-events": 2,  # what one listens to, and the first beat: the next comes after a second
             "checks": {
                 "negative_data_rejection": {"expected-statuses": refused},
                 "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "409", "410"]},

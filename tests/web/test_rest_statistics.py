@@ -1,6 +1,9 @@
 """What the fleet has counted, as it is told."""
 
+import asyncio
+import gc
 from functools import partial
+from weakref import WeakSet
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -65,7 +68,7 @@ async def test_domains_are_told_with_what_is_said_of_them() -> None:
 async def test_periods_that_cannot_be() -> None:
     """D9: a period that is none, or longer than counts are kept, is refused with what it may be."""
     async with ToolCache(files=False) as cache, asking(cache) as client:
-        for period in ("0m", "1x", "401d", "1h ", "-1h", "1.5h", "h", "\uff19h"):
+        for period in ("0m", "1x", "401d", "1h ", "1h\n", "-1h", "1.5h", "h", "\uff19h"):
             refused = await client.get("/api/v1/cache/stats", params={"period": period})
             assert refused.status_code == 422, period
             assert refused.json()["at"] == "query.period"
@@ -165,3 +168,47 @@ async def test_answers_for_others_are_few(clock: FakeClock) -> None:
         clock.advance(1)
         assert await house.shared("period 99", 1.0, partial(ask, 0)) == 0
         assert asked == [*range(100), 0]
+
+
+async def test_an_answer_that_is_too_old_takes_no_room(clock: FakeClock) -> None:
+    """D9: what a large fleet has counted is not held for longer than it may be told."""
+    async with ToolCache(files=False) as cache:
+        house = House(cache, clock=clock)
+        answers = WeakSet[House]()
+
+        async def ask() -> House:  # anything that can be looked after
+            one = House(cache, clock=clock)
+            answers.add(one)
+            return one
+
+        for number in range(5):
+            await house.shared(f"period {number}", 1.0, ask)
+        assert len(answers) == 5
+        clock.advance(1)
+        await house.shared("health", 1.0, ask)
+        gc.collect()
+        assert len(answers) == 1
+
+
+async def test_what_is_being_asked_for_is_asked_for_once(clock: FakeClock) -> None:
+    """D9: many who ask for other things meanwhile do not have a slow answer worked out once more."""
+    async with ToolCache(files=False) as cache:
+        house = House(cache, clock=clock)
+        gate, asked = asyncio.Event(), 0
+
+        async def slow() -> int:
+            nonlocal asked
+            asked += 1
+            await gate.wait()
+            return asked
+
+        async def quick() -> None: ...
+
+        first = asyncio.create_task(house.shared("slow", 1.0, slow))
+        await asyncio.sleep(0)
+        for number in range(100):
+            await house.shared(f"period {number}", 1.0, quick)
+        second = asyncio.create_task(house.shared("slow", 1.0, slow))
+        await asyncio.sleep(0)
+        gate.set()
+        assert (await first, await second) == (1, 1)

@@ -58,7 +58,8 @@ class BlockingHoldings(Face):
         """The live entries of this namespace, without their values, whichever layer has them; each key once.
 
         It goes through memory, Redis (with SCAN, on all nodes of a cluster) and files piece by piece, and holds up nobody. What
-        is there throughout is told; what comes or goes meanwhile, perhaps. While a layer cannot be asked, what the others have.
+        is there throughout is told; what comes or goes meanwhile, perhaps. While a layer cannot be asked, what the others have; of an asynchronous
+        scan ``complete`` is false then.
 
         Args:
             pattern: of the keys: ``*`` stands for any letters, ``?`` for one, ``[ab]`` for one of these; see ``escape``.

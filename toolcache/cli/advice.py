@@ -16,6 +16,7 @@ _REDIS: Final = {
     "OOM": "it is full: raise maxmemory, or choose a maxmemory-policy of volatile-ttl",
     "READONLY": "it is a replica: name the primary in the URL, or its sentinels",
     "MISCONF": "it cannot save its data: look at its disk and its log",
+    "MasterNotFoundError": "correct the name of the service in the URL; or a failover is under way: wait",
     "NOREPLICAS": "too few replicas are connected: min-replicas-to-write",
     "LOADING": "it is reading its data: wait",
     "NOPERM": "give the user the permissions listed in docs/how-to/redis.md",

@@ -25,13 +25,16 @@ async def alerts(call: Call, what: str, path: str | None) -> Answer:
     """Alerts.
 
     list tells how those of the namespace stand, whichever process judges them, and what they told last. check judges those of
-    a file now, once, and has their actions done, unless another process judges them already. Exit code 1: one is firing.
+    a file now, once, and has their actions done, unless another process judges them already. Exit codes: 1 one is firing; 3 a
+    store could not be asked, so others may be.
     """
     if what == "check" and path is None:
         raise Problem("check needs the alerts: --file alerts.toml")
+    from toolcache.cli import reach
+
     async with call.cache() as cache:
         board = _board(cache)
-        rules = {rule.name: rule for rule in board.load(path)} if path is not None else {}
+        rules = _rules(cache, path) if path is not None else {}
         where = ""
         if what == "check":
             round_ = await board.evaluate()
@@ -41,14 +44,16 @@ async def alerts(call: Call, what: str, path: str | None) -> Answer:
                 raise unreachable("no store can say how the alerts stand; toolcache health tells what to do")
         states = await board.state()
         history = await board.history()
-    firing = [name for name, state in states.items() if state.status == "firing"]
-    document = {
-        "alerts": [_document(state, rules.get(name)) for name, state in states.items()],
-        "history": [one._asdict() for one in history],
-        "judged_on": where or None,
-    }
-    code = Code.FOUND if firing else Code.OK
-    return Answer(document, lambda screen: _show(screen, states, rules, history), code)
+        document = {
+            "alerts": [_document(state, rules.get(name)) for name, state in states.items()],
+            "history": [one._asdict() for one in history],
+            "judged_on": where or None,
+        }
+        code = await reach.partly(call, cache, document, some=any(state.checked_at for state in states.values()))
+    firing = any(state.status == "firing" for state in states.values())
+    return Answer(
+        document, lambda screen: _show(screen, states, rules, history), code or (Code.FOUND if firing else Code.OK)
+    )
 
 
 def _board(cache: "ToolCache") -> Any:
@@ -56,6 +61,16 @@ def _board(cache: "ToolCache") -> Any:
     if board is None:
         raise Problem("this version has no alerts", kind="missing")
     return board
+
+
+def _rules(cache: "ToolCache", path: str) -> dict[str, Any]:
+    """The alerts of a file, also those of domains that an application declares."""
+    from toolcache.alerts import toml
+    from toolcache.cli.domains import expect
+
+    named = (options.get("domain") for options in toml.load(path).alerts.values())
+    expect(cache, [name for name in named if isinstance(name, str)])
+    return {rule.name: rule for rule in cache.alerts.load(path)}
 
 
 def _document(state: Any, rule: Any) -> dict[str, Any]:

@@ -22,8 +22,8 @@ _SIGNS: Final = {"ok": ("✓", "green"), "note": ("○", "cyan"), "warn": ("▲"
 def doctor(call: Call) -> "Coroutine[Any, Any, Answer]":
     """Look.
 
-    It looks at the settings, what is installed, the directory, and Redis: its version, eviction, clock and permissions.
-    Nothing is changed. Exit codes: 0 nothing is wrong (notes may be told); 1 something is, or may be some day; 3 Redis cannot
+    It looks at the settings, what is installed, the directory, and Redis: its version, eviction, clock and permissions; behind
+    sentinels at the master that they name, of a cluster at each primary. Nothing is changed. Exit codes: 0 nothing is wrong (notes may be told); 1 something is, or may be some day; 3 Redis cannot
     be reached.
     """
     from toolcache.cli.checks.extras import extras
@@ -43,7 +43,7 @@ async def _look(call: Call, chosen: "Settings", found: "list[Finding]") -> Answe
     if known.files is not None:
         found += await asyncio.to_thread(lambda where: [*files(where, chosen.max_disk)], known.files.where)
     if chosen.redis_url is not None:
-        found += [one async for one in redis(call.settings())]
+        found += await redis(call.settings())
     else:
         from toolcache.cli.checks.finding import Finding
 

@@ -1,7 +1,7 @@
 """Many entries at once: invalidate, clear, cleanup."""
 
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,9 +13,6 @@ from toolcache.cli.verb import verb
 if TYPE_CHECKING:
     from toolcache.cli.screen import Screen
     from toolcache.entry import Invalidation
-    from toolcache.tool_cache import ToolCache
-
-_DAYS: Final = "30d"
 
 
 @verb("invalidate")
@@ -44,28 +41,13 @@ def invalidate(call: Call, tags: Sequence[str], **names: str | None) -> Coroutin
 
 
 async def _invalidate(call: Call, what: dict[str, Any]) -> Answer:
+    from toolcache.cli.domains import declare
+
     async with call.cache() as cache:
         if "domain" in what:
-            await _declare(cache, what["domain"])
+            await declare(cache, what["domain"])
         receipt = await cache.invalidate(**what)
     return _receipt(receipt)
-
-
-async def _declare(cache: "ToolCache", name: str) -> None:
-    """Have the cache know a domain that is declared elsewhere: one of which there is an entry, or a count."""
-    if name in cache.domains:
-        return
-    from toolcache.domains import Domain
-
-    metrics = getattr(cache, "metrics", None)
-    known = set((await metrics(_DAYS)).by("domain")) if metrics is not None else set()
-    if name not in known:
-        async for info in cache.scan(f"{name}:*"):
-            if info.domain == name:
-                known.add(name)
-                break
-    if name in known:
-        _ = cache[Domain(name, ttl=None, key=("key",))]
 
 
 @verb("clear")

@@ -32,16 +32,24 @@ async def analyze(call: Call, period: str) -> Answer:
     """Analyze.
 
     It comes from lookups that were sampled, of all processes that share the stores; each recommendation says what it would
-    bring. Where too few were sampled it says so, and recommends nothing.
+    bring. Where too few were sampled it says so, and recommends nothing. Exit code 3: a store could not be asked.
     """
+    from toolcache.cli import reach
+
     async with call.cache() as cache:
         found = await _method(cache, "analyze")(period)
+        document: dict[str, Any] = {name: getattr(found, name) for name in found._fields}
+        code = await reach.partly(call, cache, document, some=bool(found.lookups))
+        nothing = "" if found.lookups else await reach.nothing(cache, period)
 
     def show(screen: "Screen") -> None:
         from rich.text import Text
 
         from toolcache.cli.screen import Column, fields, shown, stacked, table
 
+        if nothing:
+            screen.note(nothing)
+            return
         memory = found.size
         told: list[Any] = [Text.assemble(("memory  ", "bold"), shown(memory.reason))]
         if memory.recommended is not None:
@@ -77,7 +85,7 @@ async def analyze(call: Call, period: str) -> Answer:
         told.append(Text(f"from {count(found.samples)} samples of {count(found.lookups)} lookups", style="dim"))
         screen.show(stacked(told))
 
-    return Answer(found, show)
+    return Answer(document, show, code)
 
 
 @verb("diagnose")
@@ -87,28 +95,42 @@ async def diagnose(call: Call, period: str, domain: str | None) -> Answer:
     """Diagnose.
 
     It names keys that vary, lifetimes that are too short, a memory that is too small, or errors, with the evidence and what
-    to change. Exit code 1: there is something to change.
+    to change. Exit codes: 1 there is something to change; 3 a store could not be asked, so it may be otherwise.
     """
+    from toolcache.cli import reach
+    from toolcache.cli.domains import declare
+
     async with call.cache() as cache:
+        await declare(cache, domain)
         found = await _method(cache, "diagnose")(domain, period)
+        document: dict[str, Any] = {name: getattr(found, name) for name in found._fields}
+        code = await reach.partly(call, cache, document, some=bool(found.lookups))
+        nothing = "" if found.lookups else await reach.nothing(cache, period, domain or "")
 
     def show(screen: "Screen") -> None:
         from rich.text import Text
 
         from toolcache.cli.screen import DIM, WARN, fields, indented, shown, stacked
 
+        if nothing:
+            screen.note(nothing)
+            return
         rate = f"{percent(found.hit_rate)} of {count(found.lookups)} lookups were hits"
-        told: list[Any] = [
-            Text.assemble((found.issue.replace("_", " "), "bold"), f"  {rate}"),
-            Text(shown(found.reason)),
-        ]
+        issue = (
+            "" if found.issue == "none" else f"{found.issue.replace('_', ' ')}  "
+        )  # none: that may be too little known
+        told: list[Any] = [Text.assemble((issue, "bold"), rate), Text(shown(found.reason))]
         for one in found.findings:
             sign = Text.assemble(("▲ ", WARN), f"{one.issue.replace('_', ' ')} of {shown(one.where)}")
             worth = Text(f"  {percent(one.gain)} of lookups would become hits, {usd(one.dollars)} a day", style=DIM)
-            told += [sign + worth, Text(f"  → {shown(one.change)}"), indented(fields(_evidence(one.evidence)))]
+            told += [
+                sign + worth if one.gain else sign,
+                Text(f"  → {shown(one.change)}"),
+                indented(fields(_evidence(one.evidence))),
+            ]
         screen.show(stacked(told))
 
-    return Answer(found, show, Code.OK if found.issue in {"none", "cold"} else Code.FOUND)
+    return Answer(document, show, code or (Code.OK if found.issue in {"none", "cold"} else Code.FOUND))
 
 
 def _evidence(evidence: Any) -> "list[tuple[str, Cell]]":
@@ -130,15 +152,18 @@ def _evidence(evidence: Any) -> "list[tuple[str, Cell]]":
 async def stale(call: Call, max_age: str, domain: str | None, agent: str | None, limit: int) -> Answer:
     """Stale.
 
-    Those of Redis and of the files, the oldest first, without their values. Exit code 1: there are some.
+    Those of Redis and of the files, the oldest first, without their values. Exit codes: 1 there are some; 3 a store could not be
+    asked.
     """
     from toolcache.cli import reach
+    from toolcache.cli.domains import declare
 
     async with call.cache() as cache:
+        await declare(cache, domain)
         find = _method(cache, "find_stale")
         found = await find(max_age, domain=domain, agent=agent, limit=limit, layers=True)
         document: dict[str, Any] = {"entries": found}
-        code = await reach.partly(call, cache, document)
+        code = await reach.partly(call, cache, document, some=bool(found))
 
     def show(screen: "Screen") -> None:
         from toolcache.cli.screen import Column, shown, table
@@ -154,8 +179,7 @@ async def stale(call: Call, max_age: str, domain: str | None, agent: str | None,
             Column("ENDS IN", rank=1),
         )
         rows = [
-            (shown(one.key), one.domain or "", span(round(one.age)), size(one.size), span(round(one.ttl)))
-            for one in found
+            (shown(one.key), one.domain or "", span(round(one.age)), size(one.size), span(one.ttl)) for one in found
         ]
         screen.show(table(columns, rows, screen.width))
 
@@ -170,15 +194,23 @@ async def top(call: Call, number: int, by: str, period: str) -> Answer:
     """Top.
 
     By bytes these are the largest entries of the stores. By anything else they are domains with their agents, tools and
-    models, since how often each entry is asked for only the process knows that holds it.
+    models, since how often each entry is asked for only the process knows that holds it: cache.top() tells it there.
     """
     from toolcache.cli import reach
 
     async with call.cache() as cache:
-        rows = await (_largest(cache, number) if by == "bytes" else _busiest(cache, number, by, period))
-        document: dict[str, Any] = {"by": by, "top": rows}
-        code = await reach.partly(call, cache, document)
-    return Answer(document, lambda screen: _show_top(screen, rows, by), code)
+        if by == "bytes":
+            rows, ranked = await _largest(cache, number), "entries"
+            title, nothing = "the largest entries", "nothing is there"
+        else:
+            counted = await _series(cache, by, period)
+            rows, ranked = nlargest(number, (row for row in counted if row[by]), key=lambda row: row[by]), "series"
+            title = f"domains with their agents, tools and models, by {by}  the last {period}"
+            nothing = f"nothing that was counted has any {by}" if counted else await reach.nothing(cache, period)
+        document: dict[str, Any] = {"by": by, "ranked": ranked, "top": rows}
+        code = await reach.partly(call, cache, document, some=bool(rows))
+        namespace = cache.settings.namespace
+    return Answer(document, lambda screen: _show_top(screen, rows, by, (namespace, title), nothing), code)
 
 
 async def _largest(cache: "ToolCache", number: int) -> list[dict[str, Any]]:
@@ -193,24 +225,22 @@ async def _largest(cache: "ToolCache", number: int) -> list[dict[str, Any]]:
     ]
 
 
-async def _busiest(cache: "ToolCache", number: int, by: str, period: str) -> list[dict[str, Any]]:
+async def _series(cache: "ToolCache", by: str, period: str) -> list[dict[str, Any]]:
     if by in {"dollars", "tokens"}:
         saved = await cache.savings(period)
         field = "cost_saved" if by == "dollars" else "tokens_saved"
-        rows = [{**line.series._asdict(), by: getattr(line, field)} for line in saved.ledger]
-    else:
-        field = "seconds_saved" if by == "seconds" else by
-        metrics = await cache.metrics(period)
-        rows = [{**series._asdict(), by: getattr(counts, field)} for series, counts in metrics.series.items()]
-    return nlargest(number, (row for row in rows if row[by]), key=lambda row: row[by])
+        return [{**line.series._asdict(), by: getattr(line, field)} for line in saved.ledger]
+    field = "seconds_saved" if by == "seconds" else by
+    metrics = await cache.metrics(period)
+    return [{**series._asdict(), by: getattr(counts, field)} for series, counts in metrics.series.items()]
 
 
-def _show_top(screen: "Screen", rows: list[dict[str, Any]], by: str) -> None:
+def _show_top(screen: "Screen", rows: list[dict[str, Any]], by: str, title: tuple[str, str], nothing: str) -> None:
     from toolcache.cli.charts import bar
-    from toolcache.cli.screen import ACCENT, Column, shown, table
+    from toolcache.cli.screen import ACCENT, Column, heading, shown, stacked, table
 
     if not rows:
-        screen.note("nothing was counted")
+        screen.note(nothing)
         return
     say = {"dollars": usd, "seconds": span, "bytes": size}.get(by, count)
     names = ("key", "domain") if by == "bytes" else tuple(name for name in _LABELS if any(row[name] for row in rows))
@@ -221,4 +251,4 @@ def _show_top(screen: "Screen", rows: list[dict[str, Any]], by: str) -> None:
         Column("", right=False, style=ACCENT, rank=2),
     )
     lines = [(*(shown(row[name] or "") for name in names), say(row[by]), bar(row[by] / most, 16)) for row in rows]
-    screen.show(table(columns, lines, screen.width))
+    screen.show(stacked([heading(*map(shown, title)), table(columns, lines, screen.width)]))

@@ -44,7 +44,7 @@ async def keys(call: Call, pattern: str, limit: int, domain: str | None, tag: st
         closing: Any = entries
         await closing.aclose()
         document: dict[str, Any] = {"keys": found, "more": more}
-        code = await reach.partly(call, cache, document)
+        code = await reach.partly(call, cache, document, some=bool(found))
     found.sort(key=lambda info: info.key)
 
     def show(screen: "Screen") -> None:

@@ -1,17 +1,20 @@
 """Backup and restore."""
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolcache.cli.call import Answer, Call
 from toolcache.cli.figures import count, size, span
+from toolcache.cli.problems import unreachable
 from toolcache.cli.progress import progress
 from toolcache.cli.verb import verb
 
 if TYPE_CHECKING:
     from toolcache.cli.screen import Screen
+    from toolcache.tool_cache import ToolCache
     from toolcache.transfer import Transfer
 
 
@@ -23,11 +26,10 @@ async def backup(call: Call, path: str, anew: bool, rate: float | None) -> Answe
     """Back up.
 
     Nothing stops meanwhile. The file is for this user alone; one that was ended goes on when it is called again. Sessions,
-    and what was run once, are not in it.
+    and what was run once, are not in it. Exit code 3: a store could not be asked.
     """
-    async with call.cache() as cache:
-        with progress(call, "backup") as told:
-            done = await cache.export(path, resume=not anew, rate=rate, on_progress=lambda now: _tell(told, now))
+    async with _moving(call, "backup") as (cache, tell):
+        done = await cache.export(path, resume=not anew, rate=rate, on_progress=tell)
     return _answer(done, "written to", path)
 
 
@@ -47,14 +49,25 @@ def restore(call: Call, path: str, keep_newer: bool, rate: float | None) -> Coro
 
 
 async def _restore(call: Call, path: str, *, keep_newer: bool, rate: float | None) -> Answer:
-    async with call.cache() as cache:
-        with progress(call, "restore") as told:
-            done = await cache.import_(path, keep_newer=keep_newer, rate=rate, on_progress=lambda now: _tell(told, now))
+    async with _moving(call, "restore") as (cache, tell):
+        done = await cache.import_(path, keep_newer=keep_newer, rate=rate, on_progress=tell)
     return _answer(done, "taken from", path)
 
 
-def _tell(told: "Told", now: "Transfer") -> None:
-    told(now.entries, now.total, size(now.bytes))
+@asynccontextmanager
+async def _moving(call: Call, what: str) -> "AsyncIterator[tuple[ToolCache, Callable[[Transfer], None]]]":
+    """A cache, and what is told how far it is; what fails since a layer cannot be asked is told apart from a file that is bad."""
+    from toolcache.cli import reach
+    from toolcache.errors import BackupError
+
+    async with call.cache() as cache:
+        try:
+            with progress(call, what) as told:
+                yield cache, lambda now: told(now.entries, now.total, size(now.bytes))
+        except BackupError as error:
+            if await reach.failed(cache):
+                raise unreachable(str(error)) from None
+            raise
 
 
 def _answer(done: "Transfer", what: str, path: str) -> Answer:
@@ -72,7 +85,3 @@ def _answer(done: "Transfer", what: str, path: str) -> Answer:
         screen.show(fields(rows))
 
     return Answer({"path": path, **{name: getattr(done, name) for name in done._fields}}, show)
-
-
-if TYPE_CHECKING:
-    from toolcache.cli.progress import Told

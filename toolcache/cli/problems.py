@@ -70,7 +70,7 @@ def problem_of(error: Exception) -> Problem | None:
     if type(error).__module__ == "toolcache.errors":
         return failed(str(error))
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""  # not the number of a file
         return failed(f"{where}{error.strerror or error}")
     if isinstance(error, ModuleNotFoundError):
         return Problem(str(error), kind="missing")

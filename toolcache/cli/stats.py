@@ -28,9 +28,16 @@ async def stats(call: Call, period: str, label: "Label") -> Answer:
     itself. Exit code 3: a store could not be asked, so what others counted may be missing.
     """
     async with call.cache() as cache:
-        fleet = await fleet_of(cache, period)
-        namespace = cache.settings.namespace
-    return answer(call, fleet, namespace, period, label)
+        return await look(call, cache, period, label)
+
+
+async def look(call: Call, cache: "ToolCache", period: str, label: "Label") -> Answer:
+    """What the fleet counted, told once."""
+    from toolcache.cli import reach
+
+    fleet = await fleet_of(cache, period)
+    nothing = "" if fleet.series or fleet.layers else await reach.nothing(cache, period)
+    return answer(call, fleet, cache.settings.namespace, period, label, nothing)
 
 
 async def fleet_of(cache: "ToolCache", period: str) -> "Metrics":
@@ -42,8 +49,8 @@ async def fleet_of(cache: "ToolCache", period: str) -> "Metrics":
     return fleet
 
 
-def answer(call: Call, fleet: "Metrics", namespace: str, period: str, label: "Label") -> Answer:
-    """The same, told."""
+def answer(call: Call, fleet: "Metrics", namespace: str, period: str, label: "Label", nothing: str = "") -> Answer:
+    """The same, told; ``nothing`` is what is said where that is nothing."""
     from toolcache.cli import documents
 
     def show(screen: "Screen") -> None:
@@ -51,13 +58,9 @@ def answer(call: Call, fleet: "Metrics", namespace: str, period: str, label: "La
         from toolcache.cli.screen import stacked
 
         parts = views.tables(fleet, label, screen.width)
-        told = parts.values() if fleet.series or fleet.layers else (parts["notice"], _nothing(period))
+        told = parts.values() if fleet.series or fleet.layers else (parts["notice"], nothing)
         screen.show(stacked([views.title(fleet, namespace, period), *told]))
 
     code = Code.OK if fleet.complete else Code.UNREACHABLE
     document = {"namespace": namespace, **documents.metrics(fleet, period)} if call.as_json else {}
     return Answer(document, show, code)
-
-
-def _nothing(period: str) -> str:
-    return f"Nothing was counted in the last {period}."

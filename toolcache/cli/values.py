@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
-from math import inf
-from typing import TYPE_CHECKING, Any
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -152,14 +152,18 @@ def _parsed(text: str, *, must: bool) -> Any:
     import json
 
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         if must:
             raise Problem(f"the value is no JSON ({error}): mend it, or say --as text") from None
         return text
 
 
-def _refuse(constant: str) -> Any:
+def _finite(number: str) -> float:
+    return float(number) if isfinite(float(number)) else _refuse(number)
+
+
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is none of its numbers")
 
 

@@ -38,7 +38,7 @@ SHORT: Final = {
     "set": "Store a value.",
     "stale": "List the entries older than an age.",
     "stats": "Show what the fleet has counted.",
-    "top": "List the entries that count most.",
+    "top": "Rank domains, agents, tools and models, or entries.",
     "warm": "Have values be there before they are asked for.",
     "watch": "Show what the fleet does, live.",
 }

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shlex
+import shutil
 import time
 import tomllib
 from collections import Counter
@@ -75,12 +76,13 @@ def warm(call: Call, path: str, **told: Any) -> Coroutine[Any, Any, Answer]:
     limits, spelt as in WarmPlan. Exit code 1: something failed.
     """
     options = {name: value for name, value in told.items() if value is not None and value is not False and value != ()}
-    plans = _plans(Path(path), options)
-    return _warm(call, plans)
+    return _warm(call, [_made(plan) for plan in _plans(Path(path), options)])
 
 
 def _plans(path: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
     """What each plan is told."""
+    if path.is_dir():
+        raise Problem(f"{path} is a directory: name a file of queries, of values, or a plan")
     if path.suffix != ".toml":
         return [{"file": str(path), **options}]
     try:
@@ -108,8 +110,7 @@ def _beside(path: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {"file": str(path.parent / plan["file"])} if isinstance(plan.get("file"), str) else {}
 
 
-async def _warm(call: Call, plans: list[dict[str, Any]]) -> Answer:
-    made = [_made(options) for options in plans]
+async def _warm(call: Call, made: "list[Run]") -> Answer:
     reports: list[WarmReport] = []
     async with call.cache() as cache:
         for one in made:
@@ -124,6 +125,14 @@ async def _warm(call: Call, plans: list[dict[str, Any]]) -> Answer:
     return Answer({"plans": [report.as_dict() for report in reports]}, show, Code.FOUND if failed else Code.OK)
 
 
+def _words(command: Any) -> Any:
+    """A command line's; a plan has them already."""
+    try:
+        return shlex.split(command) if isinstance(command, str) else command
+    except ValueError as error:
+        raise Problem(f"--command cannot be read: {error}") from None
+
+
 def _made(options: dict[str, Any]) -> "Run":
     """What one plan does."""
     from toolcache.warm_plan import WarmPlan
@@ -131,7 +140,7 @@ def _made(options: dict[str, Any]) -> "Run":
     command = options.pop("command", None)
     if command is None:
         return _stored(options)
-    plan = WarmPlan(compute=_Program(shlex.split(command) if isinstance(command, str) else command), **options)
+    plan = WarmPlan(compute=_Program(_words(command)), **options)
 
     async def run(cache: "ToolCache", told: Told) -> "WarmReport":
         def tell(now: "Progress") -> None:
@@ -152,6 +161,8 @@ class _Program:
     def __init__(self, words: Any) -> None:
         if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
             raise Problem("a command is the words of a command line: a program, and what it is given")
+        if shutil.which(words[0]) is None:
+            raise Problem(f"there is no program {words[0]!r} that could be run")
         self._words: list[str] = words
 
     async def __call__(self, query: Any) -> Any:

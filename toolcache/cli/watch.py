@@ -13,7 +13,7 @@ import click
 
 from toolcache.cli.call import Answer, Call
 from toolcache.cli.problems import Problem
-from toolcache.cli.stats import LABELS, answer, fleet_of
+from toolcache.cli.stats import LABELS, fleet_of, look
 from toolcache.cli.verb import verb
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def watch(call: Call, period: str, label: "Label", interval: str) -> Answe
         raise Problem(f"--interval is {_SHORTEST:g} s at least")
     async with call.cache() as cache:
         if call.as_json or not call.out.terminal:
-            return answer(call, await fleet_of(cache, period), cache.settings.namespace, period, label)
+            return await look(call, cache, period, label)
         await _Watch(call.out, cache, period, label, every).run()
     return Answer(None, None)
 

@@ -15,7 +15,7 @@ storage hierarchies*, IBM Systems Journal, 1970.
 **What it costs.** A hit looks at nothing: the entry of a followed key is of a class of its own whose ``hits``, which a hit
 raises anyway, is a property that tells the sampler. Where there are many hits, a key *rests* for a while, as an ordinary entry, on top of
 the stack; how often it was hit meanwhile, its ``hits`` tell when it wakes, and these lookups count as the last one before. So no
-more than 1,000 hits a second are seen, whatever the load, and a program that has fewer is seen whole; no more than 256 keys a second
+more than 256 hits a second are seen, whatever the load, and a program that has fewer is seen whole; no more than 64 keys a second
 wake. Misses are told by those who meet them, for the price of one comparison; where more than 250 a second are seen, the threshold falls.
 
 No key, no value and no name is kept: keys are numbers that mean nothing outside the process.
@@ -43,12 +43,12 @@ KEYS: Final = 3_072
 
 _REST: Final = 4.0
 """Seconds a key rests at least."""
-_SEEN: Final = 1_024
+_SEEN: Final = 256
 """Hits that are seen in a second before keys rest; what was not used of a second is left for the next."""
 _SLOW: Final = 1_024
 """Misses, and entries that come, that are seen in four seconds before fewer keys are followed: each costs what ten hits do."""
-_WAKES: Final = 16
-"""Keys that wake at once, at most: a twentieth of a millisecond."""
+_WAKES: Final = 4
+"""Keys that wake at once, at most: so all of them within a minute."""
 _PAUSE: Final = 1 / 16
 """Seconds before others wake."""
 _HOUR: Final = 3_600.0

@@ -1,10 +1,10 @@
 """The record of one process and one span: what is written, and what of it is believed when it is read again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
-from msgpack import packb, unpackb
+from msgpack import Packer, packb, unpackb
 
 from toolcache.groups import MAX_RECORD
 from toolcache.metrics.counts import Counts, DispatchCounts, LayerCounts
@@ -12,14 +12,20 @@ from toolcache.metrics.snapshot import Process, Snapshot
 from toolcache.series import Series
 from toolcache.spread import BUCKETS, Spread
 
+_C = TypeVar("_C", Counts, LayerCounts, DispatchCounts)
 _FORMAT: Final = 1
 _MOST_SERIES: Final = 4_096
 _LONGEST: Final = 256
 _LARGEST: Final = 1e18
 """Of numbers: they are added up by the thousand, and whole ones divided."""
-_USUAL: Final[Mapping[type[Any], Mapping[str, Any]]] = {
-    kind: vars(kind()) for kind in (Counts, LayerCounts, DispatchCounts)
+_KINDS: Final[Mapping[type[Any], Mapping[str, type[Any]]]] = {
+    kind: {name: type(usual) for name, usual in vars(kind()).items()} for kind in (Counts, LayerCounts, DispatchCounts)
 }
+"""Of each field of each kind of counts the type.
+
+Whoever reads a fleet reads millions of numbers: what is as it was written is told so by few calls, most of them C's.
+"""
+_NUMBERS: Final = frozenset((int, float))
 _MOST_BYTES: Final = 4 << 20
 
 
@@ -37,13 +43,32 @@ class Record(NamedTuple):
     sketch: Mapping[str, Any] | None = None
 
 
-def encode(record: Record, most: int = MAX_RECORD) -> bytes:
+class Rows:
+    """The packed series of a record: of many that are written once a second, those that have not changed are not packed again."""
+
+    def __init__(self) -> None:
+        self._packed: dict[Series, tuple[Counts, float, float, bytes]] = {}
+
+    def of(self, counts: Snapshot, some: Iterable[Series]) -> list[bytes]:
+        """Some series of the counts, packed."""
+        return [self._row(series, counts) for series in some]
+
+    def _row(self, series: Series, counts: Snapshot) -> bytes:
+        one, usd, tokens = counts.series[series], counts.unit_usd.get(series, 0.0), counts.unit_tokens.get(series, 0.0)
+        known = self._packed.get(series)
+        if known is None or known[0] is not one or known[1:3] != (usd, tokens):
+            known = one, usd, tokens, bytes(packb([*series, usd, tokens, _numbers(one)]))
+            self._packed[series] = known
+        return known[-1]
+
+
+def encode(record: Record, most: int = MAX_RECORD, rows: Rows | None = None) -> bytes:
     """The bytes of a record: msgpack of plain data, in which what is zero is left out.
 
     Of one that would take more than ``most`` bytes each domain is one series: rather fewer of them than no count at all.
     """
-    body = _encode(record, record.counts)
-    return body if len(body) <= most else _encode(record, _by_domain(record.counts))
+    body = _encode(record, record.counts, rows or Rows())
+    return body if len(body) <= most else _encode(record, _by_domain(record.counts), Rows())
 
 
 def _by_domain(counts: Snapshot) -> Snapshot:
@@ -56,32 +81,27 @@ def _by_domain(counts: Snapshot) -> Snapshot:
     return counts._replace(series=series, unit_usd=costs(counts.unit_usd), unit_tokens=costs(counts.unit_tokens))
 
 
-def _encode(record: Record, counts: Snapshot) -> bytes:
-    rows = [
-        [*series, counts.unit_usd.get(series, 0.0), counts.unit_tokens.get(series, 0.0), _numbers(one)]
-        for series, one in counts.series.items()
-    ]
+def _encode(record: Record, counts: Snapshot, rows: Rows) -> bytes:
     body = {
         "v": _FORMAT,
         "p": {name: value for name, value in vars(record.process).items() if name != "owner"},
-        "s": rows,
         "l": {name: _numbers(one) for name, one in counts.layers.items()},
         "d": _numbers(counts.dispatch),
     }
     if record.sketch is not None:
         body["x"] = record.sketch
-    return bytes(packb(body))
+    packer = Packer()
+    parts = [packer.pack_map_header(len(body) + 1), *(packer.pack(part) for each in body.items() for part in each)]
+    parts += packer.pack("s"), packer.pack_array_header(len(counts.series))
+    return b"".join(parts + rows.of(counts, counts.series))
 
 
 def _numbers(counts: Counts | LayerCounts | DispatchCounts) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    for name, value in vars(counts).items():
-        if isinstance(value, Spread):
-            if value.counts:
-                told[name] = [value.longest, *chain.from_iterable(value.counts.items())]
-        elif value:
-            told[name] = value
-    return told
+    return {
+        name: [value.longest, *chain.from_iterable(value.counts.items())] if type(value) is Spread else value
+        for name, value in vars(counts).items()
+        if (value.counts if type(value) is Spread else value)
+    }
 
 
 def decode(body: bytes, owner: str, since: float, until: float) -> Record | None:
@@ -97,17 +117,26 @@ def decode(body: bytes, owner: str, since: float, until: float) -> Record | None
         return None
 
 
+def is_newer(body: bytes) -> bool:
+    """Whether bytes that are no record here are one to a later version of the library."""
+    try:
+        told = unpackb(body, strict_map_key=False)
+        return isinstance(told, dict) and _number(told.get("v")) > _FORMAT
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return False
+
+
 def _record(told: dict[str, Any], owner: str, since: float, until: float) -> Record:
     series: dict[Series, Counts] = {}
     usd: dict[Series, float] = {}
     tokens: dict[Series, float] = {}
     for domain, agent, tool, model, unit_usd, unit_tokens, numbers in told["s"][:_MOST_SERIES]:
         row = Series(*map(_text, (domain, agent, tool, model)))
-        series[row] = Counts(**_fields(Counts, numbers))
+        series[row] = _counts(Counts, numbers)
         for units, unit in ((usd, unit_usd), (tokens, unit_tokens)):
             if _number(unit) > 0:
                 units[row] = unit
-    layers = {_text(name): LayerCounts(**_fields(LayerCounts, numbers)) for name, numbers in told["l"].items()}
+    layers = {_text(name): _counts(LayerCounts, numbers) for name, numbers in told["l"].items()}
     counts = Snapshot(
         since=since,
         until=until,
@@ -115,7 +144,7 @@ def _record(told: dict[str, Any], owner: str, since: float, until: float) -> Rec
         unit_usd=usd,
         unit_tokens=tokens,
         layers=layers,
-        dispatch=DispatchCounts(**_fields(DispatchCounts, told["d"])),
+        dispatch=_counts(DispatchCounts, told["d"]),
     )
     sketch = told.get("x")
     return Record(_process(told["p"], owner), counts, sketch if isinstance(sketch, dict) else None)
@@ -130,27 +159,28 @@ def _process(told: dict[str, Any], owner: str) -> Process:
     return Process(owner=owner, breakers=breakers, **fields)
 
 
-def _fields(kind: type[Any], told: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a kind of counts; those that this version does not know are left out."""
-    usual = _USUAL[kind]
+def _counts(kind: type[_C], told: dict[str, Any]) -> _C:
+    """Counts of a kind; the fields that this version does not know are left out."""
+    kinds = _KINDS[kind]
     fields: dict[str, Any] = {}
     for name, value in told.items():
-        known = usual.get(name)
-        if isinstance(known, Spread):
+        known = kinds.get(name)
+        if type(value) is known and 0 <= value < _LARGEST:
+            fields[name] = value
+        elif known is Spread:
             fields[name] = _spread(value)
-        elif known is not None:
-            number = _number(value)
-            if number >= 0:
-                fields[name] = int(number) if isinstance(known, int) else number
-    return fields
+        elif known is not None and _number(value) >= 0:
+            fields[name] = int(value) if known is int else value
+    return kind.having(fields)
 
 
 def _spread(told: list[Any]) -> Spread:
-    longest, *pairs = map(_number, told)
-    counts = dict(zip(map(int, pairs[::2]), pairs[1::2], strict=True))
-    if any(not 0 <= bucket < BUCKETS or count < 0 for bucket, count in counts.items()):
+    if not _NUMBERS.issuperset(map(type, told)):
+        raise TypeError("no numbers")
+    buckets, counts = told[1::2], told[2::2]
+    if min(told) < 0 or not sum(told) < _LARGEST or (buckets and max(buckets) >= BUCKETS):
         raise ValueError("no such bucket")
-    return Spread(counts, longest)
+    return Spread(dict(zip(map(int, buckets), counts, strict=True)), told[0])
 
 
 def _number(value: Any) -> float:

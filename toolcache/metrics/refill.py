@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from toolcache.blob import read_header
 from toolcache.groups import Grouped, SupportsGroupList, SupportsGroups
 from toolcache.keys.text import STATISTICS, store_key
 from toolcache.layer import Layer
-from toolcache.metrics.shelves import put, read
+from toolcache.metrics.shelves import FIRST, next_number, put, read
+from toolcache.pieces import Pieces
 from toolcache.versions import ZERO
 
-_GROUPS: Final = 8
-"""Groups that are compared at once."""
+_Records: TypeAlias = Mapping[str, bytes]
+
+_PIECE: Final = 256
+"""Records that are compared without a pause: a millisecond."""
 _RECORDS: Final = 128
 _BYTES: Final = 262_144
 _PAUSE: Final = 0.02
@@ -40,30 +43,36 @@ async def refill(redis: Layer, files: Layer, *, namespace: str) -> int | None:
     groups = await files.ask(partial(source.groups, store_key(STATISTICS, namespace, "")), counted=False)
     if groups is None:
         return None
-    told = 0
-    for start in range(0, len(groups), _GROUPS):
-        some = groups[start : start + _GROUPS]
+    told, number = 0, FIRST
+    while groups:
+        some, groups = groups[:number], groups[number:]
         there = await read(redis, target, some)
         here = await read(files, source, some) if there else None
         if not there or not here:
             return told if there == [] else None
-        for portion in _portions(_lacking(some, here, there)):
+        for portion in _portions(await _lacking(some, here, there)):
             taken = await put(redis, target, portion)
             if not taken:
                 return told if taken is False else None
             told += len(portion)
             await asyncio.sleep(_PAUSE)
+        number = next_number(
+            len(some), sum(len(blob) for records in (*here, *there) if records for blob in records.values())
+        )
     return told
 
 
-def _lacking(
-    groups: Sequence[str], here: Sequence[Mapping[str, bytes]], there: Sequence[Mapping[str, bytes]]
-) -> Iterator[Grouped]:
-    """The records that are not there, or older."""
-    for group, mine, theirs in zip(groups, here, there, strict=True):
-        for name, blob in mine.items():
-            if _version(blob) > _version(theirs.get(name, b"")):
-                yield Grouped(group, name, blob)
+async def _lacking(
+    groups: Sequence[str], here: Sequence[_Records | None], there: Sequence[_Records | None]
+) -> list[Grouped]:
+    """The records that are not there, or older; none of a group that is too large to be compared."""
+    lacking: list[Grouped] = []
+    both = zip(groups, here, there, strict=True)
+    known = ((group, mine, theirs) for group, mine, theirs in both if mine is not None and theirs is not None)
+    pairs = [(Grouped(group, *record), theirs) for group, mine, theirs in known for record in mine.items()]
+    async for few in Pieces(pairs, _PIECE):
+        lacking += [one for one, theirs in few if _version(one.blob) > _version(theirs.get(one.name, b""))]
+    return lacking
 
 
 def _version(blob: bytes) -> bytes:
@@ -71,7 +80,7 @@ def _version(blob: bytes) -> bytes:
     return ZERO if header is None else header.version
 
 
-def _portions(records: Iterator[Grouped]) -> Iterator[list[Grouped]]:
+def _portions(records: Sequence[Grouped]) -> Iterator[list[Grouped]]:
     """The records in runs of those that are told at once."""
     some: list[Grouped] = []
     room = _BYTES

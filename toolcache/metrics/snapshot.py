@@ -107,7 +107,8 @@ class Metrics(Snapshot):
         step: seconds that a point spans: 60, 3,600 or 86,400.
         points: one for each step of the period, also where nothing was counted.
         processes: who has counted in the period, the last seen first.
-        complete: False where a layer that is configured could not be asked: others' counts may be missing.
+        complete: False where counts may be missing: a layer that is configured could not be asked, or not for all it has, or a newer
+            version of the library has written what this one cannot read.
 
     Examples:
         >>> metrics = await cache.metrics(period="1h")

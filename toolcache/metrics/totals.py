@@ -1,6 +1,6 @@
 """Totals: what a cache has counted since it was made, and what has come since it was last looked at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from toolcache.events import BreakerChanged
@@ -35,22 +35,34 @@ class Totals:
         self.began_at = parts.clock.time()
         parts.announce.subscribe(self._note)
 
+    def tallies(self) -> list[Tally]:
+        """The running counts of each series."""
+        return self._tallies.all()
+
     def __call__(self) -> Snapshot:
-        """All that was counted so far; what has not changed since the last time is not made anew."""
+        """All that was counted so far."""
         tallies = self._tallies.all()
+        return self.of(tallies)._replace(layers=self._layers(tallies), dispatch=self._dispatched())
+
+    def besides(self) -> Snapshot:
+        """The same without the series."""
+        return self.of(())._replace(layers=self._layers(self._tallies.all()), dispatch=self._dispatched())
+
+    def of(self, tallies: Sequence[Tally]) -> Snapshot:
+        """What was counted in some series; what has not changed since the last time is not made anew."""
+        series: dict[Series, Counts] = {}
         for tally in tallies:
             mark = _mark(tally, self._parts.memory.share(tally).evictions)
             known = self._known.get(tally.series)
             if known is None or known[0] != mark:  # together: another thread may be doing the same
-                self._known[tally.series] = mark, _counts(tally, mark[-1])
+                known = self._known[tally.series] = mark, _counts(tally, mark[-1])
+            series[tally.series] = known[1]
         return Snapshot(
             since=self.began_at,
             until=self._parts.clock.time(),
-            series={series: counts for series, (_, counts) in tuple(self._known.items())},
+            series=series,
             unit_usd={tally.series: tally.cost_usd for tally in tallies if tally.cost_usd},
             unit_tokens={tally.series: tally.cost_tokens for tally in tallies if tally.cost_tokens},
-            layers=self._layers(tallies),
-            dispatch=DispatchCounts(**vars(self._dispatch)),
         )
 
     def look(self) -> None:
@@ -64,6 +76,9 @@ class Totals:
 
     def _remote(self) -> list[Layer]:
         return [layer for layer in (self._parts.redis, self._parts.files) if layer is not None]
+
+    def _dispatched(self) -> DispatchCounts:
+        return DispatchCounts(**vars(self._dispatch))
 
     def _layers(self, tallies: list[Tally]) -> dict[str, LayerCounts]:
         memory = self._parts.memory
@@ -141,10 +156,8 @@ def _layer_counts(tally: LayerTally, **more: Any) -> LayerCounts:
     return LayerCounts(**{name: getattr(tally, name) for name in names}, latency=tally.latency.spread(), **more)
 
 
-def since(now: Snapshot, before: Snapshot | None) -> Snapshot | None:
-    """What has come from one look to the next; None for nothing."""
-    if before is None:
-        before = Snapshot(now.since, now.since)
+def since(now: Snapshot, before: Snapshot) -> Snapshot | None:
+    """What has come from one look to the next, of all that ``now`` tells; None for nothing."""
     series = _changed(now.series, before.series)
     layers = _changed(now.layers, before.layers)
     dispatch = now.dispatch - before.dispatch

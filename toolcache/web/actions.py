@@ -171,6 +171,8 @@ ENDPOINTS: Final = (
                 "computed": {"type": "integer", "description": "stored, or computed by the plan"},
                 "failed": {"type": "object", "additionalProperties": {"type": "integer"}},
                 "skipped": {"type": "integer"},
+                "seconds": {"type": "number"},
+                "cost_usd": {"type": "number"},
                 "missing": {"type": "integer"},
                 "stopped": {"type": "string"},
             },

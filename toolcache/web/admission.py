@@ -22,7 +22,7 @@ class Rules:
 
     Args:
         tokens: who is known by one.
-        anonymous: what whoever asks on this machine may do where there are no tokens; None for nothing.
+        anonymous: what whoever asks on this machine may do, unless somebody else says it; None for nothing.
         authorize: asked of whoever has no token of these.
         allowed_hosts: names that requests may be for; any, if none is given.
         cors: origins whose pages may ask.
@@ -102,7 +102,7 @@ class Rules:
             needs = f'{_REALM}, error="insufficient_scope", scope="{access}"'
             raise Problem(403, f"this needs the scope {access}, and yours is {who.access}", {"WWW-Authenticate": needs})
         why = "this needs a token: send 'Authorization: Bearer …'"
-        if not self.tokens:
+        if not self.tokens and self.authorize is None:
             why = "this server has no tokens, so it answers its own machine alone, and only as far as it was told to"
         raise Problem(401, why, {"WWW-Authenticate": _REALM})
 

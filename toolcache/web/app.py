@@ -5,18 +5,11 @@
 A request goes: gate (who, how often, how large) → table (which endpoint) → handler → gate. Everything that is said about an
 endpoint is said once, in the table: routing, checks, the OpenAPI document and docs/reference/rest.md are read off it.
 
-The page has its own routes: if ``toolcache.web.page.routes`` is there, its ``routes(house) -> list[Route]`` is asked for Starlette
-routes, where ``house.cache`` is the cache and ``scope["toolcache.who"]`` of a request says who asks. A request reaches them when
-no endpoint of the table has its path, after Host, origin and rate were checked: below ``/api/`` only from who may read, elsewhere from anybody. They may raise ``Problem``; what they send
-gets the headers that are missing (``Cache-Control: no-store``, a strict ``Content-Security-Policy``, ``nosniff`` and others), is
-counted, and is logged as "page". Nothing limits how long they stream. ``scope["toolcache.who"]`` is who asks, and what they may do.
+The files of the page are for anybody: a request reaches them when no endpoint has its path, after Host, origin and rate were
+checked. What the page lives on are endpoints of the table like all others.
 """
 
 from collections.abc import Collection, Mapping
-from importlib.util import find_spec
-from typing import Any
-
-from starlette.routing import Route
 
 from toolcache.clock import SYSTEM
 from toolcache.durations import Size, size
@@ -27,6 +20,8 @@ from toolcache.warm_plan import WarmPlan
 from toolcache.web.admission import Authorize, Rules
 from toolcache.web.gate import Gate
 from toolcache.web.house import House
+from toolcache.web.page.endpoints import ENDPOINTS
+from toolcache.web.page.files import ROUTES
 from toolcache.web.table import TABLE, Routes
 from toolcache.web.tokens import Access, Tokens
 
@@ -52,8 +47,8 @@ def app(
         cache: an open one, which stays its caller's: it is closed by whoever opened it.
         tokens: the scope of each bearer token, "read", "write" or "admin", each of which includes the one before. What
             ``TOOLCACHE_TOKENS`` says unless given; ``{}`` for none.
-        anonymous: where there are no tokens, what a request from this machine may do that names it by a loopback address: a scope,
-            or None for nothing. No request from elsewhere may do anything then.
+        anonymous: where there are neither tokens nor ``authorize``, what a request from this machine may do that names it by a
+            loopback address: a scope, or None for nothing. No request from elsewhere may do anything then.
         authorize: asked with the ASGI scope of whoever has no token of these, but perhaps one of the application around: the scope
             that it grants, or None.
         values: whether those who may read are shown values, which may hold secrets, or only what is known of them.
@@ -62,7 +57,7 @@ def app(
         cors: origins, such as ``"https://ops.example.org"``, whose pages may ask from a browser; none unless given.
         rate: requests a second that each token, or each address without one, has in the long run; None for no limit.
         max_body: bytes of a request's body.
-        page: whether the page is there.
+        page: whether the page is there, and what it alone lives on.
         clock: another than the machine's, for tests.
 
     Raises:
@@ -86,22 +81,13 @@ def app(
     access = None if anonymous is None else Access.of(anonymous, "anonymous")
     rules = Rules(
         known,
-        anonymous=None if known else access,
+        anonymous=None if known or authorize is not None else access,
         authorize=authorize,
         allowed_hosts=allowed_hosts,
         cors=cors,
         rate=rate,
         max_body=size(max_body, name="max_body"),
     )
-    house = House(cache, TABLE, values=values, plans=plans, clock=clock)
-    return Gate(house, Routes(TABLE), rules, _page(house) if page else [])
-
-
-def _page(house: House) -> list[Route]:
-    """The routes of the page, if it is there."""
-    if find_spec("toolcache.web.page") is None or find_spec("toolcache.web.page.routes") is None:
-        return []
-    from importlib import import_module
-
-    made: Any = import_module("toolcache.web.page.routes")
-    return list(made.routes(house))
+    table = TABLE if page else tuple(one for one in TABLE if one not in ENDPOINTS)
+    house = House(cache, table, values=values, plans=plans, clock=clock)
+    return Gate(house, Routes(table), rules, ROUTES if page else ())

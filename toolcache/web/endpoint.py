@@ -1,7 +1,7 @@
 """An endpoint: one row of the table that routes, checks and documents."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from toolcache.entry import MISSING
 from toolcache.fields import Frozen, each
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from toolcache.web.house import House
 
 ANYTHING: Schema = {"type": "object"}
+EVENTS: Final = "text/event-stream"
 
 
 class Param(Frozen):
@@ -69,11 +70,11 @@ class Endpoint(Frozen):
         summary: what it does, in a line; ``more`` says more.
         params: of its query.
         body: what its JSON may be; None where it takes none.
-        answer: what its JSON is.
+        answer: what its JSON is; of a stream of events the data of each.
         refusals: statuses besides those that all have.
         others: further responses, as OpenAPI has them.
         media: of its answers; ``medias``: others that it has, if asked for.
-        heavy: whether it goes through all entries, so that few run at a time.
+        heavy: whether it goes through all entries, or as much else, so that few run at a time; or of which queries it does.
     """
 
     name: str
@@ -90,7 +91,11 @@ class Endpoint(Frozen):
     others: Mapping[int, Mapping[str, Any]] = each(factory=dict)
     media: str = "application/json"
     medias: tuple[str, ...] = ()
-    heavy: bool = False
+    heavy: bool | Callable[[Mapping[str, Any]], bool] = False
+
+    def takes_turn(self, query: Mapping[str, Any]) -> bool:
+        """Whether a request with this query is one of the heavy ones."""
+        return self.heavy if isinstance(self.heavy, bool) else self.heavy(query)
 
     def read(self, pairs: list[tuple[str, str]]) -> dict[str, Any]:
         """The parameters of a query.

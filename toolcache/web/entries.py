@@ -89,10 +89,11 @@ async def list_keys(house: House, asked: Asked) -> Any:
     if cursor is None:
         with refusing("query.pattern"):
             found = house.cache.scan(pattern)
-        page, following = await house.listings.begin(Listing(owner, found), limit)
+        page = await house.listings.begin(Listing(owner, found), limit)
     else:
-        page, following = await house.listings.go_on(cursor, owner, limit)
-    return {"keys": [shown(info, asked.root) for info in page], "cursor": following or None}
+        page = await house.listings.go_on(cursor, owner, limit)
+    keys = [shown(info, asked.root) for info in page.found]
+    return {"keys": keys, "cursor": page.cursor or None, "complete": page.complete}
 
 
 def shown(info: KeyInfo, root: str) -> dict[str, Any]:
@@ -238,10 +239,14 @@ ENDPOINTS: Final = (
         ),
         answer={
             "type": "object",
-            "required": ["keys", "cursor"],
+            "required": ["keys", "cursor", "complete"],
             "properties": {
                 "keys": {"type": "array", "items": ENTRY},
                 "cursor": {"type": ["string", "null"], "description": "of the next page; null at the end"},
+                "complete": {
+                    "type": "boolean",
+                    "description": "false where a layer could not be listed, so far: the list is of what the others have",
+                },
             },
         },
         refusals=(410,),

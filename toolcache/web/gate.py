@@ -31,7 +31,6 @@ from toolcache.web.tokens import Access, Who
 
 logger: Final = logging.getLogger("toolcache.web")
 
-_API: Final = "/api/"
 _PARAMS: Final = 20
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SAFE: Final = frozenset({"GET", "HEAD"})
@@ -58,14 +57,14 @@ class Gate:
         house: what the endpoints share.
         routes: finds endpoints.
         rules: who may come in.
-        page: further routes; those beneath ``/api/`` are for who may read, the others for anybody.
+        page: further routes, for anybody.
     """
 
     def __init__(self, house: House, routes: Routes, rules: Rules, page: Iterable[Route] = ()) -> None:
         self._house = house
         self._routes = routes
         self._rules = rules
-        self._page = Router(routes=list(page), default=_nothing)
+        self._page = Router(routes=list(page), redirect_slashes=False, default=_nothing)
 
     def end(self) -> None:
         """Have streams come to their end, since the server does."""
@@ -173,14 +172,11 @@ class _Visit:
 
     async def _show_page(self, path: bytes) -> None:
         self._what = "page"
-        text = text_of(path)  # which is what the router is given, too: it cannot read another path than was judged
-        self._admit(Access.READ if text.startswith(_API) else Access.OPEN)
+        self._admit(Access.OPEN)
         # What a mount around has to say of errors is not asked: this application's are its own.
         inner = {name: one for name, one in self._scope.items() if name != "starlette.exception_handlers"}
-        inner |= {"app": self._page, "path": text, "root_path": "", "toolcache.who": self._who}
-        await self._page(inner, self._heard, self._pass_on)
-        if self._house.ending.is_set() and self._is_open:
-            await self._pass_on({"type": "http.response.body", "body": b"", "more_body": False})
+        inner |= {"app": self._page, "path": text_of(path), "root_path": ""}
+        await self._page(inner, self._receive, self._pass_on)
 
     async def _heard(self) -> Message:
         """What comes from the client; once the server ends, that it has hung up, so that no stream keeps the server."""
@@ -194,7 +190,7 @@ class _Visit:
             await asyncio.wait({coming, ending})
 
     async def _handled(self, endpoint: Endpoint, asked: Asked) -> Response:
-        heavy = endpoint.access if endpoint.heavy else None
+        heavy = endpoint.access if endpoint.takes_turn(asked.query) else None
         said = await self._house.answer(partial(endpoint.handler, self._house, asked), heavy)
         return said if isinstance(said, Response) else Response(_json(said), media_type=endpoint.media)
 
@@ -223,7 +219,9 @@ class _Visit:
     # -- what they are told ---------------------------------------------------------------------------------------------
 
     async def _tell(self, response: Response) -> None:
-        await response(self._scope, self._receive, self._pass_on)
+        await response(self._scope, self._heard, self._pass_on)
+        if self._house.ending.is_set() and self._is_open:
+            await self._pass_on({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -12,6 +12,7 @@ from toolcache.tool_cache import ToolCache
 from toolcache.warm_plan import WarmPlan
 from toolcache.web.ever import Ever
 from toolcache.web.listings import Listings
+from toolcache.web.page.vitals import pulse_of
 from toolcache.web.problems import Problem
 from toolcache.web.tokens import Access
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 PATIENCE: Final = 30.0
 """Seconds that an answer may take."""
 _HEAVY: Final = 2
-"""Requests of a scope that go through all entries, at a time."""
+"""Requests of a scope that go through all entries, or hundreds of spans, at a time."""
 _KEPT: Final = 16
-"""Answers that are kept for others who ask."""
+"""Answers that are kept for others who ask, besides those that are being worked out."""
 
 
 class House:
@@ -54,6 +55,7 @@ class House:
         self.listings = Listings(clock)
         self.rising = Rising(clock)
         self.ever = Ever(cache, clock)
+        self.pulse = pulse_of(cache, clock)
         # Of each scope its own: those who may but read cannot hold up those who have something forgotten.
         self._heavy = {access: asyncio.Semaphore(_HEAVY) for access in Access}
         self.ending = asyncio.Event()
@@ -69,7 +71,7 @@ class House:
 
         Args:
             ask: is asked.
-            heavy: the scope of what goes through all entries; None for what does not.
+            heavy: the scope of what is heavy; None for what is not.
 
         Raises:
             Problem: it took too long.
@@ -84,9 +86,9 @@ class House:
     async def shared(self, name: str, seconds: float, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What ``ask`` says, asked for once in so many seconds, whoever and however many want to know."""
         one = self._shared.pop(name, None) or Shared(self.clock)
-        self._shared[name] = one  # as the one that was used last
-        while len(self._shared) > _KEPT:
-            del self._shared[next(iter(self._shared))]
+        asked = {known: other for known, other in self._shared.items() if other.is_asked}
+        good = {known: other for known, other in self._shared.items() if other.is_good and known not in asked}
+        self._shared = {**asked, **dict([*good.items()][1 - _KEPT :]), name: one}  # those that were used last
         return await one.get(seconds, ask)
 
 
@@ -103,11 +105,21 @@ class Shared:
         self._said: Any = None
         self._until = 0.0
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether it is being worked out."""
+        return self._lock.locked()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is not too old to be told."""
+        return self._clock.monotonic() < self._until
+
     async def get(self, seconds: float, ask: Callable[[], Awaitable[Any]]) -> Any:
         """The answer, of which none is older than ``seconds``."""
-        if self._clock.monotonic() >= self._until:
+        if not self.is_good:
             async with self._lock:
-                if self._clock.monotonic() >= self._until:
+                if not self.is_good:
                     self._said = await ask()
                     self._until = self._clock.monotonic() + seconds
         return self._said

@@ -11,7 +11,7 @@ from toolcache.web.house import House
 from toolcache.web.plain import said
 from toolcache.web.problems import Problem
 from toolcache.web.schema import Schema
-from toolcache.web.statistics import AGE, LABELS, PERIOD
+from toolcache.web.statistics import AGE, COMPLETE, INSTANT, LABELS, PERIOD
 from toolcache.web.tokens import Access
 
 _SAVED: Final = (
@@ -107,6 +107,16 @@ _RULE: Final = ("metric", "condition", "threshold", "window", "for_", "cooldown"
 _DOMAIN: Final = Param(
     "domain", {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,31}$"}, "of which alone; all unless given"
 )
+_ISSUES: Final = ("key_variance", "short_ttl", "small_cache", "errors", "cold")
+_FINDING: Final[Schema] = {
+    "type": "object",
+    "required": ["issue", "where", "change"],
+    "properties": {
+        "issue": {"type": "string", "enum": list(_ISSUES)},
+        "where": {"type": "string", "description": "a domain, a function, a tool or a layer"},
+        "change": {"type": "string", "description": "what to do"},
+    },
+}
 _FEW: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 1000}
 _ENTRIES: Final[Schema] = {
     "type": "object",
@@ -157,11 +167,8 @@ ENDPOINTS: Final = (
             "type": "object",
             "required": ["issue", "findings", "reason"],
             "properties": {
-                "issue": {
-                    "type": "string",
-                    "enum": ["key_variance", "short_ttl", "small_cache", "errors", "cold", "none"],
-                },
-                "findings": {"type": "array", "items": {"type": "object", "required": ["issue", "where", "change"]}},
+                "issue": {"type": "string", "enum": [*_ISSUES, "none"]},
+                "findings": {"type": "array", "items": _FINDING},
                 "reason": {"type": "string"},
             },
         },
@@ -247,6 +254,7 @@ ENDPOINTS: Final = (
                         "properties": {
                             "name": {"type": "string"},
                             "status": {"type": "string", "enum": ["ok", "pending", "firing"]},
+                            "since": INSTANT,
                             "value": {"type": ["number", "null"]},
                             "rule": {"type": ["object", "null"]},
                         },
@@ -276,11 +284,15 @@ ENDPOINTS: Final = (
             "type": "object",
             "required": ["period", "since", "until", "complete", *_SAVED],
             "properties": {
+                "period": {"type": "string"},
+                "since": INSTANT,
+                "until": INSTANT,
+                "complete": COMPLETE,
                 **_SUMS,
-                "complete": {"type": "boolean"},
                 **{f"{label}s": {"type": "object", "additionalProperties": _SUM} for label in LABELS},
                 "ledger": {"type": "array", "items": {"type": "object"}},
             },
         },
+        heavy=True,  # for what computations cost it may read all days, however short the period
     ),
 )

@@ -7,10 +7,9 @@ asked for again, as after an answer that was lost.
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Final
+from typing import Final, NamedTuple
 
-from toolcache.catalogue import KeyInfo
+from toolcache.catalogue import KeyInfo, Scan
 from toolcache.protocols import Clock
 from toolcache.web.problems import Problem
 
@@ -22,6 +21,23 @@ TURN: Final = 2.0
 """Seconds that a page may take to be filled; then what was found is told."""
 
 
+class Page(NamedTuple):
+    """Some entries of a list.
+
+    Attributes:
+        found: them.
+        cursor: of the next page; empty at the end.
+        complete: whether every layer could be listed, so far.
+    """
+
+    found: list[KeyInfo]
+    cursor: str
+    complete: bool
+
+
+_NONE: Final[tuple[str | None, Page]] = (None, Page([], "", complete=True))
+
+
 class Listing:
     """One scan.
 
@@ -30,7 +46,7 @@ class Listing:
         found: what is scanned.
     """
 
-    def __init__(self, owner: tuple[str, str], found: AsyncIterator[KeyInfo]) -> None:
+    def __init__(self, owner: tuple[str, str], found: Scan[KeyInfo]) -> None:
         self.owner = owner
         self.asked_at = 0.0
         self._found = found
@@ -38,10 +54,10 @@ class Listing:
         self._filling: asyncio.Task[bool] | None = None
         self._ready: list[KeyInfo] = []
         self._next: str | None = ""
-        self._last: tuple[str | None, list[KeyInfo], str] = (None, [], "")
+        self._last = _NONE
 
-    async def page(self, cursor: str, limit: int) -> tuple[list[KeyInfo], str] | None:
-        """Some of the entries, and the cursor of the next, empty at the end; None where that page is past.
+    async def page(self, cursor: str, limit: int) -> Page | None:
+        """Some of the entries; None where that page is past.
 
         Args:
             cursor: of this page, or of the one before; empty for the first.
@@ -49,14 +65,16 @@ class Listing:
         """
         async with self._lock:
             if cursor == self._last[0]:
-                return self._last[1:]
+                return self._last[1]
             if cursor != self._next:
                 return None
+            self._next = None  # if this fails: what has failed tells nothing more, as if it were at its end
             ended = await self._fill(limit)
-            page, self._ready = self._ready[:limit], self._ready[limit:]
+            some, self._ready = self._ready[:limit], self._ready[limit:]
             following = "" if ended and not self._ready else secrets.token_urlsafe(16)
-            self._last, self._next = (cursor, page, following), following or None
-            return page, following
+            page = Page(some, following, self._found.complete)
+            self._last, self._next = (cursor, page), following or None
+            return page
 
     async def _fill(self, limit: int) -> bool:
         """Have so many ready, if there are as many, and it takes no longer than a turn; whether that is all."""
@@ -83,8 +101,8 @@ class Listing:
             if self._filling is not None:
                 self._filling.cancel()
                 await asyncio.wait({self._filling})
-            if isinstance(self._found, AsyncGenerator):
-                await self._found.aclose()
+            self._next, self._last = None, _NONE
+            await self._found.aclose()
 
 
 class Listings:
@@ -98,20 +116,20 @@ class Listings:
         self._clock = clock
         self._open: OrderedDict[str, Listing] = OrderedDict()
 
-    async def begin(self, listing: Listing, limit: int) -> tuple[list[KeyInfo], str]:
+    async def begin(self, listing: Listing, limit: int) -> Page:
         """The first page."""
-        found = await listing.page("", limit)
-        page, cursor = found or ([], "")
-        if not cursor:
+        page = await listing.page("", limit)
+        assert page is not None  # noqa: S101 - nobody has asked for another
+        if not page.cursor:
             await listing.aclose()
-            return page, ""
+            return page
         name = secrets.token_urlsafe(16)
         listing.asked_at = self._clock.monotonic()
         self._open[name] = listing
         await self._give_up()
-        return page, f"{name}.{cursor}"
+        return page._replace(cursor=f"{name}.{page.cursor}")
 
-    async def go_on(self, cursor: str, owner: tuple[str, str], limit: int) -> tuple[list[KeyInfo], str]:
+    async def go_on(self, cursor: str, owner: tuple[str, str], limit: int) -> Page:
         """The page of a cursor.
 
         Raises:
@@ -120,14 +138,14 @@ class Listings:
         await self._give_up()
         name, _, at = cursor.partition(".")
         listing = self._open.get(name)
-        found = await listing.page(at, limit) if at and listing is not None and listing.owner == owner else None
-        if listing is None or found is None:
+        page = None
+        if listing is not None and listing.owner == owner and at:
+            listing.asked_at = self._clock.monotonic()
+            self._open.move_to_end(name)
+            page = await listing.page(at, limit)
+        if page is None:
             raise Problem(410, "that cursor has ended: begin anew without one", at="query.cursor")
-        listing.asked_at = self._clock.monotonic()
-        self._open[name] = listing
-        self._open.move_to_end(name)
-        page, following = found
-        return page, f"{name}.{following}" if following else ""
+        return page._replace(cursor=f"{name}.{page.cursor}") if page.cursor else page
 
     async def _give_up(self) -> None:
         """Those that nobody has asked for, and those that are too many."""

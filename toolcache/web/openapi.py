@@ -9,9 +9,10 @@ from starlette.responses import Response
 
 from toolcache import __version__
 from toolcache.entry import MISSING
-from toolcache.web.endpoint import Asked, Endpoint, Param
+from toolcache.web.endpoint import EVENTS, Asked, Endpoint, Param
 from toolcache.web.house import House
 from toolcache.web.problems import MEDIA, SCHEMA
+from toolcache.web.schema import Schema
 from toolcache.web.tokens import Access
 
 KEY: Final = "the rest of the path, percent-encoded; slashes may be, or not"
@@ -91,7 +92,7 @@ def statuses(one: Endpoint) -> dict[int, Mapping[str, Any]]:
 def _responses(one: Endpoint) -> dict[str, Any]:
     answer = {
         "description": one.summary,
-        "content": {media: {"schema": one.answer} for media in (one.media, *one.medias)},
+        "content": {media: {"schema": _schema(media, one.answer)} for media in (one.media, *one.medias)},
     }
     usual = [*_EVERYWHERE]
     if one.access is not Access.OPEN:
@@ -100,6 +101,14 @@ def _responses(one: Endpoint) -> dict[str, Any]:
         usual += _BODIES
     every = {200: answer, **dict.fromkeys(sorted(usual), _PROBLEM), **statuses(one)}
     return {str(status): every[status] for status in sorted(every)}
+
+
+def _schema(media: str, answer: Schema) -> Schema:
+    """Of a stream that of each event, in the words that OpenAPI 3.2 has for them: 3.1 has none of its own."""
+    if media != EVENTS:
+        return answer
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": answer}
+    return {"type": "object", "required": ["data"], "properties": {"data": data}, "description": "each of the events"}
 
 
 def _query(param: Param) -> Mapping[str, Any]:

@@ -88,7 +88,8 @@ def _check_text(schema: Schema, value: str, at: str) -> None:
     least, most = schema.get("minLength", 0), schema.get("maxLength")
     if len(value) < least or (most is not None and len(value) > most):
         raise _wrong(at, f"has {least} to {most or 'any number of'} characters")
-    if "pattern" in schema and re.search(schema["pattern"], value) is None:
+    # All of them are of the whole text; to ``search`` their $ would be the end of a line, too.
+    if "pattern" in schema and re.fullmatch(schema["pattern"], value) is None:
         raise _wrong(at, schema.get("description") or f"is to match {schema['pattern']}")
 
 

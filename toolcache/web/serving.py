@@ -41,7 +41,8 @@ async def serve(
         >>> async with ToolCache.from_env(metrics=False) as cache:
         ...     await serve(cache, port=8377)
     """
-    tokens = options.setdefault("tokens", Tokens.from_env())
+    if (tokens := options.get("tokens")) is None:
+        tokens = options["tokens"] = Tokens.from_env()
     if not tokens and not is_loopback(host):
         raise SettingsError(
             f"host={host!r} is reached from other machines, and there is no token: give tokens={{'…': 'read'}}, or set "

@@ -12,6 +12,7 @@ from toolcache.exporters.local import process_of
 from toolcache.exporters.prometheus import Exposition, render
 from toolcache.metrics.counts import Counts, LayerCounts
 from toolcache.metrics.snapshot import Label, Metrics, Process, Snapshot
+from toolcache.metrics.spans import reach_of
 from toolcache.pieces import Pieces
 from toolcache.stats import Health
 from toolcache.web.endpoint import Asked, Endpoint, Param
@@ -28,8 +29,17 @@ PERIOD: Final[Schema] = {
     "pattern": "^([1-9][0-9]{0,2}[mh]|([1-9][0-9]?|[123][0-9]{2}|400)d)$",
     "description": "minutes, hours or days, such as 30m, 1h or 30d, at most 400d",
 }
+_FEW: Final = 60
+"""Spans that are read at once: the minutes of an hour, or 60 days."""
+INSTANT: Final[Schema] = {"type": "number", "description": "seconds since 1970"}
+COMPLETE: Final[Schema] = {"type": "boolean", "description": "false where counts of others may be missing"}
 AGE: Final = 1.0
 """Seconds that an answer is good for others who ask: the fleet writes down once a second what it counts."""
+
+
+def is_long(query: Mapping[str, Any]) -> bool:
+    """Whether a period is of so many spans that reading it is heavy: 6 hours are as many as 360 days."""
+    return reach_of(query["period"]).number > _FEW
 
 
 async def fleet(house: House, period: str) -> Metrics:
@@ -166,8 +176,8 @@ _COUNTS: Final[Schema] = {
 }
 _TABLE: Final[Schema] = {"type": "object", "additionalProperties": _COUNTS}
 _SPAN: Final[Mapping[str, Schema]] = {
-    "since": {"type": "number", "description": "seconds since 1970"},
-    "until": {"type": "number", "description": "seconds since 1970"},
+    "since": INSTANT,
+    "until": INSTANT,
     "hits": _WHOLE,
     "misses": _WHOLE,
     "hit_rate": _SHARE,
@@ -176,6 +186,12 @@ _SPAN: Final[Mapping[str, Schema]] = {
     "dispatch": {"type": "object", "description": "requests that run once"},
 }
 _SPAN_NAMES: Final = list(_SPAN)
+_HEAD: Final[Mapping[str, Schema]] = {
+    "namespace": {"type": "string"},
+    "period": {"type": "string"},
+    "complete": COMPLETE,
+    **_SPAN,
+}
 _HEALTH: Final[Schema] = {
     "type": "object",
     "required": ["status"],
@@ -196,10 +212,7 @@ ENDPOINTS: Final = (
             "type": "object",
             "required": ["namespace", "period", "complete", *_SPAN_NAMES, "domains", "fleet", "processes", "server"],
             "properties": {
-                "namespace": {"type": "string"},
-                "period": {"type": "string"},
-                "complete": {"type": "boolean", "description": "false where a layer could not be asked"},
-                **_SPAN,
+                **_HEAD,
                 **{f"{label}s": _TABLE for label in LABELS},
                 "fleet": {
                     "type": "object",
@@ -210,10 +223,12 @@ ENDPOINTS: Final = (
                 "server": {
                     "type": "object",
                     "required": ["memory", "health"],
+                    "properties": {"memory": {"type": "object"}, "health": _HEALTH},
                     "description": "the memory and the health of the process that answers",
                 },
             },
         },
+        heavy=is_long,
     ),
     Endpoint(
         name="metrics",
@@ -230,7 +245,7 @@ ENDPOINTS: Final = (
             "type": "object",
             "required": ["namespace", "period", "step", "complete", *_SPAN_NAMES, "points"],
             "properties": {
-                **_SPAN,
+                **_HEAD,
                 "step": {"type": "number", "description": "seconds that a point spans"},
                 "points": {
                     "type": "array",
@@ -238,6 +253,7 @@ ENDPOINTS: Final = (
                 },
             },
         },
+        heavy=is_long,
     ),
     Endpoint(
         name="domains",

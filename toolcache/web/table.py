@@ -6,6 +6,7 @@ from typing import Final
 from toolcache.web import actions, entries, insights, statistics
 from toolcache.web.endpoint import Endpoint
 from toolcache.web.openapi import openapi
+from toolcache.web.page import endpoints as page
 from toolcache.web.paths import text_of
 from toolcache.web.problems import Problem
 from toolcache.web.tokens import Access
@@ -17,6 +18,7 @@ TABLE: Final[tuple[Endpoint, ...]] = (
     *insights.ENDPOINTS,
     *entries.ENDPOINTS,
     *actions.ENDPOINTS,
+    *page.ENDPOINTS,
     Endpoint(
         name="openapi",
         method="GET",

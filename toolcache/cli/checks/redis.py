@@ -1,7 +1,8 @@
 """The server: its version, what it evicts, its clock, and what this user may do there."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from toolcache.cli.advice import for_redis
@@ -10,43 +11,78 @@ from toolcache.cli.figures import percent, size, span
 
 if TYPE_CHECKING:
     from toolcache.settings import Settings
+    from toolcache.stores.redis.url import Address
 
 _OLDEST: Final = (6, 2)
 _SKEW: Final = 0.25
 _MUCH: Final = 2.0
 _FULL: Final = 0.9
 _POLICY: Final = "redis-cli CONFIG SET maxmemory-policy volatile-ttl"
+_ORDER: Final = ("redis", "eviction", "clock", "tracking")
 
 
-async def redis(settings: "Settings") -> AsyncIterator[Finding]:
-    """Of the Redis that is configured, over one connection of its own."""
-    from toolcache.causes import describe
+async def redis(settings: "Settings") -> list[Finding]:
+    """Of the Redis that is configured: of each server that takes writes, over one connection of its own."""
+    from toolcache.cli.checks.places import places
     from toolcache.stores.redis.url import Address
 
     address = Address.parse(settings.redis_url, username=settings.redis_username, password=settings.redis_password)
-    if address.deployment == "sentinel":
-        yield Finding(
-            "redis",
-            "note",
-            "behind sentinels: the server itself was not looked at",
-            "name the primary with --redis-url",
-        )
-        return
-    if address.deployment == "cluster":
-        address = address.at(address.nodes[0])
+    within = settings.op_timeout + settings.connect_timeout
     try:
-        asked = await _Asked.of(address, settings.op_timeout + settings.connect_timeout)
+        servers = await places(address, within)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what is wrong
-        why = describe(error)
-        yield Finding("redis", "bad", f"{address.redacted} cannot be reached: {why}", for_redis(why))
-        return
+        return [_away(address, error)]
+    found = await asyncio.gather(*(_server(one, within) for one in servers))
+    if address.deployment == "cluster":
+        return _together([_at(one) for one in servers], found)
+    if address.deployment == "sentinel":
+        found[0].insert(0, Finding("redis", "ok", f"the sentinels name {_at(servers[0])} as the master"))
+    return found[0]
+
+
+async def _server(address: "Address", within: float) -> list[Finding]:
+    """What is found at one server."""
     try:
-        for look in (_version, _memory, _clock, _persistence):
-            for found in look(asked):
-                yield found
-        yield await _tracking(asked)
+        asked = await _Asked.of(address, within)
+    except Exception as error:  # noqa: BLE001 - the same
+        return [_away(address, error)]
+    try:
+        return [
+            *(found for look in (_version, _memory, _clock, _persistence) for found in look(asked)),
+            await _tracking(asked),
+        ]
     finally:
         asked.close()
+
+
+def _away(address: "Address", error: Exception) -> Finding:
+    from toolcache.causes import describe
+
+    why = describe(error)
+    return Finding("redis", "bad", f"{address.redacted} cannot be reached: {why}", for_redis(why))
+
+
+def _at(address: "Address") -> str:
+    return f"{address.host}:{address.port}"
+
+
+def _together(names: list[str], found: list[list[Finding]]) -> list[Finding]:
+    """Of several primaries: what is alike is told once, by the words of the first, with where it is so."""
+    alike: dict[tuple[str, ...], dict[str, Finding]] = {}
+    for name, some in zip(names, found, strict=True):
+        for one in some:
+            alike.setdefault((one.check, one.status, one.says if one.status == "bad" else one.do), {})[name] = one
+    told = []
+    for where in alike.values():
+        first = next(iter(where.values()))
+        if len(where) == len(names):
+            said = f"{len(names)} primaries"
+        elif first.status == "ok":
+            said = f"{len(where)} of {len(names)} primaries"
+        else:
+            said = ", ".join(where)
+        told.append(first._replace(says=f"{said}: {first.says}"))
+    return sorted(told, key=lambda one: _ORDER.index(one.check))
 
 
 class _Asked:

@@ -50,11 +50,14 @@ async def put(records: Sequence[Grouped], run: _Run, announce: Callable[[Event],
             raise confused()
 
 
-async def read(groups: Sequence[str], exchange: _Exchange, announce: Callable[[Event], None]) -> list[dict[str, bytes]]:
+async def read(
+    groups: Sequence[str], exchange: _Exchange, announce: Callable[[Event], None]
+) -> list[dict[str, bytes] | None]:
     """Of each group the blobs by name; see ``SupportsGroups``."""
     keys = [group.encode() for group in groups]
-    found: list[dict[str, bytes]] = [{} for _ in keys]
-    for some in _portions(await _sizes(keys, exchange), announce):
+    sizes = await _sizes(keys, exchange)
+    found: list[dict[str, bytes] | None] = [None if size > _MOST else {} for size in sizes]
+    for some in _portions(sizes, announce):
         asked = [keys[at] for at in some]
         replies = await exchange([pack(b"HGETALL", key) for key in asked], asked, bulk=True, reading=True)
         for at, reply in zip(some, replies, strict=True):

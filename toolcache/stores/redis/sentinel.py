@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 
 class SentinelDialer(Dialer):
-    """How to reach the master; the arguments are a ``Dialer``'s, without a client."""
+    """How to reach the master; the arguments are a ``Dialer``'s, without a client.
 
-    _place: Place
-    """Of the master dialled last."""
+    Attributes:
+        place: of the master dialled last.
+    """
+
+    place: Place
 
     async def _dial(self) -> "Connection":
         """A new connection to the master; raises redis-py's MasterNotFoundError where who is named is none."""
@@ -92,11 +95,11 @@ class SentinelDialer(Dialer):
         except BaseException:
             connection.close()
             raise
-        self._place = place
+        self.place = place
         return connection
 
     def _connection(self, driver: Any) -> Any:
-        return self._connection_to(self._place, driver)
+        return self._connection_to(self.place, driver)
 
     def _connection_to(self, place: Place, driver: Any) -> Any:
         return driver.connection_to(self._address.at(place), self._credentials, self._timeout)

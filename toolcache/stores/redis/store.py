@@ -292,7 +292,7 @@ class RedisStore:
         """Store records in their groups, in one round trip; see ``SupportsGroups``."""
         await groups.put(records, self.run, self._announce)
 
-    async def read_groups(self, names: Sequence[str], /) -> list[dict[str, bytes]]:
+    async def read_groups(self, names: Sequence[str], /) -> list[dict[str, bytes] | None]:
         """Of each group the blobs by name; see ``SupportsGroups``."""
         return await groups.read(names, self._lanes.here().exchange, self._announce)
 

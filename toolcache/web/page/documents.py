@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from toolcache.keys.text import KeyText
 from toolcache.metrics.counts import Counts, LayerCounts
 from toolcache.metrics.snapshot import Label, Metrics, Process, Snapshot
 from toolcache.savings import Saved, Savings
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from toolcache.alerts import AlertRule, AlertState, Notice
     from toolcache.insight.analysis import Analysis
     from toolcache.insight.diagnosis import Diagnosis
-    from toolcache.insight.usage import EntryInfo
 
 ROWS: Final = 25
 """Names of a kind that are told of, the busiest first; the others are told as one number."""
@@ -192,12 +190,6 @@ def _condition(rule: "AlertRule | None") -> str:
         return "declared elsewhere"
     about = "".join(f" of {label} {name}" for label, name in rule.only.items())
     return f"{rule.metric}{about} {rule.condition} {rule.shown(rule.threshold)}, over {rule.window:g} s"
-
-
-def entry(of: "EntryInfo") -> dict[str, Any]:
-    """What is known of an entry, and whether its key is the one that the cache made of a longer one."""
-    known: dict[str, Any] = plain.said(of)
-    return {**known, "encoded": type(of.key) is KeyText}
 
 
 def advice(diagnosis: "Diagnosis", analysis: "Analysis") -> dict[str, Any]:

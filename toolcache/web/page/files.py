@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from toolcache.aside import aside
 
@@ -62,3 +63,6 @@ async def serve(request: Request) -> Response:
     if known & {file.headers["ETag"], "*"}:
         return Response(status_code=304, headers={**file.headers})
     return Response(file.body, headers=file.headers)
+
+
+ROUTES: Final = (Route("/", serve, name="page"), Route("/page/{file:path}", serve, name="page_files"))

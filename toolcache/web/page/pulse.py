@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from toolcache.clock import SYSTEM
 from toolcache.protocols import Clock
 
 BEAT: Final = 1.0
@@ -70,7 +69,7 @@ class Pulse:
 
     Args:
         parts: by name; the first one is waited for longer, since it says what is wrong.
-        clock: another than the machine's, for tests.
+        clock: tells when.
 
     Attributes:
         beats: how often it has beaten.
@@ -78,7 +77,7 @@ class Pulse:
         closed: whether it has come to its end.
     """
 
-    def __init__(self, parts: Mapping[str, Part], clock: Clock = SYSTEM) -> None:
+    def __init__(self, parts: Mapping[str, Part], clock: Clock) -> None:
         self.parts = dict(parts)
         self._first = next(iter(self.parts.values()))
         self._clock = clock

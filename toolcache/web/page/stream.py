@@ -7,11 +7,12 @@ import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from toolcache.web.endpoint import EVENTS
 from toolcache.web.page.pulse import Pulse
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Type": "text/event-stream; charset=utf-8",
+    "Content-Type": f"{EVENTS}; charset=utf-8",
     "X-Accel-Buffering": "no",  # a proxy that gathers what it passes on would make a minute of each second
     "X-Content-Type-Options": "nosniff",
 }

@@ -96,5 +96,5 @@ export const keys = (pattern, cursor, limit) => json(`cache/keys${query({ patter
 export const inspect = (row) => json(entry(row));
 export const remove = (row) => json(entry(row), { method: "DELETE" });
 export const invalidate = (what) => json("cache/invalidate", { method: "POST", body: what });
-export const top = (by) => json(`page/top${query({ by })}`);
+export const top = (by) => json(`cache/top${query({ by })}`);
 export const advice = () => json("page/advice");

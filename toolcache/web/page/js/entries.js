@@ -97,7 +97,8 @@ export class Entries {
     this._table.update(page.keys);
     this._back.disabled = this._at === 0;
     this._next.disabled = !page.cursor;
-    say(this._note, page.keys.length ? `${format.count(before + 1)} to ${format.count(before + page.keys.length)}` : "");
+    const range = page.keys.length ? `${format.count(before + 1)} to ${format.count(before + page.keys.length)}` : "";
+    say(this._note, page.complete ? range : `${range} Not all: a layer could not be listed, so these are of the others.`.trim());
   }
 
   async inspect(row) {

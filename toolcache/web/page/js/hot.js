@@ -35,9 +35,9 @@ export class Hot {
     const by = this._tabs.name;
     this._read.disabled = true;
     try {
-      const { rows } = await api.top(by);
+      const { entries } = await api.top(by);
       if (by !== this._tabs.name) return;
-      this._table.update(rows);
+      this._table.update(entries);
       say(this._note, `As of ${format.instant(Date.now() / 1000)}.`);
     } catch (refusal) {
       say(this._note, refusal.message);

@@ -102,3 +102,21 @@ def save(page: Page, path: Path, of: str = "") -> None:
         options |= {"clip": clip, "captureBeyondViewport": True}
     session = page.context.new_cdp_session(page)
     path.write_bytes(b64decode(session.send("Page.captureScreenshot", options)["data"]))
+
+
+# -- what the page shows -------------------------------------------------------------------------------------------
+
+
+def figure(page: Page, name: str) -> str:
+    """The number beneath a name."""
+    return page.locator(".figure", has_text=name).locator("strong").inner_text()
+
+
+def settled(page: Page, hits: int) -> None:
+    """Wait until the page tells of so many hits."""
+    expect(page.locator(".figure").first.locator("small")).to_contain_text(f"{hits:,} of ")
+
+
+def cells(page: Page, section: str, row: str) -> list[str]:
+    """A row of a table."""
+    return page.locator(f"#{section} tr", has_text=row).first.locator("th, td").all_inner_texts()
