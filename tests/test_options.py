@@ -182,7 +182,7 @@ async def test_journal_max_age(open_cache: Open, redis_server: RedisServer) -> N
     """The mark of a delete stays in Redis as long as older writes may be owed to it, and ten minutes more; how old these
     may be, the replay is told.
     """  # noqa: D205 - one sentence
-    cache = open_cache(redis_url=redis_server.url, journal_max_age="1h")
+    cache = open_cache(redis_url=redis_server.url, journal_max_age="1h", metrics=False)
     assert cache._machine.journal._max_age == 3600
     await cache.delete("k")
     (name,) = redis_server.command("KEYS", "*")
@@ -657,7 +657,7 @@ def stored(redis_server: RedisServer) -> Callable[[], bytes]:
     """The one value that Redis holds."""
 
     def read() -> bytes:
-        (name,) = redis_server.command("KEYS", "*")
+        (name,) = redis_server.command("KEYS", "tc1:v:*")
         blob: bytes = redis_server.command("GET", name)
         return blob
 

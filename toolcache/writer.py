@@ -30,7 +30,7 @@ _BUMPS: Final = 3
 _MANY: Final = 64
 """Writes with which a call goes alone: nobody is to wait for so many of another's."""
 _A_MOMENT: Final = 0.01
-"""Seconds until a write goes on whose caller has left with everybody else."""
+"""Seconds until a write is to go on whose caller has left with everybody else."""
 # Of an enum, each is looked up in a fraction of the time where it is a name of the module.
 _NEWER, _FOREIGN = PutStatus.NEWER, PutStatus.FOREIGN
 _MEMORY, _FILE, _REDIS = Durability
@@ -138,13 +138,12 @@ class Writer:
         def go_on() -> None:
             if home.given_up:
                 done()
+            elif ending():  # a loop that ends may take its time
+                asyncio.get_running_loop().call_later(_A_MOMENT, go_on)
             else:
                 batches.ask(ask, alone=True).add_done_callback(done)
 
-        if ending():
-            asyncio.get_running_loop().call_later(_A_MOMENT, go_on)
-        else:
-            go_on()
+        go_on()
 
     def _check_open(self) -> None:
         if self._homes.closed:

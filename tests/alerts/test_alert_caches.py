@@ -201,7 +201,13 @@ async def test_an_outage_of_redis(
 ) -> None:
     """D3: Redis dies, and that is told while it is away; it comes back, and that it is over is told, once."""
     clock = SteadyClock(time.time())
-    options: dict[str, Any] = {"redis_url": own_redis.url, "clock": clock, "files": files, "directory": tmp_path}
+    options: dict[str, Any] = {
+        "redis_url": own_redis.url,
+        "clock": clock,
+        "files": files,
+        "directory": tmp_path,
+        "op_timeout": 20,
+    }
     async with ToolCache(**options) as cache:
         cache.alerts.create("redis is down", metric="down_seconds", layer="redis", condition="> 30s", actions=[tell])
         cache.alerts.create("few hits", metric="hit_rate", condition="< 50%", minimum=1, actions=[tell])

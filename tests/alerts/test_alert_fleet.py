@@ -25,6 +25,17 @@ def redis_of(watcher: Watcher) -> ChaosStore:
     return layer.store
 
 
+def files_of(watcher: Watcher) -> ChaosStore:
+    layer = watcher.cache._parts.files
+    assert layer is not None
+    assert isinstance(layer.store, ChaosStore)
+    return layer.store
+
+
+async def cannot(*_given: object, **_options: object) -> None:
+    """Write nothing on the board."""
+
+
 async def test_it_is_told_once_and_once_more(opened: Open, fleet: Fleet, clock: FakeClock, layering: str) -> None:
     """D3: on every layering an alert fires once, resolves once, and both tellings belong together."""
     one = await opened()
@@ -218,6 +229,45 @@ async def test_the_outage_is_told_in_the_outage(opened: Open, fleet: Fleet, cloc
     assert (await one.alerts.state())["few hits"].status == "firing"
     notices = [(notice.name, notice.status) for notice in await two.alerts.history()]
     assert sorted(notices) == sorted(told)
+
+
+@pytest.mark.parametrize("layering", ["memory+redis+file"])
+async def test_files_that_fail_when_redis_is_back(opened: Open, fleet: Fleet, clock: FakeClock) -> None:
+    """D3: what was told in the outage is not told again by who told it, though it cannot read the host's notes any more."""
+    one = await opened()
+    one.create("redis is down", metric="down_seconds", layer="redis", condition="> 30s")
+    redis_of(one).fail_with(ConnectionResetError)
+    fleet.metrics = DOWN
+    assert await one.judge() == "file leads firing"
+    files_of(one).fail_with(OSError)
+    redis_of(one).heal()
+    clock.advance(15)
+    assert await one.judge() == "redis leads"
+    fleet.metrics = UP
+    clock.advance(15)
+    assert await one.judge() == "redis leads resolved"
+    assert one.told[0].key == one.told[1].key
+
+
+@pytest.mark.parametrize("layering", ["memory+redis+file"])
+async def test_a_redis_that_takes_nothing_when_it_is_back(opened: Open, fleet: Fleet, clock: FakeClock) -> None:
+    """D3: who cannot carry over what was told in the outage judges nothing, and does both later."""
+    one = await opened()
+    one.create("redis is down", metric="down_seconds", layer="redis", condition="> 30s")
+    redis_of(one).fail_with(ConnectionResetError)
+    fleet.metrics = DOWN
+    assert await one.judge() == "file leads firing"
+    redis_of(one).heal()
+    carry, one.alerts._board.write = one.alerts._board.write, cannot  # type: ignore[method-assign]
+    clock.advance(15)
+    assert await one.judge() == "redis follows"
+    one.alerts._board.write = carry  # type: ignore[method-assign]
+    clock.advance(15)
+    assert await one.judge() == "redis leads"
+    fleet.metrics = UP
+    clock.advance(15)
+    assert await one.judge() == "redis leads resolved"
+    assert len(one.told) == 2
 
 
 @pytest.mark.parametrize("layering", ["memory+redis+file"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hearing import until
 from rig import Rig
 
 from toolcache.cache import Cache
@@ -29,23 +30,40 @@ def stores(cache: Cache) -> list[ChaosStore]:
     return [layer.store for layer in layers if layer is not None]
 
 
+def written(cache: Cache) -> int:
+    """How many writes the layers were given."""
+    return sum(store.calls["put_many"] for store in stores(cache))
+
+
+async def begin(cache: Cache, key: str, value: str = "value") -> asyncio.Task[Durability]:
+    """Begin a set: a layer is at it until it heals."""
+    before = written(cache)
+    for store in stores(cache):
+        store.hang()
+    task = asyncio.create_task(cache.set(key, value))
+    await until(lambda: written(cache) > before)
+    return task
+
+
+def heal(cache: Cache) -> None:
+    """Have the layers go on."""
+    for store in stores(cache):
+        store.heal()
+
+
 async def leave(cache: Cache, key: str) -> None:
     """Begin a set, and leave while a layer is at it."""
-    for store in stores(cache):
-        store.delay(0.03)
-    task = asyncio.create_task(cache.set(key, "value"))
-    await asyncio.sleep(0.01)
+    task = await begin(cache, key)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
+    heal(cache)
 
 
 async def test_who_leaves_leaves_the_write_behind(rig: Rig, cache: Cache) -> None:
     """SPEC 12: a write under way goes on, whoever left, and a close waits for it."""
     await cache.set("warm", "up")
-    before = sum(store.calls["put_many"] for store in stores(cache))
     await leave(cache, "key")
-    assert sum(store.calls["put_many"] for store in stores(cache)) > before  # it had begun
     await cache.aclose()
     assert await (await rig.open()).get("key") == "value"
 
@@ -62,29 +80,34 @@ async def test_a_later_write_stands_above_what_was_left_behind(rig: Rig, cache: 
 async def test_a_close_waits_for_a_write_under_way(rig: Rig, cache: Cache) -> None:
     """LC-04: the caller of a write that is alone is answered as if nothing had been closed."""
     await cache.set("warm", "up")
-    for store in stores(cache):
-        store.delay(0.03)
-    task = asyncio.create_task(cache.set("key", "value"))
-    await asyncio.sleep(0.01)
-    await cache.aclose()
+    task = await begin(cache, "key")
+    closing = asyncio.create_task(cache.aclose())
+    await until(lambda: cache._machine.homes.closed)
+    assert not task.done()
+    heal(cache)
+    await closing
     assert await task is (Durability.REDIS if rig.shared else Durability.FILE)
     assert await (await rig.open()).get("key") == "value"
 
 
 def test_a_loop_that_ends_in_the_midst_is_left_in_peace(rig_parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
-    """LC-02: where a loop ends and all in it is cancelled, nothing new is begun that could not end."""
+    """LC-02: where a loop ends and all in it is cancelled, nothing new is begun that could not end, however long that takes."""
     cache = Cache(rig_parts)
+
+    async def linger() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.1)  # longer than a write waits to see whether the loop goes on
 
     async def use() -> None:
         await cache.set("warm", "up")
-        for store in stores(cache):
-            store.delay(0.03)
-        running = [asyncio.create_task(cache.set("key", "value"))]
-        await asyncio.sleep(0.01)
-        assert not running[0].done()
+        running = [asyncio.create_task(linger()), await begin(cache, "key")]
+        assert not any(task.done() for task in running)
 
     with caplog.at_level(logging.ERROR, "asyncio"):
         asyncio.run(use())
+        heal(cache)
         asyncio.run(cache.aclose())
     assert not caplog.records
 

@@ -35,7 +35,7 @@ async def outage(
     request: pytest.FixtureRequest, clock: SteadyClock, tmp_path: Path, own_redis: RedisServer
 ) -> AsyncIterator[Rig]:
     """A rig with a server of its own to mistreat."""
-    rig = Rig(str(request.param), clock, tmp_path / "files", own_redis)
+    rig = Rig(str(request.param), clock, tmp_path / "files", own_redis, op_timeout=DEADLINE)
     yield rig
     await rig.aclose()
 

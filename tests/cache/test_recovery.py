@@ -407,8 +407,9 @@ async def test_closing_in_the_midst_of_a_replay_leaves_the_rest_to_the_next(host
     while not journal.replayed:  # noqa: ASYNC110 - a plain counter
         await asyncio.sleep(0.001)
     redis(here).hang()
+    here._parts.redis.guard.timeout = 0.5  # type: ignore[union-attr]  # there is one
     hosts.clock.advance(1)
-    await asyncio.wait_for(here.aclose(drain=0.01), 10)
+    await asyncio.wait_for(here.aclose(drain=0.01), 20)
     assert telling.cancelled()
     successor = await hosts.open()
     await successor.get("probe")
@@ -541,6 +542,7 @@ async def test_a_reader_who_leaves_takes_no_word_along(hosts: Rig, tmp_path: Pat
     await change(there, how)
     hosts.clock.advance(6)
     files(here).hang()
+    here._parts.files.guard.timeout = 0.5  # type: ignore[union-attr]  # there are some
     reading = asyncio.create_task(here.get("key"))
     async with asyncio.timeout(20):
         while not files(here).calls["put_many"] > 1:  # noqa: ASYNC110 - it is a test

@@ -12,18 +12,6 @@ from toolcache import ToolCache
 from toolcache.cache import Cache
 
 
-class PatientRig(Rig):
-    """A rig whose deadlines no machine misses."""
-
-    async def open(self, **options: Any) -> Cache:
-        """A cache, closed at the end of the test."""
-        cache = await super().open(**options)
-        for layer in (cache._parts.redis, cache._parts.files):
-            if layer is not None:
-                layer.guard.timeout = 30.0
-        return cache
-
-
 @pytest.fixture
 def clock() -> SteadyClock:
     """Begins at the present, as the server's."""
@@ -40,7 +28,7 @@ def layering(request: pytest.FixtureRequest) -> str:
 async def rig(layering: str, clock: SteadyClock, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """Makes caches of the layering."""
     server = request.getfixturevalue("redis_server") if "redis" in layering else None
-    rig = PatientRig(layering, clock, tmp_path / "files", server)
+    rig = Rig(layering, clock, tmp_path / "files", server)
     yield rig
     await rig.aclose()
 
@@ -54,7 +42,7 @@ async def cache(rig: Rig) -> Cache:
 @pytest.fixture
 async def host(clock: SteadyClock, tmp_path: Path) -> AsyncIterator[Rig]:
     """Makes caches over the files of one host, whose leases go by the test's clock."""
-    rig = PatientRig("memory+file", clock, tmp_path / "files", None)
+    rig = Rig("memory+file", clock, tmp_path / "files", None)
     yield rig
     await rig.aclose()
 
@@ -62,7 +50,7 @@ async def host(clock: SteadyClock, tmp_path: Path) -> AsyncIterator[Rig]:
 @pytest.fixture
 async def local(clock: SteadyClock, tmp_path: Path) -> AsyncIterator[Cache]:
     """A cache of memory alone."""
-    rig = PatientRig("memory", clock, tmp_path / "files", None)
+    rig = Rig("memory", clock, tmp_path / "files", None)
     yield await rig.open()
     await rig.aclose()
 

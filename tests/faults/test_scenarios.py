@@ -22,6 +22,7 @@ def _marked(name: str) -> object:
     return pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
 
 
+@pytest.mark.timeout(180)  # of a busy machine: which of them has to be how quick, the report says
 @pytest.mark.parametrize("name", [_marked(name) for name in sorted(SCENARIOS)])
 async def test_nothing_is_lost_and_nobody_waits(name: str) -> None:
     """F-01, F-02, F-03, F-04, F-05, F-06, F-07, F-08, F-09, F-10, F-11, F-12, F-13, F-14, F-15, F-16, F-17, F-18, F-19, F-20, F-21, F-22, F-23, F-24, F-25, F-26, F-27, F-28: I1 to I12 hold."""

@@ -63,12 +63,13 @@ def test_minutes_hours_and_days_agree(seen: Seen) -> None:
 
 def test_savings_are_the_dollars_of_the_workers(played: Proof, seen: Seen) -> None:
     """D4: the ledger of a process is what it reckons by its own prices; that of the fleet is theirs together."""
+    # What one has never computed itself, it has from others, at their cost.
     for pid, notes in played.living.items():
-        own = savings_of(seen.owners[pid], OPTIONS["prices"])
+        own = savings_of(seen.owners[pid], OPTIONS["prices"], kept=seen.minutes)
         saved, spent = dollars_of(counts_of(notes))
         assert own.cost_saved == pytest.approx(saved)
         assert own.cost_spent == pytest.approx(spent)
-    ledgers = [savings_of(counts, OPTIONS["prices"]) for counts in seen.owners.values()]
+    ledgers = [savings_of(counts, OPTIONS["prices"], kept=seen.minutes) for counts in seen.owners.values()]
     together = Saved.sums(ledgers)
     assert {name: getattr(seen.savings, name) for name in Saved._fields} == pytest.approx(together)
     total = counted(seen.minutes)

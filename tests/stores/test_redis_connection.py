@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
 import pytest
+from hearing import until
 from proxy import FaultProxy
 from redis.asyncio.connection import Connection as RawConnection
 from redis.exceptions import (
@@ -219,8 +220,7 @@ async def test_a_reply_nobody_asked_for_ends_the_connection() -> None:
 
     async with Impostor(babble) as server:
         line = await connect(bare(server.port), within=5.0, patience=5.0)
-        await asyncio.sleep(0.05)
-        assert not line.alive
+        await until(lambda: not line.alive)
         with pytest.raises(LostError, match="nobody asked"):
             line.call(pack(b"ECHO", b"x"))
         await line.aclose()

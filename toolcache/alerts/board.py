@@ -88,7 +88,7 @@ class Board:
         self._digest = key_digest(self._key)
         self._far = _place(parts.redis, parts)
         self._near = _place(parts.files, parts) or Place(None, parts.clock)
-        self._fleet = BLANK
+        self._fleet = self._host = BLANK
         self._noted: dict[str, float] = {}
         self._follows = False
         self._strayed = self._far is not None
@@ -149,6 +149,8 @@ class Board:
         if seat.where is self._far:
             self._fleet = sheet
             await self._note(sheet)
+        else:
+            self._host = sheet
         return Seat(seat.where, said[0], sheet, said[1])
 
     async def _claim(self, place: Place, known: Sheet) -> Seat | None:
@@ -174,13 +176,11 @@ class Board:
         return None if said is None else Seat(place, said[0], sheet, said[1])
 
     async def _come_back(self, seat: Seat) -> Seat:
-        """Carry over what this host has noted by itself."""
+        """Carry over what this host has noted by itself; where that cannot be read, what this process knows of it."""
         said = await self._near.settle(self._key, _only_look, UNKNOWN)
-        if said is None:
-            return seat
-        _, noted = self._read(self._near, said[1])
+        noted = self._host if said is None else self._read(self._near, said[1])[1]
         after = await self.write(seat, lambda sheet: merged(sheet, noted)) if noted.states else seat
-        self._strayed = after is None
+        self._strayed = said is None or after is None
         return after or seat
 
     async def _note(self, sheet: Sheet) -> None:
