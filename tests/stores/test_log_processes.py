@@ -19,6 +19,7 @@ from toolcache.clock import SYSTEM
 from toolcache.protocols import PutStatus, Write
 from toolcache.stores.log.directory import Directory
 from toolcache.stores.log.ops import FileOps
+from toolcache.stores.log.store import LogStore
 from toolcache.testing.stores import version_of
 
 _PACKAGE = Path(sys.modules["toolcache"].__file__ or "").parent.parent
@@ -251,6 +252,16 @@ async def test_a_live_segment_is_left_alone_by_compaction(tmp_path: Path) -> Non
         await store.aclose()
 
 
+async def _in_slot(root: Path, slot: str) -> LogStore:
+    """A store that has a slot, which nobody holds for longer than it takes to ask whose it is."""
+    while True:
+        store = make(root, SYSTEM)
+        await put(store, write(SYSTEM, "k", 1))
+        if (root / "locks" / slot).read_text() == log_of(store).hybrid.node.hex():
+            return store
+        await store.aclose()
+
+
 async def test_fork(tmp_path: Path) -> None:
     """LC-09, LC-10: a child that goes on with its parent's store has a slot, a segment and descriptors of its own, and
     keeps none of the parent's locks.
@@ -283,13 +294,11 @@ async def test_fork(tmp_path: Path) -> None:
     with process(root, code) as child:
         assert {await heard(child), await heard(child)} == {"child done", "parent done"}
         assert await asyncio.to_thread(child.wait, 10) == 0
-        store = make(root, SYSTEM)
-        await put(store, write(SYSTEM, "k", 1))
-        assert (root / "locks" / "w0").read_text() == log_of(store).hybrid.node.hex(), "the dead parent's slot is free"
+        store = await _in_slot(root, "w0")  # the dead parent's is free
         assert [await body(store, who) for who in ("child", "parent")] == [b"child100", b"parent100"]
         log_of(store).directory.lock("other").close()  # what the dead parent held, the child that lives does not keep
-        held = [slot.name for slot in (root / "locks").glob("w*")]
-        assert sorted(held) == ["w0", "w1"]
+        held = {slot.name for slot in (root / "locks").glob("w*")}
+        assert held >= {"w0", "w1"}
         tell(child)
         await store.aclose()
 
