@@ -115,7 +115,11 @@ async def test_a_thousand_computations_leave_no_task(options: dict[str, Any]) ->
         await asyncio.gather(*home._tasks)
         gc.collect()
         assert len(home.flights) == len(home._tasks) == 0
-        assert {name for name in tasks() - standing if not name.startswith("toolcache-redis")} == set()
+        for _ in range(500):  # counts may be being written, which is soon over; what is left behind stays
+            if not (left := {name for name in tasks() - standing if not name.startswith("toolcache-redis")}):
+                break
+            await asyncio.sleep(0.01)
+        assert left == set()
 
 
 @pytest.mark.parametrize("keys", [["key"], [f"key{number}" for number in range(100)]])
