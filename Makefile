@@ -26,8 +26,8 @@ else
 DEMO_NEEDS := $(VENV)/.core
 endif
 
-# One for each core: with more, they keep one another and their servers waiting.
-WORKERS := $(shell getconf _NPROCESSORS_ONLN)
+# The tests wait for servers and processes more than they compute.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
