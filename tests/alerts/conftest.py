@@ -1,27 +1,17 @@
 """Caches that share their stores as processes do, with alerts that read counts made by hand."""
 
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alerting import Fleet, Open, Watcher
-from rig import LAYERINGS, Rig, SteadyClock
+from rig import Rig
+from rigged import clock, layering
 
 from toolcache.testing import FakeClock
 
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """Begins at the present, as the server's."""
-    return SteadyClock(time.time())
-
-
-@pytest.fixture(params=LAYERINGS)
-def layering(request: pytest.FixtureRequest) -> str:
-    """Which layers there are."""
-    return str(request.param)
+__all__ = ["clock", "layering"]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ async def main(options):
         await evaluation.delivered()
         await cache.alerts.evaluate()
         print("told", flush=True)
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()  # until it is killed
 
 asyncio.run(main(json.loads(sys.argv[1])))
 """

@@ -1,38 +1,18 @@
 """Caches over every layering, with a clock to move and real stores beneath."""
 
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import LAYERINGS, Rig, SteadyClock
+from rig import Rig, SteadyClock
+from rigged import cache, clock, layering, rig
 from servers import RedisServer
 
-from toolcache.cache import Cache
 from toolcache.parts import Parts
 from toolcache.testing import FakeClock
 
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """Begins at the present, as the server's."""
-    return SteadyClock(time.time())
-
-
-@pytest.fixture(params=LAYERINGS)
-def layering(request: pytest.FixtureRequest) -> str:
-    """Which layers there are."""
-    return str(request.param)
-
-
-@pytest.fixture
-async def rig(layering: str, clock: FakeClock, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """Makes caches of the layering."""
-    server = request.getfixturevalue("redis_server") if "redis" in layering else None
-    rig = Rig(layering, clock, tmp_path / "files", server)
-    yield rig
-    await rig.aclose()
+__all__ = ["cache", "clock", "layering", "rig"]
 
 
 @pytest.fixture
@@ -48,12 +28,6 @@ def rig_parts(layering: str, clock: FakeClock, tmp_path: Path, request: pytest.F
     """The parts of a cache, for tests that bring their own event loops."""
     server = request.getfixturevalue("redis_server") if "redis" in layering else None
     return Rig(layering, clock, tmp_path / "files", server).parts()
-
-
-@pytest.fixture
-async def cache(rig: Rig) -> Cache:
-    """A cache of the layering."""
-    return await rig.open()
 
 
 @pytest.fixture

@@ -356,8 +356,14 @@ class TestSpans:
             "cost_usd": 0.25,
             "tokens": 300,
         }
-        call = asyncio.create_task(cache.get_or_set("slow", lambda: asyncio.sleep(100)))
-        await asyncio.sleep(0.05)
+        begun = asyncio.Event()
+
+        async def slow() -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        call = asyncio.create_task(cache.get_or_set("slow", slow))
+        await begun.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

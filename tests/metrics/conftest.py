@@ -4,29 +4,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from rig import LAYERINGS, Rig, SteadyClock
+from rig import Rig, SteadyClock
+from rigged import layering, rig
 from servers import RedisServer
+
+__all__ = ["layering", "rig"]
 
 
 @pytest.fixture
 def clock() -> SteadyClock:
     """Begins at the full hour, 10 s before which the tests would have little to tell."""
     return SteadyClock(1_800_000_000.0)
-
-
-@pytest.fixture(params=LAYERINGS)
-def layering(request: pytest.FixtureRequest) -> str:
-    """Which layers there are."""
-    return str(request.param)
-
-
-@pytest.fixture
-async def rig(layering: str, clock: SteadyClock, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """Makes caches of the layering."""
-    server = request.getfixturevalue("redis_server") if "redis" in layering else None
-    rig = Rig(layering, clock, tmp_path / "files", server)
-    yield rig
-    await rig.aclose()
 
 
 @pytest.fixture
